@@ -1,0 +1,157 @@
+"""Terms of an objective, and the algebra that adds and scales them."""
+
+from __future__ import annotations
+
+import copy
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal, final
+
+import torch
+from torch import Tensor, nn
+
+from jepa_vlm.encoders.states import States
+from jepa_vlm.typing import Latent, Scalar
+from jepa_vlm.views import ViewRequest
+
+
+@final
+@dataclass(frozen=True)
+class Unit:
+    """What a term's sum is divided by: a count that the collator takes from the batch, before any tensor is made.
+
+    Args:
+        kind: ``tokens``: supervised tokens. ``examples``: examples. ``pairs``: (t, i), i = 1..horizon, with t and t+i in the region.
+        request: The region counted over; None for ``examples``.
+        horizon: For ``pairs``.
+        supervised: For ``pairs``: count only those whose target t+i is supervised.
+    """
+
+    kind: Literal["tokens", "examples", "pairs"]
+    request: ViewRequest | None = None
+    horizon: int = 1
+    supervised: bool = False
+
+
+@final
+@dataclass(frozen=True)
+class TermValue:
+    """What a term returns: a sum over its units, and the pair of latents that monitors look at.
+
+    Args:
+        total: Sum, not mean: the caller divides by the units of the whole accumulated global batch.
+        predicted, target: Detached latents of a prediction term, else None.
+        parts: Named sums that make up ``total``, for the logs; empty if there is only one.
+    """
+
+    total: Scalar
+    predicted: Latent | None = None
+    target: Latent | None = None
+    parts: Mapping[str, Scalar] = field(default_factory=dict)
+
+
+class Term(nn.Module, ABC):
+    """One summand of an objective: it says which views it needs, and turns their states into a sum and a count.
+
+    It holds no tensors before ``setup``. ``name`` is the term's key in logs; an objective makes it unique.
+    """
+
+    name: str
+
+    @abstractmethod
+    def requests(self) -> tuple[ViewRequest, ...]:
+        """Return the views that this term reads."""
+
+    @abstractmethod
+    def unit(self) -> Unit:
+        """Return what the term's sum is divided by."""
+
+    @abstractmethod
+    def forward(self, states: States) -> TermValue:
+        """Return the term's sum over the batch."""
+
+    def setup(self, dim: int, generator: torch.Generator) -> None:
+        """Create the parameters that depend on the decoder's hidden size ``dim``. Called once, on a copy."""
+
+    def slot_inputs(self) -> Tensor | None:
+        """Return the learned inputs that this term places into a view ("slots dim"), or None."""
+        return None
+
+    def __add__(self, other: Term | Objective) -> Objective:
+        return Objective(((1.0, self),)) + other
+
+    def __mul__(self, weight: float) -> Objective:
+        return Objective(((1.0, self),)) * weight
+
+    __rmul__ = __mul__
+
+
+@final
+class Objective(nn.Module):
+    """A weighted sum of terms. Build it with ``+`` and ``*``; equal names get a number.
+
+    Args:
+        weighted: (weight, term) pairs.
+
+    Raises:
+        ValueError: If there is no term or a weight is negative or not finite.
+    """
+
+    def __init__(self, weighted: tuple[tuple[float, Term], ...]) -> None:
+        super().__init__()
+        if not weighted:
+            raise ValueError("An objective needs at least one term, got none.")
+        for weight, term in weighted:
+            if not 0 <= weight < float("inf"):
+                raise ValueError(f"The weight of {term.name} must be finite and not negative, got {weight}.")
+        self.weights: dict[str, float] = {}
+        self.terms = nn.ModuleDict()
+        for weight, term in weighted:
+            name, number = _kind(term), 1
+            while name in self.weights:
+                number += 1
+                name = f"{_kind(term)}_{number}"
+            named = copy.deepcopy(term)
+            named.name = name
+            self.weights[name] = float(weight)
+            self.terms[name] = named
+
+    def parts(self) -> tuple[tuple[float, Term], ...]:
+        """Return the (weight, term) pairs, in order."""
+        return tuple((self.weights[name], term) for name, term in self.terms.items())  # type: ignore[misc]
+
+    def requests(self) -> tuple[ViewRequest, ...]:
+        """Return every term's requests, each once."""
+        return tuple(dict.fromkeys(request for _, term in self.parts() for request in term.requests()))
+
+    def units(self) -> dict[str, Unit]:
+        """Return what each term's sum is divided by."""
+        return {term.name: term.unit() for _, term in self.parts()}
+
+    def slot_inputs(self) -> dict[str, Tensor]:
+        """Return the learned slot inputs by the name of the term that owns them."""
+        found = {term.name: term.slot_inputs() for _, term in self.parts()}
+        return {name: slots for name, slots in found.items() if slots is not None}
+
+    def setup(self, dim: int, generator: torch.Generator) -> None:
+        """Create every term's parameters, in order, from one generator."""
+        for _, term in self.parts():
+            term.setup(dim, generator)
+
+    def __add__(self, other: Term | Objective) -> Objective:
+        more = other.parts() if isinstance(other, Objective) else ((1.0, other),)
+        return Objective(self.parts() + more)
+
+    def __mul__(self, weight: float) -> Objective:
+        return Objective(tuple((weight * own, term) for own, term in self.parts()))
+
+    __rmul__ = __mul__
+
+    def extra_repr(self) -> str:
+        """Show the weights."""
+        return ", ".join(f"{weight:g} * {name}" for name, weight in self.weights.items())
+
+
+def _kind(term: Term) -> str:
+    return type(term).name

@@ -1,0 +1,24 @@
+"""Views of a trajectory, and requests for them."""
+
+from jepa_vlm.views.policy import TargetPolicy, ema, frozen, stop_gradient, with_gradient
+from jepa_vlm.views.request import READOUTS, REGIONS, Encoding, Readout, Region, Slots, ViewRequest
+from jepa_vlm.views.view import Conversation, Question, TrajectoryOnly, View
+
+__all__ = [
+    "READOUTS",
+    "REGIONS",
+    "Conversation",
+    "Encoding",
+    "Question",
+    "Readout",
+    "Region",
+    "Slots",
+    "TargetPolicy",
+    "TrajectoryOnly",
+    "View",
+    "ViewRequest",
+    "ema",
+    "frozen",
+    "stop_gradient",
+    "with_gradient",
+]

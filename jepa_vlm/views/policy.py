@@ -1,0 +1,51 @@
+"""Target policies: which weights encode a target view, and whether gradient flows into it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, final
+
+
+@final
+@dataclass(frozen=True)
+class TargetPolicy:
+    """How a view's states are made. Use the functions below, which name the cases that make sense.
+
+    Args:
+        weights: ``"current"``, ``"frozen"`` (the base, its adapter off) or ``"ema"`` (an average of the adapter).
+        gradient: Whether the states carry gradient; without it they are detached and dropout is off.
+        decay: Of the average; only with ``weights="ema"``.
+    """
+
+    weights: Literal["current", "frozen", "ema"] = "current"
+    gradient: bool = False
+    decay: float = 0.0
+
+
+def stop_gradient() -> TargetPolicy:
+    """Encode with the weights of this step, detached (Pearl, section 3)."""
+    return TargetPolicy()
+
+
+def with_gradient() -> TargetPolicy:
+    """Encode with the weights of this step and let gradient flow into the target (LLM-JEPA)."""
+    return TargetPolicy(gradient=True)
+
+
+def frozen() -> TargetPolicy:
+    """Encode with the base weights, the LoRA adapter switched off. Needs LoRA."""
+    return TargetPolicy(weights="frozen")
+
+
+def ema(decay: float = 0.999) -> TargetPolicy:
+    """Encode with an exponential moving average of the LoRA adapter's weights. Needs LoRA.
+
+    Args:
+        decay: Share of the old average that each optimiser step keeps, in (0, 1).
+
+    Raises:
+        ValueError: If ``decay`` is outside (0, 1).
+    """
+    if not 0 < decay < 1:
+        raise ValueError(f"decay must lie in (0, 1), got {decay}; for no averaging use stop_gradient().")
+    return TargetPolicy(weights="ema", decay=decay)

@@ -1,0 +1,77 @@
+"""What an objective asks of a view: plain data, enough for the planner to choose the cheapest exact rows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, final
+
+from jepa_vlm.views.policy import TargetPolicy, with_gradient
+from jepa_vlm.views.view import View
+
+Readout = Literal["last_token", "last_pred", "turn_end", "mean"]
+Region = Literal["supervised", "trajectory", "all"]
+READOUTS: tuple[Readout, ...] = ("last_token", "last_pred", "turn_end", "mean")
+REGIONS: tuple[Region, ...] = ("supervised", "trajectory", "all")
+
+
+@final
+@dataclass(frozen=True)
+class Slots:
+    """Learned inputs that a predictor places into a view.
+
+    Args:
+        owner: Name of the term whose predictor owns them; different owners never share a row.
+        count: How many.
+    """
+
+    owner: str
+    count: int
+
+
+@final
+@dataclass(frozen=True)
+class ViewRequest:
+    """One view that an objective wants encoded, and which of its states it reads.
+
+    Args:
+        view: Which turns.
+        policy: Which weights encode it and whether gradient flows.
+        readout: One state per example: ``last_token`` (last content token of the last turn), ``last_pred`` (last slot),
+            ``turn_end`` (the template's end-of-turn token after them), ``mean`` (over the content tokens).
+        region: Many states per example: ``supervised`` (each supervised token, with the state that predicts it),
+            ``trajectory`` (T's tokens), ``all``.
+        slots: Learned inputs placed into the view, or None.
+    """
+
+    view: View
+    policy: TargetPolicy = with_gradient()
+    readout: Readout | None = None
+    region: Region | None = None
+    slots: Slots | None = None
+
+    def __post_init__(self) -> None:
+        if (self.readout is None) == (self.region is None):
+            raise ValueError(f"A request reads either a readout or a region; got {self.readout=} and {self.region=}.")
+        if self.readout is not None and self.readout not in READOUTS:
+            raise ValueError(f"readout must be one of {', '.join(READOUTS)}; got {self.readout!r}.")
+        if self.region is not None and self.region not in REGIONS:
+            raise ValueError(f"region must be one of {', '.join(REGIONS)}; got {self.region!r}.")
+        if self.slots is not None and not self.view.slots_allowed:
+            raise ValueError(f"{self.view!r} has no place for learned slots; a predictor with slots needs views.Question().")
+        if self.readout == "last_pred" and self.slots is None:
+            raise ValueError("readout 'last_pred' needs a predictor with slots; without slots read 'last_token'.")
+
+    @property
+    def encoding(self) -> Encoding:
+        """What has to be encoded, whatever is read of it."""
+        return Encoding(self.view, self.policy, self.slots)
+
+
+@final
+@dataclass(frozen=True)
+class Encoding:
+    """One view under one policy with one predictor's slots: the unit that engines compute and states are filed under."""
+
+    view: View
+    policy: TargetPolicy
+    slots: Slots | None = None

@@ -1,0 +1,54 @@
+"""Views: which turns of a trajectory are encoded (paper, section 3.2). Pure data; a backbone's template makes tokens of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal, final
+
+CONTEXTS = ("none", "image", "question")
+
+
+@dataclass(frozen=True)
+class View:
+    """A selection of turns. Subclasses are final and carry the selection's parameters."""
+
+    name: ClassVar[str]
+    slots_allowed: ClassVar[bool] = False
+
+
+@final
+@dataclass(frozen=True)
+class Conversation(View):
+    """Everything: system, user(I, Q), assistant(R_1), user(I_1), ..., assistant(R_n)."""
+
+    name: ClassVar[str] = "conversation"
+
+
+@final
+@dataclass(frozen=True)
+class Question(View):
+    """System and user(I, Q); a predictor's slots come right after the last token of Q, inside the user turn."""
+
+    name: ClassVar[str] = "question"
+    slots_allowed: ClassVar[bool] = True
+
+
+@final
+@dataclass(frozen=True)
+class TrajectoryOnly(View):
+    """The trajectory's turns, cut out of the rendered conversation and re-based to position 0.
+
+    Args:
+        context: What stays in front of T. ``"none"``: nothing (the paper). ``"image"``: the system turn and the first user
+            turn's images, its text gone (the released code). ``"question"``: all of x, so that the view is the conversation.
+
+    Raises:
+        ValueError: If ``context`` is none of these.
+    """
+
+    context: Literal["none", "image", "question"] = "none"
+    name: ClassVar[str] = "trajectory"
+
+    def __post_init__(self) -> None:
+        if self.context not in CONTEXTS:
+            raise ValueError(f"context must be one of {', '.join(CONTEXTS)}; got {self.context!r}.")
