@@ -1,0 +1,90 @@
+"""What a run trains: an objective, an adapter, and an optimiser's settings."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, final
+
+if TYPE_CHECKING:
+    from jepa_vlm.terms import Objective, Term
+
+SCHEDULES = ("cosine", "linear", "constant", "constant_with_warmup")
+ENGINES = ("one_pass", "separate")
+
+
+@final
+@dataclass(frozen=True)
+class Lora:
+    """A low-rank adapter on every linear projection of the decoder, and nowhere else.
+
+    Args:
+        rank: Rank r of the update B @ A.
+        alpha: The update is scaled by alpha / rank.
+        dropout: On the adapter's input. Engines and accumulation splits agree exactly only at 0.
+
+    Raises:
+        ValueError: If a value is out of its range.
+    """
+
+    rank: int = 64
+    alpha: float = 128
+    dropout: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.rank < 1:
+            raise ValueError(f"rank must be at least 1, got {self.rank}; to train without an adapter use lora=None.")
+        if not 0 < self.alpha < math.inf:
+            raise ValueError(f"alpha must be positive, got {self.alpha}.")
+        if not 0 <= self.dropout < 1:
+            raise ValueError(f"dropout must lie in [0, 1), got {self.dropout}.")
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """One run's settings. Derive a variant with ``dataclasses.replace``; its repr is what the log shows.
+
+    Args:
+        objective: What is minimised; a single term is an objective too.
+        lora: The adapter, or None to train the whole decoder.
+        learning_rate: Peak of the schedule.
+        warmup: Share of the steps over which the learning rate rises.
+        weight_decay: Of AdamW, on matrices only.
+        batch_size: Trajectories per micro-batch and device.
+        accumulation: Micro-batches per optimiser step.
+        steps: Optimiser steps.
+        schedule: How the learning rate falls: ``cosine``, ``linear``, ``constant`` or ``constant_with_warmup``.
+        max_grad_norm: Gradients are clipped to this norm; 0 clips nothing.
+        engine: How views are encoded: ``one_pass``, or ``separate``, the reference.
+
+    Raises:
+        ValueError: If a value is out of its range.
+    """
+
+    objective: Objective | Term
+    lora: Lora | None = Lora()
+    learning_rate: float = 1e-5
+    warmup: float = 0.05
+    weight_decay: float = 0.1
+    batch_size: int = 4
+    accumulation: int = 1
+    steps: int = 2500
+    schedule: str = "cosine"
+    max_grad_norm: float = 1.0
+    engine: str = "one_pass"
+
+    def __post_init__(self) -> None:
+        for name in ("batch_size", "accumulation", "steps"):
+            value = getattr(self, name)
+            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+                raise ValueError(f"{name} must be a whole number of at least 1, got {value!r}.")
+        for name in ("learning_rate", "weight_decay", "max_grad_norm"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise ValueError(f"{name} must be finite and not negative, got {getattr(self, name)}.")
+        if not 0 <= self.warmup < 1:
+            raise ValueError(f"warmup is a share of the steps in [0, 1), got {self.warmup}; 0.05 is 5%.")
+        if self.schedule not in SCHEDULES:
+            raise ValueError(f"schedule must be one of {', '.join(SCHEDULES)}; got {self.schedule!r}.")
+        if self.engine not in ENGINES:
+            raise ValueError(f"engine must be one of {', '.join(ENGINES)}; got {self.engine!r}.")

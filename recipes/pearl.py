@@ -1,0 +1,38 @@
+"""Pearl as the paper writes it: predict the expert trajectory's embedding from the image and the question.
+
+Run:      jepa-vlm recipe pearl
+          jepa-vlm recipe pearl --backbone qwen2.5-vl-3b --data jsonl:trajectories.jsonl --set tokens=8
+Hardware: the embedded default runs on two CPU cores; the paper used 4 H200 (batch 4 x 4 accumulated, on each).
+Source:   Pearl, arXiv:2604.08065, section 3 and appendix A (LVR data: 2,500 steps, best checkpoint by validation loss).
+"""
+
+from __future__ import annotations
+
+import jepa_vlm as jv
+
+
+def recipe(*, tokens: int = 4, weight: float = 0.2, horizon: int = 1, beta: float = 1.0) -> jv.Recipe:
+    """Return the paper's setting.
+
+    Args:
+        tokens: Learned [PRED] inputs after the question; 0 reads the question's last token instead.
+        weight: Of both latent terms beside the token loss (lambda).
+        horizon: How many latents ahead the next-latent term rolls out.
+        beta: Crossover of the SmoothL1 distance.
+    """
+    prediction = jv.LatentPrediction(
+        context=jv.ViewEncoder(jv.views.Question(), readout="last_pred" if tokens else "last_token"),
+        predictor=jv.PredTokenPredictor(tokens=tokens) if tokens else jv.IdentityPredictor(),
+        target=jv.ViewEncoder(jv.views.TrajectoryOnly(context="none"), readout="last_token", policy=jv.stop_gradient()),
+        loss=jv.SmoothL1Loss(beta=beta),
+    )
+    return jv.Recipe(
+        objective=jv.NextToken() + weight * (prediction + jv.NextLatentRegularizer(horizon=horizon)),
+        lora=jv.Lora(rank=64, alpha=128),
+        learning_rate=1e-5,
+        warmup=0.05,
+        weight_decay=0.1,
+        batch_size=4,
+        accumulation=4,
+        steps=2500,
+    )

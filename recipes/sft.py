@@ -1,0 +1,28 @@
+"""Supervised fine-tuning on the trajectories: the token loss alone, the baseline of every latent objective.
+
+Run:      jepa-vlm recipe sft
+Hardware: the embedded default runs on two CPU cores.
+Source:   the SFT baseline of Pearl, arXiv:2604.08065, tables 1 and 2; same adapter and optimiser as `pearl`.
+"""
+
+from __future__ import annotations
+
+import jepa_vlm as jv
+
+
+def recipe(*, rank: int = 64) -> jv.Recipe:
+    """Return the baseline's setting.
+
+    Args:
+        rank: Of the LoRA adapter, whose alpha is twice the rank.
+    """
+    return jv.Recipe(
+        objective=jv.NextToken(),
+        lora=jv.Lora(rank=rank, alpha=2 * rank),
+        learning_rate=1e-5,
+        warmup=0.05,
+        weight_decay=0.1,
+        batch_size=4,
+        accumulation=4,
+        steps=2500,
+    )
