@@ -1,0 +1,22 @@
+"""A seeded procedural world of coloured shapes: unlimited trajectories and held-out questions, no downloads."""
+
+from jepa_vlm.playground.difficulty import Difficulty
+from jepa_vlm.playground.generate import episodes, questions, trajectories
+from jepa_vlm.playground.task import Action, Episode, Task
+from jepa_vlm.playground.tasks import TASKS
+from jepa_vlm.playground.tools import TOOLS
+from jepa_vlm.playground.vocabulary import pieces, words
+
+__all__ = [
+    "TASKS",
+    "TOOLS",
+    "Action",
+    "Difficulty",
+    "Episode",
+    "Task",
+    "episodes",
+    "pieces",
+    "questions",
+    "trajectories",
+    "words",
+]

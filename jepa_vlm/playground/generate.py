@@ -1,0 +1,122 @@
+"""Trajectories to train on and questions to ask, drawn from the tasks."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterator
+
+import numpy as np
+
+from jepa_vlm.playground.difficulty import Difficulty
+from jepa_vlm.playground.splits import SPLITS, split_of
+from jepa_vlm.playground.task import Episode
+from jepa_vlm.playground.tasks import TASKS
+from jepa_vlm.playground.tools import use
+from jepa_vlm.playground.vocabulary import DIRECT_INSTRUCTION, TOOL_INSTRUCTION
+from jepa_vlm.trajectories import LazyImage, MultipleChoice, Step, Trajectory
+
+
+def trajectories(
+    task: str,
+    *,
+    count: int,
+    seed: int = 0,
+    split: str = "train",
+    direct_share: float = 0.25,
+    difficulty: Difficulty | None = None,
+) -> list[Trajectory]:
+    """Return expert trajectories, whose last step is the answer's letter alone.
+
+    A share of them are direct: the same kind of item, asked with the instruction that evaluation uses and answered at
+    once, without a tool. Without them the first token of every answer is trained to begin a look, and answering straight
+    away collapses below the untrained model; the two instructions let one model do both. The share is the same for every
+    recipe.
+
+    Args:
+        task: Name of a task in ``TASKS``.
+        count: How many; item i is the same whatever the count.
+        seed: Of the draws, at least 0.
+        split: ``"train"``, ``"validation"`` or ``"test"``; no scene is in two of them.
+        direct_share: Share of direct turns in [0, 1], spread evenly.
+        difficulty: Sizes and counts; ``Difficulty()`` if None.
+
+    Raises:
+        UnknownNameError: If there is no such task.
+        ValueError: If an argument is out of its range.
+    """
+    if not 0 <= direct_share <= 1:
+        raise ValueError(f"direct_share must lie in [0, 1], got {direct_share}.")
+    drawn = episodes(task, count=count, seed=seed, split=split, difficulty=difficulty)
+    return [
+        _trajectory(
+            episode, rng, f"{task}-{split}-{seed}-{i}", direct=int((i + 1) * direct_share) > int(i * direct_share)
+        )
+        for i, (episode, rng) in enumerate(drawn)
+    ]
+
+
+def questions(
+    task: str, *, count: int, seed: int = 0, split: str = "test", difficulty: Difficulty | None = None
+) -> list[MultipleChoice]:
+    """Return multiple-choice items with the direct instruction; they are scored by the letter that follows.
+
+    Args:
+        task: Name of a task in ``TASKS``.
+        count: How many; item i is the same whatever the count.
+        seed: Of the draws, at least 0.
+        split: ``"train"``, ``"validation"`` or ``"test"``; no scene is in two of them.
+        difficulty: Sizes and counts; ``Difficulty()`` if None.
+
+    Raises:
+        UnknownNameError: If there is no such task.
+        ValueError: If an argument is out of its range.
+    """
+    return [
+        MultipleChoice(
+            id=f"{task}-{split}-{seed}-{i}",
+            images=(LazyImage(pixels=episode.picture.draw(rng)),),
+            prompt=episode.prompt(DIRECT_INSTRUCTION),
+            options=episode.options,
+            answer=episode.answer,
+            task=episode.task,
+        )
+        for i, (episode, rng) in enumerate(episodes(task, count=count, seed=seed, split=split, difficulty=difficulty))
+    ]
+
+
+def episodes(
+    task: str, *, count: int, seed: int, split: str, difficulty: Difficulty | None
+) -> Iterator[tuple[Episode, np.random.Generator]]:
+    """Yield episodes of one split, each with the generator that its picture is to be drawn with.
+
+    Raises:
+        UnknownNameError: If there is no such task.
+        ValueError: If an argument is out of its range.
+    """
+    drawer, hard = TASKS[task], difficulty or Difficulty()
+    if split not in SPLITS:
+        raise ValueError(f"split must be one of {', '.join(SPLITS)}; got {split!r}.")
+    if count < 0 or seed < 0:
+        raise ValueError(f"count and seed must be at least 0, got {count=} and {seed=}.")
+    for i in range(count):
+        rng = np.random.default_rng([seed, zlib.crc32(task.encode()), SPLITS.index(split), i])
+        while split_of((episode := drawer.sample(rng, hard)).picture.key) != split:
+            pass
+        yield episode, rng
+
+
+def _trajectory(episode: Episode, rng: np.random.Generator, name: str, *, direct: bool) -> Trajectory:
+    picture = episode.picture.draw(rng)
+    actions = () if direct else episode.actions
+    looks = [
+        Step(action.text, action.call, LazyImage(pixels=use(action.call, picture)), action.observation)
+        for action in actions
+    ]
+    return Trajectory(
+        id=name,
+        images=(LazyImage(pixels=picture),),
+        question=episode.prompt(DIRECT_INSTRUCTION if direct else TOOL_INSTRUCTION),
+        steps=(*looks, Step(episode.letter)),
+        answer=episode.letter,
+        task=episode.task,
+    )

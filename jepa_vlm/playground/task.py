@@ -1,0 +1,99 @@
+"""A playground task draws episodes; an episode is a picture, a question and an expert's way to its answer."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Protocol, final
+
+import numpy as np
+from PIL import Image
+
+from jepa_vlm.playground.difficulty import Difficulty
+from jepa_vlm.playground.vocabulary import LETTERS
+from jepa_vlm.trajectories import ToolCall
+
+
+class Picture(Protocol):
+    """Something that is decided before it is drawn, so that a scene of the wrong split costs no drawing."""
+
+    @property
+    def key(self) -> str:
+        """The discrete content; it decides the split."""
+
+    def draw(self, rng: np.random.Generator) -> Image.Image:
+        """Return the pixels; ``rng`` sets what is not part of the key, such as light."""
+
+
+@final
+@dataclass(frozen=True)
+class Action:
+    """One expert step: what is said, the tool that is called, and the words that come back with its picture."""
+
+    text: str
+    call: ToolCall
+    observation: str = ""
+
+
+@final
+@dataclass(frozen=True)
+class Episode:
+    """One drawn item, its picture not yet rendered.
+
+    Args:
+        task: Name of the task that drew it.
+        picture: What is shown.
+        question: What is asked, without options or instruction.
+        options: The option texts, in the order of the letters.
+        answer: Index of the right one.
+        actions: The expert's tool calls, each on the input picture; what follows them is the answer's letter.
+    """
+
+    task: str
+    picture: Picture
+    question: str
+    options: tuple[str, ...]
+    answer: int
+    actions: tuple[Action, ...]
+
+    @property
+    def letter(self) -> str:
+        """The right option's letter."""
+        return LETTERS[self.answer]
+
+    def prompt(self, instruction: str) -> str:
+        """Return question, options and instruction as they are asked."""
+        options = " ".join(f"{letter} {option}" for letter, option in zip(LETTERS, self.options, strict=False))
+        return f"{self.question} {options}. {instruction}"
+
+
+class Task(ABC):
+    """Draws episodes. Subclasses are final, hold no state, and let the answer be independent of the text."""
+
+    name: ClassVar[str]
+
+    @abstractmethod
+    def sample(self, rng: np.random.Generator, difficulty: Difficulty) -> Episode:
+        """Return one episode; every choice comes from ``rng``."""
+
+
+def pick(rng: np.random.Generator, values: Sequence[str]) -> str:
+    """Return one of the values, each as likely."""
+    return values[int(rng.integers(len(values)))]
+
+
+def choices(rng: np.random.Generator, answer: str, others: Sequence[str]) -> tuple[tuple[str, ...], int]:
+    """Return up to four distinct options in random order, the answer among them, and its index.
+
+    Args:
+        rng: Source of chance.
+        answer: The right option.
+        others: What the wrong options are drawn from; the answer may be among them and is left out.
+    """
+    wrong = [other for other in others if other != answer]
+    order = rng.permutation(len(wrong))[: len(LETTERS) - 1]
+    options = [wrong[at] for at in order]
+    index = int(rng.integers(len(options) + 1))
+    options.insert(index, answer)
+    return tuple(options), index

@@ -1,0 +1,42 @@
+"""Every word that the playground can write, so that a tokenizer can make each of them one token."""
+
+from __future__ import annotations
+
+import re
+
+COLORS = ("red", "green", "blue", "yellow", "purple", "orange", "cyan", "black")
+SHAPES = ("circle", "square", "triangle", "cross", "diamond", "ring", "bar", "corner")
+DIRECTIONS = ("left", "right", "above", "below")
+MOVES = ("left", "right", "up", "down")
+ORDINALS = ("first", "second", "third", "fourth")
+LETTERS = ("A", "B", "C", "D")
+DIGITS = tuple("0123456789")
+
+DIRECT_INSTRUCTION = "Answer with the letter."
+TOOL_INSTRUCTION = "Look closely first."
+
+_PIECE = re.compile(r"</?tool_call>|[A-Za-z_]+|\d|[^\sA-Za-z_\d]")
+_TEXTS = (
+    DIRECT_INSTRUCTION,
+    TOOL_INSTRUCTION,
+    "What color is the? What shape is the object?",
+    "The is at column row.",
+    "Where is the from the? Both are at.",
+    "Which of these is a? It is a. The one is at.",
+    "Which bar is tallest? Which bar is shortest? How tall is the bar? The bar is in column.",
+    "Which piece fits the hole? The piece is put in.",
+    "Which exit can the circle reach? Go from column row.",
+    '<tool_call>{"name": "crop", "arguments": {"column": 1, "row": 1, "cells": 1}}</tool_call>',
+    '{"highlight": 1, "assemble": 1, "piece": 1, "draw_path": 1, "moves": []}',
+)
+
+
+def pieces(text: str) -> list[str]:
+    """Cut a text into words, single digits, single punctuation marks and the two tool-call tags."""
+    return _PIECE.findall(text)
+
+
+def words() -> tuple[str, ...]:
+    """Return every piece that a text of the playground can contain, sorted: about a hundred."""
+    listed = {*COLORS, *SHAPES, *DIRECTIONS, *MOVES, *ORDINALS, *LETTERS, *DIGITS}
+    return tuple(sorted(listed.union(*(pieces(text) for text in _TEXTS))))
