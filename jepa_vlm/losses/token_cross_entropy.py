@@ -1,0 +1,68 @@
+"""Next-token cross-entropy without ever holding all logits."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from jepa_vlm.encoders.states import Head
+from jepa_vlm.typing import Hidden, Scalar, TokenIds, shape_checked
+
+IGNORED = -100
+_HALF = (torch.float16, torch.bfloat16)
+
+
+@shape_checked
+def token_cross_entropy(hidden: Hidden, labels: TokenIds, head: Head, *, chunk: int = 1024) -> Scalar:
+    """Return the summed cross-entropy of the labels in at least float32, with the logits of ``chunk`` rows at a time.
+
+    Rows labelled -100 add nothing but are computed all the same: hand over supervised rows only. Over no row at all the
+    sum is a 0 that is still connected to ``hidden``. A head without bias goes through torch's fused op with an explicit
+    chunk (its automatic one is many times slower); everything else through ``chunked_cross_entropy``.
+
+    Args:
+        hidden: States after the final norm, each at the position before its label.
+        labels: The token that each state must predict.
+        head: The language model's head.
+        chunk: Rows whose logits are held at once.
+
+    Raises:
+        ValueError: If ``chunk`` is less than 1.
+    """
+    if chunk < 1:
+        raise ValueError(f"chunk must be at least 1, got {chunk}.")
+    if not _fusable(hidden, head):
+        return chunked_cross_entropy(hidden, labels, head, chunk=chunk)
+    # The chunk is stated, and the reduction of half precision is ours: the op would return a half precision sum.
+    options = nn.LinearCrossEntropyOptions(chunking_method=None, batch_chunk_size=chunk, allow_retain_graph=True)
+    reduction = "none" if hidden.dtype in _HALF else "sum"
+    loss = F.linear_cross_entropy(
+        hidden, head.weight, labels, reduction=reduction, ignore_index=IGNORED, options=options
+    )
+    return loss.to(torch.promote_types(loss.dtype, torch.float32)).sum()
+
+
+def chunked_cross_entropy(hidden: Tensor, labels: Tensor, head: Head, *, chunk: int) -> Tensor:
+    """Return the same sum by plain operations, each chunk's logits recomputed in the backward pass: the reference."""
+    total = hidden.new_zeros((), dtype=torch.promote_types(hidden.dtype, torch.float32))
+    for some, wanted in zip(hidden.split(chunk), labels.split(chunk), strict=True):
+        total = total + checkpoint(
+            _cross_entropy, some, wanted, head.weight, head.bias, use_reentrant=False, preserve_rng_state=False
+        )
+    return total
+
+
+def _cross_entropy(hidden: Tensor, labels: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    logits = F.linear(hidden, weight, bias)
+    wide = logits.to(torch.promote_types(logits.dtype, torch.float32))
+    return F.cross_entropy(wide, labels, ignore_index=IGNORED, reduction="sum")
+
+
+def _fusable(hidden: Tensor, head: Head) -> bool:
+    """Whether torch's op does exactly this: plain tensors of one type, no bias, at least one row."""
+    plain = type(head.weight) in (Tensor, nn.Parameter)  # not a DTensor or a quantised weight
+    same = head.weight.dtype == hidden.dtype
+    exists = hasattr(F, "linear_cross_entropy")  # from torch 2.13 on
+    return exists and plain and same and head.bias is None and len(hidden) > 0
