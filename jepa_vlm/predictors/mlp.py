@@ -1,0 +1,71 @@
+"""A small network on top of the context's state."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import cast, final
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from jepa_vlm.predictors.predictor import Predictor, expect_dim, not_set_up
+from jepa_vlm.typing import Latent, shape_checked
+
+
+@final
+class MLPPredictor(Predictor):
+    """Maps the context's state to the prediction by ``layers`` linear layers with GELU between them.
+
+    Args:
+        hidden: Width between the layers; None for the decoder's own hidden size.
+        layers: Number of linear layers.
+
+    Raises:
+        ValueError: If ``hidden`` or ``layers`` is less than 1.
+
+    Example:
+        >>> predictor = MLPPredictor(hidden=16)
+        >>> predictor.setup(8, torch.Generator().manual_seed(0))
+        >>> predictor(torch.zeros(3, 8)).shape
+        torch.Size([3, 8])
+    """
+
+    def __init__(self, *, hidden: int | None = None, layers: int = 2) -> None:
+        super().__init__()
+        if hidden is not None and hidden < 1:
+            raise ValueError(f"hidden must be at least 1, got {hidden}; for the decoder's hidden size leave it out.")
+        if layers < 1:
+            raise ValueError(f"layers must be at least 1, got {layers}; for none use IdentityPredictor().")
+        self.hidden, self.layers = hidden, layers
+        self.linears = nn.ModuleList()
+
+    def setup(self, dim: int, generator: torch.Generator) -> None:
+        """Draw each layer's weight and bias uniformly from +-1/sqrt(its inputs), in float32."""
+        widths = [dim, *[self.hidden or dim] * (self.layers - 1), dim]
+        self.linears = nn.ModuleList(_linear(wide, out, generator) for wide, out in pairwise(widths))
+
+    @shape_checked
+    def forward(self, context: Latent) -> Latent:
+        """Return the network's output, computed in the type of its weights."""
+        if not self.linears:
+            raise not_set_up(self)
+        first, *others = (cast("nn.Linear", linear) for linear in self.linears)
+        expect_dim(context, first.in_features)
+        state = first(context.to(first.weight.dtype))
+        for linear in others:
+            state = linear(F.gelu(state))
+        return cast("Latent", state)
+
+    def extra_repr(self) -> str:
+        """Show width and depth."""
+        return f"hidden={self.hidden}, layers={self.layers}"
+
+
+def _linear(inputs: int, outputs: int, generator: torch.Generator) -> nn.Linear:
+    """Return a linear layer that draws from ``generator`` and not from the global one."""
+    linear = nn.utils.skip_init(nn.Linear, inputs, outputs, dtype=torch.float32, device=generator.device)
+    with torch.no_grad():
+        for parameter in (linear.weight, linear.bias):
+            parameter.uniform_(-(inputs**-0.5), inputs**-0.5, generator=generator)
+    return cast("nn.Linear", linear)
