@@ -1,0 +1,7 @@
+"""What a model answers: option letters, read in three ways."""
+
+from jepa_vlm.generation.inference import inference
+from jepa_vlm.generation.letter_parser import parse_letter
+from jepa_vlm.generation.option_letters import SCORINGS, LetterAnswer, Scoring, answer_letters
+
+__all__ = ["SCORINGS", "LetterAnswer", "Scoring", "answer_letters", "inference", "parse_letter"]

@@ -1,0 +1,142 @@
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+import torch
+from peft import LoraConfig, get_peft_model
+from PIL import Image
+
+from jepa_vlm.adapters import load_backbone
+from jepa_vlm.errors import BackboneError
+from jepa_vlm.generation import answer_letters
+from jepa_vlm.generation.option_letters import letter_ids, prompt_inputs
+from jepa_vlm.trajectories import LazyImage, MultipleChoice
+
+
+@pytest.fixture(scope="module")
+def backbone():
+    return load_backbone("tiny-random-qwen2.5-vl", seed=0)
+
+
+def item(name: str, *, prompt: str = "color ? A red B blue", options=("red", "blue"), sizes=((112, 112),), color="red"):
+    images = tuple(LazyImage(pixels=Image.new("RGB", size, color)) for size in sizes)
+    return MultipleChoice(id=name, images=images, prompt=prompt, options=options, answer=0)
+
+
+ITEMS = [
+    item("short"),
+    item(
+        "long", prompt="which of the shapes is left of the red square ? A red B blue C green", options=("r", "b", "g")
+    ),
+    item("two images", sizes=((112, 112), (48, 48)), color="blue"),
+    item("small", sizes=((64, 48),), color="green"),
+]
+
+
+@pytest.mark.parametrize("scoring", ["letter-logits", "short", "free"])
+def test_batching_changes_no_answer(backbone, scoring):
+    alone = [answer_letters(backbone, [one], scoring=scoring)[0] for one in ITEMS]
+    assert answer_letters(backbone, ITEMS, scoring=scoring, batch_size=3) == alone
+    assert [answer.id for answer in alone] == [one.id for one in ITEMS]
+
+
+def test_padded_logits_equal_unpadded_ones(backbone):
+    with torch.inference_mode():
+        padded = backbone.model(**prompt_inputs(backbone, ITEMS), logits_to_keep=1).logits[:, -1]
+        alone = [backbone.model(**prompt_inputs(backbone, [one])).logits[0, -1] for one in ITEMS]
+    torch.testing.assert_close(padded, torch.stack(alone), atol=1e-5, rtol=1e-4)
+
+
+def test_short_agrees_with_letter_logits_and_only_says_offered_letters(backbone):
+    logits = answer_letters(backbone, ITEMS, scoring="letter-logits")
+    short = answer_letters(backbone, ITEMS, scoring="short")
+    assert [a.letter for a in short] == [a.letter for a in logits]
+    assert all(a.letter in one.letters for a, one in zip(short, ITEMS, strict=True))
+
+
+def test_letter_logits_takes_the_likeliest_option_letter(backbone, monkeypatch):
+    ids = letter_ids(backbone, ("A", "B", "C"))
+    monkeypatch.setattr(type(backbone.model), "forward", lambda self, input_ids, **_: SimpleNamespace(logits=logits))
+    logits = torch.zeros(2, 1, len(backbone.tokenizer))
+    logits[0, 0, ids] = torch.tensor([1.0, 2.0, 9.0])  # C is likeliest, but not offered by an item with two options
+    logits[1, 0, ids] = torch.tensor([1.0, 2.0, 9.0])
+    assert [a.letter for a in answer_letters(backbone, ITEMS[:2])] == ["B", "C"]
+
+
+def test_the_checkpoints_own_sampling_settings_play_no_part(backbone):
+    before = answer_letters(backbone, ITEMS, scoring="free", max_new_tokens=6)
+    settings = backbone.model.generation_config
+    own = {name: getattr(settings, name) for name in ("do_sample", "temperature", "top_k", "repetition_penalty")}
+    settings.update(do_sample=True, temperature=5.0, top_k=1000, repetition_penalty=9.0)
+    try:
+        assert answer_letters(backbone, ITEMS, scoring="free", max_new_tokens=6) == before
+    finally:
+        settings.update(**own)
+
+
+def test_free_parses_what_was_generated_and_keeps_the_text(backbone, monkeypatch):
+    said = backbone.tokenizer.encode("<answer>B</answer>", add_special_tokens=False)
+
+    def generate(self, input_ids, **settings):
+        assert settings["max_new_tokens"] == 7
+        return torch.cat([input_ids, torch.tensor([said] * len(input_ids))], dim=1)
+
+    monkeypatch.setattr(type(backbone.model), "generate", generate)
+    (answer,) = answer_letters(backbone, ITEMS[:1], scoring="free", max_new_tokens=7)
+    assert (answer.letter, answer.text) == ("B", "<answer>B</answer>")
+
+
+def test_modes_are_restored_and_training_goes_on(backbone):
+    model = backbone.model
+    model.train()
+    frozen = model.get_submodule("model.visual").eval()
+    try:
+        answer_letters(backbone, ITEMS[:2], scoring="short")
+        assert model.training
+        assert not any(module.training for module in frozen.modules())
+        model(**prompt_inputs(backbone, ITEMS[:2])).logits.sum().backward()
+    finally:
+        model.zero_grad(set_to_none=True)
+        model.eval()
+
+
+@pytest.mark.parametrize("scoring", ["letter-logits", "short", "free"])
+def test_runs_on_half_precision_with_float32_adapters(scoring):
+    backbone = load_backbone("tiny-random-qwen2.5-vl", seed=0, dtype="bfloat16")
+    config = LoraConfig(r=2, target_modules=r".*language_model\..*q_proj")
+    backbone.model = get_peft_model(backbone.model, config, autocast_adapter_dtype=False)
+    for name, parameter in backbone.model.named_parameters():
+        if "lora_" in name:
+            parameter.data = parameter.data.float()
+    for module in backbone.model.modules():
+        if hasattr(module, "cast_input_dtype_enabled"):
+            module.cast_input_dtype_enabled = False
+    assert len(answer_letters(backbone, ITEMS, scoring=scoring, max_new_tokens=3)) == len(ITEMS)
+
+
+def test_a_letter_of_several_tokens_is_refused(backbone, monkeypatch):
+    monkeypatch.setattr(type(backbone.tokenizer), "encode", lambda self, text, **_: [1, 2] if text == "B" else [1])
+    with pytest.raises(BackboneError, match=r"'B' takes 2 tokens.*use the scoring 'short'"):
+        answer_letters(backbone, ITEMS[:1])
+
+
+def test_short_walks_letters_of_several_tokens(backbone, monkeypatch):
+    encode = type(backbone.tokenizer).encode
+
+    def spelled(self, text, **options):
+        return encode(self, text * 2, **options) if text in ("A", "B") else encode(self, text, **options)
+
+    monkeypatch.setattr(type(backbone.tokenizer), "encode", spelled)
+    (answer,) = answer_letters(backbone, ITEMS[:1], scoring="short")
+    assert answer.text in ("AA", "BB")
+
+
+@pytest.mark.parametrize("wrong", [{"scoring": "guess"}, {"batch_size": 0}, {"max_new_tokens": 0}])
+def test_arguments_out_of_range(backbone, wrong):
+    with pytest.raises(ValueError, match=next(iter(wrong))):
+        answer_letters(backbone, ITEMS, **wrong)
+
+
+def test_no_items_no_answers(backbone):
+    assert answer_letters(backbone, []) == []
