@@ -3,11 +3,12 @@
 from jepa_vlm.playground.difficulty import Difficulty
 from jepa_vlm.playground.generate import episodes, questions, trajectories
 from jepa_vlm.playground.task import Action, Episode, Task
-from jepa_vlm.playground.tasks import TASKS
+from jepa_vlm.playground.tasks import REGIMES, TASKS
 from jepa_vlm.playground.tools import TOOLS
 from jepa_vlm.playground.vocabulary import pieces, words
 
 __all__ = [
+    "REGIMES",
     "TASKS",
     "TOOLS",
     "Action",

@@ -27,10 +27,10 @@ def trajectories(
 ) -> list[Trajectory]:
     """Return expert trajectories, whose last step is the answer's letter alone.
 
-    A share of them are direct: the same kind of item, asked with the instruction that evaluation uses and answered at
-    once, without a tool. Without them the first token of every answer is trained to begin a look, and answering straight
-    away collapses below the untrained model; the two instructions let one model do both. The share is the same for every
-    recipe.
+    A share of them are direct: the same kind of item, asked with the instruction that evaluation uses and answered
+    at once, without a tool. Without them the first token of every answer is trained to begin a look, and answering
+    straight away collapses below the untrained model; the two instructions let one model do both. The share is the
+    same for every recipe.
 
     Args:
         task: Name of a task in ``TASKS``.

@@ -10,6 +10,7 @@ import numpy as np
 from PIL import Image
 
 from jepa_vlm.playground.canvas import CELL, GRID, lit_canvas, paint, to_image
+from jepa_vlm.playground.chance import pick
 from jepa_vlm.playground.difficulty import Difficulty
 from jepa_vlm.playground.vocabulary import COLORS, SHAPES
 
@@ -82,7 +83,7 @@ def scatter(
     count = max(int(rng.integers(difficulty.objects[0], difficulty.objects[1] + 1)), len(pinned))
     named = list(pinned)
     while len(named) < count:
-        other = (colors[rng.integers(len(colors))], shapes[rng.integers(len(shapes))])
+        other = (pick(rng, colors), pick(rng, shapes))
         if other not in pinned:
             named.append(other)
     free = [

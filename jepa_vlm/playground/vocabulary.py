@@ -15,7 +15,7 @@ DIGITS = tuple("0123456789")
 DIRECT_INSTRUCTION = "Answer with the letter."
 TOOL_INSTRUCTION = "Look closely first."
 
-_PIECE = re.compile(r"</?tool_call>|[A-Za-z_]+|\d|[^\sA-Za-z_\d]")
+_PIECE = re.compile(r"</?tool_call>|_?[A-Za-z]+|\d|(?:(?!</?tool_call>)[^\sA-Za-z\d])+")
 _TEXTS = (
     DIRECT_INSTRUCTION,
     TOOL_INSTRUCTION,
@@ -27,16 +27,19 @@ _TEXTS = (
     "Which piece fits the hole? The piece is put in.",
     "Which exit can the circle reach? Go from column row.",
     '<tool_call>{"name": "crop", "arguments": {"column": 1, "row": 1, "cells": 1}}</tool_call>',
-    '{"highlight": 1, "assemble": 1, "piece": 1, "draw_path": 1, "moves": []}',
+    '<tool_call>{"name": "draw_path", "arguments": {"moves": "up"}}</tool_call> highlight assemble piece',
 )
 
 
 def pieces(text: str) -> list[str]:
-    """Cut a text into words, single digits, single punctuation marks and the two tool-call tags."""
+    """Cut a text where Qwen's pre-tokenizer does: words, single digits, runs of marks, and the two tool-call tags."""
     return _PIECE.findall(text)
 
 
 def words() -> tuple[str, ...]:
-    """Return every piece that a text of the playground can contain, sorted: about a hundred."""
+    """Return every piece that a text of the playground can contain, sorted: about a hundred.
+
+    A test holds the list to what the tasks write.
+    """
     listed = {*COLORS, *SHAPES, *DIRECTIONS, *MOVES, *ORDINALS, *LETTERS, *DIGITS}
     return tuple(sorted(listed.union(*(pieces(text) for text in _TEXTS))))

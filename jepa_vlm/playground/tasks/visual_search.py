@@ -6,9 +6,10 @@ from typing import ClassVar, final
 
 import numpy as np
 
+from jepa_vlm.playground.chance import choices, pick
 from jepa_vlm.playground.difficulty import Difficulty
 from jepa_vlm.playground.scene import scatter
-from jepa_vlm.playground.task import Action, Episode, Task, choices, pick
+from jepa_vlm.playground.task import Action, Episode, Task
 from jepa_vlm.playground.tools import crop_call
 from jepa_vlm.playground.vocabulary import COLORS, SHAPES
 

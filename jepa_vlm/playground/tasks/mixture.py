@@ -1,0 +1,34 @@
+"""The mixture: every item comes from one of several tasks, each as likely."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar, final
+
+import numpy as np
+
+from jepa_vlm.playground.difficulty import Difficulty
+from jepa_vlm.playground.task import Episode, Task
+
+
+@final
+class Mixture(Task):
+    """Draws a task, then an episode of it; the episode names the task that drew it.
+
+    Args:
+        tasks: What is mixed, at least one.
+
+    Raises:
+        ValueError: If there is no task.
+    """
+
+    name: ClassVar[str] = "mixture"
+
+    def __init__(self, *, tasks: Sequence[Task]) -> None:
+        if not tasks:
+            raise ValueError("A mixture needs at least one task, got none.")
+        self.tasks = tuple(tasks)
+
+    def sample(self, rng: np.random.Generator, difficulty: Difficulty) -> Episode:
+        """Return one episode of one of the tasks."""
+        return self.tasks[int(rng.integers(len(self.tasks)))].sample(rng, difficulty)
