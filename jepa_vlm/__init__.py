@@ -1,0 +1,81 @@
+"""Fine-tune vision-language models with composable latent objectives.
+
+Names load on first use, so that ``import jepa_vlm`` and the command line's help stay fast.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from jepa_vlm import playground, views
+    from jepa_vlm.adapters import Backbone, load_backbone
+    from jepa_vlm.encoders import ViewEncoder
+    from jepa_vlm.latent_vlm import LatentVLM, LossTerms
+    from jepa_vlm.losses import CosineLoss, InfoNCELoss, L1Loss, LatentLoss, MSELoss, SmoothL1Loss
+    from jepa_vlm.objectives import LatentPrediction, NextToken, Objective
+    from jepa_vlm.predictors import IdentityPredictor, MLPPredictor, Predictor, PredTokenPredictor
+    from jepa_vlm.recipe import Lora, Recipe, load_recipe
+    from jepa_vlm.regularizers import NextLatentRegularizer, Regularizer
+    from jepa_vlm.runs import train
+    from jepa_vlm.trajectories import Box, LazyImage, MultipleChoice, Step, ToolCall, Trajectory
+    from jepa_vlm.views import ema, frozen, stop_gradient, with_gradient
+
+_HOMES = {
+    "playground": "",
+    "views": "",
+    "Backbone": "adapters",
+    "load_backbone": "adapters",
+    "ViewEncoder": "encoders",
+    "LatentVLM": "latent_vlm",
+    "LossTerms": "latent_vlm",
+    "CosineLoss": "losses",
+    "InfoNCELoss": "losses",
+    "L1Loss": "losses",
+    "LatentLoss": "losses",
+    "MSELoss": "losses",
+    "SmoothL1Loss": "losses",
+    "LatentPrediction": "objectives",
+    "NextToken": "objectives",
+    "Objective": "objectives",
+    "IdentityPredictor": "predictors",
+    "MLPPredictor": "predictors",
+    "PredTokenPredictor": "predictors",
+    "Predictor": "predictors",
+    "Lora": "recipe",
+    "Recipe": "recipe",
+    "load_recipe": "recipe",
+    "NextLatentRegularizer": "regularizers",
+    "Regularizer": "regularizers",
+    "train": "runs",
+    "Box": "trajectories",
+    "LazyImage": "trajectories",
+    "MultipleChoice": "trajectories",
+    "Step": "trajectories",
+    "ToolCall": "trajectories",
+    "Trajectory": "trajectories",
+    "ema": "views",
+    "frozen": "views",
+    "stop_gradient": "views",
+    "with_gradient": "views",
+}
+
+__all__ = [*sorted(_HOMES), "__version__"]
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'jepa_vlm' has no attribute {name!r}")
+    home = _HOMES[name]
+    if not home:
+        return importlib.import_module(f"jepa_vlm.{name}")
+    value = getattr(importlib.import_module(f"jepa_vlm.{home}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

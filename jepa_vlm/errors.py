@@ -44,7 +44,9 @@ class UnknownNameError(JepaVLMError):
         names = sorted(known)
         close = difflib.get_close_matches(name, names, n=1)
         meant = f" Did you mean {close[0]!r}?" if close else ""
-        super().__init__(f"No {kind} named {name!r}.{meant} Known: {', '.join(names) or 'none'}.{' ' + hint if hint else ''}")
+        super().__init__(
+            f"No {kind} named {name!r}.{meant} Known: {', '.join(names) or 'none'}.{' ' + hint if hint else ''}"
+        )
         self.kind, self.name, self.known = kind, name, names
 
 

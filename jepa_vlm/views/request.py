@@ -57,7 +57,9 @@ class ViewRequest:
         if self.region is not None and self.region not in REGIONS:
             raise ValueError(f"region must be one of {', '.join(REGIONS)}; got {self.region!r}.")
         if self.slots is not None and not self.view.slots_allowed:
-            raise ValueError(f"{self.view!r} has no place for learned slots; a predictor with slots needs views.Question().")
+            raise ValueError(
+                f"{self.view!r} has no place for learned slots; a predictor with slots needs views.Question()."
+            )
         if self.readout == "last_pred" and self.slots is None:
             raise ValueError("readout 'last_pred' needs a predictor with slots; without slots read 'last_token'.")
 

@@ -1,0 +1,65 @@
+"""A vision-language model with everything that goes with it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, final
+
+from peft import PeftModel
+from transformers import PreTrainedModel
+
+from jepa_vlm.adapters.adapter import Adapter
+
+
+@final
+@dataclass(frozen=True)
+class Profile:
+    """Training values that suit a backbone better than a recipe's own; None leaves the recipe's.
+
+    Args:
+        learning_rate: Peak rate.
+        lora_rank, lora_alpha: Of the adapter.
+        batch_size: Examples in a micro-batch.
+        steps: Optimiser steps.
+    """
+
+    learning_rate: float | None = None
+    lora_rank: int | None = None
+    lora_alpha: int | None = None
+    batch_size: int | None = None
+    steps: int | None = None
+
+
+@final
+@dataclass
+class Backbone:
+    """What ``load_backbone`` returns.
+
+    Args:
+        name: What was asked for.
+        model: The Hugging Face model; PEFT's wrapper around it once LoRA is on.
+        processor: Its processor, of the standard class.
+        adapter: Knowledge of its family.
+        profile: Training values that suit it.
+    """
+
+    name: str
+    model: PreTrainedModel | PeftModel
+    processor: Any
+    adapter: Adapter
+    profile: Profile = field(default_factory=Profile)
+
+    @property
+    def tokenizer(self) -> Any:
+        """The processor's tokenizer."""
+        return self.processor.tokenizer
+
+    @property
+    def base(self) -> PreTrainedModel:
+        """The Hugging Face model itself; LoRA, if any, is injected inside it."""
+        return self.model.base_model.model if isinstance(self.model, PeftModel) else self.model
+
+    @property
+    def dim(self) -> int:
+        """Hidden size of the decoder."""
+        return int(self.base.config.get_text_config().hidden_size)

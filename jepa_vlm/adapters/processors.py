@@ -1,0 +1,85 @@
+"""Loads a backbone's processor, with or without torchvision.
+
+transformers builds image processors on Pillow alone, but its video processors need torchvision, and every processor class with a
+video slot then fails to load. Where torchvision does not import, the same class is loaded without that slot.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib.util
+import inspect
+from typing import Any
+
+from transformers import AutoConfig, AutoProcessor, ProcessorMixin
+from transformers.models.auto.processing_auto import PROCESSOR_MAPPING_NAMES, processor_class_from_name
+
+from jepa_vlm.errors import BackboneError
+
+
+class _Absent:
+    """Stands for the missing video processor; attribute reads give None."""
+
+    def __getattr__(self, name: str) -> None:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return None
+
+
+class _NoVideo(ProcessorMixin):
+    """Sits behind the real class in the method order and hides its video slot from ``ProcessorMixin``."""
+
+    video_processor: Any = _Absent()
+    slots: tuple[str, ...] = ()
+
+    @classmethod
+    def get_attributes(cls) -> list[str]:
+        return [slot for slot in cls.slots if slot != "video_processor"]
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        kwargs.update(zip(self.slots, args, strict=False))
+        kwargs.pop("video_processor", None)
+        super().__init__(**kwargs)
+
+    @classmethod
+    def from_args_and_dict(cls, args: Any, processor_dict: dict[str, Any], **kwargs: Any) -> Any:
+        accepted = inspect.signature(cls.__init__).parameters
+        settings = {k: v for k, v in {**processor_dict, **kwargs}.items() if k in accepted and k not in cls.slots}
+        settings.update(zip(cls.get_attributes(), args, strict=False))
+        if "video_processor" in accepted:
+            settings["video_processor"] = None
+        return cls(**settings)
+
+
+@functools.cache
+def image_only(processor_class: type[ProcessorMixin]) -> type[ProcessorMixin]:
+    """Return the class under its own name, without its video slot; instances still pass ``isinstance``."""
+    members = {"__module__": processor_class.__module__, "slots": tuple(processor_class.get_attributes())}
+    return type(processor_class.__name__, (processor_class, _NoVideo), members)
+
+
+def torchvision_works() -> bool:
+    """Say whether torchvision imports; a build for another torch is on disk and fails, so its metadata is not enough."""
+    if importlib.util.find_spec("torchvision") is None:
+        return False
+    try:
+        importlib.import_module("torchvision")
+    except (ImportError, RuntimeError, OSError) as err:
+        raise BackboneError(
+            f"torchvision is installed but does not import ({err}); install the build that matches torch, or uninstall it."
+        ) from None
+    return True
+
+
+def load_processor(folder_or_id: str, **options: Any) -> Any:
+    """Load the standard processor of a local folder or a hub id; ``options`` go to ``from_pretrained``."""
+    if torchvision_works():
+        return AutoProcessor.from_pretrained(folder_or_id, **options)
+    settings, _ = ProcessorMixin.get_processor_dict(folder_or_id, **options)
+    name = (
+        settings.get("processor_class") or PROCESSOR_MAPPING_NAMES[AutoConfig.from_pretrained(folder_or_id).model_type]
+    )
+    found = processor_class_from_name(name)
+    if found is None:
+        raise BackboneError(f"transformers has no processor class {name!r}; upgrade transformers or check the folder.")
+    return image_only(found).from_pretrained(folder_or_id, **options)

@@ -1,0 +1,81 @@
+"""The one-pass engine: each token once, images once, detached views forward only.
+
+Exact: a token's state depends on the tokens before it alone, so a prefix computed once serves every view that starts with it.
+``separate`` is the reference that it is tested against.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, final
+
+import torch
+from torch import Tensor
+
+from jepa_vlm.adapters import Backbone
+from jepa_vlm.encoders import attention
+from jepa_vlm.encoders.planner import GRADIENT
+from jepa_vlm.encoders.target_weights import TargetWeights
+from jepa_vlm.typing import Hidden
+from jepa_vlm.views import Branch, Layout
+
+
+@final
+@dataclass(frozen=True)
+class RowStates:
+    """One computed row.
+
+    Args:
+        hidden: ``last_hidden_state`` of every token, after the final norm.
+        inputs: What the decoder was fed.
+    """
+
+    hidden: Hidden
+    inputs: Hidden
+
+
+def prepare(backbone: Backbone) -> None:
+    """Let the decoder's layers call the packed attention; set once, because checkpointing reads it again in the backward pass."""
+    backbone.base.set_attn_implementation({"text_config": attention.NAME})
+
+
+def run_rows(
+    backbone: Backbone,
+    weights: TargetWeights,
+    batch: Mapping[str, Any],
+    slot_inputs: Mapping[str, Tensor],
+) -> dict[str, RowStates]:
+    """Encode the images once, then every row: those without gradient first, while no activation is held.
+
+    Args:
+        backbone: The model.
+        weights: Switches to the weights that a row names.
+        batch: From the collator, with an ``OnePassPlanner``'s rows.
+        slot_inputs: Learned inputs by owner, ("slots dim").
+    """
+    adapter, base = backbone.adapter, backbone.base
+    tracked = torch.is_grad_enabled() and not adapter.vision_is_frozen(base)
+    with torch.set_grad_enabled(tracked):
+        features = adapter.encode_images(base, batch["images"])
+    states: dict[str, RowStates] = {}
+    for name, row in batch["rows"].items():
+        if name == GRADIENT:
+            states[name] = _run_row(backbone, row, features, slot_inputs)
+        else:
+            with torch.no_grad(), weights.use(name):
+                states[name] = _run_row(backbone, row, features, slot_inputs)
+    return states
+
+
+def _run_row(
+    backbone: Backbone, row: Mapping[str, Any], features: Tensor, slot_inputs: Mapping[str, Tensor]
+) -> RowStates:
+    adapter, base = backbone.adapter, backbone.base
+    inputs = adapter.embed(base, row["input_ids"])
+    inputs = inputs.index_copy(0, row["image_at"], features[row["image_rows"]].to(inputs.dtype))
+    for owner, place in row["slots"].items():
+        inputs = inputs.index_copy(0, place["at"], slot_inputs[owner][place["rows"]].to(inputs.dtype))
+    layout = Layout(tuple(row["segments"]), tuple(Branch(*numbers) for numbers in row["branches"]))
+    hidden = adapter.decode(base, inputs, row["positions"], {"packed_layout": layout})
+    return RowStates(hidden, inputs)

@@ -1,0 +1,88 @@
+"""Which weights encode a row: this step's, the base's (adapter off), or an average of the adapter's."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import final
+
+import torch
+from peft import PeftModel
+from torch import nn
+
+from jepa_vlm.adapters import Backbone
+from jepa_vlm.errors import BackboneError
+from jepa_vlm.views import TargetPolicy
+
+
+@final
+class TargetWeights(nn.Module):
+    """Switches a backbone between the weights that target policies name.
+
+    Args:
+        backbone: With LoRA on, if a policy needs it.
+        policies: Every policy of the objective.
+
+    Raises:
+        BackboneError: If ``frozen`` or ``ema`` is asked for without LoRA.
+        ValueError: If two ``ema`` policies have different decays.
+    """
+
+    def __init__(self, *, backbone: Backbone, policies: Sequence[TargetPolicy]) -> None:
+        super().__init__()
+        self._backbone = backbone
+        wanted = {policy.weights for policy in policies}
+        if wanted - {"current"} and not isinstance(backbone.model, PeftModel):
+            raise BackboneError(
+                f"Target policy {'/'.join(sorted(wanted - {'current'}))} needs LoRA: it is the base, or an average, of an adapter. "
+                "Turn LoRA on, or use stop_gradient()."
+            )
+        decays = {policy.decay for policy in policies if policy.weights == "ema"}
+        if len(decays) > 1:
+            raise ValueError(f"All ema targets of an objective share one average; got decays {sorted(decays)}.")
+        self.decay = decays.pop() if decays else None
+        if self.decay is not None:
+            for i, parameter in enumerate(self._adapter_parameters()):
+                self.register_buffer(f"average_{i}", parameter.detach().clone())
+
+    @contextmanager
+    def use(self, weights: str) -> Iterator[None]:
+        """Encode with these weights, dropout off, inside the block; for rows without gradient."""
+        with self._without_dropout():
+            if weights == "frozen":
+                with self._backbone.model.disable_adapter():
+                    yield
+            elif weights == "ema":
+                self._swap()
+                try:
+                    yield
+                finally:
+                    self._swap()
+            else:
+                yield
+
+    @torch.no_grad()
+    def update(self) -> None:
+        """Move the average towards the adapter's weights; call once after each optimiser step."""
+        if self.decay is not None:
+            for average, parameter in zip(self.buffers(), self._adapter_parameters(), strict=True):
+                average.lerp_(parameter.detach().to(average.dtype), 1 - self.decay)
+
+    def _adapter_parameters(self) -> list[nn.Parameter]:
+        return [p for name, p in self._backbone.base.named_parameters() if "lora_" in name]
+
+    def _swap(self) -> None:
+        """Exchange storage with the average; the parameters stay the same objects, so optimiser and graph do not notice."""
+        for average, parameter in zip(self.buffers(), self._adapter_parameters(), strict=True):
+            average.data, parameter.data = parameter.data, average.data
+
+    @contextmanager
+    def _without_dropout(self) -> Iterator[None]:
+        on = [m for m in self._backbone.base.modules() if isinstance(m, nn.Dropout) and m.training and m.p > 0]
+        for module in on:
+            module.eval()
+        try:
+            yield
+        finally:
+            for module in on:
+                module.train()

@@ -1,0 +1,223 @@
+"""A backbone, an objective and an engine behind one ``forward``."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, final
+
+import torch
+from torch import Tensor, nn
+
+from jepa_vlm.adapters import Backbone
+from jepa_vlm.encoders import Head, OnePassPlanner, RegionStates, SeparatePlanner, States, TargetWeights
+from jepa_vlm.encoders.one_pass import RowStates, prepare, run_rows
+from jepa_vlm.encoders.separate import run_separately
+from jepa_vlm.serialization import Collator, Read, Serializer, TokenizedView
+from jepa_vlm.terms import Objective, Term, Unit
+from jepa_vlm.trajectories import Trajectory
+from jepa_vlm.typing import Latent, Scalar
+from jepa_vlm.views import ViewRequest
+
+Engine = Literal["one_pass", "separate"]
+Normalisers = Mapping[str, float | Tensor]
+ENGINES: tuple[Engine, ...] = ("one_pass", "separate")
+
+
+@final
+@dataclass(frozen=True)
+class LossTerms:
+    """What one micro-batch adds to the loss.
+
+    Args:
+        total: The sum of ``weighted``: what is back-propagated.
+        weighted: By term: its weight times ``raw``.
+        raw: By term: its sum divided by its normaliser.
+        sums: By term: its sum, detached.
+        counts: By term: its units in this micro-batch.
+        latents: By prediction term: (predicted, target), detached.
+        parts: By "term/part": the detached parts of a sum, where a term has several.
+    """
+
+    total: Scalar
+    weighted: dict[str, Scalar]
+    raw: dict[str, Scalar]
+    sums: dict[str, Scalar]
+    counts: dict[str, int]
+    latents: dict[str, tuple[Latent, Latent]] = field(default_factory=dict)
+    parts: dict[str, Scalar] = field(default_factory=dict)
+
+
+@final
+class LatentVLM(nn.Module):
+    """Runs an objective on a backbone.
+
+    Args:
+        backbone: The model, LoRA already on if it is to be trained so. Shared, not copied.
+        objective: What to compute; copied and set up, so that one objective serves many seeds. A single term will do.
+        engine: ``one_pass`` computes each token once; ``separate`` is the slow, obvious reference with the same results.
+        seed: Of the objective's own parameters.
+
+    Raises:
+        ValueError: If the engine is unknown.
+        BackboneError: If a target policy needs LoRA and there is none.
+    """
+
+    accepts_loss_kwargs = False
+
+    def __init__(
+        self, backbone: Backbone, objective: Objective | Term, *, engine: Engine = "one_pass", seed: int = 0
+    ) -> None:
+        super().__init__()
+        if engine not in ENGINES:
+            raise ValueError(f"engine must be one of {', '.join(ENGINES)}; got {engine!r}.")
+        whole = objective if isinstance(objective, Objective) else 1.0 * objective
+        self.backbone, self.engine = backbone, engine
+        self.model = backbone.model
+        self.objective = copy.deepcopy(whole)
+        self.objective.setup(backbone.dim, torch.Generator().manual_seed(seed))
+        dtype = torch.promote_types(next(backbone.base.parameters()).dtype, torch.float32)
+        self.objective.to(device=self.device, dtype=dtype)
+        self.target_weights = TargetWeights(
+            backbone=backbone, policies=[request.policy for request in self.objective.requests()]
+        )
+        prepare(backbone)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the backbone is."""
+        return next(self.backbone.base.parameters()).device
+
+    def collator(self) -> Collator:
+        """Return what makes batches for this model. Picklable; it holds no weights."""
+        requests = self.objective.requests()
+        encodings = tuple(dict.fromkeys(request.encoding for request in requests))
+        dropout = any(isinstance(m, nn.Dropout) and m.p > 0 for m in self.backbone.base.modules())
+        return Collator(
+            serializer=self._serializer(),
+            requests=requests,
+            planner=SeparatePlanner(encodings=encodings)
+            if self.engine == "separate"
+            else OnePassPlanner(encodings=encodings, share_detached=not dropout),
+            counters={name: _UnitCounter(unit) for name, unit in self.objective.units().items()},
+        )
+
+    def serialize(self, trajectory: Trajectory) -> dict[str, TokenizedView]:
+        """Return the tokens of every view that the objective reads, by the view's name; a second one of a name gets a number."""
+        encodings = tuple(dict.fromkeys(request.encoding for request in self.objective.requests()))
+        views = self._serializer().views(trajectory, encodings)
+        named: dict[str, TokenizedView] = {}
+        for encoding, view in zip(encodings, views, strict=True):
+            name, number = encoding.view.name, 1
+            while name in named:
+                number += 1
+                name = f"{encoding.view.name}-{number}"
+            named[name] = view
+        return named
+
+    def forward(self, batch: Mapping[str, Any], normalisers: Normalisers | None = None) -> LossTerms:
+        """Return the objective's terms on a batch.
+
+        Args:
+            batch: From ``collator()``.
+            normalisers: By term: what its sum is divided by. Give the counts of the whole accumulated global batch, so that the
+                result does not depend on how it was split; the default is this micro-batch's own counts.
+        """
+        states = self._states(batch)
+        raw, weighted, sums, latents, parts = {}, {}, {}, {}, {}
+        counts: dict[str, int] = dict(batch["counts"])
+        for weight, term in self.objective.parts():
+            value = term(states)
+            divisor = counts[term.name] if normalisers is None else normalisers[term.name]
+            raw[term.name] = value.total / _at_least_one(divisor)
+            weighted[term.name] = weight * raw[term.name]
+            sums[term.name] = value.total.detach()
+            if value.predicted is not None and value.target is not None:
+                latents[term.name] = (value.predicted, value.target)
+            parts.update({f"{term.name}/{name}": part for name, part in value.parts.items()})
+        total = torch.stack(list(weighted.values())).sum()
+        return LossTerms(total, weighted, raw, sums, counts, latents, parts)
+
+    def after_optimizer_step(self) -> None:
+        """Move the average of the adapter's weights, if a target uses one. Call after each optimiser step."""
+        self.target_weights.update()
+
+    # What accelerate and transformers.Trainer ask of a model.
+
+    @property
+    def config(self) -> Any:
+        """The backbone's configuration."""
+        return self.backbone.base.config
+
+    @property
+    def _no_split_modules(self) -> Any:
+        return self.backbone.base._no_split_modules
+
+    @property
+    def is_activation_checkpointing(self) -> bool:
+        """Whether the decoder recomputes its activations in the backward pass."""
+        return any(getattr(m, "gradient_checkpointing", False) for m in self.backbone.base.modules())
+
+    def activation_checkpointing_enable(self, **kwargs: Any) -> None:
+        """Recompute the decoder's activations in the backward pass instead of holding them."""
+        self.backbone.base.gradient_checkpointing_enable(**kwargs)
+        # transformers hooks the inputs of every part, a frozen vision tower included, which would then be back-propagated.
+        self.backbone.base.disable_input_require_grads()
+
+    gradient_checkpointing_enable = activation_checkpointing_enable
+
+    def activation_checkpointing_disable(self) -> None:
+        """Hold the activations again."""
+        self.backbone.base.gradient_checkpointing_disable()
+
+    gradient_checkpointing_disable = activation_checkpointing_disable
+
+    def _serializer(self) -> Serializer:
+        return Serializer(processor=self.backbone.processor, adapter=self.backbone.adapter)
+
+    def _states(self, batch: Mapping[str, Any]) -> States:
+        run: Callable[..., dict[str, RowStates]] = run_separately if self.engine == "separate" else run_rows
+        rows = run(self.backbone, self.target_weights, batch, self.objective.slot_inputs())
+        latents: dict[ViewRequest, Tensor] = {}
+        regions: dict[ViewRequest, RegionStates] = {}
+        for request, read in zip(self.objective.requests(), batch["reads"], strict=True):
+            row = rows[read["row"]]
+            if request.readout is not None:
+                latents[request] = _latent(row.hidden, read)
+            else:
+                inputs = None if request.region == "supervised" else row.inputs[read["index"]]
+                regions[request] = RegionStates(row.hidden[read["index"]], read["labels"], read["document"], inputs)
+        head = self.backbone.base.get_output_embeddings()
+        return States(latents, regions, Head(head.weight, getattr(head, "bias", None)))
+
+
+@final
+@dataclass(frozen=True)
+class _UnitCounter:
+    """Counts a term's units in a batch; picklable, so that a collator can carry it."""
+
+    unit: Unit
+
+    def __call__(self, examples: int, reads: Mapping[ViewRequest, Read]) -> int:
+        if self.unit.request is None:
+            return examples
+        read = reads[self.unit.request]
+        if self.unit.kind == "pairs":
+            return read.pairs(self.unit.horizon, supervised=self.unit.supervised)
+        return sum(read.lengths)
+
+
+def _latent(hidden: Tensor, read: Mapping[str, Tensor]) -> Latent:
+    picked = hidden[read["index"]]
+    if "document" not in read:
+        return picked
+    size = read["size"]
+    wide = picked.to(torch.promote_types(picked.dtype, torch.float32))
+    sums = wide.new_zeros(len(size), wide.shape[1]).index_add(0, read["document"], wide)
+    return sums / size[:, None].to(wide.dtype)
+
+
+def _at_least_one(divisor: float | Tensor) -> float | Tensor:
+    """An empty sum is 0; divide it by 1 so that it stays 0."""
+    return divisor.clamp(min=1) if isinstance(divisor, Tensor) else max(divisor, 1)

@@ -1,0 +1,91 @@
+"""Predict one view's latent from another's."""
+
+from __future__ import annotations
+
+from typing import ClassVar, final
+
+import torch
+from torch import Tensor
+
+from jepa_vlm.encoders import States, ViewEncoder
+from jepa_vlm.losses import LatentLoss, SmoothL1Loss
+from jepa_vlm.predictors import Predictor
+from jepa_vlm.terms import Term, TermValue, Unit
+from jepa_vlm.views import Slots, ViewRequest
+
+
+@final
+class LatentPrediction(Term):
+    """L_pred = loss(predictor(context), target): from image and question, the embedding of the expert trajectory (paper, section 3.4).
+
+    Divided by the number of examples.
+
+    Args:
+        context: What the prediction is made from.
+        predictor: Makes it; its slots, if any, are placed into the context view.
+        target: What is predicted. Its policy says with which weights, and whether gradient flows.
+        loss: Distance; SmoothL1 with beta 1 (the paper's) if not given.
+
+    Raises:
+        ValueError: If the pieces do not fit: slots on a view without room for them, ``last_pred`` without slots or on the target,
+            or the same latent on both sides.
+
+    References:
+        Pearl, https://arxiv.org/abs/2604.08065. The released code reads the end-of-turn token after the slots, keeps the image in the
+        target view, measures with cosine and never trains the slots' inputs; see docs/method.md.
+    """
+
+    name: ClassVar[str] = "latent_prediction"
+
+    def __init__(
+        self, *, context: ViewEncoder, predictor: Predictor, target: ViewEncoder, loss: LatentLoss | None = None
+    ) -> None:
+        super().__init__()
+        for label, part, kind in (
+            ("context", context, ViewEncoder),
+            ("predictor", predictor, Predictor),
+            ("target", target, ViewEncoder),
+            ("loss", loss or SmoothL1Loss(), LatentLoss),
+        ):
+            if not isinstance(part, kind):
+                raise ValueError(f"{label} must be a {kind.__name__}, got {type(part).__name__}.")
+        if not context.policy.gradient:
+            raise ValueError(
+                f"The context must be encoded with gradient, or nothing learns; got policy {context.policy}."
+            )
+        if target.readout == "last_pred":
+            raise ValueError("The target has no [PRED] slots; read it at 'last_token', 'turn_end' or 'mean'.")
+        self.context, self.predictor, self.target, self.loss = context, predictor, target, loss or SmoothL1Loss()
+        asked = context.request(self._slots), target.request()
+        if asked[0].view == asked[1].view and asked[0].readout == asked[1].readout and self._slots is None:
+            raise ValueError(
+                f"Context and target are the same latent ({context.view}, {context.readout}); nothing is predicted."
+            )
+
+    @property
+    def _slots(self) -> Slots | None:
+        return Slots(self.name, self.predictor.slots) if self.predictor.slots else None
+
+    def requests(self) -> tuple[ViewRequest, ...]:
+        """See ``Term.requests``."""
+        return self.context.request(self._slots), self.target.request()
+
+    def unit(self) -> Unit:
+        """See ``Term.unit``."""
+        return Unit("examples")
+
+    def setup(self, dim: int, generator: torch.Generator) -> None:
+        """See ``Term.setup``."""
+        self.predictor.setup(dim, generator)
+
+    def slot_inputs(self) -> Tensor | None:
+        """See ``Term.slot_inputs``."""
+        return self.predictor.slot_inputs()
+
+    def forward(self, states: States) -> TermValue:
+        """See ``Term.forward``."""
+        predicted = self.predictor(self.context(states, self._slots))
+        target = self.target(states)
+        if not self.target.policy.gradient:
+            target = target.detach()
+        return TermValue(self.loss(predicted, target).sum(), predicted=predicted.detach(), target=target.detach())

@@ -1,0 +1,46 @@
+"""Supervised fine-tuning: predict each token of the reasoning."""
+
+from __future__ import annotations
+
+from typing import ClassVar, final
+
+from jepa_vlm.encoders import States
+from jepa_vlm.losses.token_cross_entropy import token_cross_entropy
+from jepa_vlm.terms import Term, TermValue, Unit
+from jepa_vlm.views import Conversation, ViewRequest
+
+
+@final
+class NextToken(Term):
+    """L_gen: cross-entropy of every reasoning token and end of turn given all before it (paper, section 3.3).
+
+    Divided by the number of supervised tokens. Tool images and the template's own tokens are read, not trained.
+
+    Args:
+        chunk: Rows whose logits are held at once.
+    """
+
+    name: ClassVar[str] = "next_token"
+
+    def __init__(self, *, chunk: int = 1024) -> None:
+        super().__init__()
+        if chunk < 1:
+            raise ValueError(f"chunk must be at least 1, got {chunk}.")
+        self.chunk = chunk
+
+    @property
+    def _request(self) -> ViewRequest:
+        return ViewRequest(view=Conversation(), region="supervised")
+
+    def requests(self) -> tuple[ViewRequest, ...]:
+        """See ``Term.requests``."""
+        return (self._request,)
+
+    def unit(self) -> Unit:
+        """See ``Term.unit``."""
+        return Unit("tokens", self._request)
+
+    def forward(self, states: States) -> TermValue:
+        """See ``Term.forward``."""
+        region = states.regions[self._request]
+        return TermValue(token_cross_entropy(region.hidden, region.labels, states.head, chunk=self.chunk))

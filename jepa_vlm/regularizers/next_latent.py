@@ -1,0 +1,171 @@
+"""Predict the next states from the present one."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal, final
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from jepa_vlm.encoders import RegionStates, States
+from jepa_vlm.encoders.states import Head
+from jepa_vlm.regularizers.regularizer import Regularizer
+from jepa_vlm.terms import TermValue, Unit
+from jepa_vlm.typing import Hidden, at_least_float32, shape_checked
+from jepa_vlm.views import Conversation, Question, Region, View, ViewRequest
+
+
+@final
+class LatentDynamics(nn.Module):
+    """h_hat_{t+1} = h_t + f(LayerNorm([h_t ; e(x_{t+1})])), f a 3-layer GELU MLP of width ``dim`` (NextLat, equation 9).
+
+    Args:
+        dim: Hidden size of the decoder.
+        condition: ``token`` feeds the next token's input; ``none`` leaves it out (Pearl's wording).
+        generator: Draws the weights.
+    """
+
+    def __init__(self, *, dim: int, condition: Literal["token", "none"], generator: torch.Generator) -> None:
+        super().__init__()
+        self.condition = condition
+        width = 2 * dim if condition == "token" else dim
+        self.norm = nn.LayerNorm(width)
+        self.layers = nn.ModuleList([nn.Linear(width, dim), nn.Linear(dim, dim), nn.Linear(dim, dim)])
+        with torch.no_grad():
+            for layer in self.layers:
+                nn.init.normal_(layer.weight, std=layer.in_features**-0.5, generator=generator)
+                nn.init.zeros_(layer.bias)
+
+    @shape_checked
+    def forward(self, state: Hidden, following: Hidden) -> Hidden:
+        """Return the predicted next state of each row, given what the decoder is fed next."""
+        dtype = self.layers[0].weight.dtype
+        state = state.to(dtype)
+        fed = torch.cat([state, following.to(dtype)], dim=-1) if self.condition == "token" else state
+        first, second, third = self.layers
+        return state + third(F.gelu(second(F.gelu(first(self.norm(fed))))))
+
+
+@final
+class NextLatentRegularizer(Regularizer):
+    """L_next: from each state, roll ``horizon`` steps ahead and compare with the detached states (paper, section 3.5).
+
+    The mean over valid pairs (t, i) of SmoothL1, averaged over ``dim``, in at least float32. Tokens are teacher-forced; predictions
+    are fed back. Gradient flows into the starting state and the head, not into the targets.
+
+    Args:
+        horizon: How many steps ahead.
+        condition: What the head sees beside the state: the next ``token``'s input (NextLat; vision features at image positions) or
+            ``none`` (Pearl's literal wording).
+        positions: ``trajectory``: T's tokens, images included; t and t+i both in T. ``supervised``: pairs whose target token is
+            supervised (the released code). ``all``: the whole view (NextLat).
+        view: ``Conversation()`` (as the released code) or ``TrajectoryOnly()`` (the paper's other reading; the trajectory view
+            then needs gradient).
+        beta: SmoothL1's crossover.
+        state_weight: Weight of the state term.
+        kl_weight: Weight of KL(p(.|h_{t+i}) || p(.|h_hat_{t+i})) under the frozen head (NextLat, equation 4). The released code's
+            cross-entropy in its place is off by one position and is not offered.
+
+    Raises:
+        ValueError: If an argument is out of range, or the view has no trajectory.
+
+    References:
+        NextLat, https://arxiv.org/abs/2511.05963. Pearl, https://arxiv.org/abs/2604.08065.
+    """
+
+    name: ClassVar[str] = "next_latent"
+
+    def __init__(
+        self,
+        *,
+        horizon: int = 1,
+        condition: Literal["token", "none"] = "token",
+        positions: Region = "trajectory",
+        view: View | None = None,
+        beta: float = 1.0,
+        state_weight: float = 1.0,
+        kl_weight: float = 0.0,
+    ) -> None:
+        super().__init__()
+        if horizon < 1:
+            raise ValueError(f"horizon must be at least 1, got {horizon}.")
+        if condition not in ("token", "none"):
+            raise ValueError(f"condition must be 'token' or 'none', got {condition!r}.")
+        if beta <= 0:
+            raise ValueError(f"beta must be positive, got {beta}.")
+        if state_weight < 0 or kl_weight < 0 or state_weight + kl_weight == 0:
+            raise ValueError(f"Weights must not be negative, and not both 0; got {state_weight=}, {kl_weight=}.")
+        if isinstance(view, Question):
+            raise ValueError("The question view holds no trajectory; use Conversation() or TrajectoryOnly().")
+        self.horizon, self.beta, self.positions = horizon, beta, positions
+        self.condition: Literal["token", "none"] = condition
+        self.view, self.state_weight, self.kl_weight = view or Conversation(), state_weight, kl_weight
+        self.requests()
+
+    @property
+    def _request(self) -> ViewRequest:
+        # The rollout of the supervised form starts at tokens that need not be supervised themselves.
+        region: Region = "all" if self.positions == "supervised" else self.positions
+        return ViewRequest(view=self.view, region=region)
+
+    def requests(self) -> tuple[ViewRequest, ...]:
+        """See ``Term.requests``."""
+        if self.positions not in ("trajectory", "supervised", "all"):
+            raise ValueError(f"positions must be 'trajectory', 'supervised' or 'all'; got {self.positions!r}.")
+        return (self._request,)
+
+    def unit(self) -> Unit:
+        """See ``Term.unit``."""
+        return Unit("pairs", self._request, self.horizon, supervised=self.positions == "supervised")
+
+    def setup(self, dim: int, generator: torch.Generator) -> None:
+        """See ``Term.setup``."""
+        self.head = LatentDynamics(dim=dim, condition=self.condition, generator=generator)
+
+    def forward(self, states: States) -> TermValue:
+        """See ``Term.forward``."""
+        region = states.regions[self._request]
+        if region.inputs is None:
+            raise RuntimeError("The region was read without its inputs.")
+        targets, carry = region.hidden.detach(), region.hidden
+        state_sum = kl_sum = carry.new_zeros((), dtype=torch.promote_types(carry.dtype, torch.float32))
+        for ahead in range(1, min(self.horizon, len(targets) - 1) + 1):
+            valid = self._valid(region, ahead)
+            # Recomputed in the backward pass: of each step only the carried states are kept.
+            carry, state, divergence = checkpoint(
+                self._step, carry[:-1], region.inputs[ahead:], targets[ahead:], valid, states.head, use_reentrant=False
+            )
+            state_sum, kl_sum = state_sum + state, kl_sum + divergence
+        total = self.state_weight * state_sum + self.kl_weight * kl_sum
+        total = total + 0.0 * carry.sum() + _touch(self.head)
+        return TermValue(total, parts={"state": state_sum.detach(), "kl": kl_sum.detach()} if self.kl_weight else {})
+
+    def _valid(self, region: RegionStates, ahead: int) -> Tensor:
+        same = region.document[:-ahead] == region.document[ahead:]
+        return same & (region.labels[ahead:] != -100) if self.positions == "supervised" else same
+
+    def _step(
+        self, carry: Tensor, following: Tensor, target: Tensor, valid: Tensor, head: Head
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        carry = self.head(carry, following)
+        wide, goal = at_least_float32(carry, target)
+        keep = valid.to(wide.dtype)
+        state = (F.smooth_l1_loss(wide, goal, beta=self.beta, reduction="none").mean(dim=-1) * keep).sum()
+        divergence = (_divergence(goal, wide, head) * keep).sum() if self.kl_weight else torch.zeros_like(state)
+        return carry, state, divergence
+
+
+def _divergence(target: Tensor, predicted: Tensor, head: Head) -> Tensor:
+    """Return KL(p(.|target) || p(.|predicted)) of each row under the head, which is not trained by it."""
+    weight = head.weight.detach().to(target.dtype)
+    bias = None if head.bias is None else head.bias.detach().to(target.dtype)
+    goal = F.log_softmax(F.linear(target, weight, bias), dim=-1)
+    guess = F.log_softmax(F.linear(predicted, weight, bias), dim=-1)
+    return F.kl_div(guess, goal, reduction="none", log_target=True).sum(dim=-1)
+
+
+def _touch(head: nn.Module) -> Tensor:
+    """Return a zero that reaches every parameter, so that a batch without a pair still has a whole graph (DDP needs it)."""
+    return torch.stack([0.0 * parameter.sum() for parameter in head.parameters()]).sum()

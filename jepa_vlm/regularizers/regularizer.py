@@ -1,0 +1,11 @@
+"""What a regularizer is: a term that shapes states without a second view."""
+
+from __future__ import annotations
+
+from abc import ABC
+
+from jepa_vlm.terms import Term
+
+
+class Regularizer(Term, ABC):
+    """A term over the states of one view."""

@@ -1,0 +1,9 @@
+"""From trajectories to tokens and batches."""
+
+from jepa_vlm.serialization.collator import Collator, Counter, Planner
+from jepa_vlm.serialization.reads import Read
+from jepa_vlm.serialization.serializer import Serializer
+from jepa_vlm.serialization.template import render
+from jepa_vlm.serialization.tokenized import IGNORED, TokenizedView
+
+__all__ = ["IGNORED", "Collator", "Counter", "Planner", "Read", "Serializer", "TokenizedView", "render"]

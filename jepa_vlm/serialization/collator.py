@@ -1,0 +1,114 @@
+"""From trajectories to a batch: tokens, pixels, rows and index tensors. All that can be known without weights is settled here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol, final
+
+from torch import Tensor
+
+from jepa_vlm.adapters import Grid
+from jepa_vlm.serialization.reads import Read, needed_tokens, read_latent, read_region
+from jepa_vlm.serialization.serializer import Serializer
+from jepa_vlm.serialization.tokenized import TokenizedView
+from jepa_vlm.trajectories import Trajectory
+from jepa_vlm.views import BatchPlan, ViewRequest
+
+
+class Planner(Protocol):
+    """Lays out a batch's views in rows; each engine brings its own."""
+
+    def __call__(
+        self,
+        views: Sequence[Sequence[TokenizedView]],
+        needed: Sequence[Sequence[int]],
+        image_starts: Sequence[Sequence[int]],
+    ) -> BatchPlan:
+        """Return the rows, and where each encoding is found in them."""
+
+
+class Counter(Protocol):
+    """Counts a term's units in a batch."""
+
+    def __call__(self, examples: int, reads: Mapping[ViewRequest, Read]) -> int:
+        """Return the count."""
+
+
+@final
+class Collator:
+    """Makes batches of trajectories. Picklable, so that data-loading workers can run it; holds no weights.
+
+    Args:
+        serializer: Tokenises views.
+        requests: What the objective reads.
+        planner: Of the engine that will run the batch.
+        counters: By term: counts what its sum is divided by.
+    """
+
+    def __init__(
+        self,
+        *,
+        serializer: Serializer,
+        requests: Sequence[ViewRequest],
+        planner: Planner,
+        counters: Mapping[str, Counter],
+    ) -> None:
+        self.serializer, self.planner, self.counters = serializer, planner, dict(counters)
+        self.requests = tuple(requests)
+        self.encodings = tuple(dict.fromkeys(request.encoding for request in requests))
+
+    def __call__(self, trajectories: Sequence[Trajectory]) -> dict[str, Any]:
+        """Return a batch: nested dictionaries of tensors and host numbers.
+
+        Raises:
+            DataError: If a trajectory or one of its images is not what it must be.
+        """
+        processed = [self._images(trajectory) for trajectory in trajectories]
+        grids = [[_grid(image) for image in images] for images in processed]
+        views = [
+            self.serializer.views(trajectory, self.encodings, own)
+            for trajectory, own in zip(trajectories, grids, strict=True)
+        ]
+        needed = [
+            [
+                max(needed_tokens(view, request) for request in self.requests if request.encoding == encoding)
+                for encoding, view in zip(self.encodings, own, strict=True)
+            ]
+            for own in views
+        ]
+        plan = self.planner(views, needed, self._image_starts(grids))
+        reads = {request: self._read(request, views, plan) for request in self.requests}
+        return {
+            "ids": [trajectory.id for trajectory in trajectories],
+            "examples": len(trajectories),
+            "image_counts": [len(images) for images in processed],
+            "counts": {name: counter(len(trajectories), reads) for name, counter in self.counters.items()},
+            "images": self.serializer.adapter.collate_images([image for images in processed for image in images]),
+            "rows": dict(plan.rows),
+            "reads": [read.tensors for read in reads.values()],
+        }
+
+    def _images(self, trajectory: Trajectory) -> list[dict[str, Tensor]]:
+        processor = self.serializer.processor.image_processor
+        return [dict(processor(images=[image.load()], return_tensors="pt")) for image in trajectory.all_images]
+
+    def _image_starts(self, grids: Sequence[Sequence[Grid]]) -> list[list[int]]:
+        starts, start = [], 0
+        for own in grids:
+            starts.append([])
+            for grid in own:
+                starts[-1].append(start)
+                start += self.serializer.adapter.image_length(grid)
+        return starts
+
+    def _read(self, request: ViewRequest, views: Sequence[Sequence[TokenizedView]], plan: BatchPlan) -> Read:
+        number = self.encodings.index(request.encoding)
+        own, location = [each[number] for each in views], plan.locations[number]
+        if request.readout is not None:
+            return read_latent(own, request.readout, location)
+        return read_region(own, request.region or "all", location)
+
+
+def _grid(image: Mapping[str, Tensor]) -> Grid:
+    frames, rows, columns = image["image_grid_thw"][0].tolist()
+    return frames, rows, columns

@@ -1,0 +1,155 @@
+"""Renders a conversation with the backbone's own chat template and records where every part went.
+
+Each text is rendered once between markers that no text contains; the markers' places are the spans. Rendering again without markers
+must give the same string, so what is trained is exactly what the stock processor would make.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, final
+
+from jepa_vlm.errors import BackboneError, DataError
+from jepa_vlm.trajectories import Trajectory
+
+_OPEN, _CLOSE = "\ue000{}\ue001", "\ue002{}\ue003"
+_MARKER = re.compile("\ue000(\\d+)\ue001|\ue002(\\d+)\ue003")
+_RESERVED = re.compile("[\ue000-\ue003]")
+
+Span = tuple[int, int]
+
+
+@final
+@dataclass(frozen=True)
+class Rendered:
+    """A conversation as text, with the character spans of its parts.
+
+    Args:
+        text: What the template made, image placeholders not yet expanded.
+        question: Span of Q.
+        reasoning: Spans of R_1 ... R_n.
+        observations: Spans of the words that came with tool images.
+        trajectory: Where T begins: the header of the first assistant turn.
+        images: Span of each image placeholder, in order.
+    """
+
+    text: str
+    question: Span
+    reasoning: tuple[Span, ...]
+    observations: tuple[Span, ...]
+    trajectory: int
+    images: tuple[Span, ...]
+
+
+def messages_of(trajectory: Trajectory) -> list[dict[str, Any]]:
+    """Return the conversation view as chat messages; tool images come back as user turns."""
+    question: list[dict[str, Any]] = [{"type": "image"} for _ in trajectory.images]
+    question.append({"type": "text", "text": trajectory.question.strip()})
+    messages: list[dict[str, Any]] = [{"role": "user", "content": question}]
+    for step in trajectory.steps:
+        messages.append({"role": "assistant", "content": [{"type": "text", "text": step.spoken.strip()}]})
+        if step.image is not None:
+            observed: list[dict[str, Any]] = [{"type": "image"}]
+            if step.observation.strip():
+                observed.append({"type": "text", "text": step.observation.strip()})
+            messages.append({"role": "user", "content": observed})
+    return messages
+
+
+def render(processor: Any, trajectory: Trajectory, *, image_token: str, reserved: Sequence[str]) -> Rendered:
+    """Render a trajectory's conversation.
+
+    Args:
+        processor: The backbone's; its chat template is used.
+        trajectory: What to render.
+        image_token: The placeholder that the template writes for an image.
+        reserved: Special tokens, which no text of the trajectory may contain.
+
+    Raises:
+        DataError: If a text contains a special token of the backbone.
+        BackboneError: If the template drops, repeats or rewrites a turn, or cannot be cut where T begins.
+    """
+    messages = messages_of(trajectory)
+    texts = [part["text"] for message in messages for part in message["content"] if part["type"] == "text"]
+    for text in texts:
+        _refuse_reserved(text, trajectory.id, reserved)
+    plain = _apply(processor, messages)
+    clean, spans = _strip_markers(_apply(processor, _marked(messages)))
+    if clean != plain or sorted(spans) != list(range(len(texts))):
+        lost = [repr(text[:40]) for i, text in enumerate(texts) if i not in spans]
+        raise BackboneError(
+            "Every turn must survive the chat template unchanged, "
+            + (f"but it dropped {', '.join(lost)}" if lost else "but it rewrites a text")
+            + f" (trajectory {trajectory.id!r}); use a template that keeps all turns."
+        )
+    opening = _apply(processor, messages[:1])
+    if not plain.startswith(opening):
+        raise BackboneError(
+            "The rendered question must be a prefix of the rendered conversation, so that the trajectory can be cut out; "
+            "this chat template changes earlier turns when later ones follow."
+        )
+    images = tuple(m.span() for m in re.finditer(re.escape(image_token), plain))
+    if len(images) != len(trajectory.all_images):
+        raise BackboneError(
+            f"The chat template wrote {len(images)} image placeholders {image_token!r} for {len(trajectory.all_images)} images "
+            f"(trajectory {trajectory.id!r})."
+        )
+    order = iter(spans[i] for i in range(len(texts)))
+    question = next(order)
+    reasoning, observations = [], []
+    for step in trajectory.steps:
+        reasoning.append(next(order))
+        if step.image is not None and step.observation.strip():
+            observations.append(next(order))
+    return Rendered(plain, question, tuple(reasoning), tuple(observations), len(opening), images)
+
+
+def _apply(processor: Any, messages: list[dict[str, Any]]) -> str:
+    text: str = processor.apply_chat_template(messages, tokenize=False, add_generation_prompt=False)
+    return text
+
+
+def _marked(messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    marked, number = [], 0
+    for message in messages:
+        content = []
+        for part in message["content"]:
+            if part["type"] == "text":
+                part = {"type": "text", "text": _OPEN.format(number) + part["text"] + _CLOSE.format(number)}
+                number += 1
+            content.append(part)
+        marked.append({"role": message["role"], "content": content})
+    return marked
+
+
+def _strip_markers(marked: str) -> tuple[str, dict[int, Span]]:
+    """Return the text without markers, and the span of each text that was found exactly once."""
+    pieces: list[str] = []
+    starts: dict[int, int] = {}
+    spans: dict[int, Span] = {}
+    at = length = 0
+    for marker in _MARKER.finditer(marked):
+        pieces.append(marked[at : marker.start()])
+        length += marker.start() - at
+        at = marker.end()
+        if marker[1] is not None:
+            starts[int(marker[1])] = length
+        else:
+            spans[int(marker[2])] = (starts[int(marker[2])], length)
+    pieces.append(marked[at:])
+    return "".join(pieces), spans
+
+
+def _refuse_reserved(text: str, identity: str, reserved: Sequence[str]) -> None:
+    if _RESERVED.search(text):
+        raise DataError(
+            f"Trajectory {identity!r} holds a private-use character (U+E000 to U+E003) in {text[:60]!r}; remove it."
+        )
+    for token in reserved:
+        if token in text:
+            raise DataError(
+                f"Trajectory {identity!r} holds the backbone's special token {token!r} in a text ({text[:60]!r}); "
+                "it would be read as structure. Remove or rename it."
+            )

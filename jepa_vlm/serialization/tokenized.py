@@ -1,0 +1,57 @@
+"""Tokens of one view, with every mark that losses, planners and viewers need."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import final
+
+import torch
+from torch import Tensor
+
+IGNORED = -100
+
+
+@final
+@dataclass(frozen=True)
+class TokenizedView:
+    """One view of one trajectory as tokens.
+
+    Args:
+        input_ids: Token identifiers, (tokens,). At [PRED] slots the padding token stands in; what is fed there is learned.
+        labels: The token where it is trained, -100 elsewhere; at its own position, not shifted.
+        text: The rendered text, one placeholder per image, slots not shown.
+        images: Which of ``trajectory.all_images`` the view shows, in order.
+        slots: True at [PRED] slots.
+        image_tokens: True at image positions.
+        content: True at tokens of the parts themselves (texts and images), False at the template's own.
+        trajectory: True at T's tokens.
+        image_rows: At image positions: which row of the image's features; -1 elsewhere.
+        image_index: At image positions: which image (as in ``images``); -1 elsewhere.
+        positions: Rotary positions, (axes, tokens).
+        readouts: Position of ``last_token``, ``turn_end`` and, with slots, ``last_pred``.
+    """
+
+    input_ids: Tensor
+    labels: Tensor
+    text: str
+    images: tuple[int, ...]
+    slots: Tensor
+    image_tokens: Tensor
+    content: Tensor
+    trajectory: Tensor
+    image_rows: Tensor
+    image_index: Tensor
+    positions: Tensor
+    readouts: Mapping[str, int]
+
+    def __len__(self) -> int:
+        return len(self.input_ids)
+
+    def identity(self) -> Tensor:
+        """Return one number per token; two views whose numbers agree up to a position share its computation.
+
+        Text counts by its identifier, an image token by image and row. Slots are -1: they are never shared.
+        """
+        images = (self.image_index + 1) * 2**40 + self.image_rows
+        return torch.where(self.slots, -1, torch.where(self.image_tokens, images, self.input_ids))
