@@ -1,0 +1,204 @@
+"""What a training step must cost, in closed form: the bound that the running code is held against.
+
+2 FLOPs per multiply-add, matrix-like work only. A frozen weight costs its product forward and the gradient of its input
+backward; a trained one the gradient of itself as well. Attention costs two products per (query, key) pair forward and
+four backward. The vision tower is frozen, so it runs forward once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from itertools import pairwise
+from typing import final
+
+from jepa_vlm.cost.shape import Shape, VisionShape
+
+Grid = tuple[int, int, int]
+_FED = ("q_proj", "k_proj", "v_proj")  # read a layer's input
+
+
+@final
+@dataclass(frozen=True)
+class ExampleSize:
+    """How long one example is.
+
+    Args:
+        context: Tokens of the conversation up to the last content token of the question, vision tokens included.
+        rest: Tokens of the conversation after that.
+        supervised: Tokens that the head is asked to predict.
+        trajectory: Tokens of the target view; 0 if there is none.
+        next_pairs: Predictions (t, i) of the next-latent regularizer.
+        grids: Frames, rows and columns of patches of each image (``image_grid_thw``).
+    """
+
+    context: int
+    rest: int
+    supervised: int
+    trajectory: int = 0
+    next_pairs: int = 0
+    grids: tuple[Grid, ...] = ()
+
+
+@final
+@dataclass(frozen=True)
+class StepFlops:
+    """FLOPs of one step, forward and backward, by part."""
+
+    vision: int = 0
+    conversation: int = 0
+    slots: int = 0
+    target: int = 0
+    head: int = 0
+    next_latent: int = 0
+
+    @property
+    def total(self) -> int:
+        """The sum of all parts."""
+        return sum(getattr(self, part.name) for part in fields(self))
+
+
+def decoder_forward(shape: Shape, tokens: int, pairs: int) -> int:
+    """Return the FLOPs of ``tokens`` through all layers, of which attention scores ``pairs`` (query, key) pairs."""
+    base, adapters = _weights(shape)
+    return shape.decoder.layers * (2 * (base + adapters) * tokens + 2 * _scores(shape, pairs))
+
+
+def decoder_backward(shape: Shape, tokens: int, pairs: int, *, input_gradient: bool) -> int:
+    """Return the FLOPs of going back through all layers.
+
+    Args:
+        input_gradient: Whether what the decoder is fed needs gradient, as with learned slots in the row. If not, the
+            first layer's query, key and value projections stop at their own weights.
+    """
+    base, adapters = _weights(shape)
+    trained = 2 * base if shape.lora_rank == 0 else 0
+    flops = shape.decoder.layers * ((2 * base + trained + 4 * adapters) * tokens + 4 * _scores(shape, pairs))
+    if input_gradient:
+        return flops
+    fed = {name: size for name, size in shape.decoder.projections().items() if name in _FED}
+    unneeded = sum(inputs * outputs for inputs, outputs in fed.values())
+    unneeded += sum(shape.lora_rank * inputs for name, (inputs, _) in fed.items() if name in shape.lora_modules)
+    return flops - 2 * unneeded * tokens
+
+
+def causal_pairs(tokens: int) -> int:
+    """Return the pairs of one causal segment: the lower triangle with its diagonal."""
+    return tokens * (tokens + 1) // 2
+
+
+def slot_pairs(slots: int, context: int) -> int:
+    """Return the pairs of ``slots`` queries that see ``context`` keys and one another: a rectangle under a mask."""
+    return slots * (context + slots)
+
+
+def vision_forward(vision: VisionShape, grid: Grid) -> int:
+    """Return the FLOPs of one image: patch embedding, blocks and merger."""
+    frames, rows, columns = grid
+    patches = frames * rows * columns
+    embed = 2 * patches * vision.channels * vision.temporal * vision.patch**2 * vision.hidden
+    linear = 2 * patches * (4 * vision.hidden**2 + 3 * vision.hidden * vision.intermediate) * vision.depth
+    full = frames * (rows * columns) ** 2
+    pairs = vision.full_blocks * full + (vision.depth - vision.full_blocks) * frames * _window_pairs(vision, grid)
+    wide = vision.hidden * vision.merge**2
+    merger = 2 * (patches // vision.merge**2) * (wide * wide + wide * vision.out)
+    return embed + linear + 4 * vision.hidden * pairs + merger
+
+
+def head(shape: Shape, supervised: int, *, trained: bool = False) -> int:
+    """Return the FLOPs of the head at the supervised positions: logits, the states' gradient, its own if trained."""
+    return (6 if trained else 4) * shape.decoder.hidden * shape.decoder.vocab * supervised
+
+
+def mlp(widths: Sequence[int], rows: int, *, recomputed: bool = False) -> int:
+    """Return the FLOPs of a trained MLP of these widths on ``rows`` rows, its forward pass run twice if recomputed."""
+    weights = sum(inputs * outputs for inputs, outputs in pairwise(widths))
+    return (8 if recomputed else 6) * weights * rows
+
+
+def sft_step(shape: Shape, examples: Sequence[ExampleSize], *, checkpointing: bool = False) -> StepFlops:
+    """Return the FLOPs of an exact next-token step: nothing padded, the head at supervised positions only.
+
+    Args:
+        checkpointing: The decoder's layers are run again for the backward pass.
+    """
+    return StepFlops(
+        vision=sum(vision_forward(shape.vision, grid) for example in examples for grid in example.grids),
+        conversation=_conversation(shape, examples, input_gradient=False, checkpointing=checkpointing),
+        head=sum(head(shape, example.supervised) for example in examples),
+    )
+
+
+def pearl_step(
+    shape: Shape,
+    examples: Sequence[ExampleSize],
+    *,
+    slots: int = 4,
+    next_widths: Sequence[int] = (),
+    next_recomputed: bool = True,
+    target_gradient: bool = False,
+    checkpointing: bool = False,
+) -> StepFlops:
+    """Return the FLOPs of an exact one-pass Pearl step.
+
+    Args:
+        slots: Learned [PRED] tokens per example.
+        next_widths: Widths of the next-latent head, its input first; empty without that term.
+        next_recomputed: The next-latent head's forward pass is checkpointed.
+        target_gradient: The target view is encoded with gradient, in the conversation's row.
+        checkpointing: The decoder's layers are run again for the backward pass.
+    """
+    sft = sft_step(shape, examples, checkpointing=checkpointing)
+    branch = target = 0
+    for example in examples:
+        pairs = slot_pairs(slots, example.context)
+        branch += _there_and_back(shape, slots, pairs, input_gradient=True, checkpointing=checkpointing)
+        tokens, pairs = example.trajectory, causal_pairs(example.trajectory)
+        if target_gradient:
+            target += _there_and_back(shape, tokens, pairs, input_gradient=slots > 0, checkpointing=checkpointing)
+        else:
+            target += decoder_forward(shape, tokens, pairs)
+    return StepFlops(
+        vision=sft.vision,
+        conversation=_conversation(shape, examples, input_gradient=slots > 0, checkpointing=checkpointing),
+        slots=branch,
+        target=target,
+        head=sft.head,
+        next_latent=sum(mlp(next_widths, example.next_pairs, recomputed=next_recomputed) for example in examples),
+    )
+
+
+def _conversation(shape: Shape, examples: Sequence[ExampleSize], *, input_gradient: bool, checkpointing: bool) -> int:
+    lengths = [example.context + example.rest for example in examples]
+    row = {"input_gradient": input_gradient, "checkpointing": checkpointing}
+    return sum(_there_and_back(shape, tokens, causal_pairs(tokens), **row) for tokens in lengths)
+
+
+def _there_and_back(shape: Shape, tokens: int, pairs: int, *, input_gradient: bool, checkpointing: bool) -> int:
+    forward = decoder_forward(shape, tokens, pairs)
+    back = decoder_backward(shape, tokens, pairs, input_gradient=input_gradient)
+    return forward * (2 if checkpointing else 1) + back
+
+
+def _weights(shape: Shape) -> tuple[int, int]:
+    """Return the entries of one layer's projections and of its adapters."""
+    sizes = shape.decoder.projections()
+    base = sum(inputs * outputs for inputs, outputs in sizes.values())
+    adapters = sum(shape.lora_rank * sum(size) for name, size in sizes.items() if name in shape.lora_modules)
+    return base, adapters
+
+
+def _scores(shape: Shape, pairs: int) -> int:
+    """Return the multiply-adds of one layer's two attention products, forward."""
+    return 2 * shape.decoder.heads * shape.decoder.head_dim * pairs
+
+
+def _window_pairs(vision: VisionShape, grid: Grid) -> int:
+    """Return the pairs of one frame's windows: full squares of merged tokens, and what is left at the edges."""
+    side = vision.window // vision.merge // vision.patch
+    rows, columns = (_split(extent // vision.merge, side) for extent in grid[1:])
+    return sum((high * wide * vision.merge**2) ** 2 for high in rows for wide in columns)
+
+
+def _split(extent: int, side: int) -> list[int]:
+    return [min(side, extent - start) for start in range(0, extent, side)]

@@ -1,0 +1,132 @@
+"""Count the floating point operations that running code performs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from importlib import import_module
+from types import TracebackType
+from typing import Any, final
+
+import torch
+import torch.nn.functional as F
+from torch.utils.flop_counter import FlopCounterMode
+
+_SDPA = (
+    "_scaled_dot_product_flash_attention_for_cpu",
+    "_scaled_dot_product_flash_attention",
+    "_scaled_dot_product_efficient_attention",
+    "_scaled_dot_product_cudnn_attention",
+)
+_LINEAR_CE = "_linear_cross_entropy_batch_chunked"
+
+
+@final
+class FlopCounter:
+    """Counts the matrix-like work done inside a ``with`` block: 2 FLOPs per multiply-add, everything else is free.
+
+    It is torch's FlopCounterMode plus formulas for what that counts as zero or wrongly: scaled dot-product attention on
+    CPU, causal attention (the exact lower triangle, not the square), products added in place and the chunked linear
+    cross-entropy. A fused operation counts as its mathematics: what a kernel computes twice inside itself counts once,
+    and a mask does not make a rectangle cheaper. Work that autograd runs again as operations of its own (checkpointing)
+    counts again. Attention that torch sends to its math path (dropout, the meta device) shows up as full products.
+
+    Example:
+        >>> with FlopCounter() as counter:
+        ...     torch.ones(2, 3) @ torch.ones(3, 5)
+        >>> counter.total
+        60
+    """
+
+    def __init__(self) -> None:
+        self._mode = FlopCounterMode(display=False, custom_mapping=dict(_formulas()))
+
+    def __enter__(self) -> FlopCounter:
+        self._mode.__enter__()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._mode.__exit__(kind, error, trace)
+
+    @property
+    def total(self) -> int:
+        """All FLOPs counted so far."""
+        return int(self._mode.get_total_flops())
+
+    def by_operator(self) -> dict[str, int]:
+        """Return the FLOPs of each operator that did any, by its name."""
+        counts = self._mode.get_flop_counts().get("Global", {})
+        return {str(operator): int(flops) for operator, flops in counts.items() if flops}
+
+    def by_module(self) -> dict[str, int]:
+        """Return the FLOPs inside each module that ran, by its path from the class of the outermost one."""
+        counts = self._mode.get_flop_counts()
+        return {name: sum(flops.values()) for name, flops in counts.items() if name != "Global"}
+
+
+def attention_pairs(queries: int, keys: int, *, causal: bool) -> int:
+    """Return how many (query, key) pairs attention scores.
+
+    Args:
+        queries, keys: Lengths.
+        causal: Query i sees the keys 0..i, as scaled_dot_product_attention aligns a rectangle.
+    """
+    if not causal:
+        return queries * keys
+    square = min(queries, keys)
+    return square * (square + 1) // 2 + (queries - square) * keys
+
+
+def _formulas() -> Iterator[tuple[Any, Callable[..., int]]]:
+    """Yield (operator, formula) for every operator that this torch has."""
+    aten = torch.ops.aten
+    yield aten.addmm_, _product_added_in_place
+    for name in _SDPA:
+        yield getattr(aten, name), _attention(getattr(aten, name), passes=1)
+        yield getattr(aten, f"{name}_backward"), _attention(getattr(aten, f"{name}_backward"), passes=2)
+    if hasattr(F, "linear_cross_entropy"):
+        import_module("torch.nn.modules.linear_cross_entropy")  # defines the operators; torch waits for a call
+        for name in (_LINEAR_CE, f"{_LINEAR_CE}_no_reduction"):
+            yield getattr(torch.ops.torch_nn, name), _linear_cross_entropy(getattr(torch.ops.torch_nn, name))
+
+
+def _product_added_in_place(
+    _: Sequence[int], left: Sequence[int], right: Sequence[int], *, out_shape: Any = None, **kwargs: Any
+) -> int:
+    return 2 * left[0] * left[1] * right[1]
+
+
+def _attention(operator: Any, *, passes: int) -> Callable[..., int]:
+    """Return the formula of one attention operator: two products forward, twice that backward."""
+
+    def flops(*args: Any, out_shape: Any = None, **kwargs: Any) -> int:
+        given = _named(operator, args, kwargs)
+        batch, heads, queries, width = given["query"]
+        keys, value_width = given["value"][-2:]
+        pairs = attention_pairs(queries, keys, causal=given["is_causal"])
+        return int(passes * 2 * batch * heads * pairs * (width + value_width))
+
+    return flops
+
+
+def _linear_cross_entropy(operator: Any) -> Callable[..., int]:
+    """Return the formula of torch's chunked op: the logits, and the gradients that it forms in its forward pass.
+
+    Without reduction it forms none: its backward pass runs as ordinary products, which are counted as such.
+    """
+
+    def flops(*args: Any, out_shape: Any = None, **kwargs: Any) -> int:
+        given = _named(operator, args, kwargs)
+        (rows, width), (vocab, _) = given["input"], given["linear_weight"]
+        gradients = sum(given.get(flag, False) for flag in ("compute_input_grad", "compute_linear_weight_grad"))
+        return int(2 * rows * vocab * width * (1 + gradients))
+
+    return flops
+
+
+def _named(operator: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> dict[str, Any]:
+    """Return the arguments of a call by name, defaults filled in; tensors come as shapes."""
+    schema = operator.default._schema.arguments
+    given = {argument.name: argument.default_value for argument in schema if argument.has_default_value()}
+    return {**given, **dict(zip((argument.name for argument in schema), args, strict=False)), **kwargs}

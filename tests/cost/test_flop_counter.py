@@ -1,0 +1,132 @@
+"""Every formula against the same mathematics done by plain matrix products, which the stock counter knows."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch.utils.checkpoint import checkpoint, set_checkpoint_early_stop
+from torch.utils.flop_counter import FlopCounterMode
+
+from jepa_vlm.cost import FlopCounter
+from jepa_vlm.cost.flop_counter import attention_pairs
+
+HEADS, WIDTH = 4, 8
+
+
+def eager_flops(function):
+    with FlopCounterMode(display=False) as counter:
+        function()
+    return counter.get_total_flops()
+
+
+def eager_row(queries, keys):
+    """Attention of one head from ``queries`` positions to ``keys`` ones by two matrix products, and back."""
+    query, key, value = (torch.randn(n, WIDTH, requires_grad=True) for n in (queries, keys, keys))
+    return lambda: ((query @ key.T).softmax(-1) @ value).sum()
+
+
+def qkv(queries, keys, kv_heads=HEADS, batch=1):
+    shapes = (batch, HEADS, queries, WIDTH), (batch, kv_heads, keys, WIDTH), (batch, kv_heads, keys, WIDTH)
+    return [torch.randn(shape, requires_grad=True) for shape in shapes]
+
+
+def test_a_matrix_product_by_hand():
+    with FlopCounter() as counter:
+        torch.ones(2, 3) @ torch.ones(3, 5)
+    assert counter.total == 2 * 2 * 3 * 5
+    assert counter.by_operator() == {"aten.mm": 60}
+
+
+def test_the_stock_counter_misses_attention_and_cross_entropy_on_cpu():
+    """The reason for this module: if this fails, torch has learned to count them."""
+    query, key, value = qkv(6, 6)
+    assert eager_flops(lambda: F.scaled_dot_product_attention(query, key, value)) == 0
+
+
+@pytest.mark.parametrize(("queries", "keys"), [(6, 6), (3, 9), (1, 7), (9, 3)])
+@pytest.mark.parametrize("causal", [False, True], ids=["full", "causal"])
+@pytest.mark.parametrize("kv_heads", [4, 2, 1])
+def test_attention_counts_its_useful_pairs(queries, keys, causal, kv_heads):
+    query, key, value = qkv(queries, keys, kv_heads, batch=2)
+    with FlopCounter() as forward:
+        out = F.scaled_dot_product_attention(query, key, value, is_causal=causal, enable_gqa=True)
+    with FlopCounter() as backward:
+        out.sum().backward()
+    rows = [min(row + 1, keys) if causal else keys for row in range(queries)]
+    attend = [eager_row(1, seen) for seen in rows]
+    assert forward.total == 2 * HEADS * sum(eager_flops(row) for row in attend)
+    both = 2 * HEADS * sum(eager_flops(lambda row=row: row().backward()) for row in attend)
+    assert forward.total + backward.total == both
+
+
+def test_causal_is_the_lower_triangle_by_hand():
+    query, key, value = qkv(5, 5)
+    with FlopCounter() as counter:
+        F.scaled_dot_product_attention(query, key, value, is_causal=True).sum().backward()
+    assert counter.total == (2 + 4) * 2 * HEADS * WIDTH * (5 * 6 // 2)
+
+
+def test_a_mask_does_not_make_a_rectangle_cheaper():
+    query, key, value = qkv(3, 9)
+    mask = torch.ones(3, 9, dtype=torch.bool).tril(6)
+    with FlopCounter() as counter:
+        F.scaled_dot_product_attention(query, key, value, attn_mask=mask)
+    assert counter.total == HEADS * eager_flops(eager_row(3, 9))
+
+
+def test_the_math_path_is_counted_as_the_products_it_does():
+    query, key, value = qkv(6, 6)
+    with FlopCounter() as counter:
+        F.scaled_dot_product_attention(query, key, value, dropout_p=0.5)
+    assert counter.by_operator() == {"aten.bmm": HEADS * eager_flops(eager_row(6, 6))}
+
+
+@pytest.mark.skipif(not hasattr(F, "linear_cross_entropy"), reason="torch before 2.13")
+@pytest.mark.parametrize("trained", [False, True], ids=["frozen", "trained"])
+@pytest.mark.parametrize("gradient", [False, True], ids=["evaluation", "training"])
+@pytest.mark.parametrize("reduction", ["sum", "none"])
+def test_linear_cross_entropy(trained, gradient, reduction):
+    rows, width, vocab = 10, 8, 30
+    hidden = torch.randn(rows, width, requires_grad=gradient)
+    weight = torch.randn(vocab, width, requires_grad=gradient and trained)
+    labels = torch.randint(0, vocab, (rows,))
+
+    def run(loss):
+        if gradient:
+            loss.sum().backward()
+
+    options = torch.nn.LinearCrossEntropyOptions(chunking_method=None, batch_chunk_size=4)
+    with FlopCounter() as counter:
+        run(F.linear_cross_entropy(hidden, weight, labels, reduction=reduction, options=options))
+    wanted = eager_flops(lambda: run(F.cross_entropy(hidden @ weight.T, labels, reduction=reduction)))
+    assert wanted == 2 * rows * vocab * width * (1 + gradient + (gradient and trained))
+    again = wanted // (1 + gradient + trained) if gradient and reduction == "none" else 0  # logits formed again
+    assert counter.total == wanted + again
+
+
+def test_recomputation_by_checkpointing_counts_again():
+    layer, inputs = torch.nn.Linear(4, 6, bias=False), torch.ones(2, 4, requires_grad=True)
+    with FlopCounter() as counter, set_checkpoint_early_stop(False):
+        checkpoint(layer, inputs, use_reentrant=False).sum().backward()
+    assert counter.total == (2 + 2) * (2 * 2 * 4 * 6)
+
+
+def test_a_product_added_in_place():
+    with FlopCounter() as counter:
+        torch.zeros(2, 5).addmm_(torch.ones(2, 3), torch.ones(3, 5), alpha=-1)
+    assert counter.total == 60
+
+
+def test_by_module():
+    model = torch.nn.Sequential(torch.nn.Linear(4, 6, bias=False), torch.nn.Linear(6, 1, bias=False))
+    with FlopCounter() as counter:
+        model(torch.ones(2, 4))
+    assert counter.by_module() == {"Sequential": 120, "Sequential.0": 96, "Sequential.1": 24}
+
+
+@pytest.mark.parametrize(
+    ("queries", "keys", "causal", "pairs"), [(3, 3, True, 6), (2, 5, True, 3), (5, 2, True, 9), (2, 5, False, 10)]
+)
+def test_attention_pairs(queries, keys, causal, pairs):
+    assert attention_pairs(queries, keys, causal=causal) == pairs
