@@ -78,7 +78,8 @@ class LazyImage:
         width, height = image.size
         if width * height > MAX_PIXELS:
             raise DataError(
-                f"{self._where()} is {width} x {height} = {width * height:,} pixels, limit {MAX_PIXELS:,}; shrink it first."
+                f"{self._where()} is {width} x {height} = {width * height:,} pixels, limit {MAX_PIXELS:,}; "
+                "shrink it first."
             )
         return image
 

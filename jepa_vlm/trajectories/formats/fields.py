@@ -1,0 +1,60 @@
+"""Typed access to the values of a JSON object, with messages that name the key."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+from jepa_vlm.errors import DataError
+
+T = TypeVar("T")
+
+_NAMES = {str: "a string", list: "a list", dict: "an object", bool: "true or false", int: "a whole number"}
+_SHOWN = 60  # characters of a wrong value that a message repeats
+
+
+def field(row: Mapping[str, Any], key: str, kind: type[T], default: T | None = None) -> T:
+    """Return ``row[key]``, or the default where the key is missing or null.
+
+    Raises:
+        DataError: If the value is missing without a default, or not of the kind.
+    """
+    value = row.get(key)
+    if value is None:
+        if default is None:
+            raise DataError(f"key {key!r} is missing; it must be {_NAMES[kind]}.")
+        return default
+    return checked(value, kind, f"key {key!r}")
+
+
+def checked(value: object, kind: type[T], what: str) -> T:
+    """Return the value.
+
+    Raises:
+        DataError: If it is not of the kind; true and false are not numbers.
+    """
+    if type(value) is not kind:
+        raise DataError(f"{what} must be {_NAMES[kind]}, got {_shown(value)}.")
+    return value
+
+
+def four_numbers(value: object, what: str) -> tuple[float, float, float, float]:
+    """Return the value, a list of four finite numbers, as a tuple.
+
+    Raises:
+        DataError: If it is anything else.
+    """
+    if not (isinstance(value, list) and len(value) == 4 and all(_is_number(number) for number in value)):
+        raise DataError(f"{what} must be four finite numbers [left, top, right, bottom], got {_shown(value)}.")
+    left, top, right, bottom = value
+    return left, top, right, bottom
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _shown(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= _SHOWN else text[:_SHOWN] + "..."

@@ -1,0 +1,68 @@
+from __future__ import annotations
+
+import io
+
+import pytest
+from PIL import Image
+
+from jepa_vlm.errors import DataError
+from jepa_vlm.trajectories import LazyImage
+from jepa_vlm.trajectories import image as image_module
+
+RED = Image.new("RGB", (6, 4), (255, 0, 0))
+
+
+def encoded(image: Image.Image, kind: str = "PNG") -> bytes:
+    stream = io.BytesIO()
+    image.save(stream, format=kind)
+    return stream.getvalue()
+
+
+@pytest.fixture(params=["path", "data", "pixels"])
+def red(request, tmp_path):
+    (tmp_path / "red.png").write_bytes(encoded(RED))
+    given = {"path": tmp_path / "red.png", "data": encoded(RED), "pixels": RED}
+    return LazyImage(**{request.param: given[request.param]})
+
+
+def test_every_source_gives_size_and_pixels(red):
+    assert red.size == (6, 4)
+    assert red.load().mode == "RGB"
+    assert red.load().tobytes() == RED.tobytes()
+
+
+def test_other_modes_become_rgb():
+    assert LazyImage(pixels=Image.new("L", (2, 2), 7)).load().getpixel((0, 0)) == (7, 7, 7)
+    assert LazyImage(data=encoded(Image.new("P", (2, 2)), "GIF")).load().mode == "RGB"
+
+
+@pytest.mark.parametrize("given", [{}, {"data": b"", "pixels": RED}])
+def test_exactly_one_source_is_needed(given):
+    with pytest.raises(ValueError, match="exactly one of path, data, pixels"):
+        LazyImage(**given)
+
+
+@pytest.mark.parametrize("use", [lambda image: image.size, LazyImage.load])
+def test_a_missing_file_is_named_with_its_origin(tmp_path, use):
+    with pytest.raises(DataError, match=r"gone\.png \(d\.jsonl:3\) does not exist"):
+        use(LazyImage(path=tmp_path / "gone.png", origin="d.jsonl:3"))
+
+
+def test_what_is_no_image_is_refused():
+    with pytest.raises(DataError, match="an embedded image is not a readable image"):
+        LazyImage(data=b"words").load()
+
+
+def test_a_cut_file_has_a_size_but_no_pixels():
+    noisy = Image.effect_noise((64, 64), 50)
+    cut = LazyImage(data=encoded(noisy)[:200])
+    assert cut.size == (64, 64)
+    with pytest.raises(DataError, match="cannot be decoded"):
+        cut.load()
+
+
+@pytest.mark.parametrize("use", [lambda image: image.size, LazyImage.load])
+def test_absurd_sizes_are_refused_from_any_source(red, monkeypatch, use):
+    monkeypatch.setattr(image_module, "MAX_PIXELS", 23)
+    with pytest.raises(DataError, match=r"is 6 x 4 = 24 pixels, limit 23; shrink it first"):
+        use(red)

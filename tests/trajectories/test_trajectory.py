@@ -1,0 +1,76 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+from PIL import Image
+
+from jepa_vlm.errors import DataError
+from jepa_vlm.trajectories import LazyImage, MultipleChoice, Step, ToolCall, Trajectory
+
+IN, OUT, LATER = (LazyImage(pixels=Image.new("RGB", (8, 8), color)) for color in ("red", "green", "blue"))
+CALL = ToolCall("crop", {"column": 3})
+LAST = Step("B")
+
+
+def trajectory(steps=(LAST,), images=(IN,), question="Which?") -> Trajectory:
+    return Trajectory(id="x", images=images, question=question, steps=steps, answer="B")
+
+
+@pytest.mark.parametrize("calls", [0, 1, 2, 3])
+def test_calls_are_counted(calls):
+    steps = (*(Step("Look.", CALL, OUT) for _ in range(calls)), LAST)
+    assert trajectory(steps).calls == calls
+    assert len(trajectory(steps).tool_images) == calls
+
+
+def test_images_are_counted_inputs_first():
+    made = trajectory((Step("One.", CALL, OUT), Step("Two.", CALL, LATER), LAST), images=(IN, IN))
+    assert made.tool_images == (OUT, LATER)
+    assert made.all_images == (IN, IN, OUT, LATER)
+
+
+def test_what_is_spoken_is_reasoning_then_call():
+    spoken = Step("Look.", CALL, OUT).spoken
+    head, _, rest = spoken.partition(" <tool_call>")
+    assert head == "Look."
+    assert json.loads(rest.removesuffix("</tool_call>")) == {"name": "crop", "arguments": {"column": 3}}
+    assert Step("", CALL, OUT).spoken.startswith("<tool_call>")
+    assert LAST.spoken == "B"
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"images": ()}, "has a question but no image"),
+        ({"question": " \n"}, "has an empty question"),
+        ({"steps": ()}, "has no steps"),
+        ({"steps": (Step("Look.", CALL, OUT),)}, "ends with a tool call"),
+        ({"steps": (Step("Look.", CALL),)}, "ends with a tool call"),
+        ({"steps": (Step("Look.", CALL), LAST)}, "step 1 of 2 has no tool image"),
+        ({"steps": (Step("Look.", CALL, OUT), Step(" "))}, "step 2 of 2 has no text"),
+        ({"steps": (Step("", None, OUT), LAST)}, "step 1 of 2 has no text"),
+    ],
+)
+def test_a_part_out_of_place_is_refused_by_name(changes, message):
+    with pytest.raises(DataError, match=f"Trajectory 'x'.*{message}"):
+        trajectory(**changes)
+
+
+def test_letters_follow_the_options():
+    item = MultipleChoice(id="q", images=(IN,), prompt="?", options=("red", "blue", "green"), answer=2)
+    assert item.letters == ("A", "B", "C")
+
+
+@pytest.mark.parametrize(
+    ("options", "answer", "message"),
+    [
+        (("red",), 0, "2 to 26 options, got 1"),
+        (tuple(map(str, range(27))), 0, "2 to 26 options, got 27"),
+        (("red", "blue"), 2, "answer 2 is not one of its 2 options"),
+        (("red", "blue"), -1, "answer -1 is not one of its 2 options"),
+    ],
+)
+def test_impossible_questions_are_refused(options, answer, message):
+    with pytest.raises(DataError, match=f"Question 'q'.*{message}"):
+        MultipleChoice(id="q", images=(IN,), prompt="?", options=options, answer=answer)
