@@ -63,7 +63,45 @@ _HOMES = {
     "with_gradient": "views",
 }
 
-__all__ = [*sorted(_HOMES), "__version__"]
+__all__ = [
+    "Backbone",
+    "Box",
+    "CosineLoss",
+    "IdentityPredictor",
+    "InfoNCELoss",
+    "L1Loss",
+    "LatentLoss",
+    "LatentPrediction",
+    "LatentVLM",
+    "LazyImage",
+    "Lora",
+    "LossTerms",
+    "MLPPredictor",
+    "MSELoss",
+    "MultipleChoice",
+    "NextLatentRegularizer",
+    "NextToken",
+    "Objective",
+    "PredTokenPredictor",
+    "Predictor",
+    "Recipe",
+    "Regularizer",
+    "SmoothL1Loss",
+    "Step",
+    "ToolCall",
+    "Trajectory",
+    "ViewEncoder",
+    "__version__",
+    "ema",
+    "frozen",
+    "load_backbone",
+    "load_recipe",
+    "playground",
+    "stop_gradient",
+    "train",
+    "views",
+    "with_gradient",
+]
 
 
 def __getattr__(name: str) -> object:

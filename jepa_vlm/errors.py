@@ -26,6 +26,10 @@ class RunError(JepaVLMError):
     """A run cannot start, or stopped because a check failed."""
 
 
+class Interrupted(RunError):
+    """A run was stopped by a signal; its checkpoint is saved and the message says how to go on."""
+
+
 class ExportError(JepaVLMError):
     """A merged checkpoint differs from the model that it was made of."""
 

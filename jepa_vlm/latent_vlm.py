@@ -56,7 +56,8 @@ class LatentVLM(nn.Module):
     Args:
         backbone: The model, LoRA already on if it is to be trained so. Shared, not copied.
         objective: What to compute; copied and set up, so that one objective serves many seeds. A single term will do.
-        engine: ``one_pass`` computes each token once; ``separate`` is the slow, obvious reference with the same results.
+        engine: ``one_pass`` computes each token once; ``separate`` is the slow, obvious reference with the same
+            results.
         seed: Of the objective's own parameters.
 
     Raises:
@@ -104,7 +105,7 @@ class LatentVLM(nn.Module):
         )
 
     def serialize(self, trajectory: Trajectory) -> dict[str, TokenizedView]:
-        """Return the tokens of every view that the objective reads, by the view's name; a second one of a name gets a number."""
+        """Return the tokens of every view that the objective reads, by view name; a second of a name is numbered."""
         encodings = tuple(dict.fromkeys(request.encoding for request in self.objective.requests()))
         views = self._serializer().views(trajectory, encodings)
         named: dict[str, TokenizedView] = {}
@@ -121,8 +122,8 @@ class LatentVLM(nn.Module):
 
         Args:
             batch: From ``collator()``.
-            normalisers: By term: what its sum is divided by. Give the counts of the whole accumulated global batch, so that the
-                result does not depend on how it was split; the default is this micro-batch's own counts.
+            normalisers: By term: what its sum is divided by. Give the counts of the whole accumulated global batch, so
+                that the result does not depend on how it was split; the default is this micro-batch's own counts.
         """
         states = self._states(batch)
         raw, weighted, sums, latents, parts = {}, {}, {}, {}, {}
@@ -162,7 +163,8 @@ class LatentVLM(nn.Module):
     def activation_checkpointing_enable(self, **kwargs: Any) -> None:
         """Recompute the decoder's activations in the backward pass instead of holding them."""
         self.backbone.base.gradient_checkpointing_enable(**kwargs)
-        # transformers hooks the inputs of every part, a frozen vision tower included, which would then be back-propagated.
+        # transformers hooks the inputs of every part, a frozen vision tower included, which would then be
+        # back-propagated.
         self.backbone.base.disable_input_require_grads()
 
     gradient_checkpointing_enable = activation_checkpointing_enable

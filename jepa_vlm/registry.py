@@ -1,4 +1,4 @@
-"""One small registry, for the parts whose names are data: adapters, trajectory formats, benchmarks, playground tasks."""
+"""One small registry, for the parts whose names are data: adapters, formats, benchmarks, playground tasks."""
 
 from __future__ import annotations
 

@@ -22,7 +22,8 @@ class Unit:
     """What a term's sum is divided by: a count that the collator takes from the batch, before any tensor is made.
 
     Args:
-        kind: ``tokens``: supervised tokens. ``examples``: examples. ``pairs``: (t, i), i = 1..horizon, with t and t+i in the region.
+        kind: ``tokens``: supervised tokens. ``examples``: examples. ``pairs``: (t, i), i = 1..horizon, with t and t+i
+            in the region.
         request: The region counted over; None for ``examples``.
         horizon: For ``pairs``.
         supervised: For ``pairs``: count only those whose target t+i is supervised.

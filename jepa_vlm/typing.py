@@ -51,5 +51,5 @@ def shape_checked(fn: Callable[P, R]) -> Callable[P, R]:
 
 
 def at_least_float32(*tensors: Tensor) -> tuple[Tensor, ...]:
-    """Return the tensors in float32, or in their own type where that is wider: losses are never summed in half precision."""
+    """Return the tensors in float32, or in their own type where that is wider: no loss is summed in half."""
     return tuple(t.to(torch.promote_types(t.dtype, torch.float32)) for t in tensors)

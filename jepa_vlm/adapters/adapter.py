@@ -1,7 +1,7 @@
 """What a vision-language model must answer so that objectives can run on it.
 
-An adapter knows one family. It holds the model's configuration but no weights, so that collators stay picklable; methods that
-need weights take the Hugging Face model (PEFT's wrapper removed; LoRA lives inside it).
+An adapter knows one family. It holds the model's configuration but no weights, so that collators stay picklable;
+methods that need weights take the Hugging Face model (PEFT's wrapper removed; LoRA lives inside it).
 """
 
 from __future__ import annotations
@@ -95,7 +95,8 @@ class Adapter(ABC):
     def decoder_prefix(self, base: Any) -> str:
         """Return the decoder's own name inside the model, from which LoRA's regex is made."""
         decoder = self.decoder(base)
-        return next(name for name, module in base.named_modules() if module is decoder)
+        name: str = next(name for name, module in base.named_modules() if module is decoder)
+        return name
 
     def embed(self, base: Any, input_ids: Tensor) -> Tensor:
         """Return the token embeddings; image positions hold their placeholder's."""

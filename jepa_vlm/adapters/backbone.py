@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, final
+from typing import Any, cast, final
 
 from peft import PeftModel
 from transformers import PreTrainedModel
@@ -57,7 +57,9 @@ class Backbone:
     @property
     def base(self) -> PreTrainedModel:
         """The Hugging Face model itself; LoRA, if any, is injected inside it."""
-        return self.model.base_model.model if isinstance(self.model, PeftModel) else self.model
+        if isinstance(self.model, PeftModel):
+            return cast("PreTrainedModel", self.model.get_base_model())
+        return self.model
 
     @property
     def dim(self) -> int:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, final
 
 import torch
+from torch import nn
 from transformers import AutoConfig, AutoModelForImageTextToText, PreTrainedModel
 
 from jepa_vlm.adapters import qwen2_5_vl as qwen2_5_vl  # files itself in ADAPTERS
@@ -57,7 +58,7 @@ def load_backbone(
     torch_dtype = _dtype(dtype)
     if name in _TINY:
         model, processor = _TINY[name].build(seed=seed)
-        model, profile = model.to(torch_dtype), _TINY[name].profile
+        model, profile = nn.Module.to(model, torch_dtype), _TINY[name].profile
     else:
         model, processor = _from_pretrained(_source(name), torch_dtype, trust_remote_code=trust_remote_code)
         profile = Profile()

@@ -1,7 +1,8 @@
 """Loads a backbone's processor, with or without torchvision.
 
-transformers builds image processors on Pillow alone, but its video processors need torchvision, and every processor class with a
-video slot then fails to load. Where torchvision does not import, the same class is loaded without that slot.
+transformers builds image processors on Pillow alone, but its video processors need torchvision, and every processor
+class with a video slot then fails to load. Where torchvision does not import, the same class is loaded without that
+slot.
 """
 
 from __future__ import annotations
@@ -12,7 +13,8 @@ import inspect
 from typing import Any
 
 from transformers import AutoConfig, AutoProcessor, ProcessorMixin
-from transformers.models.auto.processing_auto import PROCESSOR_MAPPING_NAMES, processor_class_from_name
+from transformers.models.auto.auto_mappings import PROCESSOR_MAPPING_NAMES
+from transformers.models.auto.processing_auto import processor_class_from_name
 
 from jepa_vlm.errors import BackboneError
 
@@ -39,7 +41,7 @@ class _NoVideo(ProcessorMixin):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         kwargs.update(zip(self.slots, args, strict=False))
         kwargs.pop("video_processor", None)
-        super().__init__(**kwargs)
+        ProcessorMixin.__init__(self, **kwargs)
 
     @classmethod
     def from_args_and_dict(cls, args: Any, processor_dict: dict[str, Any], **kwargs: Any) -> Any:
@@ -59,14 +61,14 @@ def image_only(processor_class: type[ProcessorMixin]) -> type[ProcessorMixin]:
 
 
 def torchvision_works() -> bool:
-    """Say whether torchvision imports; a build for another torch is on disk and fails, so its metadata is not enough."""
+    """Say whether torchvision imports; a build for another torch fails although its metadata is there."""
     if importlib.util.find_spec("torchvision") is None:
         return False
     try:
         importlib.import_module("torchvision")
     except (ImportError, RuntimeError, OSError) as err:
         raise BackboneError(
-            f"torchvision is installed but does not import ({err}); install the build that matches torch, or uninstall it."
+            f"torchvision is installed but does not import ({err}); install the build for this torch, or uninstall it."
         ) from None
     return True
 

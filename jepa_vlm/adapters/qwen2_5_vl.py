@@ -58,7 +58,7 @@ class Qwen25VLAdapter(Adapter):
         return torch.cat(pieces, dim=1)
 
     def collate_images(self, images: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
-        """See ``Adapter.collate_images``; the tower's index tensors are made here, so that the step need not wait for the device."""
+        """See ``Adapter.collate_images``; the tower's index tensors are made here, off the device."""
         vision = self.config.vision_config
         grids = torch.cat([image["image_grid_thw"] for image in images])
         window, window_ends = get_vision_window_index(
@@ -78,7 +78,7 @@ class Qwen25VLAdapter(Adapter):
         return torch.cat(base.model.get_image_features(**images).pooler_output)
 
     def decode(self, base: Any, inputs: Hidden, positions: Tensor, attention: Mapping[str, Any]) -> Hidden:
-        """See ``Adapter.decode``. The dictionary of masks is taken as it is, which keeps transformers from building one."""
+        """See ``Adapter.decode``. A dictionary of masks is taken as it is: transformers builds none."""
         out = self.decoder(base)(
             inputs_embeds=inputs[None],
             position_ids=positions[:, None],

@@ -49,14 +49,14 @@ PATCH, MERGE, SIDE = 8, 2, 112
 def tiny_qwen2_5_vl(*, seed: int = 0) -> tuple[PreTrainedModel, Any]:
     """Return a Qwen2.5-VL of about a million parameters with random weights, and its processor.
 
-    An image of 112 x 112 pixels becomes 7 x 7 tokens. All vision layers attend to the whole image, and rotary theta is 1e4:
-    with the large model's 1e6 and heads this small, the slowest axes would barely turn across an image.
+    An image of 112 x 112 pixels becomes 7 x 7 tokens. All vision layers attend to the whole image, and rotary theta is
+    1e4: with the large model's 1e6 and heads this small, the slowest axes would barely turn across an image.
 
     Args:
         seed: Of the weights.
     """
     tokenizer = tiny_qwen_tokenizer((*TEMPLATE_WORDS, *playground.words()))
-    ids = {token: tokenizer.convert_tokens_to_ids(token) for token in SPECIALS}
+    ids: dict[str, int] = {token: tokenizer.get_vocab()[token] for token in SPECIALS}
     config = Qwen2_5_VLConfig(
         text_config={
             "vocab_size": len(tokenizer),
@@ -125,9 +125,8 @@ def tiny_qwen_tokenizer(words: tuple[str, ...]) -> Qwen2Tokenizer:
     )
     core.train_from_iterator([form for word in sorted(set(words)) for form in (word, f" {word}")], trainer)
     learned = json.loads(core.to_str())["model"]
-    tokenizer = Qwen2Tokenizer(
-        vocab=learned["vocab"], merges=[tuple(merge) for merge in learned["merges"]], model_max_length=4096
-    )
+    learned_merges: Any = [tuple(merge) for merge in learned["merges"]]
+    tokenizer = Qwen2Tokenizer(vocab=learned["vocab"], merges=learned_merges, model_max_length=4096)
     tokenizer.add_tokens([AddedToken(s, special=True, normalized=False) for s in SPECIALS], special_tokens=True)
     tokenizer.eos_token, tokenizer.pad_token = "<|im_end|>", "<|endoftext|>"
     return tokenizer

@@ -1,7 +1,7 @@
 """Attention over a packed row: every segment causal, every branch causal over its shared prefix and itself.
 
-Registered with transformers by name, so that the model's own layers call it. Without a layout (generation, evaluation, the reference
-engine) it is transformers' SDPA, so one model serves both.
+Registered with transformers by name, so that the model's own layers call it. Without a layout (generation, evaluation,
+the reference engine) it is transformers' SDPA, so one model serves both.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def packed_attention(
 
 
 def dense_mask(layout: Layout) -> Tensor:
-    """Return the layout as a boolean matrix, (tokens, tokens), true where a row may see a column: the slow, obvious reference."""
+    """Return who sees whom as a boolean matrix, (tokens, tokens): the slow, obvious reference."""
     total, at = len(layout), 0
     mask = torch.zeros(total, total, dtype=torch.bool)
     for length in layout.segments:
@@ -77,4 +77,5 @@ def dense_mask(layout: Layout) -> Tensor:
 
 
 AttentionInterface.register(NAME, packed_attention)
-AttentionMaskInterface.register(NAME, sdpa_mask)  # without it, a padded batch would silently get no mask
+# Without a mask function of this name, a padded batch would silently get no mask.
+AttentionMaskInterface.register(NAME, sdpa_mask)

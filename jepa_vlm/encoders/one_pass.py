@@ -1,7 +1,7 @@
 """The one-pass engine: each token once, images once, detached views forward only.
 
-Exact: a token's state depends on the tokens before it alone, so a prefix computed once serves every view that starts with it.
-``separate`` is the reference that it is tested against.
+Exact: a token's state depends on the tokens before it alone, so a prefix computed once serves every view that starts
+with it. ``separate`` is the reference that it is tested against.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class RowStates:
 
 
 def prepare(backbone: Backbone) -> None:
-    """Let the decoder's layers call the packed attention; set once, because checkpointing reads it again in the backward pass."""
+    """Let the decoder's layers call the packed attention; set once, as checkpointing reads it again going backward."""
     backbone.base.set_attn_implementation({"text_config": attention.NAME})
 
 

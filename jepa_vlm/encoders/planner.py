@@ -1,8 +1,10 @@
 """Derives from the requested views the cheapest exact rows. Nobody sets a flag: what is shared follows from the tokens.
 
-- Views with gradient go into one row. A view that shares a prefix of tokens with another one computes only what differs, as a
+- Views with gradient go into one row. A view that shares a prefix of tokens with another one computes only what
+differs, as a
   branch: causal attention never looks ahead, so the prefix's states are the same.
-- Views read only detached go into forward-only rows, one for each set of weights. If the row with gradient computes such a view anyway,
+- Views read only detached go into forward-only rows, one for each set of weights. If the row with gradient computes
+such a view anyway,
   its states are read from there.
 - What nobody reads at the end of a view is not computed.
 """
@@ -47,8 +49,8 @@ class OnePassPlanner:
 
     Args:
         encodings: What the objective needs.
-        share_detached: Whether detached views may be read from the row with gradient; false where that row runs with dropout,
-            which targets must not.
+        share_detached: Whether detached views may be read from the row with gradient; false where that row runs with
+            dropout, which targets must not.
     """
 
     def __init__(self, *, encodings: Sequence[Encoding], share_detached: bool = True) -> None:
@@ -86,7 +88,7 @@ class OnePassPlanner:
         return BatchPlan(rows, tuple(location for location in locations if location is not None))
 
     def _row_name(self, number: int, pieces: list[list[Piece]]) -> str:
-        """Choose the row of an encoding; a view with gradient that contains a detached one is lengthened to serve both."""
+        """Choose the row of an encoding; a view with gradient that contains a detached one grows to serve both."""
         encoding = self.encodings[number]
         if encoding.policy.gradient:
             return GRADIENT

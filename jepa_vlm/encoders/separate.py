@@ -1,4 +1,4 @@
-"""The reference engine: one stock forward for each view of each example, images encoded anew each time. Slow and obvious."""
+"""The reference engine: one stock forward for each view of each example, images encoded anew. Slow and obvious."""
 
 from __future__ import annotations
 
@@ -75,9 +75,9 @@ def run_separately(
     images = _by_example(batch)
     states: dict[str, RowStates] = {}
     for name, row in batch["rows"].items():
-        with nullcontext() if row["gradient"] else torch.no_grad():
-            with nullcontext() if row["gradient"] else weights.use(row["weights"]):
-                outs = [_run_view(backbone, view, images, slot_inputs.get(row["owner"])) for view in row["views"]]
+        tracked = row["gradient"] and torch.is_grad_enabled()
+        with torch.set_grad_enabled(tracked), nullcontext() if row["gradient"] else weights.use(row["weights"]):
+            outs = [_run_view(backbone, view, images, slot_inputs.get(row["owner"])) for view in row["views"]]
         states[name] = RowStates(torch.cat([hidden for hidden, _ in outs]), torch.cat([fed for _, fed in outs]))
     return states
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import final
 
 import torch
@@ -30,12 +30,12 @@ class TargetWeights(nn.Module):
 
     def __init__(self, *, backbone: Backbone, policies: Sequence[TargetPolicy]) -> None:
         super().__init__()
-        self._backbone = backbone
+        self._backbone, self._adapter_off = backbone, getattr(backbone.model, "disable_adapter", nullcontext)
         wanted = {policy.weights for policy in policies}
         if wanted - {"current"} and not isinstance(backbone.model, PeftModel):
             raise BackboneError(
-                f"Target policy {'/'.join(sorted(wanted - {'current'}))} needs LoRA: it is the base, or an average, of an adapter. "
-                "Turn LoRA on, or use stop_gradient()."
+                f"Target policy {'/'.join(sorted(wanted - {'current'}))} needs LoRA: the base without, or an average of, an "
+                "adapter. Turn LoRA on, or use stop_gradient()."
             )
         decays = {policy.decay for policy in policies if policy.weights == "ema"}
         if len(decays) > 1:
@@ -50,7 +50,7 @@ class TargetWeights(nn.Module):
         """Encode with these weights, dropout off, inside the block; for rows without gradient."""
         with self._without_dropout():
             if weights == "frozen":
-                with self._backbone.model.disable_adapter():
+                with self._adapter_off():
                     yield
             elif weights == "ema":
                 self._swap()
@@ -72,7 +72,7 @@ class TargetWeights(nn.Module):
         return [p for name, p in self._backbone.base.named_parameters() if "lora_" in name]
 
     def _swap(self) -> None:
-        """Exchange storage with the average; the parameters stay the same objects, so optimiser and graph do not notice."""
+        """Exchange storage with the average; the parameters stay the same objects for optimiser and graph."""
         for average, parameter in zip(self.buffers(), self._adapter_parameters(), strict=True):
             average.data, parameter.data = parameter.data, average.data
 

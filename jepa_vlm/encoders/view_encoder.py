@@ -17,8 +17,9 @@ class ViewEncoder(nn.Module):
 
     Args:
         view: Which turns are encoded.
-        readout: Which state is read: ``last_token`` (last content token of the view's last turn), ``last_pred`` (last [PRED]
-            slot), ``turn_end`` (the end-of-turn token after them; what the released code reads), ``mean`` (over content tokens).
+        readout: Which state is read: ``last_token`` (last content token of the view's last turn), ``last_pred`` (last
+            [PRED] slot), ``turn_end`` (the end-of-turn token after them; what the released code reads), ``mean`` (over
+            content tokens).
         policy: Which weights encode, and whether gradient flows; see ``stop_gradient`` and its neighbours.
 
     Raises:

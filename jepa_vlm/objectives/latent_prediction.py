@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, final
+from typing import final
 
 import torch
 from torch import Tensor
@@ -16,7 +16,8 @@ from jepa_vlm.views import Slots, ViewRequest
 
 @final
 class LatentPrediction(Term):
-    """L_pred = loss(predictor(context), target): from image and question, the embedding of the expert trajectory (paper, section 3.4).
+    """L_pred = loss(predictor(context), target): from image and question, the embedding of the expert trajectory
+    (paper, section 3.4).
 
     Divided by the number of examples.
 
@@ -27,15 +28,15 @@ class LatentPrediction(Term):
         loss: Distance; SmoothL1 with beta 1 (the paper's) if not given.
 
     Raises:
-        ValueError: If the pieces do not fit: slots on a view without room for them, ``last_pred`` without slots or on the target,
-            or the same latent on both sides.
+        ValueError: If the pieces do not fit: slots on a view without room for them, ``last_pred`` without slots or on
+            the target, or the same latent on both sides.
 
     References:
-        Pearl, https://arxiv.org/abs/2604.08065. The released code reads the end-of-turn token after the slots, keeps the image in the
-        target view, measures with cosine and never trains the slots' inputs; see docs/method.md.
+        Pearl, https://arxiv.org/abs/2604.08065. The released code reads the end-of-turn token after the slots, keeps
+        the image in the target view, measures with cosine and never trains the slots' inputs; see docs/method.md.
     """
 
-    name: ClassVar[str] = "latent_prediction"
+    name = "latent_prediction"
 
     def __init__(
         self, *, context: ViewEncoder, predictor: Predictor, target: ViewEncoder, loss: LatentLoss | None = None

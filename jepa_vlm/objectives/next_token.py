@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, final
+from typing import final
 
 from jepa_vlm.encoders import States
 from jepa_vlm.losses.token_cross_entropy import token_cross_entropy
@@ -20,7 +20,7 @@ class NextToken(Term):
         chunk: Rows whose logits are held at once.
     """
 
-    name: ClassVar[str] = "next_token"
+    name = "next_token"
 
     def __init__(self, *, chunk: int = 1024) -> None:
         super().__init__()

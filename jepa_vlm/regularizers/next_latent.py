@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal, final
+from typing import Literal, final
 
 import torch
 import torch.nn.functional as F
@@ -19,7 +19,8 @@ from jepa_vlm.views import Conversation, Question, Region, View, ViewRequest
 
 @final
 class LatentDynamics(nn.Module):
-    """h_hat_{t+1} = h_t + f(LayerNorm([h_t ; e(x_{t+1})])), f a 3-layer GELU MLP of width ``dim`` (NextLat, equation 9).
+    """h_hat_{t+1} = h_t + f(LayerNorm([h_t ; e(x_{t+1})])), f a 3-layer GELU MLP of width ``dim`` (NextLat, equation
+    9).
 
     Args:
         dim: Hidden size of the decoder.
@@ -32,41 +33,41 @@ class LatentDynamics(nn.Module):
         self.condition = condition
         width = 2 * dim if condition == "token" else dim
         self.norm = nn.LayerNorm(width)
-        self.layers = nn.ModuleList([nn.Linear(width, dim), nn.Linear(dim, dim), nn.Linear(dim, dim)])
+        self.first, self.second, self.third = nn.Linear(width, dim), nn.Linear(dim, dim), nn.Linear(dim, dim)
         with torch.no_grad():
-            for layer in self.layers:
+            for layer in (self.first, self.second, self.third):
                 nn.init.normal_(layer.weight, std=layer.in_features**-0.5, generator=generator)
                 nn.init.zeros_(layer.bias)
 
     @shape_checked
     def forward(self, state: Hidden, following: Hidden) -> Hidden:
         """Return the predicted next state of each row, given what the decoder is fed next."""
-        dtype = self.layers[0].weight.dtype
+        dtype = self.first.weight.dtype
         state = state.to(dtype)
         fed = torch.cat([state, following.to(dtype)], dim=-1) if self.condition == "token" else state
-        first, second, third = self.layers
-        return state + third(F.gelu(second(F.gelu(first(self.norm(fed))))))
+        change: Tensor = self.third(F.gelu(self.second(F.gelu(self.first(self.norm(fed))))))
+        return state + change
 
 
 @final
 class NextLatentRegularizer(Regularizer):
     """L_next: from each state, roll ``horizon`` steps ahead and compare with the detached states (paper, section 3.5).
 
-    The mean over valid pairs (t, i) of SmoothL1, averaged over ``dim``, in at least float32. Tokens are teacher-forced; predictions
-    are fed back. Gradient flows into the starting state and the head, not into the targets.
+    The mean over valid pairs (t, i) of SmoothL1, averaged over ``dim``, in at least float32. Tokens are teacher-forced;
+    predictions are fed back. Gradient flows into the starting state and the head, not into the targets.
 
     Args:
         horizon: How many steps ahead.
-        condition: What the head sees beside the state: the next ``token``'s input (NextLat; vision features at image positions) or
-            ``none`` (Pearl's literal wording).
-        positions: ``trajectory``: T's tokens, images included; t and t+i both in T. ``supervised``: pairs whose target token is
-            supervised (the released code). ``all``: the whole view (NextLat).
-        view: ``Conversation()`` (as the released code) or ``TrajectoryOnly()`` (the paper's other reading; the trajectory view
-            then needs gradient).
+        condition: What the head sees beside the state: the next ``token``'s input (NextLat; vision features at image
+            positions) or ``none`` (Pearl's literal wording).
+        positions: ``trajectory``: T's tokens, images included; t and t+i both in T. ``supervised``: pairs whose target
+            token is supervised (the released code). ``all``: the whole view (NextLat).
+        view: ``Conversation()`` (as the released code) or ``TrajectoryOnly()`` (the paper's other reading; the
+            trajectory view then needs gradient).
         beta: SmoothL1's crossover.
         state_weight: Weight of the state term.
-        kl_weight: Weight of KL(p(.|h_{t+i}) || p(.|h_hat_{t+i})) under the frozen head (NextLat, equation 4). The released code's
-            cross-entropy in its place is off by one position and is not offered.
+        kl_weight: Weight of KL(p(.|h_{t+i}) || p(.|h_hat_{t+i})) under the frozen head (NextLat, equation 4). The
+            released code's cross-entropy in its place is off by one position and is not offered.
 
     Raises:
         ValueError: If an argument is out of range, or the view has no trajectory.
@@ -75,7 +76,7 @@ class NextLatentRegularizer(Regularizer):
         NextLat, https://arxiv.org/abs/2511.05963. Pearl, https://arxiv.org/abs/2604.08065.
     """
 
-    name: ClassVar[str] = "next_latent"
+    name = "next_latent"
 
     def __init__(
         self,
@@ -167,5 +168,5 @@ def _divergence(target: Tensor, predicted: Tensor, head: Head) -> Tensor:
 
 
 def _touch(head: nn.Module) -> Tensor:
-    """Return a zero that reaches every parameter, so that a batch without a pair still has a whole graph (DDP needs it)."""
+    """Return a zero that reaches every parameter: a batch without a pair still needs a whole graph (for DDP)."""
     return torch.stack([0.0 * parameter.sum() for parameter in head.parameters()]).sum()

@@ -1,4 +1,4 @@
-"""From trajectories to a batch: tokens, pixels, rows and index tensors. All that can be known without weights is settled here."""
+"""From trajectories to a batch: tokens, pixels, rows and indices. All that needs no weights is settled here."""
 
 from __future__ import annotations
 
@@ -93,7 +93,8 @@ class Collator:
         return [dict(processor(images=[image.load()], return_tensors="pt")) for image in trajectory.all_images]
 
     def _image_starts(self, grids: Sequence[Sequence[Grid]]) -> list[list[int]]:
-        starts, start = [], 0
+        starts: list[list[int]] = []
+        start = 0
         for own in grids:
             starts.append([])
             for grid in own:

@@ -19,8 +19,8 @@ class Read:
     """One request, resolved for a batch.
 
     Args:
-        tensors: What travels with the batch: ``row`` (its name), ``index`` (places in the row), and by kind ``document``,
-            ``labels``, ``at`` (places of the tokens themselves), ``size``.
+        tensors: What travels with the batch: ``row`` (its name), ``index`` (places in the row), and by kind
+            ``document``, ``labels``, ``at`` (places of the tokens themselves), ``size``.
         lengths: Tokens of the region, by example; empty for a readout.
         supervised: For each example, the offsets of supervised tokens within the region.
     """

@@ -62,7 +62,7 @@ class Serializer:
             image_token=self.adapter.image_token,
             reserved=tuple(dict.fromkeys((*self._reserved, *self._added))),
         )
-        return _mark(self.processor.tokenizer, self.adapter, rendered, grids, images_in_x=len(trajectory.images))
+        return _mark(self.processor.tokenizer, self.adapter, rendered, grids)
 
     def _view(self, marked: _Marked, encoding: Encoding) -> TokenizedView:
         view = encoding.view
@@ -137,12 +137,15 @@ class _Marked:
         return self.cut(kept, last=self.last_question, turn_end=end, slots=slots, pad=pad)
 
 
-def _mark(tokenizer: Any, adapter: Adapter, rendered: Rendered, grids: Sequence[Grid], *, images_in_x: int) -> _Marked:
-    """Tokenise the rendered text, each placeholder repeated as often as its image has tokens, and carry the spans over."""
+def _mark(tokenizer: Any, adapter: Adapter, rendered: Rendered, grids: Sequence[Grid]) -> _Marked:
+    """Tokenise the rendered text, each placeholder as often as its image has tokens, and carry the spans over."""
     lengths = [adapter.image_length(grid) for grid in grids]
     coded = tokenizer(rendered.text, return_offsets_mapping=True, add_special_tokens=False)
     starts = {start: i for i, (start, _) in enumerate(rendered.images)}
-    ids, index, rows, spans = [], [], [], []
+    ids: list[int] = []
+    index: list[int] = []
+    rows: list[int] = []
+    spans: list[Span] = []
     for token, (start, end) in zip(coded["input_ids"], coded["offset_mapping"], strict=True):
         image = starts.get(start, -1) if end > start else -1
         repeat = lengths[image] if image >= 0 else 1

@@ -1,7 +1,7 @@
 """Renders a conversation with the backbone's own chat template and records where every part went.
 
-Each text is rendered once between markers that no text contains; the markers' places are the spans. Rendering again without markers
-must give the same string, so what is trained is exactly what the stock processor would make.
+Each text is rendered once between markers that no text contains; the markers' places are the spans. Rendering again
+without markers must give the same string, so what is trained is exactly what the stock processor would make.
 """
 
 from __future__ import annotations
@@ -87,14 +87,14 @@ def render(processor: Any, trajectory: Trajectory, *, image_token: str, reserved
     opening = _apply(processor, messages[:1])
     if not plain.startswith(opening):
         raise BackboneError(
-            "The rendered question must be a prefix of the rendered conversation, so that the trajectory can be cut out; "
-            "this chat template changes earlier turns when later ones follow."
+            "The rendered question must be a prefix of the rendered conversation, so that the trajectory can be cut "
+            "out; this chat template changes earlier turns when later ones follow."
         )
     images = tuple(m.span() for m in re.finditer(re.escape(image_token), plain))
     if len(images) != len(trajectory.all_images):
         raise BackboneError(
-            f"The chat template wrote {len(images)} image placeholders {image_token!r} for {len(trajectory.all_images)} images "
-            f"(trajectory {trajectory.id!r})."
+            f"The chat template wrote {len(images)} image placeholders {image_token!r} for "
+            f"{len(trajectory.all_images)} images (trajectory {trajectory.id!r})."
         )
     order = iter(spans[i] for i in range(len(texts)))
     question = next(order)

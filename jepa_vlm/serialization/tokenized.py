@@ -18,7 +18,8 @@ class TokenizedView:
     """One view of one trajectory as tokens.
 
     Args:
-        input_ids: Token identifiers, (tokens,). At [PRED] slots the padding token stands in; what is fed there is learned.
+        input_ids: Token identifiers, (tokens,). At [PRED] slots the padding token stands in; what is fed there is
+            learned.
         labels: The token where it is trained, -100 elsewhere; at its own position, not shifted.
         text: The rendered text, one placeholder per image, slots not shown.
         images: Which of ``trajectory.all_images`` the view shows, in order.

@@ -93,7 +93,9 @@ class Trajectory:
             raise DataError(f"Trajectory {self.id!r} ends with a tool call; its last step must be the answer.")
         for i, step in enumerate(calls, start=1):
             if step.image is None:
-                raise DataError(f"Trajectory {self.id!r}: step {i} of {len(self.steps)} has no tool image, but is not the last.")
+                raise DataError(
+                    f"Trajectory {self.id!r}: step {i} of {len(self.steps)} has no tool image, but is not the last."
+                )
         for i, step in enumerate(self.steps, start=1):
             if not step.spoken.strip():
                 raise DataError(f"Trajectory {self.id!r}: step {i} of {len(self.steps)} has no text to train on.")
@@ -139,7 +141,9 @@ class MultipleChoice:
         if not 2 <= len(self.options) <= 26:
             raise DataError(f"Question {self.id!r} needs 2 to 26 options, got {len(self.options)}.")
         if not 0 <= self.answer < len(self.options):
-            raise DataError(f"Question {self.id!r}: answer {self.answer} is not one of its {len(self.options)} options.")
+            raise DataError(
+                f"Question {self.id!r}: answer {self.answer} is not one of its {len(self.options)} options."
+            )
 
     @property
     def letters(self) -> tuple[str, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, final
 
 from jepa_vlm.views.policy import TargetPolicy, with_gradient
@@ -44,7 +44,7 @@ class ViewRequest:
     """
 
     view: View
-    policy: TargetPolicy = with_gradient()
+    policy: TargetPolicy = field(default_factory=with_gradient)
     readout: Readout | None = None
     region: Region | None = None
     slots: Slots | None = None
@@ -72,7 +72,7 @@ class ViewRequest:
 @final
 @dataclass(frozen=True)
 class Encoding:
-    """One view under one policy with one predictor's slots: the unit that engines compute and states are filed under."""
+    """One view under one policy with one predictor's slots: what engines compute."""
 
     view: View
     policy: TargetPolicy

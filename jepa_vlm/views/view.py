@@ -1,4 +1,4 @@
-"""Views: which turns of a trajectory are encoded (paper, section 3.2). Pure data; a backbone's template makes tokens of them."""
+"""Views: which turns of a trajectory are encoded (paper, section 3.2). Pure data; templates make tokens of them."""
 
 from __future__ import annotations
 
@@ -39,8 +39,9 @@ class TrajectoryOnly(View):
     """The trajectory's turns, cut out of the rendered conversation and re-based to position 0.
 
     Args:
-        context: What stays in front of T. ``"none"``: nothing (the paper). ``"image"``: the system turn and the first user
-            turn's images, its text gone (the released code). ``"question"``: all of x, so that the view is the conversation.
+        context: What stays in front of T. ``"none"``: nothing (the paper). ``"image"``: the system turn and the first
+            user turn's images, its text gone (the released code). ``"question"``: all of x, so that the view is the
+            conversation.
 
     Raises:
         ValueError: If ``context`` is none of these.
