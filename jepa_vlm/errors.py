@@ -26,7 +26,7 @@ class RunError(JepaVLMError):
     """A run cannot start, or stopped because a check failed."""
 
 
-class Interrupted(RunError):
+class InterruptedRunError(RunError):
     """A run was stopped by a signal; its checkpoint is saved and the message says how to go on."""
 
 

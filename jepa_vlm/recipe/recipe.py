@@ -28,14 +28,14 @@ class Lora:
     """
 
     rank: int = 64
-    alpha: float = 128
+    alpha: int = 128
     dropout: float = 0.0
 
     def __post_init__(self) -> None:
         if self.rank < 1:
             raise ValueError(f"rank must be at least 1, got {self.rank}; to train without an adapter use lora=None.")
-        if not 0 < self.alpha < math.inf:
-            raise ValueError(f"alpha must be positive, got {self.alpha}.")
+        if self.alpha < 1:
+            raise ValueError(f"alpha must be at least 1, got {self.alpha}.")
         if not 0 <= self.dropout < 1:
             raise ValueError(f"dropout must lie in [0, 1), got {self.dropout}.")
 

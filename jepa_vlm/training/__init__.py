@@ -1,0 +1,49 @@
+"""The training loop around ``transformers.Trainer``: adapter, checks, checkpoints, export. Loaded on first use."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from jepa_vlm.training.checkpoint import Origin, load_weights, read_origin, save_weights
+    from jepa_vlm.training.export import Exported, export, load_checkpoint
+    from jepa_vlm.training.lora import Part, apply_lora, parts
+    from jepa_vlm.training.settings import TrainSettings
+    from jepa_vlm.training.trainer import ObjectiveTrainer
+
+_HOMES = {
+    "Exported": "export",
+    "ObjectiveTrainer": "trainer",
+    "Origin": "checkpoint",
+    "Part": "lora",
+    "TrainSettings": "settings",
+    "apply_lora": "lora",
+    "export": "export",
+    "load_checkpoint": "export",
+    "load_weights": "checkpoint",
+    "parts": "lora",
+    "read_origin": "checkpoint",
+    "save_weights": "checkpoint",
+}
+
+__all__ = [
+    "Exported",
+    "ObjectiveTrainer",
+    "Origin",
+    "Part",
+    "TrainSettings",
+    "apply_lora",
+    "export",
+    "load_checkpoint",
+    "load_weights",
+    "parts",
+    "read_origin",
+    "save_weights",
+]
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'jepa_vlm.training' has no attribute {name!r}")
+    return getattr(importlib.import_module(f"jepa_vlm.training.{_HOMES[name]}"), name)

@@ -1,0 +1,88 @@
+"""Checks in a run's first steps that everything that should train does."""
+
+from __future__ import annotations
+
+from typing import Any, final
+
+import torch
+from torch import Tensor
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+from jepa_vlm.errors import RunError
+
+UPDATES = 2  # LoRA's A has no gradient while B is zero, so one update is not enough
+
+
+@final
+class GradientsReach(TrainerCallback):
+    """Every trainable tensor must receive a gradient that is not zero, and move, by the second update.
+
+    Weight decay moves tensors that have no gradient, so both are checked. An update counts if its learning rate is
+    above zero (warm-up starts at zero). Where the learning rates so far are too small to change a tensor at its
+    precision, its movement is judged as soon as they are not.
+    """
+
+    def __init__(self) -> None:
+        self.updates = 0
+        self._rates = 0.0
+        self._before: dict[str, Tensor] = {}
+        self._unreached: set[str] = set()
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, model: Any = None, **kwargs: Any
+    ) -> None:
+        """Remember where every tensor starts."""
+        self._before = {name: p.detach().cpu().clone() for name, p in model.named_parameters() if p.requires_grad}
+        self._unreached = set(self._before)
+
+    def on_pre_optimizer_step(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        model: Any = None,
+        optimizer: Any = None,
+        **kwargs: Any,
+    ) -> None:
+        """Note which tensors have a gradient.
+
+        Raises:
+            RunError: If a tensor has had none by the second update.
+        """
+        if not self._before or not (rate := max(group["lr"] for group in optimizer.param_groups)):
+            return
+        self.updates, self._rates = self.updates + 1, self._rates + rate
+        if self._unreached:
+            gradients = {name: p.grad for name, p in model.named_parameters() if name in self._unreached}
+            self._unreached = {name for name, grad in gradients.items() if grad is None or not bool(grad.any())}
+        if self.updates == UPDATES and self._unreached:
+            raise RunError(_message("received no gradient", sorted(self._unreached), self.updates))
+
+    def on_optimizer_step(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, model: Any = None, **kwargs: Any
+    ) -> None:
+        """Check that tensors have moved.
+
+        Raises:
+            RunError: If one could have moved by now and has not.
+        """
+        if not self._before or self.updates < UPDATES:
+            return
+        here = dict(model.named_parameters())
+        still = {name: old for name, old in self._before.items() if torch.equal(here[name].detach().cpu(), old)}
+        stuck = sorted(name for name, old in still.items() if self._rates > _smallest_step(old))
+        if stuck:
+            raise RunError(_message(f"have not moved ({here[stuck[0]].dtype})", stuck, self.updates))
+        self._before = still
+
+
+def _smallest_step(tensor: Tensor) -> float:
+    """Return a sum of learning rates that changes the largest entry, Adam's step being about one rate."""
+    return 4 * torch.finfo(tensor.dtype).eps * float(tensor.abs().max())
+
+
+def _message(what: str, names: list[str], updates: int) -> str:
+    return (
+        f"{len(names)} trainable tensors {what} by update {updates}: {', '.join(names[:3])}. Something that should "
+        "train does not: a detached term, a frozen part, or a precision in which updates vanish."
+    )

@@ -1,0 +1,117 @@
+"""A checkpoint's weights: the adapter as PEFT writes it, and the objective's own parameters beside it.
+
+    adapter_model.safetensors, adapter_config.json   load with ``PeftModel.from_pretrained(base, folder)``
+    model.safetensors, config.json                   instead of the two, for a run without an adapter
+    heads.safetensors                                heads, [PRED] inputs, averaged target weights: for resuming only
+    origin.json                                      which backbone it belongs to
+The Trainer adds optimizer.pt, scheduler.pt, rng_state.pth and trainer_state.json, which only resuming reads.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import final
+
+from peft import PeftModel, get_peft_model_state_dict, set_peft_model_state_dict
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from jepa_vlm.errors import RunError
+from jepa_vlm.latent_vlm import LatentVLM
+
+ADAPTER, HEADS, FULL, ORIGIN = "adapter_model.safetensors", "heads.safetensors", "model.safetensors", "origin.json"
+
+
+@final
+@dataclass(frozen=True)
+class Origin:
+    """What has to be loaded before a checkpoint means anything.
+
+    Args:
+        backbone: As given to ``load_backbone``.
+        seed: Likewise; matters for random weights only.
+        dtype: Likewise.
+        visual_tokens: Likewise.
+    """
+
+    backbone: str
+    seed: int
+    dtype: str
+    visual_tokens: int | None = None
+
+
+def save_weights(model: LatentVLM, folder: Path, origin: Origin) -> None:
+    """Write a model's trained parts into a folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    inner = model.backbone.model
+    if isinstance(inner, PeftModel):
+        _save(get_peft_model_state_dict(inner), folder / ADAPTER)
+        config = inner.peft_config["default"]
+        training, config.inference_mode = config.inference_mode, True
+        config.save_pretrained(str(folder))
+        config.inference_mode = training
+    else:
+        inner.save_pretrained(folder)
+    _save(_own_state(model), folder / HEADS)
+    (folder / ORIGIN).write_text(json.dumps(asdict(origin), indent=1) + "\n", encoding="utf-8")
+
+
+def load_weights(model: LatentVLM, folder: Path) -> None:
+    """Read a folder of ``save_weights`` into a model of the same make.
+
+    Raises:
+        RunError: If the folder lacks a file, or its tensors do not fit.
+    """
+    inner = model.backbone.model
+    name = ADAPTER if isinstance(inner, PeftModel) else FULL
+    for needed in (name, HEADS):
+        if not (folder / needed).is_file():
+            raise RunError(f"Checkpoint {folder} has no {needed}; it is incomplete, resume from an earlier one.")
+    held = load_file(folder / name)
+    if isinstance(inner, PeftModel):
+        expected = set(get_peft_model_state_dict(inner))
+        _compare(folder / name, expected, set(held))
+        set_peft_model_state_dict(inner, held)
+    else:
+        missing, unexpected = inner.load_state_dict(held, strict=False)
+        tied = set(inner.all_tied_weights_keys)
+        _compare(folder / name, (set(held) | set(missing)) - tied, set(held) | set(unexpected))
+    heads = load_file(folder / HEADS)
+    own = _own_state(model)
+    _compare(folder / HEADS, set(own), set(heads))
+    for key, tensor in own.items():  # views of the model's own storage
+        tensor.copy_(heads[key])
+
+
+def read_origin(folder: Path) -> Origin:
+    """Return which backbone a checkpoint belongs to.
+
+    Raises:
+        RunError: If the folder is not a checkpoint of a run.
+    """
+    path = folder / ORIGIN
+    if not path.is_file():
+        raise RunError(f"{folder} is not a checkpoint (it has no {ORIGIN}); give a run or one of its checkpoints.")
+    return Origin(**json.loads(path.read_text(encoding="utf-8")))
+
+
+def _own_state(model: LatentVLM) -> dict[str, Tensor]:
+    """Return every tensor of the model that does not belong to the backbone: the objective's, and averaged targets."""
+    return {name: tensor for name, tensor in model.state_dict().items() if not name.startswith("model.")}
+
+
+def _save(tensors: Mapping[str, Tensor], path: Path) -> None:
+    plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    save_file(plain, path, metadata={"format": "pt"})
+
+
+def _compare(path: Path, expected: set[str], held: set[str]) -> None:
+    if expected != held:
+        odd = sorted(expected ^ held)
+        raise RunError(
+            f"{path} does not fit this run: {len(odd)} tensors differ, {odd[0]!r} first; "
+            "was it made by another recipe or backbone?"
+        )

@@ -1,0 +1,165 @@
+"""Merge a checkpoint's adapter into its base, and prove that stock transformers reads the result as the same model."""
+
+from __future__ import annotations
+
+import gc
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, final
+
+import torch
+from peft import PeftModel
+from torch import Tensor
+from transformers import AutoModelForImageTextToText
+
+from jepa_vlm import playground
+from jepa_vlm.adapters import Backbone, load_backbone
+from jepa_vlm.adapters.processors import load_processor
+from jepa_vlm.errors import ExportError
+from jepa_vlm.generation.inference import inference
+from jepa_vlm.training.checkpoint import ADAPTER, read_origin
+
+BEST, CHECKPOINTS = "best", "checkpoints"
+TOLERANCE = {torch.float64: 1e-9, torch.float32: 1e-4, torch.bfloat16: 0.1, torch.float16: 0.02}
+
+
+@final
+@dataclass(frozen=True)
+class Exported:
+    """What an export wrote and checked.
+
+    Args:
+        folder: With the model, its processor and tokenizer; needs no jepa_vlm.
+        checkpoint: What was merged.
+        merged: How many weights the adapter changed.
+        difference: Largest difference of logits, relative to the largest logit, between the live model and the folder.
+    """
+
+    folder: Path
+    checkpoint: Path
+    merged: int
+    difference: float
+
+
+def export(run_or_checkpoint: str | Path, *, to: str | Path) -> Exported:
+    """Write a checkpoint as a plain model folder: adapter merged, heads and [PRED] left out.
+
+    The folder appears under its name only after it was read back with stock transformers, its logits on a prompt with
+    an image agree with the live adapter's, and its tensors are the base's, one by one.
+
+    Args:
+        run_or_checkpoint: A run folder (its best checkpoint is taken) or a checkpoint folder.
+        to: The new folder; must not exist, or be empty.
+
+    Raises:
+        RunError: If the first is no checkpoint.
+        ExportError: If the target is taken, or a check fails; then nothing is left behind.
+    """
+    checkpoint, target = find_checkpoint(Path(run_or_checkpoint)), Path(to)
+    if target.exists() and (not target.is_dir() or any(target.iterdir())):
+        raise ExportError(f"Export folder {target} already holds files; give a new one, or empty it first.")
+    draft = target.with_name(f".{target.name}.{os.getpid()}.part")
+    draft.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        exported = _write(checkpoint, draft)
+        if target.exists():
+            target.rmdir()
+        draft.rename(target)
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+    return Exported(target, checkpoint, *exported)
+
+
+def find_checkpoint(folder: Path) -> Path:
+    """Return the checkpoint that a folder stands for: a run's best one, or itself."""
+    return folder / BEST if (folder / BEST).is_dir() else folder
+
+
+def load_checkpoint(checkpoint: Path) -> Backbone:
+    """Return the backbone of a checkpoint with its trained weights, heads left out.
+
+    Raises:
+        RunError: If the folder is no checkpoint.
+    """
+    origin = read_origin(checkpoint)
+    backbone = load_backbone(origin.backbone, seed=origin.seed, dtype=origin.dtype, visual_tokens=origin.visual_tokens)
+    if (checkpoint / ADAPTER).is_file():
+        backbone.model = PeftModel.from_pretrained(backbone.base, str(checkpoint)).eval()
+    else:
+        trained = AutoModelForImageTextToText.from_pretrained(checkpoint, dtype=backbone.base.dtype)
+        backbone.model = trained.eval()
+    return backbone
+
+
+def _write(checkpoint: Path, draft: Path) -> tuple[int, float]:
+    backbone = load_checkpoint(checkpoint)
+    shapes, dtype = _base_shapes(backbone), backbone.base.dtype
+    live, merged = _logits(backbone.model, backbone.processor), 0
+    if isinstance(backbone.model, PeftModel):
+        before = _adapted_weights(backbone)
+        backbone.model = backbone.model.merge_and_unload()
+        after = dict(backbone.base.named_parameters())
+        merged = sum(not torch.equal(old, after[name]) for name, old in before.items())
+        if not merged:
+            raise ExportError(f"Merging {checkpoint} changed none of {len(before)} weights; was the adapter trained?")
+    backbone.base.save_pretrained(draft)
+    backbone.processor.save_pretrained(draft)
+    del backbone  # one model in memory at a time
+    gc.collect()
+    return merged, _check(draft, live, shapes, dtype)
+
+
+def _check(draft: Path, live: Tensor, shapes: dict[str, tuple[int, ...]], dtype: torch.dtype) -> float:
+    """Read the folder back with stock transformers; return the relative difference of its logits.
+
+    Raises:
+        ExportError: If tensors or logits differ.
+    """
+    read: Any = AutoModelForImageTextToText.from_pretrained(draft, dtype=dtype, output_loading_info=True)
+    stock, info = read
+    found = {name: tuple(tensor.shape) for name, tensor in stock.state_dict().items()}
+    odd = {name for name, _ in found.items() ^ shapes.items()}.union(*(map(str, names) for names in info.values()))
+    if odd:
+        raise ExportError(f"The merged folder differs from the base in {len(odd)} tensors, {min(odd)} first.")
+    logits = _logits(stock.eval(), load_processor(str(draft)))
+    if logits.shape != live.shape:
+        raise ExportError(f"The saved processor is another: its prompt gives {logits.shape} logits, not {live.shape}.")
+    difference = float((logits - live).abs().max() / live.abs().max())
+    if not difference <= TOLERANCE[dtype]:
+        raise ExportError(
+            f"Logits of the merged folder differ from the live model's by {difference:.2g} of the largest, "
+            f"limit {TOLERANCE[dtype]:g} in {dtype}; nothing was exported. A float32 run merges more exactly."
+        )
+    return difference
+
+
+def _base_shapes(backbone: Backbone) -> dict[str, tuple[int, ...]]:
+    """Return the names and shapes of the model's tensors as they were before the adapter."""
+    state = backbone.base.state_dict()
+    return {n.replace(".base_layer.", "."): tuple(t.shape) for n, t in state.items() if ".lora_" not in n}
+
+
+def _adapted_weights(backbone: Backbone) -> dict[str, Tensor]:
+    return {
+        name.replace(".base_layer.", "."): parameter.detach().clone()
+        for name, parameter in backbone.base.named_parameters()
+        if ".base_layer." in name
+    }
+
+
+def _logits(model: Any, processor: Any) -> Tensor:
+    """Return logits on a prompt with an image, through the processor's own chat template."""
+    item = playground.questions("visual-search", count=1)[0]
+    content = [{"type": "image", "image": item.images[0].load()}, {"type": "text", "text": item.prompt}]
+    batch = processor.apply_chat_template(
+        [{"role": "user", "content": content}],
+        tokenize=True,
+        return_dict=True,
+        return_tensors="pt",
+        add_generation_prompt=True,
+    )
+    with inference(model):
+        logits: Tensor = model(**batch.to(next(model.parameters()).device), use_cache=False).logits
+    return logits.double().cpu()

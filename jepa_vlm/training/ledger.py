@@ -1,0 +1,65 @@
+"""Keeps each term's value between two logs, on the device, and finds the one that is not finite."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, final
+
+import torch
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from jepa_vlm.latent_vlm import LossTerms
+
+
+@final
+class TermLedger:
+    """Sums every term over the micro-batches of a step and over the steps since the last log.
+
+    A micro-batch's terms are already divided by the units of the whole accumulated global batch, so that sums over
+    micro-batches, averaged over processes, are the step's values.
+    """
+
+    def __init__(self) -> None:
+        self._raw: dict[str, Tensor] = {}
+        self._weighted: dict[str, Tensor] = {}
+        self._step: list[tuple[Sequence[str], dict[str, Tensor]]] = []
+
+    def add(self, terms: LossTerms, ids: Sequence[str]) -> None:
+        """Note one micro-batch; nothing waits for the device."""
+        for kept, values in ((self._raw, terms.raw), (self._weighted, terms.weighted)):
+            for name, value in values.items():
+                kept[name] = kept[name] + value.detach() if name in kept else value.detach().clone()
+        self._step.append((ids, {name: value.detach() for name, value in terms.raw.items()}))
+
+    def step_total(self) -> Tensor | None:
+        """Return the sum of everything noted since ``close_step``: finite if and only if all of it is."""
+        values = [value for _, raw in self._step for value in raw.values()]
+        return torch.stack([value.double() for value in values]).sum() if values else None
+
+    def broken(self) -> list[tuple[str, list[str]]]:
+        """Return (term, ids of the micro-batch) for every value of this step that is not finite."""
+        return [
+            (name, list(ids))
+            for ids, raw in self._step
+            for name, value in raw.items()
+            if not bool(torch.isfinite(value))
+        ]
+
+    def close_step(self) -> None:
+        """Forget this step's micro-batches; the sums since the last log stay."""
+        self._step.clear()
+
+    def drain(self, *, steps: int) -> dict[str, dict[str, float]]:
+        """Return each term's raw and weighted mean over ``steps`` and all processes, and start anew."""
+        names = list(self._raw)
+        if not names or steps < 1:
+            return {}
+        pairs = [torch.stack([self._raw[name].double(), self._weighted[name].double()]) for name in names]
+        means = torch.stack(pairs) / steps
+        if torch.distributed.is_initialized():
+            torch.distributed.all_reduce(means)
+            means /= torch.distributed.get_world_size()
+        self._raw, self._weighted = {}, {}
+        rows = means.tolist()
+        return {name: {"raw": raw, "weighted": weighted} for name, (raw, weighted) in zip(names, rows, strict=True)}

@@ -1,0 +1,56 @@
+"""metrics.jsonl: one JSON object per line, appended as a run goes, readable without this package.
+
+Rows of training, every few steps, averaged since the last one:
+    {"kind": "train", "step", "passes", "loss", "learning_rate", "grad_norm", "seconds",
+     "terms": {term: {"raw", "weighted"}}}
+Rows of validation, on held-out trajectories, exact sums over all of them:
+    {"kind": "validation", "step", "passes", "loss",
+     "terms": {term: {"raw", "weighted", "count"}}, "monitors": {term: {name: value}}}
+``loss`` is the sum of the weighted terms; ``passes`` counts how often the training set has been seen; ``seconds`` is
+the time since training started or resumed. A run that is resumed repeats no step: later rows are cut off.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, final
+
+
+@final
+class MetricsFile:
+    """Appends rows to a run's metrics.jsonl; does nothing on ranks that must not write.
+
+    Args:
+        path: The file.
+        write: Whether this process writes.
+    """
+
+    def __init__(self, *, path: Path, write: bool = True) -> None:
+        self.path, self._write = path, write
+
+    def append(self, row: Mapping[str, Any]) -> None:
+        """Write one row and flush it, so that a killed run keeps it."""
+        if not self._write:
+            return
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(row) + "\n")
+
+    def cut_after(self, step: int) -> None:
+        """Drop the rows of later steps: a run resumed from a checkpoint writes them again."""
+        if not self._write or not self.path.exists():
+            return
+        kept = [row for row in read_metrics(self.path) if row["step"] <= step]
+        self.path.write_text("".join(json.dumps(row) + "\n" for row in kept), encoding="utf-8")
+
+
+def read_metrics(path: Path) -> list[dict[str, Any]]:
+    """Return the rows of a metrics.jsonl, in order; a line cut short by a killed run is left out."""
+    rows = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        try:
+            rows.append(json.loads(line))
+        except json.JSONDecodeError:
+            continue
+    return rows

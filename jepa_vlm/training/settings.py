@@ -1,0 +1,85 @@
+"""What the training loop needs to know, and how transformers is told."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import final
+
+import torch
+from transformers import TrainingArguments
+
+DAY = 24 * 3600
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class TrainSettings:
+    """The loop's settings; see ``Recipe`` for the optimiser's.
+
+    Args:
+        folder: Where checkpoints go.
+        steps, batch_size, accumulation, learning_rate, warmup, weight_decay, schedule, max_grad_norm: As in ``Recipe``.
+        seed: Of the order of examples and of dropout.
+        dtype: ``bfloat16`` and ``float16`` train under autocast.
+        workers: Processes that load data.
+        log_every: Steps between two rows of training metrics.
+        validate_every: Steps between two validations; each saves a checkpoint.
+        report_to: Trackers of transformers ("tensorboard", "wandb", ...).
+    """
+
+    folder: Path
+    steps: int
+    batch_size: int
+    accumulation: int = 1
+    learning_rate: float = 1e-5
+    warmup: float = 0.05
+    weight_decay: float = 0.1
+    schedule: str = "cosine"
+    max_grad_norm: float = 1.0
+    seed: int = 0
+    dtype: str = "float32"
+    workers: int = 0
+    log_every: int = 10
+    validate_every: int = 100
+    report_to: tuple[str, ...] = ()
+
+    def arguments(self) -> TrainingArguments:
+        """Return the arguments of a ``transformers.Trainer``. Starts the process group under torchrun."""
+        return TrainingArguments(
+            output_dir=str(self.folder),
+            max_steps=self.steps,
+            per_device_train_batch_size=self.batch_size,
+            per_device_eval_batch_size=self.batch_size,
+            gradient_accumulation_steps=self.accumulation,
+            learning_rate=self.learning_rate,
+            warmup_steps=self.warmup,  # a share, as it is below 1
+            weight_decay=self.weight_decay,
+            lr_scheduler_type=self.schedule,
+            max_grad_norm=self.max_grad_norm,
+            optim="adamw_torch",
+            seed=self.seed,
+            bf16=self.dtype == "bfloat16",
+            fp16=self.dtype == "float16",
+            use_cpu=not torch.cuda.is_available(),
+            dataloader_num_workers=self.workers,
+            dataloader_pin_memory=torch.cuda.is_available(),
+            train_sampling_strategy="sequential",  # the data set is already in the run's order
+            remove_unused_columns=False,
+            ddp_find_unused_parameters=False,
+            ddp_timeout=DAY,  # one process evaluates while the others wait
+            logging_steps=self.log_every,
+            logging_first_step=True,
+            logging_nan_inf_filter=False,
+            eval_strategy="steps",
+            eval_steps=self.validate_every,
+            save_strategy="steps",
+            save_steps=self.validate_every,
+            save_total_limit=2,
+            load_best_model_at_end=True,
+            metric_for_best_model="eval_loss",
+            greater_is_better=False,
+            report_to=list(self.report_to) or "none",
+            disable_tqdm=True,
+            log_level="error",
+        )

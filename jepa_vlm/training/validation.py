@@ -1,0 +1,73 @@
+"""Exact loss on held-out trajectories: sums and counts over all of them, whatever the batches and processes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, final
+
+import torch
+from accelerate import Accelerator
+from accelerate.utils import gather_object, send_to_device
+from torch.utils.data import DataLoader
+
+from jepa_vlm.generation.inference import inference
+from jepa_vlm.latent_vlm import LatentVLM
+from jepa_vlm.training.monitors import LatentMonitor
+from jepa_vlm.trajectories import Trajectory
+
+Collate = Callable[[list[Trajectory]], dict[str, Any]]
+
+
+@final
+class Validation:
+    """Evaluates the objective on a fixed set; every process takes its share, and all get the whole result.
+
+    Args:
+        examples: Held-out trajectories.
+        collator: The model's.
+        batch_size: Per process.
+        workers: Processes that load data.
+    """
+
+    def __init__(self, *, examples: Sequence[Trajectory], collator: Collate, batch_size: int, workers: int = 0) -> None:
+        self.examples, self.collator, self.batch_size, self.workers = examples, collator, batch_size, workers
+
+    def __call__(self, model: LatentVLM, accelerator: Accelerator) -> dict[str, Any]:
+        """Return ``loss``, ``terms`` (raw, weighted, count) and ``monitors`` of every latent term."""
+        sums: dict[str, float] = {}
+        counts: dict[str, float] = {}
+        latents: dict[str, list[tuple[torch.Tensor, torch.Tensor]]] = {}
+        share = list(self.examples[accelerator.process_index :: accelerator.num_processes])
+        loader: DataLoader[Any] = DataLoader(
+            share,  # type: ignore[arg-type]
+            batch_size=self.batch_size,
+            collate_fn=self.collator,
+            num_workers=self.workers,
+            generator=torch.Generator(),  # its own, so that validating draws nothing from the run's
+        )
+        with inference(model):
+            for batch in loader:
+                terms = model(send_to_device(batch, accelerator.device))
+                for name, value in terms.sums.items():
+                    sums[name] = sums.get(name, 0.0) + float(value)
+                    counts[name] = counts.get(name, 0.0) + float(terms.counts[name])
+                for name, pair in terms.latents.items():
+                    latents.setdefault(name, []).append((pair[0].float().cpu(), pair[1].float().cpu()))
+        found = gather_object([(sums, counts, latents)]) if accelerator.num_processes > 1 else [(sums, counts, latents)]
+        return _joined(found, model.objective.weights)
+
+
+def _joined(found: Sequence[tuple[Any, Any, Any]], weights: dict[str, float]) -> dict[str, Any]:
+    terms, monitors = {}, {}
+    for name, weight in weights.items():
+        total = sum(sums.get(name, 0.0) for sums, _, _ in found)
+        count = sum(counts.get(name, 0.0) for _, counts, _ in found)
+        raw = total / max(count, 1)
+        terms[name] = {"raw": raw, "weighted": weight * raw, "count": count}
+    for name in found[0][2]:
+        monitor = LatentMonitor()
+        for _, _, latents in found:
+            for predicted, target in latents.get(name, []):
+                monitor.update(predicted, target)
+        monitors[name] = monitor.summary()
+    return {"loss": sum(term["weighted"] for term in terms.values()), "terms": terms, "monitors": monitors}
