@@ -7,20 +7,20 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from jepa_vlm.training.checkpoint import Origin, load_weights, read_origin, save_weights
-    from jepa_vlm.training.export import Exported, export, load_checkpoint
+    from jepa_vlm.training.merge import Exported, export, load_checkpoint
     from jepa_vlm.training.lora import Part, apply_lora, parts
     from jepa_vlm.training.settings import TrainSettings
     from jepa_vlm.training.trainer import ObjectiveTrainer
 
 _HOMES = {
-    "Exported": "export",
+    "Exported": "merge",
     "ObjectiveTrainer": "trainer",
     "Origin": "checkpoint",
     "Part": "lora",
     "TrainSettings": "settings",
     "apply_lora": "lora",
-    "export": "export",
-    "load_checkpoint": "export",
+    "export": "merge",
+    "load_checkpoint": "merge",
     "load_weights": "checkpoint",
     "parts": "lora",
     "read_origin": "checkpoint",
