@@ -1,0 +1,111 @@
+"""Is the latent space alive? A collapsed one has a low prediction loss too, so the loss alone does not tell.
+
+Healthy: matched cosine well above shuffled cosine, effective rank far above 1, no dimension without spread.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import final
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from jepa_vlm.typing import Latent, shape_checked
+
+
+@shape_checked
+def matched_cosine(predicted: Latent, target: Latent) -> float:
+    """Return the mean cosine of each prediction with its own target."""
+    return F.cosine_similarity(predicted.double(), target.double(), dim=-1).mean().item()
+
+
+@shape_checked
+def shuffled_cosine(predicted: Latent, target: Latent) -> float:
+    """Return the mean cosine of each prediction with the targets of the other examples.
+
+    Raises:
+        ValueError: If there are fewer than two examples.
+    """
+    n = len(predicted)
+    if n < 2:
+        raise ValueError(f"Other examples' targets need at least two examples, got {n}.")
+    one, other = F.normalize(predicted.double(), dim=-1), F.normalize(target.double(), dim=-1)
+    every = one.sum(0) @ other.sum(0)
+    return ((every - (one * other).sum()) / (n * (n - 1))).item()
+
+
+@shape_checked
+def effective_rank(latents: Latent) -> float:
+    """Return the exponential of the entropy of the singular values of the centred latents, normalised to sum 1.
+
+    Between 1 (all on one line, or all equal) and the lesser of ``dim`` and the number of examples less one. Singular
+    values at the level of rounding are taken for 0. It is nan if a latent is not finite.
+
+    References:
+        Roy and Vetterli, 2007, The effective rank; on centred latents, as in RankMe, https://arxiv.org/abs/2210.02885.
+    """
+    wide = latents.double()
+    if not wide.isfinite().all():
+        return float("nan")
+    values = torch.linalg.svdvals(wide - wide.mean(0))
+    values = values[values > torch.finfo(wide.dtype).eps * max(wide.shape) * wide.norm()]
+    if len(values) == 0:
+        return 1.0
+    shares = values / values.sum()
+    return torch.exp(-(shares * shares.log()).sum()).item()
+
+
+@shape_checked
+def dimension_std(latents: Latent) -> Tensor:
+    """Return the standard deviation of each dimension over the examples (population form), in float64."""
+    return latents.double().std(dim=0, correction=0)
+
+
+@final
+class LatentMonitor:
+    """Gathers the newest predicted and target latents of one term, and sums them up.
+
+    Args:
+        rows: How many examples are kept.
+
+    Raises:
+        ValueError: If ``rows`` is less than 2.
+
+    Example:
+        >>> monitor = LatentMonitor()
+        >>> monitor.update(torch.eye(2), torch.eye(2))
+        >>> monitor.summary()["shuffled_cosine"]
+        0.0
+    """
+
+    def __init__(self, *, rows: int = 512) -> None:
+        if rows < 2:
+            raise ValueError(f"rows must be at least 2, got {rows}.")
+        self._kept: deque[tuple[Tensor, Tensor]] = deque(maxlen=rows)
+
+    def __len__(self) -> int:
+        return len(self._kept)
+
+    @shape_checked
+    def update(self, predicted: Latent, target: Latent) -> None:
+        """Add the latents of a batch, detached and copied to the CPU; the oldest drop out."""
+        pairs = (latents.detach().to("cpu", torch.float32, copy=True) for latents in (predicted, target))
+        self._kept.extend(zip(*pairs, strict=True))
+
+    def summary(self) -> dict[str, float]:
+        """Return every figure by its name; nothing before two examples were seen."""
+        if len(self) < 2:
+            return {}
+        predicted, target = (torch.stack(rows) for rows in zip(*self._kept, strict=True))
+        found = {
+            "matched_cosine": matched_cosine(predicted, target),
+            "shuffled_cosine": shuffled_cosine(predicted, target),
+        }
+        for side, latents in (("predicted", predicted), ("target", target)):
+            std = dimension_std(latents)
+            found[f"{side}_effective_rank"] = effective_rank(latents)
+            found[f"{side}_std_mean"] = std.mean().item()
+            found[f"{side}_std_min"] = std.min().item()
+        return found
