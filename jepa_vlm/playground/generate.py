@@ -85,7 +85,7 @@ def questions(
 
 
 def episodes(
-    task: str, *, count: int, seed: int, split: str, difficulty: Difficulty | None
+    task: str, *, count: int, seed: int = 0, split: str = "train", difficulty: Difficulty | None = None
 ) -> Iterator[tuple[Episode, np.random.Generator]]:
     """Yield episodes of one split, each with the generator that its picture is to be drawn with.
 

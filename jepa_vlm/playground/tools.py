@@ -40,7 +40,7 @@ def crop(picture: Image.Image, arguments: Mapping[str, Any]) -> Image.Image:
     cells = arguments.get("cells", 1)
     box = cell_box(arguments["column"], arguments["row"], cells=cells).in_pixels(*picture.size)
     side = _ENLARGED[cells]
-    return picture.resize((side, side), Image.Resampling.BICUBIC, box=box)
+    return picture.crop(box).resize((side, side), Image.Resampling.BICUBIC)
 
 
 def crop_call(column: int, row: int, *, cells: int = 1) -> ToolCall:
