@@ -1,0 +1,141 @@
+"""Figures as inline SVG, drawn by matplotlib without its global state."""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, final
+
+from jepa_vlm.errors import missing_extra
+from jepa_vlm.evaluation import Accuracy
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+GREY, BLUE, ORANGE = "#8b95a5", "#2563eb", "#d97706"
+STYLE: dict[str, Any] = {
+    "font.family": ["DejaVu Sans"],
+    "font.size": 9,
+    "text.parse_math": False,
+    "axes.edgecolor": "#9aa3b2",
+    "axes.labelcolor": "#4b5563",
+    "axes.titlesize": 10,
+    "axes.titlelocation": "left",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.color": "#e5e7eb",
+    "xtick.color": "#4b5563",
+    "ytick.color": "#4b5563",
+    "text.color": "#111827",
+    "legend.frameon": False,
+    "legend.fontsize": 8,
+    "figure.facecolor": "white",
+    "svg.fonttype": "path",
+}
+
+
+@final
+@dataclass(frozen=True)
+class Curve:
+    """One line of a panel.
+
+    Args:
+        label: In the legend.
+        steps, values: Its points.
+        colour: Of the line.
+        marked: Whether its points are marked.
+    """
+
+    label: str
+    steps: Sequence[float]
+    values: Sequence[float]
+    colour: str
+    marked: bool = False
+
+
+@final
+@dataclass(frozen=True)
+class Panel:
+    """One small chart over training steps."""
+
+    title: str
+    curves: Sequence[Curve]
+
+
+def panels_svg(panels: Sequence[Panel], *, name: str) -> str:
+    """Return the panels in rows of three as one SVG. ``name`` keeps the identifiers of several figures on a page apart.
+
+    Raises:
+        JepaVLMError: If matplotlib is not installed.
+    """
+    columns = 2 if len(panels) in (1, 2, 4) else 3
+    rows = math.ceil(len(panels) / columns)
+    context, figure = _figure(10.4, 2.6 * rows, name)
+    with context:
+        grid = figure.subplots(rows, columns, squeeze=False)
+        for place, axes in enumerate(grid.flat):
+            if place >= len(panels):
+                axes.set_axis_off()
+                continue
+            for curve in panels[place].curves:
+                marker = {"marker": "o", "markersize": 3.5} if curve.marked else {"alpha": 0.9}
+                axes.plot(curve.steps, curve.values, label=curve.label, color=curve.colour, linewidth=1.4, **marker)
+            axes.set_title(_short(panels[place].title))
+            axes.set_xlabel("step")
+            axes.margins(x=0.03)
+            axes.legend(loc="best")
+        return _svg(figure)
+
+
+def accuracy_svg(rows: Sequence[tuple[str, Accuracy | None, Accuracy | None]], *, name: str) -> str:
+    """Return accuracies with their intervals, before (grey) and after (blue), and chance as a mark, one row per label.
+
+    Raises:
+        JepaVLMError: If matplotlib is not installed.
+    """
+    context, figure = _figure(8.4, 0.9 + 0.45 * len(rows), name)
+    with context:
+        axes = figure.subplots()
+        for place, (_, before, after) in enumerate(rows):
+            for accuracy, shift, colour in ((before, -0.14, GREY), (after, 0.14, BLUE)):
+                if accuracy is not None:
+                    x, spread = accuracy.value, [[accuracy.value - accuracy.low], [accuracy.high - accuracy.value]]
+                    axes.errorbar(x, place + shift, xerr=spread, fmt="o", color=colour, capsize=3, markersize=5)
+            known = after or before
+            if known is not None:
+                axes.plot([known.chance] * 2, [place - 0.38, place + 0.38], color=ORANGE, linestyle=":", linewidth=1.6)
+        axes.set_yticks(range(len(rows)), [_short(label) for label, _, _ in rows])
+        axes.set_ylim(len(rows) - 0.5, -0.5)
+        axes.set_xlim(-0.02, 1.02)
+        axes.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0%", "25%", "50%", "75%", "100%"])
+        axes.grid(visible=False, axis="y")
+        for label, style in (("before", {"color": GREY, "marker": "o"}), ("after", {"color": BLUE, "marker": "o"})):
+            axes.plot([], [], label=label, **style)
+        axes.plot([], [], color=ORANGE, linestyle=":", label="chance")
+        axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
+        return _svg(figure)
+
+
+def _figure(width: float, height: float, name: str) -> tuple[Any, Figure]:
+    try:
+        import matplotlib
+        from matplotlib.figure import Figure
+    except ImportError:
+        raise missing_extra("matplotlib", "report", "A figure") from None
+    context = matplotlib.rc_context({**STYLE, "svg.hashsalt": name})
+    with matplotlib.rc_context(STYLE):
+        return context, Figure(figsize=(width, height), layout="constrained")
+
+
+def _svg(figure: Figure) -> str:
+    held = io.StringIO()
+    figure.savefig(held, format="svg", metadata={"Date": None, "Creator": None})
+    drawn = held.getvalue()
+    return drawn[drawn.index("<svg") :]
+
+
+def _short(title: str) -> str:
+    return title if len(title) <= 40 else title[:39] + "…"

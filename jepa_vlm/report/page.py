@@ -1,0 +1,46 @@
+"""Renders a template of this package into one HTML file that needs nothing outside itself."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+from jepa_vlm.errors import missing_extra
+from jepa_vlm.evaluation.files import write_whole
+
+TEMPLATES = Path(__file__).parent / "templates"
+
+
+def write_page(template: str, path: Path, values: dict[str, Any]) -> None:
+    """Render ``template`` and write it, whole or not at all. Every value is escaped unless it is Markup.
+
+    Raises:
+        JepaVLMError: If jinja2 is not installed.
+    """
+    try:
+        import jinja2
+    except ImportError:
+        raise missing_extra("jinja2", "report", "An HTML page") from None
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["number"] = number
+    environment.filters["percent"] = percent
+    write_whole(path, environment.get_template(template).render(values))
+
+
+def number(value: object) -> str:
+    """Return a value as short text: four digits of a float, anything else as it reads."""
+    if isinstance(value, bool) or not isinstance(value, float):
+        return str(value)
+    return f"{value:.4g}" if math.isfinite(value) else "not finite"
+
+
+def percent(share: float) -> str:
+    """Return a share as a percentage with one decimal."""
+    return f"{100 * share:.1f}%"

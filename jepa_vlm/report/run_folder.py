@@ -1,0 +1,123 @@
+"""What a run folder holds, as far as it is there."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, final
+
+from jepa_vlm.errors import RunError
+from jepa_vlm.evaluation import Evaluation
+from jepa_vlm.report.examples import FILE as EXAMPLES
+from jepa_vlm.report.examples import Example, read_examples
+from jepa_vlm.training.metrics import read_metrics
+
+
+@final
+@dataclass(frozen=True)
+class Setting:
+    """A resolved value of a run, and where it came from ("" if that is not recorded)."""
+
+    name: str
+    value: object
+    origin: str
+
+
+@final
+@dataclass(frozen=True)
+class RunFolder:
+    """The files of a run; what is missing is None or empty.
+
+    Args:
+        path: The folder.
+        settings: Resolved configuration, nested names joined by dots.
+        metrics: Rows of metrics.jsonl.
+        before, after: Evaluations before and after training.
+        examples: Example items.
+    """
+
+    path: Path
+    settings: tuple[Setting, ...]
+    metrics: tuple[Mapping[str, Any], ...]
+    before: Evaluation | None
+    after: Evaluation | None
+    examples: tuple[Example, ...]
+
+    def setting(self, name: str) -> str | None:
+        """Return a resolved value as text, or None; a list reads as a command line does."""
+        for setting in self.settings:
+            if setting.name == name and setting.value is not None:
+                value = setting.value
+                return shlex.join(map(str, value)) if isinstance(value, list) else str(value)
+        return None
+
+
+def read_run_folder(path: Path) -> RunFolder:
+    """Read a run folder.
+
+    Raises:
+        RunError: If it does not exist or its config.json is broken.
+        DataError: If an evaluation or the examples are broken.
+    """
+    if not path.is_dir():
+        raise RunError(f"Run folder {path} does not exist; give the folder of a run.")
+    before, after, examples = path / "evaluation_before.json", path / "evaluation.json", path / EXAMPLES
+    metrics = path / "metrics.jsonl"
+    return RunFolder(
+        path=path,
+        settings=tuple(_settings(_config(path / "config.json"))),
+        metrics=tuple(read_metrics(metrics)) if metrics.exists() else (),
+        before=Evaluation.from_json(before) if before.exists() else None,
+        after=Evaluation.from_json(after) if after.exists() else None,
+        examples=tuple(read_examples(examples)) if examples.exists() else (),
+    )
+
+
+def series(rows: Sequence[Mapping[str, Any]], kind: str, *keys: str) -> tuple[list[float], list[float]]:
+    """Return the steps and the values of one quantity in the rows of a kind; rows without it are passed over."""
+    steps, values = [], []
+    for row in rows:
+        value: Any = row if row.get("kind") == kind else None
+        for key in keys:
+            value = value.get(key) if isinstance(value, Mapping) else None
+        if isinstance(value, int | float):
+            steps.append(float(row["step"]))
+            values.append(float(value))
+    return steps, values
+
+
+def names(rows: Sequence[Mapping[str, Any]], *keys: str) -> list[str]:
+    """Return the names found under ``keys`` in any row, in order of first sight."""
+    found: dict[str, None] = {}
+    for row in rows:
+        value: Any = row
+        for key in keys:
+            value = value.get(key) if isinstance(value, Mapping) else None
+        if isinstance(value, Mapping):
+            found.update(dict.fromkeys(value))
+    return list(found)
+
+
+def _config(path: Path) -> Mapping[str, Any]:
+    if not path.exists():
+        return {}
+    try:
+        held = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as err:
+        raise RunError(f"{path} is not JSON ({err}); the run folder is damaged.") from None
+    if not isinstance(held, dict):
+        raise RunError(f"{path} must hold a JSON object, got {type(held).__name__}; the run folder is damaged.")
+    return held
+
+
+def _settings(config: Mapping[str, Any], prefix: str = "") -> Iterator[Setting]:
+    for name, value in config.items():
+        if isinstance(value, dict) and value.keys() == {"value", "origin"}:
+            yield Setting(prefix + name, value["value"], str(value["origin"]))
+        elif isinstance(value, dict):
+            yield from _settings(value, f"{prefix}{name}.")
+        else:
+            yield Setting(prefix + name, value, "")

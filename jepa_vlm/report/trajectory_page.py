@@ -1,0 +1,115 @@
+"""A page to look at trajectories: their images and steps, and how each view turns them into tokens."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, final
+
+from jepa_vlm.report.page import write_page
+from jepa_vlm.report.pictures import trajectory_pictures
+from jepa_vlm.serialization import TokenizedView
+from jepa_vlm.trajectories import Step, Trajectory
+
+KINDS = {
+    "trained": "the next-token loss is taken here",
+    "context": "read, not trained",
+    "image": "an image's tokens",
+    "pred": "[PRED] slots, learned inputs",
+}
+
+TrajectoryEntry = tuple[Trajectory, Mapping[str, TokenizedView], Mapping[str, Sequence[str]]]
+"""A trajectory, its views by name, and by view name the text of each token (``decode_tokens``)."""
+
+
+@final
+@dataclass(frozen=True)
+class Run:
+    """Tokens of one kind that are shown together: one text token, or all tokens of an image, or all slots.
+
+    Args:
+        kind: One of ``KINDS``.
+        text: What is shown.
+        count: How many tokens.
+        breaks: Whether the text ends a line.
+    """
+
+    kind: str
+    text: str
+    count: int = 1
+    breaks: bool = False
+
+
+def write_trajectory_page(entries: Sequence[TrajectoryEntry], path: Path) -> Path:
+    """Write the page and return its path.
+
+    Args:
+        entries: What to show, see ``TrajectoryEntry``.
+        path: The HTML file.
+
+    Raises:
+        ValueError: If a view has not exactly one text per token.
+        DataError: If an image cannot be read or a box lies outside its image.
+        JepaVLMError: If jinja2 is not installed.
+    """
+    shown = [
+        {
+            "trajectory": trajectory,
+            "pictures": trajectory_pictures(trajectory),
+            "steps": [_step(step) for step in trajectory.steps],
+            "views": [_view(name, view, tokens[name]) for name, view in views.items()],
+        }
+        for trajectory, views, tokens in entries
+    ]
+    write_page("trajectories.html", path, {"entries": shown, "kinds": KINDS})
+    return path
+
+
+def decode_tokens(tokenizer: Any, view: TokenizedView) -> list[str]:
+    """Return the text of each token of a view, one by one."""
+    return [str(tokenizer.decode([token])) for token in view.input_ids.tolist()]
+
+
+def token_runs(view: TokenizedView, tokens: Sequence[str]) -> list[Run]:
+    """Return a view's tokens by kind; the tokens of one image become one run, and so do neighbouring slots.
+
+    Raises:
+        ValueError: If there is not exactly one text per token.
+    """
+    if len(tokens) != len(view.input_ids):
+        raise ValueError(f"A view needs one text per token: {len(view.input_ids)} tokens, {len(tokens)} texts.")
+    runs: list[Run] = []
+    previous = -1
+    for place, text in enumerate(tokens):
+        image = int(view.image_index[place])
+        if view.slots[place]:
+            count = runs.pop().count + 1 if runs and runs[-1].kind == "pred" else 1
+            runs.append(Run("pred", f"[PRED] ×{count}", count))
+        elif view.image_tokens[place]:
+            count = runs.pop().count + 1 if image == previous else 1
+            runs.append(Run("image", f"image {image} ×{count}", count))
+        else:
+            kind = "trained" if int(view.labels[place]) != -100 else "context"
+            runs.append(Run(kind, text.replace("\n", "↵"), breaks="\n" in text))
+        previous = image if view.image_tokens[place] else -1
+    return runs
+
+
+def _view(name: str, view: TokenizedView, tokens: Sequence[str]) -> dict[str, Any]:
+    runs = token_runs(view, tokens)
+    counts: Counter[str] = Counter()
+    for run in runs:
+        counts[run.kind] += run.count
+    return {"name": name, "runs": runs, "counts": {kind: counts[kind] for kind in KINDS}, "total": len(tokens)}
+
+
+def _step(step: Step) -> dict[str, str]:
+    call = step.call
+    return {
+        "text": step.text,
+        "call": f"{call.name}({json.dumps(dict(call.arguments), ensure_ascii=False)})" if call else "",
+        "observation": step.observation,
+    }
