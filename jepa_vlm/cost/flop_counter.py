@@ -32,7 +32,7 @@ class FlopCounter:
 
     Example:
         >>> with FlopCounter() as counter:
-        ...     torch.ones(2, 3) @ torch.ones(3, 5)
+        ...     _ = torch.ones(2, 3) @ torch.ones(3, 5)
         >>> counter.total
         60
     """

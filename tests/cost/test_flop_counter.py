@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import doctest
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -130,3 +132,9 @@ def test_by_module():
 )
 def test_attention_pairs(queries, keys, causal, pairs):
     assert attention_pairs(queries, keys, causal=causal) == pairs
+
+
+def test_its_example_is_true():
+    names = {"FlopCounter": FlopCounter, "torch": torch}
+    (example,) = doctest.DocTestFinder(recurse=False).find(FlopCounter, globs=names)
+    assert doctest.DocTestRunner().run(example).failed == 0

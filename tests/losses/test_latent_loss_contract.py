@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import doctest
+
 import pytest
 import torch
 from jaxtyping import TypeCheckError
@@ -101,3 +103,9 @@ def test_works_compiled(make, pair):
 def test_arguments_are_keyword_only(make):
     with pytest.raises(TypeError):
         make(1.0)
+
+
+@everywhere
+def test_its_example_is_true(make):
+    for example in doctest.DocTestFinder(recurse=False).find(make, globs={**vars(losses), "torch": torch}):
+        assert doctest.DocTestRunner().run(example).failed == 0

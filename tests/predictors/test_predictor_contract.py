@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import doctest
 
 import pytest
 import torch
@@ -130,3 +131,9 @@ def test_use_before_setup_is_refused_where_there_are_weights(make, context):
 def test_arguments_are_keyword_only(make):
     with pytest.raises(TypeError):
         make(1)
+
+
+@everywhere
+def test_its_example_is_true(make):
+    for example in doctest.DocTestFinder(recurse=False).find(make, globs={**vars(predictors), "torch": torch}):
+        assert doctest.DocTestRunner().run(example).failed == 0
