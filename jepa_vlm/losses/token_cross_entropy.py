@@ -61,8 +61,8 @@ def _cross_entropy(hidden: Tensor, labels: Tensor, weight: Tensor, bias: Tensor 
 
 
 def _fusable(hidden: Tensor, head: Head) -> bool:
-    """Whether torch's op does exactly this: plain tensors of one type, no bias, at least one row."""
+    """Whether torch's op does exactly this: plain tensors of one type, no bias."""
     plain = type(head.weight) in (Tensor, nn.Parameter)  # not a DTensor or a quantised weight
     same = head.weight.dtype == hidden.dtype
     exists = hasattr(F, "linear_cross_entropy")  # from torch 2.13 on
-    return exists and plain and same and head.bias is None and len(hidden) > 0
+    return exists and plain and same and head.bias is None

@@ -67,13 +67,23 @@ def test_bfloat16_sums_in_float32(path):
 
 @both
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_nothing_supervised_is_a_connected_zero(path, dtype):
-    for rows in (0, 5):
-        hidden, labels, head = case(dtype, rows=rows)
-        total, gradient = with_gradients(path(hidden, torch.full_like(labels, -100), head, chunk=4), hidden, head)
-        assert total.item() == 0
-        assert total.dtype == torch.float32
-        assert gradient.abs().sum() == 0
+@pytest.mark.parametrize("trainable", [False, True], ids=["frozen", "trainable"])
+@pytest.mark.parametrize("rows", [0, 5])
+def test_nothing_supervised_is_a_connected_zero(path, dtype, trainable, rows):
+    hidden, labels, head = case(dtype, rows=rows, trainable=trainable)
+    total, *gradients = with_gradients(path(hidden, torch.full_like(labels, -100), head, chunk=4), hidden, head)
+    assert total.item() == 0
+    assert total.dtype == torch.float32
+    assert all(gradient.abs().sum() == 0 for gradient in gradients)
+
+
+@pytest.mark.skipif(not hasattr(F, "linear_cross_entropy"), reason="torch before 2.13")
+def test_the_op_is_given_the_chunk(monkeypatch):
+    """Left to choose for itself it takes chunks of a row or two where few rows meet a large vocabulary."""
+    seen, op = [], F.linear_cross_entropy
+    monkeypatch.setattr(F, "linear_cross_entropy", lambda *a, **k: seen.append(k["options"]) or op(*a, **k))
+    token_cross_entropy(*case(torch.float32), chunk=8)
+    assert [(options.chunking_method, options.batch_chunk_size) for options in seen] == [(None, 8)]
 
 
 def test_backward_twice_gives_the_same():

@@ -69,6 +69,16 @@ def test_weights_are_float32_and_drawn_from_the_generator_alone(make):
 
 
 @everywhere
+def test_weights_are_float32_whatever_the_default_type(make):
+    torch.set_default_dtype(torch.float64)
+    try:
+        types = {weight.dtype for weight in ready(make).state_dict().values()}
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert types <= {torch.float32}
+
+
+@everywhere
 def test_a_copy_shares_no_tensor(make):
     first = ready(make)
     second = copy.deepcopy(first)
