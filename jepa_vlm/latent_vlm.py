@@ -158,22 +158,18 @@ class LatentVLM(nn.Module):
     @property
     def is_activation_checkpointing(self) -> bool:
         """Whether the decoder recomputes its activations in the backward pass."""
-        return any(getattr(m, "gradient_checkpointing", False) for m in self.backbone.base.modules())
+        return bool(self.backbone.base.is_activation_checkpointing)
 
     def activation_checkpointing_enable(self, **kwargs: Any) -> None:
         """Recompute the decoder's activations in the backward pass instead of holding them."""
-        self.backbone.base.gradient_checkpointing_enable(**kwargs)
+        self.backbone.base.activation_checkpointing_enable(**kwargs)
         # transformers hooks the inputs of every part, a frozen vision tower included, which would then be
         # back-propagated.
         self.backbone.base.disable_input_require_grads()
 
-    gradient_checkpointing_enable = activation_checkpointing_enable
-
     def activation_checkpointing_disable(self) -> None:
         """Hold the activations again."""
-        self.backbone.base.gradient_checkpointing_disable()
-
-    gradient_checkpointing_disable = activation_checkpointing_disable
+        self.backbone.base.activation_checkpointing_disable()
 
     def _serializer(self) -> Serializer:
         return Serializer(processor=self.backbone.processor, adapter=self.backbone.adapter)

@@ -43,6 +43,9 @@ class _NoVideo(ProcessorMixin):
         kwargs.pop("video_processor", None)
         ProcessorMixin.__init__(self, **kwargs)
 
+    def __reduce__(self) -> Any:
+        return _restore, (type(self).__mro__[1], self.__dict__)
+
     @classmethod
     def from_args_and_dict(cls, args: Any, processor_dict: dict[str, Any], **kwargs: Any) -> Any:
         accepted = inspect.signature(cls.__init__).parameters
@@ -58,6 +61,14 @@ def image_only(processor_class: type[ProcessorMixin]) -> type[ProcessorMixin]:
     """Return the class under its own name, without its video slot; instances still pass ``isinstance``."""
     members = {"__module__": processor_class.__module__, "slots": tuple(processor_class.get_attributes())}
     return type(processor_class.__name__, (processor_class, _NoVideo), members)
+
+
+def _restore(processor_class: type[ProcessorMixin], state: dict[str, Any]) -> ProcessorMixin:
+    """Undo ``_NoVideo.__reduce__``: the class is made on the fly, so pickle cannot find it by name."""
+    made = image_only(processor_class)
+    processor = made.__new__(made)
+    processor.__dict__.update(state)
+    return processor
 
 
 def torchvision_works() -> bool:

@@ -18,6 +18,7 @@ SPECIALS = (
     "<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|vision_start|>", "<|vision_end|>", "<|vision_pad|>",
     "<|image_pad|>", "<|video_pad|>",
 )  # fmt: skip
+CALL_TAGS = ("<tool_call>", "</tool_call>")  # words of the vocabulary, not structure: a text may hold them
 
 TEMPLATE = """\
 {%- if messages[0].role != 'system' -%}
@@ -128,5 +129,6 @@ def tiny_qwen_tokenizer(words: tuple[str, ...]) -> Qwen2Tokenizer:
     learned_merges: Any = [tuple(merge) for merge in learned["merges"]]
     tokenizer = Qwen2Tokenizer(vocab=learned["vocab"], merges=learned_merges, model_max_length=4096)
     tokenizer.add_tokens([AddedToken(s, special=True, normalized=False) for s in SPECIALS], special_tokens=True)
+    tokenizer.add_tokens([AddedToken(s, special=False, normalized=False) for s in CALL_TAGS])
     tokenizer.eos_token, tokenizer.pad_token = "<|im_end|>", "<|endoftext|>"
     return tokenizer

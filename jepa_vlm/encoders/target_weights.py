@@ -34,7 +34,7 @@ class TargetWeights(nn.Module):
         wanted = {policy.weights for policy in policies}
         if wanted - {"current"} and not isinstance(backbone.model, PeftModel):
             raise BackboneError(
-                f"Target policy {'/'.join(sorted(wanted - {'current'}))} needs LoRA: the base without, or an average of, an "
+                f"Policy {'/'.join(sorted(wanted - {'current'}))} needs LoRA: the base without, or an average of, an "
                 "adapter. Turn LoRA on, or use stop_gradient()."
             )
         decays = {policy.decay for policy in policies if policy.weights == "ema"}

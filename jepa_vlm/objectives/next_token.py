@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import final
+from typing import Literal, final
 
 from jepa_vlm.encoders import States
 from jepa_vlm.losses.token_cross_entropy import token_cross_entropy
@@ -17,20 +17,21 @@ class NextToken(Term):
     Divided by the number of supervised tokens. Tool images and the template's own tokens are read, not trained.
 
     Args:
+        trained: ``all`` turns of the trajectory (the paper), or the ``last`` alone (the released code on the LVR data).
         chunk: Rows whose logits are held at once.
     """
 
     name = "next_token"
 
-    def __init__(self, *, chunk: int = 1024) -> None:
+    def __init__(self, *, trained: Literal["all", "last"] = "all", chunk: int = 1024) -> None:
         super().__init__()
         if chunk < 1:
             raise ValueError(f"chunk must be at least 1, got {chunk}.")
-        self.chunk = chunk
+        self.view, self.chunk = Conversation(trained=trained), chunk
 
     @property
     def _request(self) -> ViewRequest:
-        return ViewRequest(view=Conversation(), region="supervised")
+        return ViewRequest(view=self.view, region="supervised")
 
     def requests(self) -> tuple[ViewRequest, ...]:
         """See ``Term.requests``."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, final
 
 import torch
@@ -28,10 +28,8 @@ class Serializer:
 
     def __init__(self, *, processor: Any, adapter: Adapter) -> None:
         self.processor, self.adapter = processor, adapter
-        self._reserved = tuple(token for token in processor.tokenizer.all_special_tokens if len(token) > 1)
-        self._added = tuple(
-            token.content for token in processor.tokenizer.added_tokens_decoder.values() if len(token.content) > 1
-        )
+        added = processor.tokenizer.added_tokens_decoder.values()
+        self._reserved = tuple(token.content for token in added if token.special)
 
     def grids(self, trajectory: Trajectory) -> list[Grid]:
         """Return the patch grid of every image, from its header alone."""
@@ -60,7 +58,7 @@ class Serializer:
             self.processor,
             trajectory,
             image_token=self.adapter.image_token,
-            reserved=tuple(dict.fromkeys((*self._reserved, *self._added))),
+            reserved=self._reserved,
         )
         return _mark(self.processor.tokenizer, self.adapter, rendered, grids)
 
@@ -68,7 +66,11 @@ class Serializer:
         view = encoding.view
         n, x_end = len(marked.input_ids), marked.x_end
         if isinstance(view, Conversation) or (isinstance(view, TrajectoryOnly) and view.context == "question"):
-            return marked.cut(torch.arange(n), last=marked.last_token, turn_end=marked.turn_end)
+            whole = marked.cut(torch.arange(n), last=marked.last_token, turn_end=marked.turn_end)
+            if isinstance(view, Conversation) and view.trained == "last":
+                earlier = torch.arange(n) < marked.last_turn
+                return replace(whole, labels=whole.labels.masked_fill(earlier, IGNORED))
+            return whole
         if isinstance(view, Question):
             count = encoding.slots.count if encoding.slots else 0
             return marked.question(count, self.processor.tokenizer.pad_token_id)
@@ -97,6 +99,7 @@ class _Marked:
     grids: Sequence[Grid]
     x_end: int  # where T begins
     last_question: int  # Q's last token
+    last_turn: int  # the last reasoning's first token
     last_token: int  # the last reasoning's last token
     turn_end: int  # the end-of-turn token after it
     offsets: Sequence[Span]
@@ -164,11 +167,12 @@ def _mark(tokenizer: Any, adapter: Adapter, rendered: Rendered, grids: Sequence[
     content = question | (image_index >= 0)
     for span in rendered.observations:
         content |= inside(span)
-    ends = []
+    starts_of_turns, ends = [], []
     for span in rendered.reasoning:
         spoken = inside(span)
         if not spoken.any():
             raise DataError(f"A reasoning step has no token of its own: {rendered.text[span[0] : span[1]]!r}.")
+        starts_of_turns.append(int(spoken.nonzero()[0]))
         ends.append(int(spoken.nonzero()[-1]) + 1)
         trained = spoken.clone()
         trained[ends[-1]] = True  # the template's end-of-turn token: the model must learn to stop
@@ -187,6 +191,7 @@ def _mark(tokenizer: Any, adapter: Adapter, rendered: Rendered, grids: Sequence[
         grids=grids,
         x_end=x_end,
         last_question=int(question.nonzero()[-1]),
+        last_turn=starts_of_turns[-1],
         last_token=ends[-1] - 1,
         turn_end=ends[-1],
         offsets=spans,

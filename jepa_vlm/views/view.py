@@ -19,9 +19,22 @@ class View:
 @final
 @dataclass(frozen=True)
 class Conversation(View):
-    """Everything: system, user(I, Q), assistant(R_1), user(I_1), ..., assistant(R_n)."""
+    """Everything: system, user(I, Q), assistant(R_1), user(I_1), ..., assistant(R_n).
 
+    Args:
+        trained: Which turns are supervised: ``all`` of R_1 ... R_n (the paper), or the ``last`` alone (the released code on
+            the LVR data).
+
+    Raises:
+        ValueError: If ``trained`` is neither.
+    """
+
+    trained: Literal["all", "last"] = "all"
     name: ClassVar[str] = "conversation"
+
+    def __post_init__(self) -> None:
+        if self.trained not in ("all", "last"):
+            raise ValueError(f"trained must be 'all' or 'last', got {self.trained!r}.")
 
 
 @final

@@ -1,0 +1,23 @@
+"""Fixtures for the whole suite."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from transformers.models.qwen2_5_vl import modeling_qwen2_5_vl
+
+
+@pytest.fixture
+def pure_float64(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lift the casts to float32 inside stock modules, so that a comparison in float64 is a proof."""
+
+    def norm(self: torch.nn.Module, hidden: torch.Tensor) -> torch.Tensor:
+        return self.weight * hidden * torch.rsqrt(hidden.pow(2).mean(-1, keepdim=True) + self.variance_epsilon)
+
+    def rotary(q: torch.Tensor, k: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        turn = modeling_qwen2_5_vl.rotate_half
+        cos, sin = cos.unsqueeze(-2), sin.unsqueeze(-2)
+        return tuple(t * cos.to(t.dtype) + turn(t) * sin.to(t.dtype) for t in (q, k))
+
+    monkeypatch.setattr(modeling_qwen2_5_vl.Qwen2_5_VLRMSNorm, "forward", norm)
+    monkeypatch.setattr(modeling_qwen2_5_vl, "apply_rotary_pos_emb_vision", rotary)

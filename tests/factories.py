@@ -1,0 +1,67 @@
+"""What many tests build: a tiny backbone with LoRA, an objective, random trajectories."""
+
+from __future__ import annotations
+
+import torch
+from peft import LoraConfig, get_peft_model
+from PIL import Image
+
+import jepa_vlm as jv
+from jepa_vlm import playground
+
+WORDS = playground.words()
+TARGETS = r".*language_model.*\.(q_proj|k_proj|v_proj|o_proj|gate_proj|up_proj|down_proj)"
+
+
+def lora_backbone(dtype: torch.dtype = torch.float32, *, rank: int = 4, dropout: float = 0.0) -> jv.Backbone:
+    """A tiny backbone whose adapter is not zero: with B = 0 a gradient test would be blind to A."""
+    backbone = jv.load_backbone("tiny-random-qwen2.5-vl", seed=0, dtype=dtype)
+    backbone.model.requires_grad_(False)
+    config = LoraConfig(r=rank, lora_alpha=2 * rank, lora_dropout=dropout, target_modules=TARGETS)
+    backbone.model = get_peft_model(backbone.model, config)
+    generator = torch.Generator().manual_seed(1)
+    for name, parameter in backbone.model.named_parameters():
+        if "lora_" in name:
+            with torch.no_grad():
+                parameter.data = (0.05 * torch.randn(parameter.shape, generator=generator)).to(dtype)
+    backbone.model.train()
+    return backbone
+
+
+def pearl_objective(*, tokens: int = 4, horizon: int = 1) -> jv.Objective:
+    prediction = jv.LatentPrediction(
+        context=jv.ViewEncoder(jv.views.Question(), readout="last_pred"),
+        predictor=jv.PredTokenPredictor(tokens=tokens),
+        target=jv.ViewEncoder(jv.views.TrajectoryOnly(), readout="last_token", policy=jv.stop_gradient()),
+        loss=jv.SmoothL1Loss(beta=1.0),
+    )
+    return jv.NextToken() + 0.2 * prediction + 0.2 * jv.NextLatentRegularizer(horizon=horizon)
+
+
+def random_trajectory(generator: torch.Generator, name: str, *, calls: int | None = None) -> jv.Trajectory:
+    """A trajectory of random words with 0 to 3 calls and images of many sizes."""
+
+    def pick(low: int, high: int) -> int:
+        return int(torch.randint(low, high + 1, (), generator=generator))
+
+    def words(low: int, high: int) -> str:
+        return " ".join(WORDS[pick(0, len(WORDS) - 1)] for _ in range(pick(low, high)))
+
+    def image() -> jv.LazyImage:
+        width, height = pick(17, 80), pick(17, 80)
+        pixels = torch.randint(0, 256, (height, width, 3), generator=generator, dtype=torch.uint8).numpy()
+        return jv.LazyImage(pixels=Image.fromarray(pixels))
+
+    count = pick(0, 3) if calls is None else calls
+    steps = [
+        jv.Step(words(1, 6), call=jv.ToolCall("crop", {"row": pick(1, 7)}), image=image(), observation=words(0, 2))
+        for _ in range(count)
+    ]
+    images = tuple(image() for _ in range(pick(1, 2)))
+    return jv.Trajectory(name, images, words(2, 9), (*steps, jv.Step(words(1, 3))), answer="A")
+
+
+def random_batch(seed: int) -> list[jv.Trajectory]:
+    generator = torch.Generator().manual_seed(seed)
+    size = int(torch.randint(1, 6, (), generator=generator))
+    return [random_trajectory(generator, f"{seed}-{i}") for i in range(size)]
