@@ -59,7 +59,9 @@ class Progress(TrainerCallback):
         text = "  ".join(f"{name} {value:.4g}" for name, value in (values or held_out).items())
         if held_out or self._bar is None:
             kind = "held-out " if held_out else ""
-            self.console.print(f"step {state.global_step}/{state.max_steps}  {kind}{text}", highlight=False)
+            self.console.print(
+                f"step {state.global_step}/{state.max_steps}  {kind}{text}", highlight=False, soft_wrap=True
+            )
         else:
             self._bar.update(self._task, description=text)
 

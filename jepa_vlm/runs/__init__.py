@@ -1,0 +1,33 @@
+"""A run from start to end: train, evaluate, export, report; and the folder that holds it. Loaded on first use."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from jepa_vlm.runs.data import RunData, load_data
+    from jepa_vlm.runs.plan import Plan, plan_run
+    from jepa_vlm.runs.result import RunResult
+    from jepa_vlm.runs.settings import Asked, Resolved
+    from jepa_vlm.runs.training_run import start_run, train
+
+_HOMES = {
+    "Asked": "settings",
+    "Plan": "plan",
+    "Resolved": "settings",
+    "RunData": "data",
+    "RunResult": "result",
+    "load_data": "data",
+    "plan_run": "plan",
+    "start_run": "training_run",
+    "train": "training_run",
+}
+
+__all__ = ["Asked", "Plan", "Resolved", "RunData", "RunResult", "load_data", "plan_run", "start_run", "train"]
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'jepa_vlm.runs' has no attribute {name!r}")
+    return getattr(importlib.import_module(f"jepa_vlm.runs.{_HOMES[name]}"), name)

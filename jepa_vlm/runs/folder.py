@@ -1,0 +1,99 @@
+"""The folder of a run: what is in it, and who may write there.
+
+config.json              every value with its origin, versions, commit, command, trainable parts
+metrics.jsonl            terms and monitors, step by step
+checkpoints/             the last ones, to resume from
+best/                    the adapter and heads with the lowest held-out loss
+evaluation_before.json, evaluation.json     answers item by item
+export/                  the merged model, for stock transformers
+report.html, result.json
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, final
+
+from jepa_vlm.errors import RunError
+from jepa_vlm.runs.settings import Resolved
+
+MAY_CHANGE = ("workers", "report_to", "questions")  # between a run and its resumption
+
+
+@final
+class RunFolder:
+    """Paths of a run's files.
+
+    Args:
+        path: The folder.
+    """
+
+    def __init__(self, *, path: Path) -> None:
+        self.path = path
+        self.config, self.metrics = path / "config.json", path / "metrics.jsonl"
+        self.checkpoints, self.best, self.export = path / "checkpoints", path / "best", path / "export"
+        self.before, self.after = path / "evaluation_before.json", path / "evaluation.json"
+
+    def check_free(self) -> None:
+        """Refuse a folder that holds anything.
+
+        Raises:
+            RunError: If it does.
+        """
+        if self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
+            if self.config.is_file():
+                raise RunError(
+                    f"Output folder {self.path} holds another run; give a new --output, or go on with it by --resume."
+                )
+            raise RunError(f"Output folder {self.path} exists and is not empty; give a new --output.")
+
+    def check_exists(self) -> None:
+        """Refuse to resume what was never begun.
+
+        Raises:
+            RunError: If the folder holds no run.
+        """
+        if not self.config.is_file():
+            raise RunError(f"There is no run to resume in {self.path}; leave --resume out to start one.")
+
+    def create(self, config: Mapping[str, Any]) -> None:
+        """Make the folder and write its configuration.
+
+        Raises:
+            RunError: If it holds anything already.
+        """
+        self.check_free()
+        self.path.mkdir(parents=True, exist_ok=True)
+        self.config.write_text(json.dumps(config, indent=1) + "\n", encoding="utf-8")
+
+    def check_same(self, values: Mapping[str, Resolved]) -> None:
+        """Hold a resumed run to the values that it began with.
+
+        Raises:
+            RunError: If there is no run to resume, or a value differs.
+        """
+        self.check_exists()
+        held = json.loads(self.config.read_text(encoding="utf-8"))
+        for name, new in values.items():
+            old = held.get(name, {}).get("value")
+            if name not in MAY_CHANGE and old != new.value:
+                raise RunError(
+                    f"The run in {self.path} has {name} = {old!r}, this command {new.value!r}; a resumed run keeps its "
+                    "values. Repeat the command that started it, or give a new --output."
+                )
+
+    def last_checkpoint(self) -> Path | None:
+        """Return the newest complete checkpoint, or None."""
+        found = [path for path in self.checkpoints.glob("checkpoint-*") if (path / "trainer_state.json").is_file()]
+        return max(found, key=lambda path: int(path.name.partition("-")[2]), default=None)
+
+
+def free_folder(parent: Path, name: str) -> Path:
+    """Return ``parent/name``, or with the first free number behind it."""
+    path, number = parent / name, 1
+    while path.exists() and (not path.is_dir() or any(path.iterdir())):
+        number += 1
+        path = parent / f"{name}-{number}"
+    return path

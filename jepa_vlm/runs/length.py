@@ -1,0 +1,110 @@
+"""What becomes of trajectories that are longer than a limit."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, final
+
+from jepa_vlm.errors import DataError
+from jepa_vlm.trajectories import Box, LazyImage, Trajectory
+
+if TYPE_CHECKING:
+    from jepa_vlm.latent_vlm import LatentVLM
+
+
+@final
+@dataclass(frozen=True)
+class Fitted:
+    """Trajectories within a limit.
+
+    Args:
+        kept: Those to use.
+        dropped: Ids of those left out.
+        shrunk: Ids of those whose images were made smaller.
+    """
+
+    kept: Sequence[Trajectory]
+    dropped: tuple[str, ...] = ()
+    shrunk: tuple[str, ...] = ()
+
+
+def fit(model: LatentVLM, trajectories: Sequence[Trajectory], *, limit: int | None, policy: str) -> Fitted:
+    """Hold every view of every trajectory to ``limit`` tokens.
+
+    Args:
+        model: Whose template and processor count the tokens; images are measured by their headers.
+        trajectories: To check.
+        limit: Most tokens, or None for no limit.
+        policy: ``error``, ``drop``, or ``shrink``: scale all images of a trajectory down until it fits. Numbers in its
+            texts, such as pixel coordinates, are not rewritten.
+
+    Raises:
+        DataError: If one is too long under ``error``, cannot be shrunk enough, or none is left.
+    """
+    if limit is None:
+        return Fitted(trajectories)
+    kept, dropped, shrunk = [], [], []
+    for trajectory in trajectories:
+        length = longest(model, trajectory)
+        if length <= limit:
+            kept.append(trajectory)
+        elif policy == "error":
+            raise DataError(
+                f"Trajectory {trajectory.id!r} has {length} tokens, limit {limit}; raise --max-tokens, or choose "
+                "--too-long drop or --too-long shrink."
+            )
+        elif policy == "drop":
+            dropped.append(trajectory.id)
+        else:
+            kept.append(_shrunk(model, trajectory, limit))
+            shrunk.append(trajectory.id)
+    if not kept:
+        raise DataError(f"All {len(trajectories)} trajectories have more than {limit} tokens; raise --max-tokens.")
+    return Fitted(kept, tuple(dropped), tuple(shrunk))
+
+
+def longest(model: LatentVLM, trajectory: Trajectory) -> int:
+    """Return the tokens of the trajectory's longest view."""
+    return max(len(view.input_ids) for view in model.serialize(trajectory).values())
+
+
+def _shrunk(model: LatentVLM, trajectory: Trajectory, limit: int) -> Trajectory:
+    factor = 1.0
+    for _ in range(8):
+        views = model.serialize(trajectory if factor == 1.0 else _scaled(trajectory, factor)).values()
+        view = max(views, key=lambda each: len(each.input_ids))
+        images, length = int(view.image_tokens.sum()), len(view.input_ids)
+        if length <= limit:
+            return _scaled(trajectory, factor)
+        room = limit - (length - images)
+        if room <= 0:
+            break
+        factor *= math.sqrt(room / images) * 0.97  # tokens go with the area; rounding to patches takes a little more
+    raise DataError(f"Trajectory {trajectory.id!r} does not fit {limit} tokens however small its images; drop it.")
+
+
+def _scaled(trajectory: Trajectory, factor: float) -> Trajectory:
+    steps = tuple(
+        replace(
+            step,
+            image=_smaller(step.image, factor) if step.image is not None else None,
+            call=replace(step.call, box=_box(step.call.box, factor)) if step.call is not None else None,
+        )
+        for step in trajectory.steps
+    )
+    return replace(trajectory, images=tuple(_smaller(image, factor) for image in trajectory.images), steps=steps)
+
+
+def _smaller(image: LazyImage, factor: float) -> LazyImage:
+    pixels = image.load()
+    size = (max(1, math.floor(pixels.width * factor)), max(1, math.floor(pixels.height * factor)))
+    return LazyImage(pixels=pixels.resize(size), origin=image.origin)
+
+
+def _box(box: Box | None, factor: float) -> Box | None:
+    if box is None or box.relative:
+        return box
+    left, top, right, bottom = (edge * factor for edge in (box.left, box.top, box.right, box.bottom))
+    return Box(left, top, right, bottom, relative=False)

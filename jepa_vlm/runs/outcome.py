@@ -1,0 +1,110 @@
+"""What a run measures and leaves behind: accuracy before and after, the merged model, the report."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from rich.console import Console
+
+from jepa_vlm import playground
+from jepa_vlm.errors import JepaVLMError
+from jepa_vlm.evaluation import Evaluation, evaluate, load_benchmark
+from jepa_vlm.report.examples import save_examples
+from jepa_vlm.report.run_report import write_run_report
+from jepa_vlm.runs.folder import RunFolder
+from jepa_vlm.runs.plan import Plan
+from jepa_vlm.runs.result import RunResult, held_out_monitors, held_out_terms
+from jepa_vlm.training import ObjectiveTrainer, export
+from jepa_vlm.training.metrics import read_metrics
+
+EXAMPLES = 6
+
+
+def measure(plan: Plan, path: Path, console: Console, when: str, *, keep: bool) -> Evaluation | None:
+    """Ask the data's questions and write the answers down; return None if the data has none.
+
+    Args:
+        plan: Of the run.
+        path: The evaluation's file.
+        console: Where the accuracy is told.
+        when: ``before`` or ``after``.
+        keep: Whether a file that is there already will do.
+    """
+    benchmark = plan.data.benchmark
+    if benchmark is None or not plan["questions"]:
+        return None
+    if keep and path.is_file():
+        found = Evaluation.from_json(path)
+    else:
+        items = load_benchmark(benchmark, count=plan["questions"], seed=plan["seed"])
+        found = evaluate(plan.backbone, items, benchmark=benchmark, seed=plan["seed"])
+        found.to_json(path)
+    overall = found.scored[0].overall
+    console.print(
+        f"accuracy {when}: {overall.value:.1%}  (95% interval {overall.low:.1%} to {overall.high:.1%}, "
+        f"{overall.n} questions, chance {overall.chance:.1%})",
+        highlight=False,
+        soft_wrap=True,
+    )
+    return found
+
+
+def finish(
+    plan: Plan,
+    folder: RunFolder,
+    trainer: ObjectiveTrainer,
+    evaluations: tuple[Evaluation | None, Evaluation | None],
+    seconds: float,
+    console: Console,
+) -> RunResult:
+    """Export the best checkpoint, write the report, and return the run's result.
+
+    Args:
+        plan: Of the run.
+        folder: Of the run.
+        trainer: After training; its model has the best checkpoint's weights.
+        evaluations: Before and after.
+        seconds: That training took.
+        console: Where to talk.
+    """
+    if plan.asked.resume:
+        shutil.rmtree(folder.export, ignore_errors=True)
+    exported = export(folder.path, to=folder.export)
+    console.print(
+        f"export: {exported.folder}  (logits differ by {exported.difference:.1g} of the largest)",
+        highlight=False,
+        soft_wrap=True,
+    )
+    before, after = evaluations
+    if plan.data.benchmark is not None and plan["questions"]:
+        _save_examples(plan, folder)
+    rows = read_metrics(folder.metrics)
+    best = trainer.state.best_global_step or trainer.state.global_step
+    return RunResult(
+        run=str(folder.path),
+        terms=held_out_terms(rows, best),
+        monitors=held_out_monitors(rows, best),
+        accuracy={"before": before.summary(), "after": after.summary()} if before and after else {},
+        best_step=best,
+        export=str(folder.export),
+        report=_report(folder, console),
+        seconds=seconds,
+    )
+
+
+def _save_examples(plan: Plan, folder: RunFolder) -> None:
+    task, seed = str(plan.data.benchmark).partition(":")[2], plan["seed"]
+    items = load_benchmark(str(plan.data.benchmark), count=EXAMPLES, seed=seed)
+    save_examples(
+        folder.path, items, playground.trajectories(task, count=EXAMPLES, seed=seed, split="test", direct_share=0)
+    )
+
+
+def _report(folder: RunFolder, console: Console) -> str | None:
+    """Write the report; a run does not fail for want of the packages that draw it."""
+    try:
+        return str(write_run_report(folder.path))
+    except JepaVLMError as err:
+        console.print(f"No report: {err}", highlight=False, soft_wrap=True)
+        return None

@@ -1,0 +1,144 @@
+"""Everything a run needs, resolved and loaded, but not yet begun: what ``--dry-run`` shows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any, cast, final
+
+import torch
+from torch import nn
+
+from jepa_vlm.adapters import Backbone, load_backbone
+from jepa_vlm.errors import DataError, RecipeError
+from jepa_vlm.evaluation import commit, versions
+from jepa_vlm.latent_vlm import Engine, LatentVLM
+from jepa_vlm.recipe import Recipe, load_recipe
+from jepa_vlm.runs.data import RunData, load_data
+from jepa_vlm.runs.environment import device, prepare
+from jepa_vlm.runs.length import Fitted, fit, longest
+from jepa_vlm.runs.settings import FROM_RECIPE, Asked, Resolved, run_values, training_values
+from jepa_vlm.training import Part, apply_lora, parts
+
+SAMPLED = 32  # trajectories whose length a plan reports
+
+
+@final
+@dataclass(frozen=True)
+class Plan:
+    """A run before its first step.
+
+    Args:
+        asked: What the user said.
+        values: Every value and its origin.
+        recipe: With those values in place.
+        backbone: Its adapter on.
+        model: The backbone and the objective.
+        data: As loaded.
+        train, validation: What is left of it under the token limit.
+        parts: What trains and what does not.
+        tokens: Mean and largest length of the longest view, over the first training trajectories.
+    """
+
+    asked: Asked
+    values: Mapping[str, Resolved]
+    recipe: Recipe
+    backbone: Backbone
+    model: LatentVLM
+    data: RunData
+    train: Fitted
+    validation: Fitted
+    parts: tuple[Part, ...]
+    tokens: Mapping[str, float]
+
+    def __getitem__(self, name: str) -> Any:
+        return self.values[name].value
+
+    def memory(self) -> dict[str, int]:
+        """Return bytes held throughout: weights, gradients and AdamW's two averages. Activations come on top."""
+        tensors = [*self.model.parameters(), *self.model.buffers()]
+        trained = [p for p in self.model.parameters() if p.requires_grad]
+        return {
+            "weights": sum(t.numel() * t.element_size() for t in tensors),
+            "gradients": sum(p.numel() * p.element_size() for p in trained),
+            "optimizer": sum(2 * p.numel() * p.element_size() for p in trained),
+        }
+
+    def config(self) -> dict[str, Any]:
+        """Return what config.json holds: the values by name, and beside them what else defines the run."""
+        return {
+            **{name: asdict(value) for name, value in self.values.items()},
+            "objective": str(self.model.objective),
+            "data_rule": self.data.rule,
+            "examples": {"train": len(self.train.kept), "validation": len(self.validation.kept)},
+            "dropped": [*self.train.dropped, *self.validation.dropped],
+            "shrunk": [*self.train.shrunk, *self.validation.shrunk],
+            "tokens": dict(self.tokens),
+            "memory": self.memory(),
+            "parts": [asdict(part) for part in self.parts],
+            "threads": torch.get_num_threads(),
+            "versions": versions(),
+            "commit": commit(),
+            "command": list(self.asked.command),
+        }
+
+
+def plan_run(asked: Asked, recipe: Recipe | None = None) -> Plan:
+    """Resolve and load a run.
+
+    Args:
+        asked: What the user said.
+        recipe: A composed one; None loads ``asked.recipe`` with ``asked.parameters``.
+
+    Raises:
+        JepaVLMError: If anything that is named does not exist or does not fit.
+    """
+    recipe = load_recipe(asked.recipe, **asked.parameters) if recipe is None else recipe
+    seed = asked.seed or 0
+    prepare(seed)
+    values = run_values(asked, gpu=torch.cuda.is_available())
+    backbone = load_backbone(
+        values["backbone"].value,
+        seed=seed,
+        dtype=values["dtype"].value,
+        visual_tokens=values["visual_tokens"].value,
+    )
+    values |= training_values(asked, recipe, backbone.profile)
+    recipe = _in_place(recipe, values)
+    nn.Module.to(backbone.model, device())
+    apply_lora(backbone, recipe.lora, seed=seed)
+    model = LatentVLM(backbone, recipe.objective, engine=cast("Engine", recipe.engine), seed=seed)
+    data = load_data(values["data"].value, seed=seed)
+    limit, policy = values["max_tokens"].value, values["too_long"].value
+    train = fit(model, data.train, limit=limit, policy=policy)
+    validation = fit(model, data.validation, limit=limit, policy=policy)
+    return Plan(
+        asked=asked,
+        values=values,
+        recipe=recipe,
+        backbone=backbone,
+        model=model,
+        data=data,
+        train=train,
+        validation=validation,
+        parts=parts(backbone, model.objective),
+        tokens=_lengths(model, train.kept),
+    )
+
+
+def _in_place(recipe: Recipe, values: Mapping[str, Resolved]) -> Recipe:
+    """Return the recipe with the resolved values, each checked again by the recipe itself."""
+    lora = recipe.lora
+    if lora is not None:
+        lora = replace(lora, **{name: values[f"lora_{name}"].value for name in ("rank", "alpha", "dropout")})
+    try:
+        return replace(recipe, lora=lora, **{name: values[name].value for name in FROM_RECIPE})
+    except ValueError as err:
+        raise RecipeError(str(err)) from None
+
+
+def _lengths(model: LatentVLM, trajectories: Sequence[Any]) -> dict[str, float]:
+    lengths = [longest(model, trajectory) for trajectory in trajectories[:SAMPLED]]
+    if not lengths:
+        raise DataError("The data set is empty; a run needs at least one trajectory to train on.")
+    return {"mean": round(sum(lengths) / len(lengths), 1), "max": max(lengths), "of": len(lengths)}

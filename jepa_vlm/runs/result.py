@@ -1,0 +1,77 @@
+"""What a run returns, and the one object that ``--json`` prints."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, final
+
+FILE = "result.json"
+
+
+@final
+@dataclass(frozen=True)
+class RunResult:
+    """A finished run.
+
+    Args:
+        run: Its folder.
+        terms: By term: the raw value on held-out trajectories before training (``first``), after the last step
+            (``last``) and at the best checkpoint (``best``), and the term's weight in the loss as ``weighted_best``.
+        monitors: By latent term: what the collapse monitors showed, ``first`` and ``best``.
+        accuracy: ``before`` and ``after``: by scoring, the overall accuracy and each task's, with n and interval; empty
+            if the data has no questions.
+        best_step: The step of the best checkpoint, which was evaluated and exported.
+        export: The merged model's folder.
+        report: The HTML report, or None if its packages are not installed.
+        seconds: Wall time of training alone.
+    """
+
+    run: str
+    terms: Mapping[str, Mapping[str, float]]
+    monitors: Mapping[str, Mapping[str, Mapping[str, float]]]
+    accuracy: Mapping[str, Any]
+    best_step: int
+    export: str
+    report: str | None
+    seconds: float
+
+    def to_json(self) -> str:
+        """Return one JSON object."""
+        return json.dumps(asdict(self), indent=1)
+
+    def write(self, folder: Path) -> None:
+        """Write result.json."""
+        (folder / FILE).write_text(self.to_json() + "\n", encoding="utf-8")
+
+    @classmethod
+    def read(cls, folder: Path) -> RunResult:
+        """Read result.json."""
+        return cls(**json.loads((folder / FILE).read_text(encoding="utf-8")))
+
+
+def held_out_terms(rows: Sequence[Mapping[str, Any]], best: int) -> dict[str, dict[str, float]]:
+    """Return each term's held-out values from the rows of metrics.jsonl."""
+    first, at_best, last = _three(rows, best)
+    return {
+        name: {
+            "first": first["terms"][name]["raw"],
+            "best": at_best["terms"][name]["raw"],
+            "last": last["terms"][name]["raw"],
+            "weighted_best": at_best["terms"][name]["weighted"],
+        }
+        for name in first["terms"]
+    }
+
+
+def held_out_monitors(rows: Sequence[Mapping[str, Any]], best: int) -> dict[str, dict[str, Any]]:
+    """Return each latent term's monitors from the rows of metrics.jsonl."""
+    first, at_best, _ = _three(rows, best)
+    return {name: {"first": first["monitors"][name], "best": at_best["monitors"][name]} for name in first["monitors"]}
+
+
+def _three(rows: Sequence[Mapping[str, Any]], best: int) -> tuple[Mapping[str, Any], ...]:
+    held = [row for row in rows if row["kind"] == "validation"]
+    return held[0], next(row for row in held if row["step"] == best), held[-1]
