@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, final
 
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 GREY, BLUE, ORANGE = "#8b95a5", "#2563eb", "#d97706"
-STYLE: dict[str, Any] = {
+STYLE: Any = {  # Any: matplotlib types every key
     "font.family": ["DejaVu Sans"],
     "font.size": 9,
     "text.parse_math": False,
@@ -73,16 +74,23 @@ def panels_svg(panels: Sequence[Panel], *, name: str) -> str:
     """
     columns = 2 if len(panels) in (1, 2, 4) else 3
     rows = math.ceil(len(panels) / columns)
-    context, figure = _figure(10.4, 2.6 * rows, name)
-    with context:
+    with _drawing(10.4, 2.6 * rows, name) as figure:
         grid = figure.subplots(rows, columns, squeeze=False)
         for place, axes in enumerate(grid.flat):
             if place >= len(panels):
                 axes.set_axis_off()
                 continue
             for curve in panels[place].curves:
-                marker = {"marker": "o", "markersize": 3.5} if curve.marked else {"alpha": 0.9}
-                axes.plot(curve.steps, curve.values, label=curve.label, color=curve.colour, linewidth=1.4, **marker)
+                marker = "o" if curve.marked else ""
+                axes.plot(
+                    curve.steps,
+                    curve.values,
+                    label=curve.label,
+                    color=curve.colour,
+                    linewidth=1.4,
+                    marker=marker,
+                    markersize=3.5,
+                )
             axes.set_title(_short(panels[place].title))
             axes.set_xlabel("step")
             axes.margins(x=0.03)
@@ -96,8 +104,7 @@ def accuracy_svg(rows: Sequence[tuple[str, Accuracy | None, Accuracy | None]], *
     Raises:
         JepaVLMError: If matplotlib is not installed.
     """
-    context, figure = _figure(8.4, 0.9 + 0.45 * len(rows), name)
-    with context:
+    with _drawing(8.4, 0.9 + 0.45 * len(rows), name) as figure:
         axes = figure.subplots()
         for place, (_, before, after) in enumerate(rows):
             for accuracy, shift, colour in ((before, -0.14, GREY), (after, 0.14, BLUE)):
@@ -112,22 +119,23 @@ def accuracy_svg(rows: Sequence[tuple[str, Accuracy | None, Accuracy | None]], *
         axes.set_xlim(-0.02, 1.02)
         axes.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0%", "25%", "50%", "75%", "100%"])
         axes.grid(visible=False, axis="y")
-        for label, style in (("before", {"color": GREY, "marker": "o"}), ("after", {"color": BLUE, "marker": "o"})):
-            axes.plot([], [], label=label, **style)
+        for label, colour in (("before", GREY), ("after", BLUE)):
+            axes.plot([], [], label=label, color=colour, marker="o")
         axes.plot([], [], color=ORANGE, linestyle=":", label="chance")
         axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
         return _svg(figure)
 
 
-def _figure(width: float, height: float, name: str) -> tuple[Any, Figure]:
+@contextmanager
+def _drawing(width: float, height: float, name: str) -> Iterator[Figure]:
     try:
         import matplotlib
         from matplotlib.figure import Figure
     except ImportError:
         raise missing_extra("matplotlib", "report", "A figure") from None
-    context = matplotlib.rc_context({**STYLE, "svg.hashsalt": name})
-    with matplotlib.rc_context(STYLE):
-        return context, Figure(figsize=(width, height), layout="constrained")
+    style: Any = {**STYLE, "svg.hashsalt": name}
+    with matplotlib.rc_context(style):
+        yield Figure(figsize=(width, height), layout="constrained")
 
 
 def _svg(figure: Figure) -> str:

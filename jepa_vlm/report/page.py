@@ -30,6 +30,7 @@ def write_page(template: str, path: Path, values: dict[str, Any]) -> None:
         lstrip_blocks=True,
     )
     environment.filters["number"] = number
+    environment.filters["signed"] = signed
     environment.filters["percent"] = percent
     write_whole(path, environment.get_template(template).render(values))
 
@@ -39,6 +40,11 @@ def number(value: object) -> str:
     if isinstance(value, bool) or not isinstance(value, float):
         return str(value)
     return f"{value:.4g}" if math.isfinite(value) else "not finite"
+
+
+def signed(value: float) -> str:
+    """Return a difference with its sign, three digits."""
+    return f"{value:+.3g}" if math.isfinite(value) else "not finite"
 
 
 def percent(share: float) -> str:

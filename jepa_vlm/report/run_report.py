@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +10,14 @@ from jepa_vlm.errors import JepaVLMError
 from jepa_vlm.evaluation import Evaluation, compare
 from jepa_vlm.report.figures import BLUE, GREY, ORANGE, Curve, Panel, accuracy_svg, panels_svg
 from jepa_vlm.report.page import write_page
-from jepa_vlm.report.run_folder import RunFolder, names, read_run_folder, series
+from jepa_vlm.report.recorded_run import RecordedRun, names, read_run, series
 
+Points = tuple[list[float], list[float]]
 HEADLINE = ("recipe", "backbone", "data", "seed", "steps")
-ANSWER_SHOWN = 160  # characters of a generated answer
+SIDES = ("matched", "shuffled", "predicted", "target")  # what a monitor looks at, in front of what it measures
+COLOURS = (BLUE, ORANGE, GREY)
+TOTAL = "total (weighted sum)"
+ANSWER_SHOWN = 120  # characters of a generated answer
 
 
 def write_run_report(folder: Path) -> Path:
@@ -27,30 +31,27 @@ def write_run_report(folder: Path) -> Path:
         DataError: If another of its files is broken.
         JepaVLMError: If jinja2 or matplotlib is not installed.
     """
-    run = read_run_folder(Path(folder))
+    run = read_run(Path(folder))
     path = run.path / "report.html"
     write_page("run.html", path, _values(run))
     return path
 
 
-def _values(run: RunFolder) -> dict[str, Any]:
+def _values(run: RecordedRun) -> dict[str, Any]:
     evaluation = run.after or run.before
-    versions = dict(evaluation.versions) if evaluation else {}
-    versions.update({s.name.partition(".")[2]: str(s.value) for s in run.settings if s.name.startswith("versions.")})
-    commit = run.setting("commit") or (evaluation.commit if evaluation else None)
     return {
         "title": f"{run.setting('recipe') or 'Run'} on {run.setting('backbone') or 'an unnamed backbone'}",
         "facts": [(name, run.setting(name)) for name in HEADLINE],
-        "versions": versions,
-        "commit": commit,
+        "versions": run.versions or (evaluation.versions if evaluation else {}),
+        "commit": run.commit or (evaluation.commit if evaluation else None),
         "accuracy_rows": _accuracy(run.before, run.after),
         "protocols": [one.protocol for one in evaluation.scored] if evaluation else [],
         "benchmark": evaluation.benchmark if evaluation else None,
         "losses": _losses(run),
         "monitors": _monitors(run),
         "examples": _examples(run),
-        "settings": [setting for setting in run.settings if not setting.name.startswith("versions.")],
-        "command": run.setting("command"),
+        "settings": run.settings,
+        "command": run.command,
     }
 
 
@@ -87,7 +88,7 @@ def _test(scoring: str, before: Evaluation, after: Evaluation) -> str:
     )
 
 
-def _losses(run: RunFolder) -> dict[str, Any]:
+def _losses(run: RecordedRun) -> dict[str, Any]:
     panels, rows = [], []
     for term in ("", *names(run.metrics, "terms")):
         keys = ("terms", term, "raw") if term else ("loss",)
@@ -97,46 +98,56 @@ def _losses(run: RunFolder) -> dict[str, Any]:
             curves.append(Curve("train", *train, GREY))
         if held_out[0]:
             curves.append(Curve("held-out", *held_out, BLUE, marked=True))
-            rows.append((term or "total (weighted sum)", held_out[1][0], held_out[1][-1]))
+            rows.append((term or TOTAL, *_three(held_out, run)))
         if curves:
-            panels.append(Panel(term or "total (weighted sum)", curves))
-    return {"svg": panels_svg(panels, name="losses") if panels else None, "rows": rows}
+            panels.append(Panel(term or TOTAL, curves))
+    return {"svg": panels_svg(panels, name="losses") if panels else None, "rows": rows, "best": _best_step(run)}
 
 
-def _monitors(run: RunFolder) -> dict[str, Any]:
+def _monitors(run: RecordedRun) -> dict[str, Any]:
     panels, rows = [], []
     for term in names(run.metrics, "monitors"):
         found = {
-            name: series(run.metrics, "validation", "monitors", term, name)
+            name: points
             for name in names(run.metrics, "monitors", term)
+            if (points := series(run.metrics, "validation", "monitors", term, name))[0]
         }
-        measured = {name: points for name, points in found.items() if points[0]}
-        cosines = {name: points for name, points in measured.items() if name.endswith("cosine")}
-        if cosines:
-            colours = (BLUE, ORANGE, GREY)
-            labels = [name.removesuffix("_cosine").replace("_", " ") for name in cosines]
-            curves = [
-                Curve(label, *points, colours[place % 3], marked=True)
-                for place, (label, points) in enumerate(zip(labels, cosines.values(), strict=True))
-            ]
-            panels.append(Panel(f"{term}: cosine", curves))
-        rows += _gap(term, cosines)
-        for name, points in measured.items():
-            rows.append((term, name.replace("_", " "), points[1][0], points[1][-1]))
-            if name not in cosines:
-                title = f"{term}: {name.replace('_', ' ')}"
-                panels.append(Panel(title, [Curve("held-out", *points, BLUE, marked=True)]))
+        groups: dict[str, list[Curve]] = {}
+        for name, points in found.items():
+            side, _, quantity = name.partition("_")
+            group, label = (quantity, side) if side in SIDES else (name, "held-out")
+            curves = groups.setdefault(group, [])
+            curves.append(Curve(label, *points, COLOURS[len(curves) % len(COLOURS)], marked=True))
+        panels += [Panel(f"{term}: {group.replace('_', ' ')}", curves) for group, curves in groups.items()]
+        if {"matched_cosine", "shuffled_cosine"} <= found.keys():
+            rows.append(
+                (term, "matched − shuffled cosine", *_gap(found["matched_cosine"], found["shuffled_cosine"], run))
+            )
+        rows += [(term, name.replace("_", " "), *_three(points, run)) for name, points in found.items()]
     return {"svg": panels_svg(panels, name="monitors") if panels else None, "rows": rows}
 
 
-def _gap(term: str, cosines: Mapping[str, tuple[list[float], list[float]]]) -> list[tuple[str, str, float, float]]:
-    if not {"matched_cosine", "shuffled_cosine"} <= cosines.keys():
-        return []
-    matched, shuffled = cosines["matched_cosine"][1], cosines["shuffled_cosine"][1]
-    return [(term, "matched − shuffled cosine", matched[0] - shuffled[0], matched[-1] - shuffled[-1])]
+def _best_step(run: RecordedRun) -> float | None:
+    """Return the step of the lowest held-out total, None if it was never finite."""
+    steps, values = series(run.metrics, "validation", "loss")
+    finite = [(value, step) for step, value in zip(steps, values, strict=True) if math.isfinite(value)]
+    return min(finite)[1] if finite else None
 
 
-def _examples(run: RunFolder) -> list[dict[str, Any]]:
+def _three(points: Points, run: RecordedRun) -> tuple[float, float | None, float]:
+    """Return the first value, the one at the step of the lowest held-out total, and the last."""
+    steps, values = points
+    best = _best_step(run)
+    return values[0], dict(zip(steps, values, strict=True)).get(best) if best is not None else None, values[-1]
+
+
+def _gap(matched: Points, shuffled: Points, run: RecordedRun) -> tuple[float, float | None, float]:
+    one, other = _three(matched, run), _three(shuffled, run)
+    middle = one[1] - other[1] if one[1] is not None and other[1] is not None else None
+    return one[0] - other[0], middle, one[2] - other[2]
+
+
+def _examples(run: RecordedRun) -> list[dict[str, Any]]:
     before, after = _answers_by_item(run.before), _answers_by_item(run.after)
     scorings = list(dict.fromkeys(scoring for scoring, _ in (*before, *after)))
     return [

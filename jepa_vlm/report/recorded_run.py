@@ -1,4 +1,4 @@
-"""What a run folder holds, as far as it is there."""
+"""What a run left in its folder, as far as it is there."""
 
 from __future__ import annotations
 
@@ -28,12 +28,14 @@ class Setting:
 
 @final
 @dataclass(frozen=True)
-class RunFolder:
+class RecordedRun:
     """The files of a run; what is missing is None or empty.
 
     Args:
         path: The folder.
-        settings: Resolved configuration, nested names joined by dots.
+        settings: Resolved values, then what else config.json records, nested names joined by dots.
+        versions: Of the software.
+        commit, command: Of the checkout and of the run, or None.
         metrics: Rows of metrics.jsonl.
         before, after: Evaluations before and after training.
         examples: Example items.
@@ -41,21 +43,21 @@ class RunFolder:
 
     path: Path
     settings: tuple[Setting, ...]
+    versions: Mapping[str, str]
+    commit: str | None
+    command: str | None
     metrics: tuple[Mapping[str, Any], ...]
     before: Evaluation | None
     after: Evaluation | None
     examples: tuple[Example, ...]
 
     def setting(self, name: str) -> str | None:
-        """Return a resolved value as text, or None; a list reads as a command line does."""
-        for setting in self.settings:
-            if setting.name == name and setting.value is not None:
-                value = setting.value
-                return shlex.join(map(str, value)) if isinstance(value, list) else str(value)
-        return None
+        """Return a resolved value as text, or None."""
+        found = {setting.name: setting.value for setting in self.settings}.get(name)
+        return None if found is None else str(found)
 
 
-def read_run_folder(path: Path) -> RunFolder:
+def read_run(path: Path) -> RecordedRun:
     """Read a run folder.
 
     Raises:
@@ -65,10 +67,15 @@ def read_run_folder(path: Path) -> RunFolder:
     if not path.is_dir():
         raise RunError(f"Run folder {path} does not exist; give the folder of a run.")
     before, after, examples = path / "evaluation_before.json", path / "evaluation.json", path / EXAMPLES
-    metrics = path / "metrics.jsonl"
-    return RunFolder(
+    metrics, config = path / "metrics.jsonl", _config(path / "config.json")
+    values, versions = config.pop("values", {}), config.pop("versions", {})
+    commit, command = config.pop("commit", None), config.pop("command", None)
+    return RecordedRun(
         path=path,
-        settings=tuple(_settings(_config(path / "config.json"))),
+        settings=(*_settings(values), *_settings(config)),
+        versions=versions,
+        commit=commit,
+        command=shlex.join(map(str, command)) if isinstance(command, list) else command or None,
         metrics=tuple(read_metrics(metrics)) if metrics.exists() else (),
         before=Evaluation.from_json(before) if before.exists() else None,
         after=Evaluation.from_json(after) if after.exists() else None,
@@ -101,7 +108,7 @@ def names(rows: Sequence[Mapping[str, Any]], *keys: str) -> list[str]:
     return list(found)
 
 
-def _config(path: Path) -> Mapping[str, Any]:
+def _config(path: Path) -> dict[str, Any]:
     if not path.exists():
         return {}
     try:
@@ -110,7 +117,7 @@ def _config(path: Path) -> Mapping[str, Any]:
         raise RunError(f"{path} is not JSON ({err}); the run folder is damaged.") from None
     if not isinstance(held, dict):
         raise RunError(f"{path} must hold a JSON object, got {type(held).__name__}; the run folder is damaged.")
-    return held
+    return dict(held)
 
 
 def _settings(config: Mapping[str, Any], prefix: str = "") -> Iterator[Setting]:

@@ -1,0 +1,33 @@
+from __future__ import annotations
+
+import sys
+
+import pytest
+
+from jepa_vlm.errors import JepaVLMError
+from jepa_vlm.report.figures import Curve, Panel, panels_svg
+from jepa_vlm.report.page import number, percent, signed, write_page
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(0.123456, "0.1235"), (12345.6, "1.235e+04"), (3, "3"), (True, "True"), (float("inf"), "not finite"), ("a", "a")],
+)
+def test_numbers(value, text):
+    assert number(value) == text
+
+
+def test_shares_and_differences():
+    assert percent(0.12345) == "12.3%"
+    assert signed(0.5) == "+0.5"
+    assert signed(-0.00012345) == "-0.000123"
+    assert signed(float("nan")) == "not finite"
+
+
+def test_missing_packages_are_named(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "jinja2", None)
+    with pytest.raises(JepaVLMError, match=r"pip install 'jepa-vlm\[report\]'"):
+        write_page("run.html", tmp_path / "x.html", {})
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    with pytest.raises(JepaVLMError, match="needs matplotlib"):
+        panels_svg([Panel("x", [Curve("a", [1], [1.0], "#000000")])], name="x")
