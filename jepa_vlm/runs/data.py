@@ -66,6 +66,14 @@ def load_data(spec: str, *, seed: int = 0) -> RunData:
     )
 
 
+def first_trajectories(spec: str, *, count: int, seed: int = 0) -> Sequence[Trajectory]:
+    """Return the first trajectories of a data spec, to look at."""
+    parts = parse_spec(spec)
+    if parts.source == PLAYGROUND:
+        return playground.trajectories(parts.rest, count=count, seed=seed)
+    return load_trajectories(parts)[:count]
+
+
 def held_out(ids: Sequence[str]) -> set[str]:
     """Return the ids that are kept from training: those with the smallest SHA-256, one in 20, at least 1, at most 512.
 

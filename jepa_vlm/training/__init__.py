@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from jepa_vlm.training.checkpoint import Origin, load_weights, read_origin, save_weights
-    from jepa_vlm.training.merge import Exported, export, load_checkpoint
     from jepa_vlm.training.lora import Part, apply_lora, parts
+    from jepa_vlm.training.merge import Exported, export, load_checkpoint
     from jepa_vlm.training.settings import TrainSettings
     from jepa_vlm.training.trainer import ObjectiveTrainer
 

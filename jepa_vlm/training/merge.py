@@ -19,7 +19,7 @@ from jepa_vlm.adapters import Backbone, load_backbone
 from jepa_vlm.adapters.processors import load_processor
 from jepa_vlm.errors import ExportError
 from jepa_vlm.generation.inference import inference
-from jepa_vlm.training.checkpoint import ADAPTER, read_origin
+from jepa_vlm.training.checkpoint import ADAPTER, ORIGIN, read_origin
 
 BEST, CHECKPOINTS = "best", "checkpoints"
 TOLERANCE = {torch.float64: 1e-9, torch.float32: 1e-4, torch.bfloat16: 0.1, torch.float16: 0.02}
@@ -75,6 +75,11 @@ def export(run_or_checkpoint: str | Path, *, to: str | Path) -> Exported:
 def find_checkpoint(folder: Path) -> Path:
     """Return the checkpoint that a folder stands for: a run's best one, or itself."""
     return folder / BEST if (folder / BEST).is_dir() else folder
+
+
+def is_checkpoint(folder: Path) -> bool:
+    """Say whether a folder is a checkpoint of a run."""
+    return (folder / ORIGIN).is_file()
 
 
 def load_checkpoint(checkpoint: Path) -> Backbone:

@@ -1,0 +1,67 @@
+"""The commands, put together, and what becomes of errors."""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from jepa_vlm.cli import backbones, data, evaluate, export, objectives, recipe, recipes
+from jepa_vlm.errors import InterruptedRunError, JepaVLMError, RecipeError, UnknownNameError
+
+OK, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
+
+
+class Commands(TyperGroup):
+    """Turns errors into one message and an exit code; ``--debug`` may stand anywhere and shows the traceback too."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Let ``--debug`` stand behind the command as well."""
+        if "--debug" in args:
+            args = ["--debug", *(word for word in args if word != "--debug")]
+        return super().parse_args(ctx, args)
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command."""
+        try:
+            return super().invoke(ctx)
+        except (JepaVLMError, KeyboardInterrupt) as err:
+            if ctx.params.get("debug"):
+                traceback.print_exc()
+            message, code = _read(err)
+            sys.stderr.write(f"{message}\n")
+            raise typer.Exit(code) from None
+
+
+def _read(err: BaseException) -> tuple[str, int]:
+    if isinstance(err, InterruptedRunError):
+        return str(err), INTERRUPTED
+    if isinstance(err, KeyboardInterrupt):
+        return "Stopped before training began; there is nothing to resume.", INTERRUPTED
+    return f"Error: {err}", USAGE if isinstance(err, (UnknownNameError, RecipeError)) else FAILED
+
+
+app = typer.Typer(
+    cls=Commands,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Fine-tune vision-language models with composable latent objectives.",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+@app.callback()
+def options(
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+) -> None:
+    """Fine-tune vision-language models with composable latent objectives."""
+
+
+for module in (recipe, recipes, objectives, evaluate, export):
+    module.register(app)
+app.add_typer(backbones.app, name="backbones")
+app.add_typer(data.app, name="data")

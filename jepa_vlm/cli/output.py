@@ -1,0 +1,40 @@
+"""What commands print: results on stdout, talk on stderr, and with ``--json`` one object on stdout and nothing else."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from typing import Annotated, Any
+
+import typer
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout; everything else goes to stderr.")]
+
+
+@contextlib.contextmanager
+def quiet_stdout() -> Iterator[None]:
+    """Send whatever libraries print to stderr."""
+    with contextlib.redirect_stdout(sys.stderr):
+        yield
+
+
+def write(text: str) -> None:
+    """Write a line to stdout."""
+    sys.stdout.write(f"{text}\n")
+
+
+def write_json(value: Any) -> None:
+    """Write one JSON object to stdout."""
+    write(json.dumps(value, indent=1, default=str))
+
+
+def columns(rows: Sequence[Sequence[str]], *, indent: str = "") -> str:
+    """Return rows as text, every column but the last padded to its widest entry."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = []
+    for row in rows:
+        cells = [cell.ljust(width) for cell, width in zip(row[:-1], widths, strict=False)]
+        lines.append(indent + "  ".join([*cells, row[-1]]).rstrip())
+    return "\n".join(lines)

@@ -1,0 +1,71 @@
+"""Plans and results as text."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from jepa_vlm.cli.output import columns
+
+if TYPE_CHECKING:
+    from jepa_vlm.runs import Plan, RunResult
+
+
+def plan_text(plan: Plan) -> str:
+    """Return a plan: every value with its origin, what trains, how long trajectories are, what memory is held."""
+    values = [(name, str(entry.value), entry.origin) for name, entry in plan.values.items()]
+    trained = [(part.name, f"{part.trainable:,}", f"{part.frozen:,}") for part in plan.parts]
+    memory = ", ".join(f"{name} {size / 2**20:.1f} MiB" for name, size in plan.memory().items())
+    return "\n".join(
+        [
+            columns([("VALUE", "", "FROM"), *values]),
+            "",
+            columns([("PART", "TRAINED", "FROZEN"), *trained]),
+            "",
+            f"objective  {plan.model.objective.extra_repr()}",
+            f"examples   {len(plan.train.kept)} to train on, {len(plan.validation.kept)} held out ({plan.data.rule})",
+            f"tokens     longest view: {plan.tokens['mean']:g} on average, {plan.tokens['max']:g} at most, "
+            f"over {plan.tokens['of']:g} examples",
+            f"memory     {memory}; activations come on top",
+        ]
+    )
+
+
+def result_text(result: RunResult) -> str:
+    """Return a result: loss terms, accuracy before and after with intervals, folders, and what to do next."""
+    terms = [(name, f"{term['first']:.4g}", f"{term['best']:.4g}") for name, term in result.terms.items()]
+    lines = [columns([("HELD-OUT TERM", "BEFORE", f"BEST (step {result.best_step})"), *terms])]
+    if result.monitors:
+        gaps = [
+            (name, *(f"{m['matched_cosine'] - m['shuffled_cosine']:+.4f}" for m in (monitor["first"], monitor["best"])))
+            for name, monitor in result.monitors.items()
+        ]
+        lines += ["", columns([("MATCHED - SHUFFLED COSINE", "BEFORE", "BEST"), *gaps])]
+    if result.accuracy:
+        lines += ["", columns([("ACCURACY", "BEFORE", "AFTER"), *_accuracy(result.accuracy)])]
+    lines += [
+        "",
+        columns([("run", result.run), ("export", result.export), ("report", result.report or "not written")]),
+        "",
+        "Next:",
+        f"  jepa-vlm evaluate {result.run} --on playground",
+        "  jepa-vlm recipe sft",
+        "  jepa-vlm data show playground:visual-search",
+    ]
+    return "\n".join(lines)
+
+
+def _accuracy(accuracy: Any) -> list[tuple[str, str, str]]:
+    before, after = accuracy["before"], accuracy["after"]
+    rows = []
+    for scoring, scored in before.items():
+        rows.append((f"{scoring}, all", _interval(scored["overall"]), _interval(after[scoring]["overall"])))
+        if len(scored["tasks"]) > 1:
+            rows += [
+                (f"{scoring}, {task}", _interval(one), _interval(after[scoring]["tasks"][task]))
+                for task, one in scored["tasks"].items()
+            ]
+    return rows
+
+
+def _interval(accuracy: Any) -> str:
+    return f"{accuracy['value']:.1%} [{accuracy['low']:.1%}, {accuracy['high']:.1%}] n={accuracy['n']}"
