@@ -72,7 +72,7 @@ def decoder_backward(shape: Shape, tokens: int, pairs: int, *, input_gradient: b
             first layer's query, key and value projections stop at their own weights.
     """
     base, adapters = _weights(shape)
-    trained = 2 * base if shape.lora_rank == 0 else 0
+    trained = 2 * base if shape.full else 0
     flops = shape.decoder.layers * ((2 * base + trained + 4 * adapters) * tokens + 4 * _scores(shape, pairs))
     if input_gradient:
         return flops
@@ -124,8 +124,8 @@ def sft_step(shape: Shape, examples: Sequence[ExampleSize], *, checkpointing: bo
     """
     return StepFlops(
         vision=sum(vision_forward(shape.vision, grid) for example in examples for grid in example.grids),
-        conversation=_conversation(shape, examples, input_gradient=False, checkpointing=checkpointing),
-        head=sum(head(shape, example.supervised) for example in examples),
+        conversation=_conversation(shape, examples, input_gradient=shape.full, checkpointing=checkpointing),
+        head=sum(head(shape, example.supervised, trained=shape.full) for example in examples),
     )
 
 
@@ -149,18 +149,19 @@ def pearl_step(
         checkpointing: The decoder's layers are run again for the backward pass.
     """
     sft = sft_step(shape, examples, checkpointing=checkpointing)
+    fed = slots > 0 or shape.full
     branch = target = 0
     for example in examples:
         pairs = slot_pairs(slots, example.context)
         branch += _there_and_back(shape, slots, pairs, input_gradient=True, checkpointing=checkpointing)
         tokens, pairs = example.trajectory, causal_pairs(example.trajectory)
         if target_gradient:
-            target += _there_and_back(shape, tokens, pairs, input_gradient=slots > 0, checkpointing=checkpointing)
+            target += _there_and_back(shape, tokens, pairs, input_gradient=fed, checkpointing=checkpointing)
         else:
             target += decoder_forward(shape, tokens, pairs)
     return StepFlops(
         vision=sft.vision,
-        conversation=_conversation(shape, examples, input_gradient=slots > 0, checkpointing=checkpointing),
+        conversation=_conversation(shape, examples, input_gradient=fed, checkpointing=checkpointing),
         slots=branch,
         target=target,
         head=sft.head,

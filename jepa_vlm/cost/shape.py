@@ -64,7 +64,7 @@ class Shape:
     """A model and what of it is trained: the adapters of the decoder, and nothing of the vision tower.
 
     Args:
-        lora_rank: 0 for no adapters: the decoder's layers are then trained in full.
+        lora_rank: 0 for no adapters: the decoder, its embeddings and its head are then trained in full.
         lora_modules: Which projections carry an adapter.
 
     Raises:
@@ -82,6 +82,11 @@ class Shape:
         unknown = sorted(set(self.lora_modules) - set(LORA_MODULES))
         if unknown:
             raise ValueError(f"lora_modules must be among {', '.join(LORA_MODULES)}; got {', '.join(unknown)}.")
+
+    @property
+    def full(self) -> bool:
+        """Whether the decoder is trained in full."""
+        return self.lora_rank == 0
 
     @classmethod
     def of(cls, config: Any, *, lora_rank: int = 0, lora_modules: tuple[str, ...] = LORA_MODULES) -> Shape:

@@ -11,6 +11,7 @@ import jepa_vlm as jv
 from jepa_vlm import latent_vlm
 from jepa_vlm.cost import ExampleSize, FlopCounter, Shape, pearl_step, sft_step
 from jepa_vlm.latent_vlm import LatentVLM
+from jepa_vlm.training import apply_lora
 from tests.factories import lora_backbone, pearl_objective, random_batch
 
 RANK, SLOTS, HORIZON = 4, 4, 2
@@ -87,6 +88,17 @@ def test_sft(backbone, seed):
     examples = sizes(model, trajectories, batch)
     closed = sft_step(Shape.of(backbone.base.config, lora_rank=RANK), examples).total
     assert counted(model, batch) == pytest.approx(closed, rel=WITHIN)
+
+
+def test_training_in_full():
+    backbone = jv.load_backbone("tiny-random-qwen2.5-vl", seed=0)
+    apply_lora(backbone, None)
+    model, trajectories = LatentVLM(backbone, pearl_objective(tokens=SLOTS)), random_batch(0)
+    batch = model.collator()(trajectories)
+    dim = backbone.dim
+    examples = sizes(model, trajectories, batch, horizon=1)
+    closed = pearl_step(Shape.of(backbone.base.config), examples, slots=SLOTS, next_widths=(2 * dim, dim, dim, dim))
+    assert counted(model, batch) == pytest.approx(closed.total, rel=WITHIN)
 
 
 def test_a_pass_too_many_is_seen(backbone, monkeypatch):
