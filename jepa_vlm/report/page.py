@@ -9,6 +9,7 @@ from typing import Any
 from jepa_vlm.errors import missing_extra
 from jepa_vlm.evaluation.files import write_whole
 
+LISTED = 10  # entries of a list that a page shows
 TEMPLATES = Path(__file__).parent / "templates"
 
 
@@ -30,6 +31,7 @@ def write_page(template: str, path: Path, values: dict[str, Any]) -> None:
         lstrip_blocks=True,
     )
     environment.filters["number"] = number
+    environment.filters["readable"] = readable
     environment.filters["signed"] = signed
     environment.filters["percent"] = percent
     write_whole(path, environment.get_template(template).render(values))
@@ -40,6 +42,16 @@ def number(value: object) -> str:
     if isinstance(value, bool) or not isinstance(value, float):
         return str(value)
     return f"{value:.4g}" if math.isfinite(value) else "not finite"
+
+
+def readable(value: object) -> str:
+    """Return any JSON value as text: the entries of a list one per line, the first ten of them."""
+    if isinstance(value, dict):
+        return ", ".join(f"{name}={number(held)}" for name, held in value.items())
+    if not isinstance(value, list):
+        return number(value)
+    more = [f"… {len(value):,} in all"] if len(value) > LISTED else []
+    return "\n".join([readable(held) for held in value[:LISTED]] + more) or "none"
 
 
 def signed(value: float) -> str:

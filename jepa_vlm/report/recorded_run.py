@@ -19,7 +19,7 @@ from jepa_vlm.training.metrics import read_metrics
 @final
 @dataclass(frozen=True)
 class Setting:
-    """A resolved value of a run, and where it came from ("" if that is not recorded)."""
+    """A value of a run, and where it came from ("" for what was not chosen but follows)."""
 
     name: str
     value: object
@@ -33,7 +33,7 @@ class RecordedRun:
 
     Args:
         path: The folder.
-        settings: Resolved values, then what else config.json records, nested names joined by dots.
+        settings: What config.json records, nested names joined by dots.
         versions: Of the software.
         commit, command: Of the checkout and of the run, or None.
         metrics: Rows of metrics.jsonl.
@@ -68,11 +68,10 @@ def read_run(path: Path) -> RecordedRun:
         raise RunError(f"Run folder {path} does not exist; give the folder of a run.")
     before, after, examples = path / "evaluation_before.json", path / "evaluation.json", path / EXAMPLES
     metrics, config = path / "metrics.jsonl", _config(path / "config.json")
-    values, versions = config.pop("values", {}), config.pop("versions", {})
-    commit, command = config.pop("commit", None), config.pop("command", None)
+    versions, commit, command = config.pop("versions", {}), config.pop("commit", None), config.pop("command", None)
     return RecordedRun(
         path=path,
-        settings=(*_settings(values), *_settings(config)),
+        settings=tuple(_settings(config)),
         versions=versions,
         commit=commit,
         command=shlex.join(map(str, command)) if isinstance(command, list) else command or None,

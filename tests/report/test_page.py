@@ -6,7 +6,7 @@ import pytest
 
 from jepa_vlm.errors import JepaVLMError
 from jepa_vlm.report.figures import Curve, Panel, panels_svg
-from jepa_vlm.report.page import number, percent, signed, write_page
+from jepa_vlm.report.page import number, percent, readable, signed, write_page
 
 
 @pytest.mark.parametrize(
@@ -15,6 +15,12 @@ from jepa_vlm.report.page import number, percent, signed, write_page
 )
 def test_numbers(value, text):
     assert number(value) == text
+
+
+def test_lists_are_cut_and_counted():
+    assert readable([]) == "none"
+    assert readable(["a", {"name": "lora", "size": 0.5}]) == "a\nname=lora, size=0.5"
+    assert readable(list(range(1200))).splitlines()[-2:] == ["9", "… 1,200 in all"]
 
 
 def test_shares_and_differences():

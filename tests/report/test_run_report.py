@@ -68,11 +68,9 @@ def folder(tmp_path, item, trajectory, evil):
         return {"value": value, "origin": origin}
 
     config = {
-        "values": {
-            "recipe": resolved("pearl", "user"),
-            "backbone": resolved(f"tiny {evil}", "default"),
-            "learning_rate": resolved(5e-4, "backbone profile"),
-        },
+        "recipe": resolved("pearl", "user"),
+        "backbone": resolved(f"tiny {evil}", "default"),
+        "learning_rate": resolved(5e-4, "backbone profile"),
         "versions": {"torch": "2.14"},
         "command": ["jepa-vlm", "recipe", "pearl", "--output", "my runs/a"],
         "trainable": {"heads": 99},
