@@ -10,10 +10,12 @@ from __future__ import annotations
 import functools
 import importlib.util
 import inspect
+import json
+from pathlib import Path
 from typing import Any
 
 from transformers import AutoConfig, AutoProcessor, ProcessorMixin
-from transformers.models.auto.auto_mappings import PROCESSOR_MAPPING_NAMES
+from transformers.models.auto.auto_mappings import PROCESSOR_MAPPING_NAMES, VIDEO_PROCESSOR_MAPPING_NAMES
 from transformers.models.auto.processing_auto import processor_class_from_name
 
 from jepa_vlm.errors import BackboneError
@@ -96,3 +98,25 @@ def load_processor(folder_or_id: str, **options: Any) -> Any:
     if found is None:
         raise BackboneError(f"transformers has no processor class {name!r}; upgrade transformers or check the folder.")
     return image_only(found).from_pretrained(folder_or_id, **options)
+
+
+def save_processor(processor: Any, folder: Path, *, model_type: str) -> None:
+    """Save a processor so that ``AutoProcessor`` reads it back on any machine.
+
+    One loaded without its video slot writes no settings for it, and with torchvision ``AutoProcessor`` would refuse the
+    folder. The block is added from the image settings, which is what the families with a video slot share.
+
+    Args:
+        processor: Of a backbone.
+        folder: Where to.
+        model_type: Of the model's configuration.
+    """
+    processor.save_pretrained(folder)
+    path = folder / "processor_config.json"
+    video = VIDEO_PROCESSOR_MAPPING_NAMES.get(model_type)
+    settings = json.loads(path.read_text()) if path.is_file() else {}
+    if not video or "image_processor" not in settings or "video_processor" in settings:
+        return
+    shared = {name: value for name, value in settings["image_processor"].items() if name != "image_processor_type"}
+    settings["video_processor"] = {**shared, "video_processor_type": video}
+    path.write_text(json.dumps(settings, indent=2, sort_keys=True) + "\n")

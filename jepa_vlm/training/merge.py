@@ -16,7 +16,7 @@ from transformers import AutoModelForImageTextToText
 
 from jepa_vlm import playground
 from jepa_vlm.adapters import Backbone, load_backbone
-from jepa_vlm.adapters.processors import load_processor
+from jepa_vlm.adapters.processors import load_processor, save_processor
 from jepa_vlm.errors import ExportError
 from jepa_vlm.generation.inference import inference
 from jepa_vlm.training.checkpoint import ADAPTER, ORIGIN, read_origin
@@ -110,7 +110,7 @@ def _write(checkpoint: Path, draft: Path) -> tuple[int, float]:
         if not merged:
             raise ExportError(f"Merging {checkpoint} changed none of {len(before)} weights; was the adapter trained?")
     backbone.base.save_pretrained(draft)
-    backbone.processor.save_pretrained(draft)
+    save_processor(backbone.processor, draft, model_type=backbone.base.config.model_type)
     del backbone  # one model in memory at a time
     gc.collect()
     return merged, _check(draft, live, shapes, dtype)
