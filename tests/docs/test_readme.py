@@ -1,0 +1,131 @@
+"""What the README and the pages say holds: commands, tables, tree, links, examples."""
+
+from __future__ import annotations
+
+import re
+import runpy
+from pathlib import Path
+
+import pytest
+
+import jepa_vlm as jv
+from jepa_vlm.recipe import list_recipes
+
+PROJECT = Path(__file__).resolve().parents[2]
+README = (PROJECT / "README.md").read_text(encoding="utf-8")
+PAGES = sorted([*PROJECT.glob("*.md"), *PROJECT.glob("docs/*.md")])
+BULK = ("tests", "docs", "recipes", "benchmarks")
+
+
+def command(name: str) -> list[str]:
+    steps = runpy.run_path(str(PROJECT / ".ci" / "readme_command.py"))["steps"]
+    return steps(name, README)
+
+
+def section(title: str) -> str:
+    return README.split(f"## {title}\n")[1].split("\n## ")[0]
+
+
+def test_the_commands_are_one_line_each_and_install_what_they_need():
+    run, test = command("run"), command("test")
+    assert run[0] == "python3 -m venv .venv"
+    assert run[1] == test[0] == ". .venv/bin/activate"
+    assert run[-1] == "jepa-vlm recipe pearl"
+    assert test[-1] == 'pytest -n 2 -m "not slow"'
+    assert all(step.startswith("pip install ") for step in (*run[2:-1], *test[1:-1]))
+
+
+def test_the_torch_that_is_named_is_the_tested_one():
+    (pinned,) = re.findall(
+        r"^torch==([\d.]+)$", (PROJECT / "constraints.txt").read_text(encoding="utf-8"), re.MULTILINE
+    )
+    named = {version for page in PAGES for version in re.findall(r"torch==([\d.]+)", page.read_text(encoding="utf-8"))}
+    assert named == {pinned}
+
+
+def test_the_tree_is_the_tree():
+    tree = re.search(r"```\n(.*?)```", section("Layout"), re.DOTALL).group(1)
+    shown = {line.split()[0].rstrip("/") for line in tree.splitlines() if line.startswith("  ")}
+    packages = {path.parent.name for path in (PROJECT / "jepa_vlm").glob("*/__init__.py")}
+    assert shown == packages
+    outside = {line.split()[0].rstrip("/") for line in tree.splitlines() if not line.startswith(" ")} - {"jepa_vlm"}
+    assert outside == {name for name in BULK if any((PROJECT / name).glob("*"))}
+
+
+def test_the_layers_are_the_layers():
+    page = (PROJECT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    shown = page.split("## Layers")[1].split("```")[1].split()
+    contract = (PROJECT / "pyproject.toml").read_text(encoding="utf-8").split("layers = [")[1].split("]")[0]
+    assert [word for word in shown if word != "|"] == re.findall(r"jepa_vlm\.(\w+)", contract)
+
+
+def test_every_recipe_has_its_row():
+    assert set(re.findall(r"^\| `(\w+)` \|", section("Recipes"), re.MULTILINE)) == {r.name for r in list_recipes()}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page):
+    text = re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
+    for target in re.findall(r"\]\(([^)\s]+)\)", text):
+        if "://" in target:
+            continue
+        name, _, anchor = target.partition("#")
+        file = page.parent / name if name else page
+        assert file.exists(), target
+        if anchor:
+            assert anchor in _anchors(file.read_text(encoding="utf-8")), target
+
+
+def _anchors(text: str) -> set[str]:
+    titles = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
+def test_the_composed_objective_runs():
+    first, second = re.findall(r"```python\n(.*?)```", section("The same thing in Python"), re.DOTALL)
+    names: dict[str, object] = {}
+    exec(first, names)  # noqa: S102 - the README's own example
+    assert names["objective"].weights == {"next_token": 1.0, "latent_prediction": 0.2, "next_latent": 0.2}
+    assert set(names["terms"].raw) == {"next_token", "latent_prediction", "next_latent"}
+    assert any(parameter.grad is not None for parameter in names["model"].parameters())
+    before_training = second.partition("jv.train(")[0]
+    exec(before_training, names)  # noqa: S102
+    assert names["recipe"].objective is names["objective"]
+
+
+def test_the_parts_that_the_readme_swaps_exist():
+    sentence = section("The same thing in Python").split("Swap a part")[1].splitlines()[0]
+    calls = re.findall(r"jv\.(\w+)\(", sentence)
+    assert len(calls) >= 3
+    assert set(calls) <= set(jv.__all__)
+
+
+def test_every_command_and_flag_that_is_named_exists():
+    from typer.main import get_command
+
+    from jepa_vlm.cli.app import app
+
+    group = get_command(app)
+    text = "\n".join(page.read_text(encoding="utf-8") for page in PAGES)
+    spans = re.findall(r"`(jepa-vlm[^`]*)`", text) + re.findall(r"^(?:.*&& )?(jepa-vlm .*)$", text, re.MULTILINE)
+    assert len(spans) >= 8
+    for span in spans:
+        _, name, *words = [*span.split(), ""]
+        if not name:
+            continue
+        named = group.commands[name]
+        if hasattr(named, "commands") and words and words[0] in named.commands:
+            named = named.commands[words[0]]
+        flags = {flag for option in named.params for flag in option.opts}
+        assert {word for word in words if word.startswith("--")} <= flags | {"--help", "--debug"}, span
+
+
+def test_the_flags_that_stand_alone_exist():
+    from typer.main import get_command
+
+    from jepa_vlm.cli.app import app
+
+    group = get_command(app)
+    flags = {flag for command in group.commands.values() for option in command.params for flag in option.opts}
+    named = set(re.findall(r"`(--[a-z-]+)", "\n".join(page.read_text(encoding="utf-8") for page in PAGES)))
+    assert named <= flags | {"--debug", "--help"}
