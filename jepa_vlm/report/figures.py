@@ -93,6 +93,7 @@ def panels_svg(panels: Sequence[Panel], *, name: str) -> str:
                 )
             axes.set_title(_short(panels[place].title))
             axes.set_xlabel("step")
+            axes.xaxis.get_major_locator().set_params(integer=True)
             axes.margins(x=0.03)
             axes.legend(loc="best")
         return _svg(figure)

@@ -46,6 +46,8 @@ def number(value: object) -> str:
 
 def readable(value: object) -> str:
     """Return any JSON value as text: the entries of a list one per line, the first ten of them."""
+    if value is None:
+        return "not set"
     if isinstance(value, dict):
         return ", ".join(f"{name}={number(held)}" for name, held in value.items())
     if not isinstance(value, list):

@@ -19,6 +19,7 @@ def test_numbers(value, text):
 
 def test_lists_are_cut_and_counted():
     assert readable([]) == "none"
+    assert readable(None) == "not set"
     assert readable(["a", {"name": "lora", "size": 0.5}]) == "a\nname=lora, size=0.5"
     assert readable(list(range(1200))).splitlines()[-2:] == ["9", "… 1,200 in all"]
 
