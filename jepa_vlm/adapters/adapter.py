@@ -33,6 +33,7 @@ class Adapter(ABC):
 
     image_token: str
     rope_axes: int = 1
+    video_processor: str = ""  # its class, where the family has one
 
     def __init__(self, *, config: PretrainedConfig) -> None:
         self.config = config

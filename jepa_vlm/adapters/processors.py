@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from transformers import AutoConfig, AutoProcessor, ProcessorMixin
-from transformers.models.auto.auto_mappings import PROCESSOR_MAPPING_NAMES, VIDEO_PROCESSOR_MAPPING_NAMES
+from transformers.models.auto.auto_mappings import PROCESSOR_MAPPING_NAMES
 from transformers.models.auto.processing_auto import processor_class_from_name
 
 from jepa_vlm.errors import BackboneError
@@ -100,7 +100,7 @@ def load_processor(folder_or_id: str, **options: Any) -> Any:
     return image_only(found).from_pretrained(folder_or_id, **options)
 
 
-def save_processor(processor: Any, folder: Path, *, model_type: str) -> None:
+def save_processor(processor: Any, folder: Path, *, video_processor: str) -> None:
     """Save a processor so that ``AutoProcessor`` reads it back on any machine.
 
     One loaded without its video slot writes no settings for it, and with torchvision ``AutoProcessor`` would refuse the
@@ -109,14 +109,13 @@ def save_processor(processor: Any, folder: Path, *, model_type: str) -> None:
     Args:
         processor: Of a backbone.
         folder: Where to.
-        model_type: Of the model's configuration.
+        video_processor: Class of the family's video processor, or "" if it has none.
     """
     processor.save_pretrained(folder)
     path = folder / "processor_config.json"
-    video = VIDEO_PROCESSOR_MAPPING_NAMES.get(model_type)
     settings = json.loads(path.read_text()) if path.is_file() else {}
-    if not video or "image_processor" not in settings or "video_processor" in settings:
+    if not video_processor or "image_processor" not in settings or "video_processor" in settings:
         return
     shared = {name: value for name, value in settings["image_processor"].items() if name != "image_processor_type"}
-    settings["video_processor"] = {**shared, "video_processor_type": video}
+    settings["video_processor"] = {**shared, "video_processor_type": video_processor}
     path.write_text(json.dumps(settings, indent=2, sort_keys=True) + "\n")

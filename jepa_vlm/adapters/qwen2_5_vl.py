@@ -22,6 +22,7 @@ class Qwen25VLAdapter(Adapter):
 
     image_token = "<|image_pad|>"
     rope_axes = 3
+    video_processor = "Qwen2VLVideoProcessor"
 
     def grid(self, image_processor: Any, width: int, height: int) -> Grid:
         """See ``Adapter.grid``."""

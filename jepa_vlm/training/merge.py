@@ -110,7 +110,7 @@ def _write(checkpoint: Path, draft: Path) -> tuple[int, float]:
         if not merged:
             raise ExportError(f"Merging {checkpoint} changed none of {len(before)} weights; was the adapter trained?")
     backbone.base.save_pretrained(draft)
-    save_processor(backbone.processor, draft, model_type=backbone.base.config.model_type)
+    save_processor(backbone.processor, draft, video_processor=backbone.adapter.video_processor)
     del backbone  # one model in memory at a time
     gc.collect()
     return merged, _check(draft, live, shapes, dtype)

@@ -22,8 +22,8 @@ class Conversation(View):
     """Everything: system, user(I, Q), assistant(R_1), user(I_1), ..., assistant(R_n).
 
     Args:
-        trained: Which turns are supervised: ``all`` of R_1 ... R_n (the paper), or the ``last`` alone (the released code
-            on the LVR data).
+        trained: Which turns are supervised: ``all`` of R_1 ... R_n (the paper), or the ``last`` alone (the
+            released code on the LVR data).
 
     Raises:
         ValueError: If ``trained`` is neither.

@@ -39,7 +39,7 @@ def test_it_survives_pickling(processor: Qwen2_5_VLProcessor) -> None:
 def test_saved_folders_hold_a_video_block_for_machines_with_torchvision(
     processor: Qwen2_5_VLProcessor, tmp_path: Path
 ) -> None:
-    save_processor(processor, tmp_path, model_type="qwen2_5_vl")
+    save_processor(processor, tmp_path, video_processor="Qwen2VLVideoProcessor")
     settings = json.loads((tmp_path / "processor_config.json").read_text())
     assert settings["processor_class"] == "Qwen2_5_VLProcessor"
     assert settings["video_processor"]["video_processor_type"] == "Qwen2VLVideoProcessor"
