@@ -20,6 +20,7 @@ class Profile:
         learning_rate: Peak rate.
         lora_rank, lora_alpha: Of the adapter.
         batch_size: Examples in a micro-batch.
+        accumulation: Micro-batches in an optimiser step.
         steps: Optimiser steps.
     """
 
@@ -27,6 +28,7 @@ class Profile:
     lora_rank: int | None = None
     lora_alpha: int | None = None
     batch_size: int | None = None
+    accumulation: int | None = None
     steps: int | None = None
 
 

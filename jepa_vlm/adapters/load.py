@@ -29,7 +29,8 @@ class _Tiny:
 
 _TINY = {
     "tiny-random-qwen2.5-vl": _Tiny(
-        tiny_qwen2_5_vl, Profile(learning_rate=5e-4, lora_rank=16, lora_alpha=32, batch_size=8)
+        tiny_qwen2_5_vl,
+        Profile(learning_rate=5e-4, lora_rank=16, lora_alpha=32, batch_size=8, accumulation=1, steps=400),
     ),
 }
 

@@ -46,7 +46,7 @@ class Recipe:
     """One run's settings. Derive a variant with ``dataclasses.replace``; its repr is what the log shows.
 
     Args:
-        objective: What is minimised; a single term is an objective too.
+        objective: What is minimised. A single term becomes an objective of one.
         lora: The adapter, or None to train the whole decoder.
         learning_rate: Peak of the schedule.
         warmup: Share of the steps over which the learning rate rises.
@@ -75,6 +75,13 @@ class Recipe:
     engine: str = "one_pass"
 
     def __post_init__(self) -> None:
+        from jepa_vlm.terms import Objective, Term  # brings torch, which listing recipes must not
+
+        if isinstance(self.objective, Term):
+            object.__setattr__(self, "objective", 1.0 * self.objective)
+        if not isinstance(self.objective, Objective):
+            came = type(self.objective).__name__
+            raise ValueError(f"objective must be a term or a sum of terms, such as jv.NextToken(); got {came}.")
         for name in ("batch_size", "accumulation", "steps"):
             value = getattr(self, name)
             if not isinstance(value, int) or isinstance(value, bool) or value < 1:

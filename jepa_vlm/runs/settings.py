@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from jepa_vlm.recipe import Recipe
 
 BACKBONE, DATA = "tiny-random-qwen2.5-vl", "playground:visual-search"
-FROM_PROFILE = ("learning_rate", "lora_rank", "lora_alpha", "batch_size", "steps")
+FROM_PROFILE = ("learning_rate", "lora_rank", "lora_alpha", "batch_size", "accumulation", "steps")
 FROM_RECIPE = (
     "steps", "batch_size", "accumulation", "learning_rate", "warmup", "weight_decay", "schedule", "max_grad_norm",
     "engine",

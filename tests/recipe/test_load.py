@@ -1,0 +1,76 @@
+"""load_recipe runs a file with checked parameters."""
+
+from __future__ import annotations
+
+import pytest
+
+import jepa_vlm as jv
+from jepa_vlm.errors import RecipeError, UnknownNameError
+
+FILE = '''
+"""Mine."""
+from __future__ import annotations
+
+from typing import Literal
+
+import jepa_vlm as jv
+
+
+def recipe(*, rank: int = 4, rate: float = 1e-3, on: bool = False, kind: Literal["a", "b"] = "a", top: int | None = 1):
+    return jv.Recipe(
+        objective=jv.NextToken(),
+        lora=jv.Lora(rank=rank, alpha=99 if on else 1),
+        learning_rate=rate,
+        schedule={"a": "cosine", "b": "linear"}[kind],
+        steps=top or 77,
+    )
+'''
+
+
+@pytest.fixture
+def mine(tmp_path):
+    path = tmp_path / "mine.py"
+    path.write_text(FILE)
+    return path
+
+
+def test_words_are_converted_by_annotation(mine):
+    recipe = jv.load_recipe(mine, rank="8", rate="2e-4", on="true", kind="b", top="none")
+    assert (recipe.lora, recipe.learning_rate) == (jv.Lora(rank=8, alpha=99), 2e-4)
+    assert (recipe.schedule, recipe.steps) == ("linear", 77)
+
+
+def test_values_of_the_right_type_pass_as_they_are(mine):
+    assert jv.load_recipe(str(mine), rank=2, rate=1, on=True, top=None).lora == jv.Lora(rank=2, alpha=99)
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"rank": "x"}, {"rank": 2.5}, {"rank": True}, {"rate": "fast"}, {"on": "maybe"}, {"kind": "c"}]
+)
+def test_a_wrong_type_says_what_it_must_be(mine, wrong):
+    with pytest.raises(RecipeError, match=f"'{next(iter(wrong))}'.* must be"):
+        jv.load_recipe(mine, **wrong)
+
+
+def test_an_unknown_parameter_gets_a_suggestion():
+    with pytest.raises(UnknownNameError, match="Did you mean 'tokens'"):
+        jv.load_recipe("pearl", token=8)
+
+
+def test_a_value_that_the_recipe_refuses_is_a_recipe_error(mine):
+    with pytest.raises(RecipeError, match="rank=0: rank must be at least 1"):
+        jv.load_recipe(mine, rank=0)
+
+
+def test_a_file_that_returns_something_else_is_refused(tmp_path):
+    path = tmp_path / "none.py"
+    path.write_text("def recipe():\n    return 3\n")
+    with pytest.raises(RecipeError, match=r"must return a jepa_vlm\.Recipe, got int"):
+        jv.load_recipe(path)
+
+
+def test_a_file_that_fails_on_import_says_how(tmp_path):
+    path = tmp_path / "broken.py"
+    path.write_text("import nothing_like_this\n\n\ndef recipe(): ...\n")
+    with pytest.raises(RecipeError, match="ModuleNotFoundError"):
+        jv.load_recipe(path)

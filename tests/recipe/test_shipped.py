@@ -1,0 +1,51 @@
+"""The shipped recipes are the compositions that docs/method.md states."""
+
+from __future__ import annotations
+
+import pytest
+
+import jepa_vlm as jv
+from jepa_vlm.views import Conversation, Question, TrajectoryOnly, stop_gradient
+
+
+def test_pearl_is_the_papers_setting():
+    recipe = jv.load_recipe("pearl")
+    objective = recipe.objective
+    assert objective.weights == {"next_token": 1.0, "latent_prediction": 0.2, "next_latent": 0.2}
+    prediction = objective.terms["latent_prediction"]
+    assert isinstance(prediction.loss, jv.SmoothL1Loss)
+    assert prediction.predictor.slots == 4
+    context, target = prediction.requests()
+    assert (context.view, context.readout) == (Question(), "last_pred")
+    assert (target.view, target.readout, target.policy) == (TrajectoryOnly("none"), "last_token", stop_gradient())
+    assert recipe.lora == jv.Lora(rank=64, alpha=128, dropout=0.0)
+    assert (recipe.learning_rate, recipe.warmup, recipe.weight_decay) == (1e-5, 0.05, 0.1)
+    assert (recipe.batch_size, recipe.accumulation, recipe.steps, recipe.schedule) == (4, 4, 2500, "cosine")
+
+
+def test_pearl_without_tokens_reads_the_question_itself():
+    prediction = jv.load_recipe("pearl", tokens=0).objective.terms["latent_prediction"]
+    assert isinstance(prediction.predictor, jv.IdentityPredictor)
+    assert prediction.requests()[0].readout == "last_token"
+
+
+def test_pearl_released_is_the_released_codes_setting():
+    recipe = jv.load_recipe("pearl_released", trained="last")
+    prediction = recipe.objective.terms["latent_prediction"]
+    assert isinstance(prediction.loss, jv.CosineLoss)
+    context, target = prediction.requests()
+    assert (context.readout, target.readout) == ("turn_end", "turn_end")
+    assert target.view == TrajectoryOnly("image")
+    assert recipe.objective.terms["next_latent"].requests()[0].view == Conversation(trained="last")
+    assert recipe.lora == jv.Lora(rank=64, alpha=128, dropout=0.1)
+
+
+def test_sft_is_the_token_loss_alone():
+    assert jv.load_recipe("sft").objective.weights == {"next_token": 1.0}
+
+
+@pytest.mark.parametrize("name", ["pearl", "pearl_released", "sft"])
+def test_a_shipped_recipe_runs_on_the_tiny_backbone(name):
+    model = jv.LatentVLM(jv.load_backbone("tiny-random-qwen2.5-vl"), jv.load_recipe(name).objective)
+    terms = model(model.collator()(jv.playground.trajectories("visual-search", count=2)))
+    assert terms.total.isfinite()

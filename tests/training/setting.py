@@ -1,0 +1,53 @@
+"""A training set-up small enough for tests, and a script that torchrun can start: ``setting.py OUT BATCH ACCUMULATION``."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import jepa_vlm as jv
+from jepa_vlm.training import ObjectiveTrainer, Origin, TrainSettings, apply_lora, save_weights
+
+BACKBONE = "tiny-random-qwen2.5-vl"
+ORIGIN = Origin(BACKBONE, 0, "float32")
+
+
+def small_model(*, seed: int = 0, recipe: str = "pearl", dropout: float = 0.0, objective: Any = None) -> jv.LatentVLM:
+    """Return a tiny backbone with a small adapter and an objective."""
+    backbone = jv.load_backbone(BACKBONE, seed=seed)
+    apply_lora(backbone, jv.Lora(rank=4, alpha=8, dropout=dropout), seed=seed)
+    return jv.LatentVLM(backbone, objective or jv.load_recipe(recipe).objective, seed=seed)
+
+
+def small_trainer(model: jv.LatentVLM, folder: Path, **changed: Any) -> ObjectiveTrainer:
+    """Return a trainer of a few steps on a few trajectories."""
+    callbacks = changed.pop("callbacks", ())
+    examples = changed.pop("examples", None) or jv.playground.trajectories("visual-search", count=10)
+    held_out = jv.playground.trajectories("visual-search", count=5, split="validation")
+    given = {"steps": 3, "batch_size": 2, "learning_rate": 1e-3, "log_every": 1, "validate_every": 3, **changed}
+    folder.mkdir(parents=True, exist_ok=True)
+    return ObjectiveTrainer(
+        model=model,
+        settings=TrainSettings(folder=folder / "checkpoints", **given),
+        train=examples,
+        validation=held_out,
+        metrics=folder / "metrics.jsonl",
+        origin=ORIGIN,
+        callbacks=callbacks,
+    )
+
+
+def trained(model: jv.LatentVLM) -> dict[str, torch.Tensor]:
+    """Return copies of everything that trains."""
+    return {name: p.detach().clone() for name, p in model.named_parameters() if p.requires_grad}
+
+
+if __name__ == "__main__":
+    out, batch, accumulation = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
+    trainer = small_trainer(small_model(), out, batch_size=batch, accumulation=accumulation)
+    trainer.train()
+    if trainer.is_world_process_zero():
+        save_weights(trainer.model, out / "final", ORIGIN)

@@ -1,0 +1,128 @@
+"""A step is the same however it is split; a resumed run is the same as one that never stopped."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from transformers import TrainerCallback
+
+from jepa_vlm.training.checkpoint import ADAPTER, HEADS
+from jepa_vlm.training.metrics import read_metrics
+from tests.training.setting import small_model, small_trainer, trained
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def run(folder, **changed):
+    model = small_model()
+    trainer = small_trainer(model, folder, **changed)
+    trainer.train()
+    return trained(model), [row for row in read_metrics(folder / "metrics.jsonl")]
+
+
+def close(one, other, tolerance):
+    assert one.keys() == other.keys()
+    for name, value in one.items():
+        torch.testing.assert_close(value, other[name], rtol=tolerance, atol=tolerance, msg=lambda m, n=name: f"{n}: {m}")
+
+
+@pytest.fixture(scope="module")
+def four_by_one(tmp_path_factory):
+    return run(tmp_path_factory.mktemp("whole"), batch_size=4, accumulation=1)
+
+
+@pytest.mark.parametrize(("batch", "accumulation"), [(2, 2), (1, 4)])
+def test_accumulation_changes_nothing(four_by_one, tmp_path, batch, accumulation):
+    weights, rows = run(tmp_path, batch_size=batch, accumulation=accumulation)
+    close(weights, four_by_one[0], 1e-6)
+    for row, expected in zip(rows, four_by_one[1], strict=True):
+        assert row["loss"] == pytest.approx(expected["loss"], rel=1e-6)
+        for name, term in row["terms"].items():
+            assert term["raw"] == pytest.approx(expected["terms"][name]["raw"], rel=2e-5), (row["step"], name)
+
+
+def test_the_loss_is_the_sum_of_the_weighted_terms(four_by_one):
+    for row in four_by_one[1]:
+        assert row["loss"] == pytest.approx(sum(term["weighted"] for term in row["terms"].values()), rel=1e-5)
+
+
+def test_two_processes_change_nothing_and_one_of_them_writes(four_by_one, tmp_path):
+    script = ["-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_port", "29537"]
+    command = [sys.executable, *script, str(ROOT / "tests/training/setting.py"), str(tmp_path), "2", "1"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    subprocess.run(command, check=True, env=environment, capture_output=True, timeout=300)
+    found = {**load_file(tmp_path / "final" / ADAPTER), **load_file(tmp_path / "final" / HEADS)}
+    expected = {saved_name(name): value for name, value in four_by_one[0].items()}
+    close(found, expected, 1e-6)
+    rows, alone = read_metrics(tmp_path / "metrics.jsonl"), four_by_one[1]
+    assert [(row["kind"], row["step"]) for row in rows] == [(row["kind"], row["step"]) for row in alone]
+    for row, one in zip(rows, alone, strict=True):
+        assert row["loss"] == pytest.approx(one["loss"], rel=1e-6)
+        assert row.get("monitors", {}).keys() == one.get("monitors", {}).keys()
+
+
+def saved_name(name):
+    return name.removeprefix("model.").replace(".default.", ".") if name.startswith("model.") else name
+
+
+def test_the_same_seed_gives_the_same_numbers(four_by_one, tmp_path):
+    weights, rows = run(tmp_path, batch_size=4, accumulation=1)
+    assert all(torch.equal(value, four_by_one[0][name]) for name, value in weights.items())
+    keys = ("kind", "step", "loss", "terms")
+    assert [[row[k] for k in keys] for row in rows] == [[row[k] for k in keys] for row in four_by_one[1]]
+
+
+class StopAfter(TrainerCallback):
+    def __init__(self, step):
+        self.step = step
+
+    def on_step_end(self, args, state, control, **kwargs):
+        if state.global_step == self.step:
+            control.should_save = control.should_training_stop = True
+
+
+@pytest.mark.parametrize("dropout", [0.0, 0.5])
+def test_a_resumed_run_equals_the_uninterrupted_one_bit_for_bit(tmp_path, dropout):
+    settings = {"steps": 5, "accumulation": 2, "validate_every": 5}
+    whole = small_model(dropout=dropout)
+    small_trainer(whole, tmp_path / "whole", **settings).train()
+    stopped = small_trainer(small_model(dropout=dropout), tmp_path / "halves", callbacks=[StopAfter(2)], **settings)
+    stopped.train()
+    assert stopped.state.global_step == 2
+    resumed = small_model(dropout=dropout, seed=0)
+    small_trainer(resumed, tmp_path / "halves", **settings).train(str(tmp_path / "halves/checkpoints/checkpoint-2"))
+    expected = trained(whole)
+    assert all(torch.equal(value, expected[name]) for name, value in trained(resumed).items())
+    rows = {name: read_metrics(tmp_path / name / "metrics.jsonl") for name in ("whole", "halves")}
+    assert [(r["kind"], r["step"], r["loss"]) for r in rows["whole"]] == [
+        (r["kind"], r["step"], r["loss"]) for r in rows["halves"]
+    ]
+
+
+def test_the_best_checkpoint_is_loaded_at_the_end(tmp_path):
+    model = small_model()
+    trainer = small_trainer(model, tmp_path, steps=4, validate_every=1, learning_rate=5.0)  # soon diverges
+    trainer.train()
+    held_out = {row["step"]: row["loss"] for row in read_metrics(tmp_path / "metrics.jsonl") if row["kind"] == "validation"}
+    best = min((step for step in held_out if step), key=held_out.__getitem__)
+    assert trainer.state.best_global_step == best < 4
+    assert trainer.evaluate()["eval_loss"] == pytest.approx(held_out[best], rel=1e-6)
+
+
+def test_training_leaves_the_backbones_configuration_alone(tmp_path):
+    model = small_model()
+    before = model.config.to_dict()
+    small_trainer(model, tmp_path, steps=1, validate_every=1)
+    assert model.config.to_dict() == before
+
+
+def test_validation_is_exact_whatever_the_batch(tmp_path):
+    model = small_model()
+    losses = [small_trainer(model, tmp_path / str(b), batch_size=b).evaluate()["eval_loss"] for b in (1, 2, 5)]
+    assert losses == pytest.approx([losses[0]] * 3, rel=1e-6)
