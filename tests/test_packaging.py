@@ -162,3 +162,25 @@ def test_an_editable_install_reads_the_recipes_of_the_checkout(tmp_path):
     assert Path(recipes) == PROJECT / "recipes"
     assert set(names.split()) == RECIPES
     assert rank == "64"
+
+
+def test_every_import_is_declared_and_extras_are_imported_late():
+    names = {"PIL": "pillow"}
+    required = {Requirement(text).name for text in PROJECT_TABLE["dependencies"]}
+    extras = {
+        Requirement(text).name for extra in ("eval", "report") for text in PROJECT_TABLE["optional-dependencies"][extra]
+    }
+    for path in sorted((PROJECT / "jepa_vlm").rglob("*.py")):
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        for node in ast.walk(tree):
+            modules = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            modules += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            for module in modules:
+                root = module.partition(".")[0]
+                if root in sys.stdlib_module_names or root == "jepa_vlm":
+                    continue
+                name = names.get(root, root)
+                assert name in required | extras, f"{path}: {module} is not declared in pyproject.toml"
+                assert name in required or node not in tree.body, (
+                    f"{path}: {module} belongs to an extra; import it late"
+                )

@@ -46,8 +46,9 @@ def test_the_torch_that_is_named_is_the_tested_one():
 def test_the_tree_is_the_tree():
     tree = re.search(r"```\n(.*?)```", section("Layout"), re.DOTALL).group(1)
     shown = {line.split()[0].rstrip("/") for line in tree.splitlines() if line.startswith("  ")}
-    packages = {path.parent.name for path in (PROJECT / "jepa_vlm").glob("*/__init__.py")}
-    assert shown == packages
+    package = PROJECT / "jepa_vlm"
+    rooms = {path.parent.name for path in package.glob("*/__init__.py")}
+    assert shown == rooms | {path.name for path in package.glob("*.py") if path.name != "__init__.py"}
     outside = {line.split()[0].rstrip("/") for line in tree.splitlines() if not line.startswith(" ")} - {"jepa_vlm"}
     assert outside == {name for name in BULK if any((PROJECT / name).glob("*"))}
 
