@@ -150,7 +150,7 @@ def _adapted_weights(backbone: Backbone) -> dict[str, Tensor]:
     return {
         name.replace(".base_layer.", "."): parameter.detach().clone()
         for name, parameter in backbone.base.named_parameters()
-        if ".base_layer." in name
+        if name.endswith(".base_layer.weight")
     }
 
 

@@ -1,4 +1,4 @@
-"""A training set-up small enough for tests, and a script that torchrun can start: ``setting.py OUT BATCH ACCUMULATION``."""
+"""A training set-up small enough for tests; also a script for torchrun: ``setting.py OUT BATCH ACCUMULATION``."""
 
 from __future__ import annotations
 

@@ -23,13 +23,15 @@ def run(folder, **changed):
     model = small_model()
     trainer = small_trainer(model, folder, **changed)
     trainer.train()
-    return trained(model), [row for row in read_metrics(folder / "metrics.jsonl")]
+    return trained(model), read_metrics(folder / "metrics.jsonl")
 
 
 def close(one, other, tolerance):
     assert one.keys() == other.keys()
     for name, value in one.items():
-        torch.testing.assert_close(value, other[name], rtol=tolerance, atol=tolerance, msg=lambda m, n=name: f"{n}: {m}")
+        torch.testing.assert_close(
+            value, other[name], rtol=tolerance, atol=tolerance, msg=lambda m, n=name: f"{n}: {m}"
+        )
 
 
 @pytest.fixture(scope="module")
@@ -109,7 +111,9 @@ def test_the_best_checkpoint_is_loaded_at_the_end(tmp_path):
     model = small_model()
     trainer = small_trainer(model, tmp_path, steps=4, validate_every=1, learning_rate=5.0)  # soon diverges
     trainer.train()
-    held_out = {row["step"]: row["loss"] for row in read_metrics(tmp_path / "metrics.jsonl") if row["kind"] == "validation"}
+    held_out = {
+        row["step"]: row["loss"] for row in read_metrics(tmp_path / "metrics.jsonl") if row["kind"] == "validation"
+    }
     best = min((step for step in held_out if step), key=held_out.__getitem__)
     assert trainer.state.best_global_step == best < 4
     assert trainer.evaluate()["eval_loss"] == pytest.approx(held_out[best], rel=1e-6)

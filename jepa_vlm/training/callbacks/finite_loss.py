@@ -46,7 +46,8 @@ class FiniteLoss(TrainerCallback):
         names = [
             n for n, p in model.named_parameters() if p.grad is not None and not bool(torch.isfinite(p.grad).all())
         ]
+        shown = f"of {', '.join(names[:3])}" if len(names) < len(gradients) else "of any tensor, once clipped together"
         raise RunError(
-            f"The loss is finite at step {state.global_step + 1}, but gradients are not, of {', '.join(names[:3])} "
-            f"({len(names)} tensors). {kept} Lower the learning rate, or use float32."
+            f"The loss is finite at step {state.global_step + 1}, but gradients are not, {shown}. {kept} "
+            "Lower the learning rate, or use float32."
         )

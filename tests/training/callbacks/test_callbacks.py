@@ -1,0 +1,152 @@
+"""The watchers of a run, each with a run that gives it something to see."""
+
+from __future__ import annotations
+
+import io
+import os
+import signal
+
+import pytest
+import torch
+from rich.console import Console
+from transformers import TrainerCallback
+
+import jepa_vlm as jv
+from jepa_vlm.encoders import States
+from jepa_vlm.errors import RunError
+from jepa_vlm.terms import Term, TermValue, Unit
+from jepa_vlm.training.callbacks import Progress, StopRequest, StopWhenAsked
+from tests.training.setting import small_model, small_trainer, trained
+
+
+class Knob(Term):
+    """A term with one parameter, whose value the test decides."""
+
+    name = "knob"
+
+    def __init__(self, mode):
+        super().__init__()
+        self.mode, self.calls = mode, 0
+
+    def requests(self):
+        return ()
+
+    def unit(self):
+        return Unit("examples")
+
+    def setup(self, dim, generator):
+        self.turn = torch.nn.Parameter(torch.ones(3))
+
+    def forward(self, states: States) -> TermValue:
+        self.calls += 1
+        if self.mode == "detached":
+            return TermValue(self.turn.detach().sum() + 0 * self.turn.sum())
+        if self.mode == "nan at the third" and self.training and self.calls >= 3:
+            return TermValue(self.turn.sum() * float("nan"))
+        if self.mode == "infinite gradient" and self.training:
+            return TermValue((self.turn - 1).sqrt().sum())
+        return TermValue(self.turn.square().sum())
+
+
+def trainer_with(mode, folder, **changed):
+    return small_trainer(small_model(objective=jv.NextToken() + Knob(mode)), folder, **changed)
+
+
+def test_a_healthy_run_passes_the_checks(tmp_path):
+    trainer_with("healthy", tmp_path).train()
+
+
+def test_a_tensor_without_gradient_is_named_although_weight_decay_moves_it(tmp_path):
+    with pytest.raises(RunError, match=r"received no gradient by update 2: objective\.terms\.knob\.turn"):
+        trainer_with("detached", tmp_path, weight_decay=0.5).train()
+
+
+def test_updates_that_vanish_are_named(tmp_path):
+    trainer = trainer_with("healthy", tmp_path, steps=6, validate_every=6, weight_decay=0.0)
+    trainer.model.objective.terms["knob"].turn.data.fill_(3e5)  # a float32 of this size does not notice 1e-3
+    with pytest.raises(RunError, match=r"have not moved.*knob\.turn"):
+        make_blind(trainer).train()
+
+
+def make_blind(trainer):
+    """Let the check believe in a learning rate that the optimiser does not have."""
+    reach = next(c for c in trainer.callback_handler.callbacks if type(c).__name__ == "GradientsReach")
+    reach._rates = 1.0
+    return trainer
+
+
+def test_a_small_learning_rate_alone_is_no_alarm(tmp_path):
+    trainer = trainer_with("healthy", tmp_path, steps=6, validate_every=6, learning_rate=1e-9, warmup=0.0)
+    trainer.model.objective.terms["knob"].turn.data.fill_(3e4)
+    trainer.train()
+
+
+def test_a_loss_that_is_not_finite_names_term_and_examples_and_spares_the_weights(tmp_path):
+    trainer = trainer_with("nan at the third", tmp_path, steps=6, validate_every=1, accumulation=1, warmup=0.0)
+    kept = {}
+
+    class Keep(TrainerCallback):
+        def on_step_end(self, args, state, control, model=None, **kwargs):
+            kept.update(trained(model))
+
+    trainer.add_callback(Keep())
+    with pytest.raises(RunError, match=r"'knob' is not finite at step \d.*visual-search-train-0-\d") as error:
+        trainer.train()
+    assert "checkpoints saved before it are good" in str(error.value)
+    now = trained(trainer.model)
+    assert all(torch.equal(value, now[name]) for name, value in kept.items())
+
+
+def test_a_gradient_that_is_not_finite_names_its_tensor(tmp_path):
+    with pytest.raises(RunError, match=r"gradients are not, of objective\.terms\.knob\.turn"):
+        trainer_with("infinite gradient", tmp_path).train()
+
+
+class Signal(TrainerCallback):
+    def on_step_begin(self, args, state, control, **kwargs):
+        if state.global_step == 1:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+
+def test_a_signal_finishes_the_step_saves_and_stops(tmp_path):
+    before = signal.getsignal(signal.SIGTERM)
+    with StopRequest() as request:
+        trainer = small_trainer(small_model(), tmp_path, steps=5, validate_every=5, callbacks=[Signal()])
+        trainer.add_callback(StopWhenAsked(request=request))
+        trainer.train()
+        assert request.asked
+    assert trainer.state.global_step == 2
+    assert (tmp_path / "checkpoints/checkpoint-2/trainer_state.json").is_file()
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_the_second_signal_acts_as_it_always_does():
+    with StopRequest() as request:
+        os.kill(os.getpid(), signal.SIGINT)
+        assert request.asked
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
+
+
+def test_the_average_follows_each_step(tmp_path):
+    prediction = jv.LatentPrediction(
+        context=jv.ViewEncoder(jv.views.Question(), readout="last_token"),
+        predictor=jv.IdentityPredictor(),
+        target=jv.ViewEncoder(jv.views.TrajectoryOnly(), readout="last_token", policy=jv.ema(0.5)),
+        loss=jv.CosineLoss(),
+    )
+    model = small_model(objective=jv.NextToken() + prediction)
+    start = [b.clone() for b in model.target_weights.buffers()]
+    small_trainer(model, tmp_path, steps=1, validate_every=1, warmup=0.0).train()
+    now = [p for name, p in model.backbone.base.named_parameters() if ".lora_" in name]
+    for average, old, new in zip(model.target_weights.buffers(), start, now, strict=True):
+        torch.testing.assert_close(average, 0.5 * old + 0.5 * new.detach())
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_progress_shows_the_terms(tmp_path, terminal):
+    console = Console(file=io.StringIO(), force_terminal=terminal, width=120)
+    small_trainer(small_model(), tmp_path, callbacks=[Progress(console=console)]).train()
+    shown = console.file.getvalue()
+    assert "held-out" in shown
+    assert "latent_prediction" in shown

@@ -1,0 +1,111 @@
+"""What a checkpoint holds, and who can read it."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+from peft import PeftModel
+from safetensors.torch import load_file, save_file
+
+import jepa_vlm as jv
+from jepa_vlm.errors import RunError
+from jepa_vlm.training import apply_lora, load_weights, read_origin, save_weights
+from jepa_vlm.training.checkpoint import ADAPTER, HEADS
+from tests.training.setting import BACKBONE, ORIGIN, small_model, trained
+
+
+def disturb(model):
+    with torch.no_grad():
+        for p in model.parameters():
+            if p.requires_grad:
+                p.add_(torch.randn_like(p) * 0.1)
+    for average in model.target_weights.buffers():
+        average.add_(1.0)
+    return model
+
+
+def averaged():
+    """Pearl with an averaged target, so that the average has to be kept too."""
+    prediction = jv.LatentPrediction(
+        context=jv.ViewEncoder(jv.views.Question(), readout="last_pred"),
+        predictor=jv.PredTokenPredictor(tokens=2),
+        target=jv.ViewEncoder(jv.views.TrajectoryOnly(), readout="last_token", policy=jv.ema(0.9)),
+        loss=jv.CosineLoss(),
+    )
+    return jv.NextToken() + prediction
+
+
+def test_weights_heads_and_averages_come_back(tmp_path):
+    model = disturb(small_model(objective=averaged()))
+    save_weights(model, tmp_path, ORIGIN)
+    other = small_model(objective=averaged())
+    load_weights(other, tmp_path)
+    expected = {**trained(model), **dict(model.target_weights.named_buffers())}
+    found = {**trained(other), **dict(other.target_weights.named_buffers())}
+    assert expected.keys() == found.keys()
+    assert all(torch.equal(value, found[name]) for name, value in expected.items())
+    assert read_origin(tmp_path) == ORIGIN
+
+
+def test_plain_peft_loads_the_adapter(tmp_path):
+    model = disturb(small_model())
+    save_weights(model, tmp_path, ORIGIN)
+    plain = PeftModel.from_pretrained(jv.load_backbone(BACKBONE).model, str(tmp_path))
+    expected = {name: p for name, p in model.backbone.model.named_parameters() if ".lora_" in name}
+    found = dict(plain.named_parameters())
+    assert expected
+    assert all(torch.equal(p, found[name]) for name, p in expected.items())
+    assert json.loads((tmp_path / "adapter_config.json").read_text())["inference_mode"] is True
+    assert model.backbone.model.peft_config["default"].inference_mode is False
+
+
+def test_a_checkpoint_holds_no_base_weights_and_no_pickle(tmp_path):
+    save_weights(small_model(), tmp_path, ORIGIN)
+    assert {path.name for path in tmp_path.iterdir()} == {ADAPTER, "adapter_config.json", HEADS, "origin.json"}
+    assert all(".lora_" in name for name in load_file(tmp_path / ADAPTER))
+    assert all(name.startswith("objective.") for name in load_file(tmp_path / HEADS))
+
+
+def test_a_run_without_an_adapter_saves_the_model(tmp_path):
+    def whole():
+        backbone = jv.load_backbone(BACKBONE)
+        apply_lora(backbone, None)
+        return jv.LatentVLM(backbone, jv.NextToken())
+
+    model = disturb(whole())
+    save_weights(model, tmp_path, ORIGIN)
+    other = whole()
+    load_weights(other, tmp_path)
+    found = trained(other)
+    assert all(torch.equal(value, found[name]) for name, value in trained(model).items())
+
+
+def test_an_incomplete_checkpoint_is_refused(tmp_path):
+    model = small_model()
+    save_weights(model, tmp_path, ORIGIN)
+    (tmp_path / HEADS).unlink()
+    with pytest.raises(RunError, match=f"no {HEADS}"):
+        load_weights(model, tmp_path)
+
+
+def test_a_checkpoint_of_another_recipe_is_refused(tmp_path):
+    save_weights(small_model(recipe="sft"), tmp_path, ORIGIN)
+    with pytest.raises(RunError, match="another recipe"):
+        load_weights(small_model(recipe="pearl"), tmp_path)
+
+
+def test_an_adapter_with_a_tensor_too_few_is_refused(tmp_path):
+    model = small_model()
+    save_weights(model, tmp_path, ORIGIN)
+    tensors = load_file(tmp_path / ADAPTER)
+    tensors.popitem()
+    save_file(tensors, tmp_path / ADAPTER)
+    with pytest.raises(RunError, match="1 tensors differ"):
+        load_weights(model, tmp_path)
+
+
+def test_a_folder_that_is_no_checkpoint_is_refused(tmp_path):
+    with pytest.raises(RunError, match="is not a checkpoint"):
+        read_origin(tmp_path)

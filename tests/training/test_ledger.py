@@ -1,0 +1,42 @@
+"""The ledger's sums, worked by hand."""
+
+from __future__ import annotations
+
+import torch
+
+from jepa_vlm.latent_vlm import LossTerms
+from jepa_vlm.training.ledger import TermLedger
+
+
+def terms(**raw):
+    values = {name: torch.tensor(value) for name, value in raw.items()}
+    weighted = {name: 0.5 * value for name, value in values.items()}
+    return LossTerms(torch.zeros(()), weighted, values, {}, {})
+
+
+def test_micro_batches_add_up_and_steps_are_averaged():
+    ledger = TermLedger()
+    for value in (1.0, 2.0):  # one step of two micro-batches
+        ledger.add(terms(a=value, b=4.0), ["x"])
+    ledger.close_step()
+    for value in (3.0, 4.0):
+        ledger.add(terms(a=value, b=4.0), ["y"])
+    assert ledger.drain(steps=2) == {"a": {"raw": 5.0, "weighted": 2.5}, "b": {"raw": 8.0, "weighted": 4.0}}
+    assert ledger.drain(steps=2) == {}
+
+
+def test_a_broken_value_is_found_with_its_examples():
+    ledger = TermLedger()
+    ledger.add(terms(a=1.0, b=2.0), ["x", "y"])
+    assert float(ledger.step_total()) == 3.0
+    ledger.add(terms(a=float("nan"), b=2.0), ["z"])
+    assert not ledger.step_total().isfinite()
+    assert ledger.broken() == [("a", ["z"])]
+
+
+def test_a_closed_step_is_forgotten():
+    ledger = TermLedger()
+    ledger.add(terms(a=float("inf")), ["x"])
+    ledger.close_step()
+    assert ledger.step_total() is None
+    assert ledger.broken() == []

@@ -1,0 +1,91 @@
+"""LoRA lands on the decoder's projections, on all of them, and nowhere else."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+import jepa_vlm as jv
+from jepa_vlm.errors import BackboneError
+from jepa_vlm.training import apply_lora, parts
+from jepa_vlm.training.lora import PROJECTIONS, adapted, decoder_targets
+
+TINY = "tiny-random-qwen2.5-vl"
+
+
+def with_lora(seed=0, dtype="float32"):
+    backbone = jv.load_backbone(TINY, dtype=dtype)
+    apply_lora(backbone, jv.Lora(rank=4, alpha=8), seed=seed)
+    return backbone
+
+
+def test_every_projection_of_the_decoder_and_nothing_of_the_vision_tower():
+    backbone = with_lora()
+    names = adapted(backbone)
+    layers = backbone.base.config.text_config.num_hidden_layers
+    assert len(names) == layers * len(PROJECTIONS)
+    assert all(name.startswith("model.language_model.layers.") for name in names)
+    # The trap: the vision tower has projections of the same names, which a plain list of names would hit.
+    vision = [name for name, _ in backbone.adapter.vision(backbone.base).named_modules()]
+    assert any(name.endswith("gate_proj") for name in vision)
+
+
+def test_the_prefix_is_the_decoders_own_name():
+    assert decoder_targets("model.text_model").startswith(r"model\.text_model\.")
+
+
+def test_only_the_adapter_trains_and_in_float32():
+    backbone = with_lora(dtype="bfloat16")
+    trained = {name: p.dtype for name, p in backbone.model.named_parameters() if p.requires_grad}
+    assert trained
+    assert all(".lora_" in name and dtype == torch.float32 for name, dtype in trained.items())
+    assert backbone.base.dtype == torch.bfloat16
+
+
+def test_the_seed_decides_the_adapter_and_leaves_torchs_own_alone():
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+    one, two, other = (dict(with_lora(seed).model.named_parameters()) for seed in (1, 1, 2))
+    assert torch.equal(torch.rand(3), expected)
+    assert all(torch.equal(value, two[name]) for name, value in one.items())
+    assert any(not torch.equal(value, other[name]) for name, value in one.items() if "lora_A" in name)
+
+
+def test_a_second_adapter_is_refused():
+    backbone = with_lora()
+    with pytest.raises(BackboneError, match="already has an adapter"):
+        apply_lora(backbone, jv.Lora())
+
+
+def test_a_decoder_without_such_projections_is_refused(monkeypatch):
+    backbone = jv.load_backbone(TINY)
+    monkeypatch.setattr(type(backbone.adapter), "decoder_prefix", lambda self, base: "model.nothing")
+    with pytest.raises(BackboneError, match="No module"):
+        apply_lora(backbone, jv.Lora())
+
+
+def test_a_stray_adapter_is_refused(monkeypatch):
+    backbone = jv.load_backbone(TINY)
+    monkeypatch.setattr("jepa_vlm.training.lora.decoder_targets", lambda prefix: r".*\.gate_proj")
+    with pytest.raises(BackboneError, match=r"outside the decoder.*visual"):
+        apply_lora(backbone, jv.Lora())
+
+
+def test_without_an_adapter_the_decoder_trains_and_the_vision_tower_does_not():
+    backbone = jv.load_backbone(TINY)
+    apply_lora(backbone, None)
+    model = jv.LatentVLM(backbone, jv.NextToken())
+    table = {part.name: part for part in parts(backbone, model.objective)}
+    assert table["decoder"].trainable > 0
+    assert table["decoder"].frozen == 0
+    assert table["vision tower"].trainable == 0
+
+
+def test_the_table_counts_every_parameter_once():
+    backbone = with_lora()
+    model = jv.LatentVLM(backbone, jv.load_recipe("pearl").objective)
+    table = parts(backbone, model.objective)
+    assert sum(part.trainable + part.frozen for part in table) == sum(p.numel() for p in model.parameters())
+    by_name = {part.name: part.trainable for part in table}
+    assert by_name["objective: latent_prediction"] == 4 * backbone.dim  # four [PRED] inputs

@@ -1,0 +1,27 @@
+"""metrics.jsonl: appended, cut on resuming, readable after a kill."""
+
+from __future__ import annotations
+
+from jepa_vlm.training.metrics import MetricsFile, read_metrics
+
+
+def test_rows_come_back_and_later_ones_are_cut(tmp_path):
+    file = MetricsFile(path=tmp_path / "metrics.jsonl")
+    for step in range(4):
+        file.append({"kind": "train", "step": step, "loss": step / 3})
+    file.cut_after(2)
+    assert [row["step"] for row in read_metrics(file.path)] == [0, 1, 2]
+    assert read_metrics(file.path)[1]["loss"] == 1 / 3
+
+
+def test_a_half_written_line_is_left_out(tmp_path):
+    path = tmp_path / "metrics.jsonl"
+    path.write_text('{"step": 1}\n{"step": 2, "lo')
+    assert read_metrics(path) == [{"step": 1}]
+
+
+def test_a_process_that_must_not_write_does_not(tmp_path):
+    file = MetricsFile(path=tmp_path / "metrics.jsonl", write=False)
+    file.append({"step": 1})
+    file.cut_after(0)
+    assert not file.path.exists()
