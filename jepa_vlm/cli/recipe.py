@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -93,7 +94,7 @@ def recipe(
             too_long=too_long,
             questions=questions,
             validate_every=validate_every,
-            command=("jepa-vlm", *sys.argv[1:]),
+            command=_command(),
         )
         plan = plan_run(asked) if dry_run else None
         result = start_run(asked) if plan is None else None
@@ -107,6 +108,13 @@ def _first_process() -> bool:
     from jepa_vlm.runs.environment import rank
 
     return rank() == 0
+
+
+def _command() -> tuple[str, ...]:
+    """Return the command line that began this run; under torchrun, torchrun's."""
+    here = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    begin = ("jepa-vlm",) if here == 1 else ("torchrun", "--nproc_per_node", str(here), "-m", "jepa_vlm.cli")
+    return (*begin, *sys.argv[1:])
 
 
 def _parameters(pairs: list[str]) -> dict[str, str]:

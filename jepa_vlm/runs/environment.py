@@ -16,6 +16,11 @@ def rank() -> int:
     return int(os.environ.get("RANK", "0"))
 
 
+def processes() -> int:
+    """Return how many processes torchrun started, or 1."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
 def device() -> torch.device:
     """Return this process's GPU, or the CPU."""
     if torch.cuda.is_available():

@@ -12,7 +12,7 @@ from rich.console import Console
 
 from jepa_vlm.errors import InterruptedRunError, RunError
 from jepa_vlm.recipe import Recipe
-from jepa_vlm.runs.environment import rank, wait
+from jepa_vlm.runs.environment import processes, rank, wait
 from jepa_vlm.runs.folder import RunFolder, free_folder
 from jepa_vlm.runs.outcome import finish, measure
 from jepa_vlm.runs.plan import Plan, plan_run
@@ -83,13 +83,14 @@ def start_run(asked: Asked, recipe: Recipe | None = None) -> RunResult:
 
 
 def _folder(asked: Asked) -> RunFolder:
-    if asked.output is None and asked.resume:
-        raise RunError("Resuming needs the run's folder: give it as --output.")
+    if asked.output is None and (asked.resume or processes() > 1):
+        why = "Resuming needs the run's folder" if asked.resume else "Several processes must agree on a folder"
+        raise RunError(f"{why}: give it as --output.")
     name = Path(asked.recipe).stem
     folder = RunFolder(path=asked.output if asked.output is not None else free_folder(Path("runs"), name))
     if asked.resume:
         folder.check_exists()
-    else:
+    elif rank() == 0:
         folder.check_free()
     return folder
 
@@ -153,7 +154,7 @@ def resume_command(command: tuple[str, ...], folder: Path) -> str:
     if not command:
         return f"train(..., output={str(folder)!r}, resume=True)"
     words = [word for word in command if word != "--resume"]
-    if "--output" not in words:
+    if not any(word == "--output" or word.startswith("--output=") for word in words):
         words += ["--output", str(folder)]
     return shlex.join([*words, "--resume"])
 

@@ -1,0 +1,152 @@
+"""The command line from outside: exit codes, one message, one JSON object, and no torch where none is needed."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "COLUMNS": "200", "NO_COLOR": "1"}
+SMALL = ("--steps", "4", "--batch-size", "2", "--validate-every", "2", "--questions", "4")
+
+
+def cli(*words, folder):
+    command = [sys.executable, "-m", "jepa_vlm.cli", *map(str, words)]
+    return subprocess.run(command, capture_output=True, text=True, check=False, cwd=folder, env=ENVIRONMENT)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [("--help",), ("recipes",), ("objectives",), ("backbones",), ("backbones", "list"), ("recipe", "pearl", "--help")],
+    ids=" ".join,
+)
+def test_what_needs_no_model_imports_no_torch(words):
+    code = (
+        "import sys; from jepa_vlm.cli.app import app\n"
+        f"try: app({list(words)!r})\nexcept SystemExit as end: assert not end.code\n"
+        "assert not {'torch', 'transformers', 'peft'} & set(sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, env=ENVIRONMENT)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout
+
+
+def test_help_of_a_recipe_shows_its_own_parameters(tmp_path):
+    said = cli("recipe", "pearl", "--help", folder=tmp_path).stdout
+    assert "--set tokens=4" in said
+    assert "arXiv:2604.08065" in said
+
+
+@pytest.mark.parametrize("words", [("recipes",), ("objectives",), ("backbones",)], ids=" ".join)
+def test_lists_are_json_too(words, tmp_path):
+    assert json.loads(cli(*words, "--json", folder=tmp_path).stdout)
+
+
+def test_objectives_lists_exported_parts_with_their_arguments(tmp_path):
+    listed = json.loads(cli("objectives", "--json", folder=tmp_path).stdout)
+    names = {kind: {each["name"] for each in some} for kind, some in listed.items()}
+    assert {"NextToken", "LatentPrediction"} <= names["objectives"]
+    assert {"SmoothL1Loss", "CosineLoss"} <= names["losses"]
+    assert "LatentLoss" not in names["losses"]  # abstract
+    assert all(each["summary"] for some in listed.values() for each in some)
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "message"),
+    [
+        (("recipe", "perl"), 2, "Did you mean 'pearl'"),
+        (("recipe", "nowhere.py"), 2, "does not exist"),
+        (("recipe", "pearl", "--set", "token=3"), 2, "Did you mean 'tokens'"),
+        (("recipe", "pearl", "--set", "tokens=x"), 2, "must be int"),
+        (("recipe", "pearl", "--set", "tokens"), 2, "KEY=VALUE"),
+        (("recipe", "pearl", "--backbone", "tiny-random-qwen"), 2, "Did you mean 'tiny-random-qwen2.5-vl'"),
+        (("recipe", "pearl", "--data", "playground:maize"), 2, "Did you mean 'maze'"),
+        (("recipe", "pearl", "--data", "nowhere.jsonl"), 1, "does not exist"),
+        (("recipe", "pearl", "--resume"), 1, "give it as --output"),
+        (("recipe", "pearl", "--resume", "--output", "nowhere"), 1, "no run to resume"),
+        (("recipe", "pearl", "--steps", "0"), 2, "--steps"),
+        (("recipe", "pearl", "--max-tokens", "20"), 1, "raise --max-tokens"),
+        (("evaluate", "tiny-random-qwen2.5-vl", "--scoring", "shrt"), 2, "Did you mean 'short'"),
+        (("evaluate", "tiny-random-qwen2.5-vl", "--on", "playgrond"), 2, "Did you mean 'playground'"),
+        (("export", "nowhere", "--to", "x"), 1, "is not a checkpoint"),
+        (("data", "show", "nowhere.jsonl"), 1, "does not exist"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
+)
+def test_a_users_mistake_is_one_message_and_a_code(words, code, message, tmp_path):
+    done = cli(*words, folder=tmp_path)
+    assert done.returncode == code, done.stderr
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.stdout == ""
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_debug_shows_the_traceback_wherever_it_stands(tmp_path):
+    assert "Traceback" in cli("recipe", "perl", "--debug", folder=tmp_path).stderr
+    assert "Traceback" in cli("--debug", "recipe", "perl", folder=tmp_path).stderr
+
+
+def test_dry_run_shows_values_with_origins_and_writes_nothing(tmp_path):
+    done = cli("recipe", "pearl", "--lr", "0.001", "--dry-run", folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    lines = {line.split()[0]: line.split() for line in done.stdout.splitlines() if line.strip()}
+    assert lines["learning_rate"][1:] == ["0.001", "user"]
+    assert lines["batch_size"][2:] == ["backbone", "profile"]
+    assert lines["weight_decay"][1:] == ["0.1", "recipe"]
+    assert lines["seed"][1:] == ["0", "default"]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_run_prints_one_json_object_and_the_next_commands_work(tmp_path):
+    done = cli("recipe", "pearl", *SMALL, "--json", folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    held = json.loads(done.stdout)
+    assert held["run"] == "runs/pearl"
+    evaluated = cli("evaluate", "runs/pearl", "--on", "playground:maze", "--questions", "3", "--json", folder=tmp_path)
+    assert json.loads(evaluated.stdout)["accuracy"]["playground:maze"]["letter-logits"]["overall"]["n"] == 3
+    exported = cli("export", "runs/pearl", "--to", "again", "--json", folder=tmp_path)
+    assert json.loads(exported.stdout)["folder"] == "again"
+    again = cli("evaluate", "again", "--on", "playground:maze", "--questions", "3", folder=tmp_path)
+    assert again.returncode == 0, again.stderr
+    refused = cli("recipe", "sft", *SMALL, "--output", "runs/pearl", folder=tmp_path)
+    assert (refused.returncode, "holds another run" in refused.stderr) == (1, True)
+
+
+def test_data_show_writes_a_page(tmp_path):
+    done = cli("data", "show", "playground:jigsaw", "--count", "2", "--output", "page.html", folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "jigsaw-train-0-0" in (tmp_path / "page.html").read_text()
+
+
+def test_a_signal_saves_exits_with_130_and_the_printed_command_goes_on(tmp_path):
+    words = ("recipe", "sft", "--steps", "300", "--batch-size", "2", "--validate-every", "300", "--questions", "2")
+    process = subprocess.Popen(
+        [sys.executable, "-m", "jepa_vlm.cli", *words],
+        cwd=tmp_path,
+        env=ENVIRONMENT,
+        text=True,
+        stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
+    talk = ""
+    for line in process.stderr:
+        talk += line
+        if line.startswith("step 10/"):
+            process.send_signal(signal.SIGINT)
+    assert process.wait(timeout=120) == 130
+    command = talk.strip().splitlines()[-1].split()
+    assert command[:3] == ["jepa-vlm", "recipe", "sft"]
+    assert command[-3:] == ["--output", "runs/sft", "--resume"]
+    assert list((tmp_path / "runs/sft/checkpoints").glob("checkpoint-*/trainer_state.json"))
+    done = cli(*command[1:], "--json", folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    steps = [json.loads(line)["step"] for line in (tmp_path / "runs/sft/metrics.jsonl").read_text().splitlines()]
+    assert steps == sorted(steps)
+    assert steps[-1] == 300

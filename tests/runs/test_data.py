@@ -1,0 +1,52 @@
+"""Data specs, and the rule by which a file is split."""
+
+from __future__ import annotations
+
+import hashlib
+
+import pytest
+
+import jepa_vlm as jv
+from jepa_vlm.errors import DataError, UnknownNameError
+from jepa_vlm.runs import data
+from jepa_vlm.runs.data import held_out, load_data
+from jepa_vlm.trajectories.formats import write_jsonl
+
+
+def test_the_rule_is_the_smallest_hashes_whatever_the_order():
+    ids = [f"id-{i}" for i in range(100)]
+    expected = sorted(ids, key=lambda name: hashlib.sha256(name.encode()).hexdigest())[:5]
+    assert held_out(ids) == held_out(ids[::-1]) == set(expected)
+    assert len(held_out(ids[:3])) == 1
+    assert len(held_out([str(i) for i in range(100_000)])) == 512
+
+
+def test_a_file_is_split_without_overlap(tmp_path):
+    path = write_jsonl(jv.playground.trajectories("visual-search", count=24), tmp_path / "train.jsonl")
+    for spec in (str(path), f"jsonl:{path}"):
+        loaded = load_data(spec)
+        train, validation = ({t.id for t in part} for part in (loaded.train, loaded.validation))
+        assert (len(train), len(validation)) == (23, 1)
+        assert not train & validation
+        assert loaded.benchmark is None
+
+
+def test_a_file_with_one_trajectory_is_refused(tmp_path):
+    path = write_jsonl(jv.playground.trajectories("visual-search", count=1), tmp_path / "one.jsonl")
+    with pytest.raises(DataError, match="one to train on and one to hold out"):
+        load_data(str(path))
+
+
+def test_the_playground_brings_held_out_scenes_and_questions(monkeypatch):
+    monkeypatch.setattr(data, "TRAIN", 6)
+    monkeypatch.setattr(data, "VALIDATION", 3)
+    loaded = load_data("playground:maze", seed=4)
+    assert [t.id for t in loaded.train] == [f"maze-train-4-{i}" for i in range(6)]
+    assert [t.id for t in loaded.validation] == [f"maze-validation-4-{i}" for i in range(3)]
+    assert loaded.benchmark == "playground:maze"
+
+
+@pytest.mark.parametrize("spec", ["playground:mase", "jsonk:file"])
+def test_a_misspelt_source_gets_a_suggestion(spec):
+    with pytest.raises(UnknownNameError, match="Did you mean"):
+        load_data(spec)

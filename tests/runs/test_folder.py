@@ -1,0 +1,66 @@
+"""Who may write into a run folder."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+
+import pytest
+
+from jepa_vlm.errors import RunError
+from jepa_vlm.runs.folder import RunFolder, free_folder
+from jepa_vlm.runs.settings import Resolved
+
+VALUES = {"steps": Resolved(5, "user"), "workers": Resolved(0, "default")}
+
+
+def begun(path):
+    folder = RunFolder(path=path)
+    folder.create({name: asdict(value) for name, value in VALUES.items()})
+    return folder
+
+
+def test_a_folder_of_another_run_is_refused(tmp_path):
+    begun(tmp_path / "a")
+    with pytest.raises(RunError, match=r"holds another run.*--resume"):
+        begun(tmp_path / "a")
+
+
+def test_a_folder_of_something_else_is_refused(tmp_path):
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises(RunError, match="exists and is not empty"):
+        begun(tmp_path)
+    assert (tmp_path / "notes.txt").read_text() == "mine"
+
+
+def test_an_empty_folder_will_do(tmp_path):
+    assert json.loads(begun(tmp_path).config.read_text())["steps"] == {"value": 5, "origin": "user"}
+
+
+def test_a_resumed_run_keeps_its_values_but_not_its_workers(tmp_path):
+    folder = begun(tmp_path)
+    folder.check_same({**VALUES, "workers": Resolved(8, "user")})
+    with pytest.raises(RunError, match=r"has steps = 5, this command 9"):
+        folder.check_same({**VALUES, "steps": Resolved(9, "user")})
+
+
+def test_there_must_be_something_to_resume(tmp_path):
+    with pytest.raises(RunError, match="no run to resume"):
+        RunFolder(path=tmp_path).check_exists()
+
+
+def test_the_newest_complete_checkpoint_is_the_last(tmp_path):
+    folder = begun(tmp_path)
+    for step, complete in ((9, True), (10, True), (11, False)):
+        checkpoint = folder.checkpoints / f"checkpoint-{step}"
+        checkpoint.mkdir(parents=True)
+        if complete:
+            (checkpoint / "trainer_state.json").write_text("{}")
+    assert folder.last_checkpoint() == folder.checkpoints / "checkpoint-10"
+
+
+def test_a_folder_without_a_name_takes_the_next_number(tmp_path):
+    assert free_folder(tmp_path, "pearl") == tmp_path / "pearl"
+    begun(tmp_path / "pearl")
+    begun(tmp_path / "pearl-2")
+    assert free_folder(tmp_path, "pearl") == tmp_path / "pearl-3"
