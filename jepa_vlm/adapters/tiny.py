@@ -45,6 +45,7 @@ TEMPLATE = """\
 """
 TEMPLATE_WORDS = ("system", "user", "assistant", "You", "are", "a", "helpful", ".")
 PATCH, MERGE, SIDE = 8, 2, 112
+SCALE = 128**-0.5  # of the weights: the large model's 0.02 would bound the logits of so small a head near zero
 
 
 def tiny_qwen2_5_vl(*, seed: int = 0) -> tuple[PreTrainedModel, Any]:
@@ -72,6 +73,7 @@ def tiny_qwen2_5_vl(*, seed: int = 0) -> tuple[PreTrainedModel, Any]:
             "eos_token_id": ids["<|im_end|>"],
             "pad_token_id": ids["<|endoftext|>"],
             "tie_word_embeddings": True,
+            "initializer_range": SCALE,
         },
         vision_config={
             "hidden_size": 96,
@@ -84,8 +86,10 @@ def tiny_qwen2_5_vl(*, seed: int = 0) -> tuple[PreTrainedModel, Any]:
             "temporal_patch_size": 2,
             "window_size": SIDE,
             "fullatt_block_indexes": [0, 1, 2],
+            "initializer_range": SCALE,
         },
         tie_word_embeddings=True,
+        initializer_range=SCALE,
         image_token_id=ids["<|image_pad|>"],
         video_token_id=ids["<|video_pad|>"],
         vision_start_token_id=ids["<|vision_start|>"],
