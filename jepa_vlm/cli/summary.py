@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from jepa_vlm.cli.output import columns
@@ -34,11 +35,9 @@ def result_text(result: RunResult) -> str:
     """Return a result: loss terms, accuracy before and after with intervals, folders, and what to do next."""
     terms = [(name, f"{term['first']:.4g}", f"{term['best']:.4g}") for name, term in result.terms.items()]
     lines = [columns([("HELD-OUT TERM", "BEFORE", f"BEST (step {result.best_step})"), *terms])]
-    if result.monitors:
-        gaps = [
-            (name, *(f"{m['matched_cosine'] - m['shuffled_cosine']:+.4f}" for m in (monitor["first"], monitor["best"])))
-            for name, monitor in result.monitors.items()
-        ]
+    measured = {name: monitor for name, monitor in result.monitors.items() if monitor["best"]}
+    if measured:
+        gaps = [(name, _gap(monitor["first"]), _gap(monitor["best"])) for name, monitor in measured.items()]
         lines += ["", columns([("MATCHED - SHUFFLED COSINE", "BEFORE", "BEST"), *gaps])]
     if result.accuracy:
         lines += ["", columns([("ACCURACY", "BEFORE", "AFTER"), *_accuracy(result.accuracy)])]
@@ -52,6 +51,10 @@ def result_text(result: RunResult) -> str:
         "  jepa-vlm data show playground:visual-search",
     ]
     return "\n".join(lines)
+
+
+def _gap(monitor: Mapping[str, float]) -> str:
+    return f"{monitor['matched_cosine'] - monitor['shuffled_cosine']:+.4f}"
 
 
 def _accuracy(accuracy: Any) -> list[tuple[str, str, str]]:

@@ -10,15 +10,25 @@ import sys
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
+
+from jepa_vlm import playground
+from jepa_vlm.cli.app import app
+from jepa_vlm.runs import data
+from jepa_vlm.trajectories.formats import write_jsonl
 
 ROOT = Path(__file__).resolve().parents[2]
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "COLUMNS": "200", "NO_COLOR": "1"}
 SMALL = ("--steps", "4", "--batch-size", "2", "--validate-every", "2", "--questions", "4")
 
 
-def cli(*words, folder):
-    command = [sys.executable, "-m", "jepa_vlm.cli", *map(str, words)]
-    return subprocess.run(command, capture_output=True, text=True, check=False, cwd=folder, env=ENVIRONMENT)
+@pytest.fixture
+def cli(tmp_path, monkeypatch):
+    """Run a command in this process, in a folder of its own, on little data."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(data, "TRAIN", 16)
+    monkeypatch.setattr(data, "VALIDATION", 6)
+    return lambda *words: CliRunner(env={"COLUMNS": "200", "NO_COLOR": "1"}).invoke(app, list(words))
 
 
 @pytest.mark.parametrize(
@@ -37,19 +47,19 @@ def test_what_needs_no_model_imports_no_torch(words):
     assert done.stdout
 
 
-def test_help_of_a_recipe_shows_its_own_parameters(tmp_path):
-    said = cli("recipe", "pearl", "--help", folder=tmp_path).stdout
+def test_help_of_a_recipe_shows_its_own_parameters(cli, tmp_path):
+    said = cli("recipe", "pearl", "--help").stdout
     assert "--set tokens=4" in said
     assert "arXiv:2604.08065" in said
 
 
 @pytest.mark.parametrize("words", [("recipes",), ("objectives",), ("backbones",)], ids=" ".join)
-def test_lists_are_json_too(words, tmp_path):
-    assert json.loads(cli(*words, "--json", folder=tmp_path).stdout)
+def test_lists_are_json_too(words, cli):
+    assert json.loads(cli(*words, "--json").stdout)
 
 
-def test_objectives_lists_exported_parts_with_their_arguments(tmp_path):
-    listed = json.loads(cli("objectives", "--json", folder=tmp_path).stdout)
+def test_objectives_lists_exported_parts_with_their_arguments(cli, tmp_path):
+    listed = json.loads(cli("objectives", "--json").stdout)
     names = {kind: {each["name"] for each in some} for kind, some in listed.items()}
     assert {"NextToken", "LatentPrediction"} <= names["objectives"]
     assert {"SmoothL1Loss", "CosineLoss"} <= names["losses"]
@@ -79,23 +89,23 @@ def test_objectives_lists_exported_parts_with_their_arguments(tmp_path):
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
 )
-def test_a_users_mistake_is_one_message_and_a_code(words, code, message, tmp_path):
-    done = cli(*words, folder=tmp_path)
-    assert done.returncode == code, done.stderr
+def test_a_users_mistake_is_one_message_and_a_code(words, code, message, cli, tmp_path):
+    done = cli(*words)
+    assert done.exit_code == code, done.stderr
     assert message in done.stderr
     assert "Traceback" not in done.stderr
     assert done.stdout == ""
     assert list(tmp_path.iterdir()) == []
 
 
-def test_debug_shows_the_traceback_wherever_it_stands(tmp_path):
-    assert "Traceback" in cli("recipe", "perl", "--debug", folder=tmp_path).stderr
-    assert "Traceback" in cli("--debug", "recipe", "perl", folder=tmp_path).stderr
+def test_debug_shows_the_traceback_wherever_it_stands(cli, tmp_path):
+    assert "Traceback" in cli("recipe", "perl", "--debug").stderr
+    assert "Traceback" in cli("--debug", "recipe", "perl").stderr
 
 
-def test_dry_run_shows_values_with_origins_and_writes_nothing(tmp_path):
-    done = cli("recipe", "pearl", "--lr", "0.001", "--dry-run", folder=tmp_path)
-    assert done.returncode == 0, done.stderr
+def test_dry_run_shows_values_with_origins_and_writes_nothing(cli, tmp_path):
+    done = cli("recipe", "pearl", "--lr", "0.001", "--dry-run")
+    assert done.exit_code == 0, done.stderr
     lines = {line.split()[0]: line.split() for line in done.stdout.splitlines() if line.strip()}
     assert lines["learning_rate"][1:] == ["0.001", "user"]
     assert lines["batch_size"][2:] == ["backbone", "profile"]
@@ -104,29 +114,30 @@ def test_dry_run_shows_values_with_origins_and_writes_nothing(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_run_prints_one_json_object_and_the_next_commands_work(tmp_path):
-    done = cli("recipe", "pearl", *SMALL, "--json", folder=tmp_path)
-    assert done.returncode == 0, done.stderr
+def test_a_run_prints_one_json_object_and_the_next_commands_work(cli, tmp_path):
+    done = cli("recipe", "pearl", *SMALL, "--json")
+    assert done.exit_code == 0, done.stderr
     held = json.loads(done.stdout)
     assert held["run"] == "runs/pearl"
-    evaluated = cli("evaluate", "runs/pearl", "--on", "playground:maze", "--questions", "3", "--json", folder=tmp_path)
+    evaluated = cli("evaluate", "runs/pearl", "--on", "playground:maze", "--questions", "3", "--json")
     assert json.loads(evaluated.stdout)["accuracy"]["playground:maze"]["letter-logits"]["overall"]["n"] == 3
-    exported = cli("export", "runs/pearl", "--to", "again", "--json", folder=tmp_path)
+    exported = cli("export", "runs/pearl", "--to", "again", "--json")
     assert json.loads(exported.stdout)["folder"] == "again"
-    again = cli("evaluate", "again", "--on", "playground:maze", "--questions", "3", folder=tmp_path)
-    assert again.returncode == 0, again.stderr
-    refused = cli("recipe", "sft", *SMALL, "--output", "runs/pearl", folder=tmp_path)
-    assert (refused.returncode, "holds another run" in refused.stderr) == (1, True)
+    again = cli("evaluate", "again", "--on", "playground:maze", "--questions", "3")
+    assert again.exit_code == 0, again.stderr
+    refused = cli("recipe", "sft", *SMALL, "--output", "runs/pearl")
+    assert (refused.exit_code, "holds another run" in refused.stderr) == (1, True)
 
 
-def test_data_show_writes_a_page(tmp_path):
-    done = cli("data", "show", "playground:jigsaw", "--count", "2", "--output", "page.html", folder=tmp_path)
-    assert done.returncode == 0, done.stderr
+def test_data_show_writes_a_page(cli, tmp_path):
+    done = cli("data", "show", "playground:jigsaw", "--count", "2", "--output", "page.html")
+    assert done.exit_code == 0, done.stderr
     assert "jigsaw-train-0-0" in (tmp_path / "page.html").read_text()
 
 
 def test_a_signal_saves_exits_with_130_and_the_printed_command_goes_on(tmp_path):
-    words = ("recipe", "sft", "--steps", "300", "--batch-size", "2", "--validate-every", "300", "--questions", "2")
+    write_jsonl(playground.trajectories("visual-search", count=24), tmp_path / "train.jsonl")
+    words = ("recipe", "sft", "--data", "train.jsonl", "--steps", "200", "--batch-size", "2")
     process = subprocess.Popen(
         [sys.executable, "-m", "jepa_vlm.cli", *words],
         cwd=tmp_path,
@@ -145,8 +156,10 @@ def test_a_signal_saves_exits_with_130_and_the_printed_command_goes_on(tmp_path)
     assert command[:3] == ["jepa-vlm", "recipe", "sft"]
     assert command[-3:] == ["--output", "runs/sft", "--resume"]
     assert list((tmp_path / "runs/sft/checkpoints").glob("checkpoint-*/trainer_state.json"))
-    done = cli(*command[1:], "--json", folder=tmp_path)
+    again = [sys.executable, "-m", "jepa_vlm.cli", *command[1:], "--json"]
+    done = subprocess.run(again, capture_output=True, text=True, check=False, cwd=tmp_path, env=ENVIRONMENT)
     assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["run"] == "runs/sft"
     steps = [json.loads(line)["step"] for line in (tmp_path / "runs/sft/metrics.jsonl").read_text().splitlines()]
     assert steps == sorted(steps)
-    assert steps[-1] == 300
+    assert steps[-1] == 200
