@@ -77,10 +77,11 @@ def load(model: str) -> Backbone:
     """Return the backbone of a run or a checkpoint with its trained weights, or a plain one."""
     from jepa_vlm.adapters import load_backbone
     from jepa_vlm.runs.environment import device, prepare
+    from jepa_vlm.training.checkpoint import read_origin
     from jepa_vlm.training.merge import find_checkpoint, is_checkpoint, load_checkpoint
 
-    prepare(0)
     checkpoint = find_checkpoint(Path(model))
+    prepare(0, backbone=read_origin(checkpoint).backbone if is_checkpoint(checkpoint) else model)
     backbone = load_checkpoint(checkpoint) if is_checkpoint(checkpoint) else load_backbone(model)
     backbone.model.to(device())  # type: ignore[arg-type]
     return backbone

@@ -28,12 +28,19 @@ def device() -> torch.device:
     return torch.device("cpu")
 
 
-def prepare(seed: int) -> None:
+def prepare(seed: int, *, backbone: str = "") -> None:
     """Seed every generator, ask torch for deterministic kernels, and keep transformers' own bars off the screen.
 
-    The number of threads is torch's choice (``OMP_NUM_THREADS`` sets it); with another number, sums differ in their
-    last bits.
+    A tiny backbone gets one thread: its matrices are too small for two to gain much, on a busy machine they wait for
+    each other many times longer than they compute, and sums come out the same on every machine. Otherwise the number is
+    torch's choice. ``OMP_NUM_THREADS`` overrules both.
+
+    Args:
+        seed: Of Python's, numpy's and torch's own generators.
+        backbone: Its name.
     """
+    if backbone.startswith("tiny") and "OMP_NUM_THREADS" not in os.environ:
+        torch.set_num_threads(1)
     random.seed(seed)
     np.random.seed(seed % 2**32)
     torch.manual_seed(seed)

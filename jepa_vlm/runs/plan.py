@@ -95,8 +95,8 @@ def plan_run(asked: Asked, recipe: Recipe | None = None) -> Plan:
     """
     recipe = load_recipe(asked.recipe, **asked.parameters) if recipe is None else recipe
     seed = asked.seed or 0
-    prepare(seed)
     values = run_values(asked, gpu=torch.cuda.is_available())
+    prepare(seed, backbone=values["backbone"].value)
     backbone = load_backbone(
         values["backbone"].value,
         seed=seed,
