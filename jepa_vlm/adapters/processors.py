@@ -7,7 +7,6 @@ slot.
 
 from __future__ import annotations
 
-import functools
 import importlib.util
 import inspect
 import json
@@ -19,6 +18,8 @@ from transformers.models.auto.auto_mappings import PROCESSOR_MAPPING_NAMES
 from transformers.models.auto.processing_auto import processor_class_from_name
 
 from jepa_vlm.errors import BackboneError
+
+_made: dict[type[ProcessorMixin], type[ProcessorMixin]] = {}
 
 
 class _Absent:
@@ -58,11 +59,12 @@ class _NoVideo(ProcessorMixin):
         return cls(**settings)
 
 
-@functools.cache
 def image_only(processor_class: type[ProcessorMixin]) -> type[ProcessorMixin]:
     """Return the class under its own name, without its video slot; instances still pass ``isinstance``."""
-    members = {"__module__": processor_class.__module__, "slots": tuple(processor_class.get_attributes())}
-    return type(processor_class.__name__, (processor_class, _NoVideo), members)
+    if processor_class not in _made:
+        members = {"__module__": processor_class.__module__, "slots": tuple(processor_class.get_attributes())}
+        _made[processor_class] = type(processor_class.__name__, (processor_class, _NoVideo), members)
+    return _made[processor_class]
 
 
 def _restore(processor_class: type[ProcessorMixin], state: dict[str, Any]) -> ProcessorMixin:

@@ -89,7 +89,6 @@ def tiny_qwen2_5_vl(*, seed: int = 0) -> tuple[PreTrainedModel, Any]:
             "initializer_range": SCALE,
         },
         tie_word_embeddings=True,
-        initializer_range=SCALE,
         image_token_id=ids["<|image_pad|>"],
         video_token_id=ids["<|video_pad|>"],
         vision_start_token_id=ids["<|vision_start|>"],
