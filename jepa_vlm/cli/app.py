@@ -40,7 +40,7 @@ def _read(err: BaseException) -> tuple[str, int]:
     if isinstance(err, InterruptedRunError):
         return str(err), INTERRUPTED
     if isinstance(err, KeyboardInterrupt):
-        return "Stopped before training began; there is nothing to resume.", INTERRUPTED
+        return "Stopped. A run whose training has begun goes on with its --output and --resume.", INTERRUPTED
     return f"Error: {err}", USAGE if isinstance(err, (UnknownNameError, RecipeError)) else FAILED
 
 

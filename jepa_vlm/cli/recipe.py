@@ -14,7 +14,7 @@ from jepa_vlm.cli.output import Json, quiet_stdout, write, write_json
 from jepa_vlm.cli.recipes import parameters_text
 from jepa_vlm.cli.summary import plan_text, result_text
 from jepa_vlm.errors import JepaVLMError, RecipeError
-from jepa_vlm.recipe.files import describe_recipe
+from jepa_vlm.recipe.files import check_parameters, describe_recipe
 
 
 class RecipeCommand(TyperCommand):
@@ -69,13 +69,14 @@ def recipe(
     json: Json = False,
 ) -> None:
     """Train with a recipe, evaluate before and after, export, report. Without options: the embedded default."""
-    describe_recipe(name)  # a misspelt name is refused before torch is loaded
+    parameters = _parameters(set_ or [])
+    check_parameters(describe_recipe(name), parameters)  # a misspelt name is refused before torch is loaded
     with quiet_stdout():
         from jepa_vlm.runs import Asked, plan_run, start_run
 
         asked = Asked(
             recipe=name,
-            parameters=_parameters(set_ or []),
+            parameters=parameters,
             backbone=backbone,
             data=data,
             output=output,

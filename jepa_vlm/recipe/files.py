@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import final
@@ -78,6 +79,18 @@ def describe_recipe(name_or_path: str | Path) -> RecipeFile:
         hint = "A recipe of your own is a path to a .py file."
         raise UnknownNameError("recipe", text, known=known, hint=hint)
     return _read(text, known[text])
+
+
+def check_parameters(file: RecipeFile, names: Iterable[str]) -> None:
+    """Refuse parameters that a recipe does not have.
+
+    Raises:
+        UnknownNameError: If there is one.
+    """
+    known = [parameter.name for parameter in file.parameters]
+    for name in names:
+        if name not in known:
+            raise UnknownNameError(f"parameter of recipe {file.name!r}", name, known=known)
 
 
 def _read(name: str, path: Path) -> RecipeFile:

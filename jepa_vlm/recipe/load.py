@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import importlib.util
-import inspect
 import types
 import typing
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal, cast, get_args, get_origin
 
-from jepa_vlm.errors import RecipeError, UnknownNameError
-from jepa_vlm.recipe.files import describe_recipe
+from jepa_vlm.errors import RecipeError
+from jepa_vlm.recipe.files import check_parameters, describe_recipe
 from jepa_vlm.recipe.recipe import Recipe
 
 
@@ -27,16 +26,11 @@ def load_recipe(name_or_path: str | Path, **parameters: object) -> Recipe:
         RecipeError: If a value has the wrong type or the recipe refuses it, or the file is not a recipe.
     """
     file = describe_recipe(name_or_path)
+    check_parameters(file, parameters)
     build = _run(file.path, file.name)
-    signature = inspect.signature(build)
     hints = typing.get_type_hints(build)
-    given = {}
-    for name, value in parameters.items():
-        if name not in signature.parameters:
-            raise UnknownNameError(f"parameter of recipe {file.name!r}", name, known=signature.parameters)
-        given[name] = _converted(file.name, name, value, hints.get(name, Any))
+    given = {name: _converted(file.name, name, value, hints.get(name, Any)) for name, value in parameters.items()}
     try:
-        signature.bind(**given)
         recipe = build(**given)
     except (ValueError, TypeError) as err:
         shown = ", ".join(f"{name}={value!r}" for name, value in given.items())

@@ -10,6 +10,7 @@ from rich.console import Console
 from jepa_vlm import playground
 from jepa_vlm.errors import JepaVLMError
 from jepa_vlm.evaluation import Evaluation, evaluate, load_benchmark
+from jepa_vlm.generation.option_letters import SCORINGS
 from jepa_vlm.report.examples import save_examples
 from jepa_vlm.report.run_report import write_run_report
 from jepa_vlm.runs.folder import RunFolder
@@ -38,7 +39,7 @@ def measure(plan: Plan, path: Path, console: Console, when: str, *, keep: bool) 
         found = Evaluation.from_json(path)
     else:
         items = load_benchmark(benchmark, count=plan["questions"], seed=plan["seed"])
-        found = evaluate(plan.backbone, items, benchmark=benchmark, seed=plan["seed"])
+        found = evaluate(plan.backbone, items, scorings=SCORINGS, benchmark=benchmark, seed=plan["seed"])
         found.to_json(path)
     overall = found.scored[0].overall
     console.print(

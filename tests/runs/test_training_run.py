@@ -127,3 +127,9 @@ def test_parameters_belong_to_a_recipe_by_name():
 )
 def test_the_resume_command_is_the_command_and_its_folder(command, expected):
     assert module.resume_command(command, Path("runs/sft")) == expected
+
+
+def test_several_processes_need_a_folder_by_name(monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(RunError, match="must agree on a folder"):
+        jv.train("sft", **SMALL)
