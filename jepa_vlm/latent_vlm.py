@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, final
 
 import torch
@@ -14,7 +14,7 @@ from jepa_vlm.adapters import Backbone
 from jepa_vlm.encoders import Head, OnePassPlanner, RegionStates, SeparatePlanner, States, TargetWeights
 from jepa_vlm.encoders.one_pass import RowStates, prepare, run_rows
 from jepa_vlm.encoders.separate import run_separately
-from jepa_vlm.serialization import Collator, Read, Serializer, TokenizedView
+from jepa_vlm.serialization import IGNORED, Collator, Read, Serializer, TokenizedView
 from jepa_vlm.terms import Objective, Term, Unit
 from jepa_vlm.trajectories import Trajectory
 from jepa_vlm.typing import Latent, Scalar
@@ -105,7 +105,11 @@ class LatentVLM(nn.Module):
         )
 
     def serialize(self, trajectory: Trajectory) -> dict[str, TokenizedView]:
-        """Return the tokens of every view that the objective reads, by view name; a second of a name is numbered."""
+        """Return the tokens of every view that the objective reads, by view name; a second of a name is numbered.
+
+        Labels stand only in views whose tokens a term trains; a target view, say, has none.
+        """
+        trained = {request.encoding for request in self.objective.requests() if request.region == "supervised"}
         encodings = tuple(dict.fromkeys(request.encoding for request in self.objective.requests()))
         views = self._serializer().views(trajectory, encodings)
         named: dict[str, TokenizedView] = {}
@@ -114,7 +118,7 @@ class LatentVLM(nn.Module):
             while name in named:
                 number += 1
                 name = f"{encoding.view.name}-{number}"
-            named[name] = view
+            named[name] = view if encoding in trained else replace(view, labels=torch.full_like(view.labels, IGNORED))
         return named
 
     def forward(self, batch: Mapping[str, Any], normalisers: Normalisers | None = None) -> LossTerms:

@@ -21,6 +21,16 @@ def test_terms_are_weighted_means() -> None:
     assert predicted.shape == target.shape == (len(random_batch(1)), model.backbone.dim)
 
 
+def test_only_views_that_are_trained_show_labels() -> None:
+    model = LatentVLM(lora_backbone(), pearl_objective())
+    views = model.serialize(random_batch(1)[0])
+    assert {name: bool((view.labels != -100).any()) for name, view in views.items()} == {
+        "conversation": True,
+        "question": False,
+        "trajectory": False,
+    }
+
+
 def test_global_normalisers_make_a_split_batch_whole(pure_float64: None) -> None:
     model = LatentVLM(lora_backbone(torch.float64), pearl_objective(horizon=2))
     generator = torch.Generator().manual_seed(2)
