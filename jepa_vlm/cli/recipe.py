@@ -51,9 +51,7 @@ def recipe(
     accumulation: Annotated[int | None, typer.Option(min=1, help="Micro-batches per step.")] = None,
     lr: Annotated[float | None, typer.Option(min=0, help="Peak learning rate.")] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Of weights, order and questions.")] = None,
-    dtype: Annotated[
-        Literal["float32", "bfloat16", "float16"] | None, typer.Option(help="Of the base weights.")
-    ] = None,
+    dtype: Annotated[Literal["float32", "bfloat16"] | None, typer.Option(help="Of the base weights.")] = None,
     visual_tokens: Annotated[int | None, typer.Option(min=1, help="Most tokens an image may take.")] = None,
     max_tokens: Annotated[int | None, typer.Option(min=1, help="Most tokens a trajectory may have.")] = None,
     too_long: Annotated[

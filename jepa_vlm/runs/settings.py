@@ -16,6 +16,7 @@ FROM_RECIPE = (
     "steps", "batch_size", "accumulation", "learning_rate", "warmup", "weight_decay", "schedule", "max_grad_norm",
     "engine",
 )  # fmt: skip
+TRAINED_IN = ("float32", "bfloat16", "float64")
 TOO_LONG = ("error", "drop", "shrink")
 
 Origin = Literal["default", "recipe", "backbone profile", "user"]
@@ -80,6 +81,8 @@ class Asked:
             value = getattr(self, name)
             if value is not None and not value >= 0:
                 raise ValueError(f"{name} must not be negative, got {value}.")
+        if self.dtype is not None and self.dtype not in TRAINED_IN:
+            raise ValueError(f"dtype must be one of {', '.join(TRAINED_IN)} for a run; got {self.dtype!r}.")
         if self.too_long is not None and self.too_long not in TOO_LONG:
             raise ValueError(f"too_long must be one of {', '.join(TOO_LONG)}; got {self.too_long!r}.")
 

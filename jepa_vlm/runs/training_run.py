@@ -137,8 +137,7 @@ def _train(trainer: ObjectiveTrainer, plan: Plan, folder: RunFolder) -> float:
     """Train under the checks; return the seconds it took."""
     last = folder.last_checkpoint() if plan.asked.resume else None
     began = time.perf_counter()
-    half = plan["dtype"] in ("bfloat16", "float16")
-    with StopRequest() as request, disable_input_dtype_casting(plan.backbone.model, active=half):
+    with StopRequest() as request, disable_input_dtype_casting(plan.backbone.model, active=plan["dtype"] == "bfloat16"):
         trainer.add_callback(StopWhenAsked(request=request))
         trainer.train(str(last) if last is not None else None)
     if trainer.state.global_step < plan["steps"]:

@@ -21,7 +21,7 @@ class TrainSettings:
         folder: Where checkpoints go.
         steps, batch_size, accumulation, learning_rate, warmup, weight_decay, schedule, max_grad_norm: As in ``Recipe``.
         seed: Of the order of examples and of dropout.
-        dtype: ``bfloat16`` and ``float16`` train under autocast.
+        dtype: ``bfloat16`` trains under autocast.
         workers: Processes that load data.
         log_every: Steps between two rows of training metrics.
         validate_every: Steps between two validations; each saves a checkpoint.
@@ -60,7 +60,6 @@ class TrainSettings:
             optim="adamw_torch",
             seed=self.seed,
             bf16=self.dtype == "bfloat16",
-            fp16=self.dtype == "float16",
             use_cpu=not torch.cuda.is_available(),
             dataloader_num_workers=self.workers,
             dataloader_pin_memory=torch.cuda.is_available(),

@@ -78,9 +78,9 @@ class ObjectiveTrainer(Trainer):
         """Train, after a first validation; or go on from a checkpoint, exactly."""
         self._began = time.perf_counter()
         self.args.eval_on_start = resume_from_checkpoint is None
-        if resume_from_checkpoint is not None:
-            self._logged_at = int(str(resume_from_checkpoint).rpartition("-")[2])
-            self.metrics.cut_after(self._logged_at)
+        began_anew = resume_from_checkpoint is None
+        self._logged_at = 0 if began_anew else int(str(resume_from_checkpoint).rpartition("-")[2])
+        self.metrics.cut_after(-1 if began_anew else self._logged_at)
         return super().train(resume_from_checkpoint, *args, **kwargs)
 
     def _get_num_items_in_batch(self, batch_samples: list[Any], device: torch.device) -> Any:
@@ -131,6 +131,7 @@ class ObjectiveTrainer(Trainer):
             seconds = round(time.perf_counter() - self._began, 3)
             self.metrics.append({"kind": "train", **self._place(), **logs, "seconds": seconds, "terms": terms})
             logs.update({f"terms/{name}": value["raw"] for name, value in terms.items()})
+            logs.update({f"weighted/{name}": value["weighted"] for name, value in terms.items()})
         super().log(logs, start_time)
 
     def _place(self) -> dict[str, float]:

@@ -137,7 +137,7 @@ def test_data_show_writes_a_page(cli, tmp_path):
 
 def test_a_signal_saves_exits_with_130_and_the_printed_command_goes_on(tmp_path):
     write_jsonl(playground.trajectories("visual-search", count=24), tmp_path / "train.jsonl")
-    words = ("recipe", "sft", "--data", "train.jsonl", "--steps", "200", "--batch-size", "2")
+    words = ("recipe", "sft", "--data", "train.jsonl", "--steps", "100", "--batch-size", "2")
     process = subprocess.Popen(
         [sys.executable, "-m", "jepa_vlm.cli", *words],
         cwd=tmp_path,
@@ -149,7 +149,7 @@ def test_a_signal_saves_exits_with_130_and_the_printed_command_goes_on(tmp_path)
     talk = ""
     for line in process.stderr:
         talk += line
-        if line.startswith("step 10/"):
+        if line.startswith("step 5/"):
             process.send_signal(signal.SIGINT)
     assert process.wait(timeout=120) == 130
     command = talk.strip().splitlines()[-1].split()
@@ -162,4 +162,4 @@ def test_a_signal_saves_exits_with_130_and_the_printed_command_goes_on(tmp_path)
     assert json.loads(done.stdout)["run"] == "runs/sft"
     steps = [json.loads(line)["step"] for line in (tmp_path / "runs/sft/metrics.jsonl").read_text().splitlines()]
     assert steps == sorted(steps)
-    assert steps[-1] == 200
+    assert steps[-1] == 100

@@ -53,7 +53,15 @@ def test_parameters_of_the_recipe_are_values_too():
 
 
 @pytest.mark.parametrize(
-    ("field", "value"), [("steps", 0), ("seed", -1), ("max_tokens", 0), ("too_long", "cut"), ("learning_rate", -1.0)]
+    ("field", "value"),
+    [
+        ("steps", 0),
+        ("seed", -1),
+        ("max_tokens", 0),
+        ("too_long", "cut"),
+        ("dtype", "float16"),
+        ("learning_rate", -1.0),
+    ],
 )
 def test_nonsense_is_refused_by_name(field, value):
     with pytest.raises(ValueError, match=field):

@@ -55,7 +55,7 @@ def test_the_loss_is_the_sum_of_the_weighted_terms(four_by_one):
 
 
 def test_two_processes_change_nothing_and_one_of_them_writes(four_by_one, tmp_path):
-    script = ["-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_port", "29537"]
+    script = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
     command = [sys.executable, *script, str(ROOT / "tests/training/setting.py"), str(tmp_path), "2", "1"]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     subprocess.run(command, check=True, env=environment, capture_output=True, timeout=300)
