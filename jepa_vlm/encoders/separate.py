@@ -83,9 +83,9 @@ def run_separately(
 
 
 def _by_example(batch: Mapping[str, Any]) -> list[list[dict[str, Tensor]]]:
-    """Cut the batch's pixels back into images, by example."""
-    grids = batch["images"]["image_grid_thw"]
-    pixels = batch["images"]["pixel_values"].split(grids.prod(dim=1).tolist())
+    """Cut the batch's pixels back into images, by example, where the collator had them: on the host."""
+    grids = batch["images"]["image_grid_thw"].cpu()
+    pixels = batch["images"]["pixel_values"].cpu().split(grids.prod(dim=1).tolist())
     waiting = iter(zip(pixels, grids, strict=True))
     return [
         [{"pixel_values": p, "image_grid_thw": g[None]} for p, g in (next(waiting) for _ in range(count))]
@@ -99,7 +99,7 @@ def _run_view(
     """Return the states of one view, and what the decoder was fed."""
     adapter, base = backbone.adapter, backbone.base
     own = [images[view["example"]][i] for i in view["images"]]
-    shown = adapter.collate_images(own) if own else None
+    shown = {k: v.to(view["input_ids"].device) for k, v in adapter.collate_images(own).items()} if own else None
     embeddings = adapter.embed(base, view["input_ids"])
     if slots is not None:
         embeddings = embeddings.index_copy(0, view["slots"].nonzero()[:, 0], slots.to(embeddings.dtype))

@@ -1,0 +1,47 @@
+"""The engines on a GPU."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from accelerate.utils import send_to_device
+
+from jepa_vlm.latent_vlm import LatentVLM
+from tests.factories import lora_backbone, pearl_objective, random_batch
+
+pytestmark = [
+    pytest.mark.cuda,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA GPU, and torch sees none"),
+]
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_one_pass_equals_separate(seed: int, pure_float64: None) -> None:
+    backbone = lora_backbone(torch.float64)
+    torch.nn.Module.to(backbone.model, "cuda")
+    found = []
+    for engine in ("one_pass", "separate"):
+        model = LatentVLM(backbone, pearl_objective(horizon=2), engine=engine)
+        batch = model.collator()(random_batch(seed))
+        batch["images"]["pixel_values"] = batch["images"]["pixel_values"].double()
+        model.zero_grad()
+        terms = model(send_to_device(batch, "cuda"))
+        terms.total.backward()
+        gradients = {n: p.grad.clone() for n, p in model.named_parameters() if p.grad is not None}
+        found.append((terms.raw, gradients))
+    (raw, gradients), (raw_reference, gradients_reference) = found
+    for name, value in raw_reference.items():
+        torch.testing.assert_close(raw[name], value, rtol=1e-9, atol=0)
+    for name, gradient in gradients_reference.items():
+        assert (gradients[name] - gradient).norm() <= 1e-9 * gradient.norm() + 1e-12
+
+
+def test_a_bfloat16_step_reaches_every_trainable_tensor() -> None:
+    backbone = lora_backbone(torch.bfloat16)
+    torch.nn.Module.to(backbone.model, "cuda")
+    model = LatentVLM(backbone, pearl_objective())
+    model(send_to_device(model.collator()(random_batch(0)), "cuda")).total.backward()
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            assert parameter.grad is not None, name
+            assert torch.isfinite(parameter.grad).all(), name
