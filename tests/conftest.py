@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+
+# Before torch: the models are tiny, and threads of several test processes only get in each other's way.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 import pytest
 import torch
 from transformers.models.qwen2_5_vl import modeling_qwen2_5_vl

@@ -54,6 +54,21 @@ def test_global_normalisers_make_a_split_batch_whole(pure_float64: None) -> None
             torch.testing.assert_close(parts[name], gradient, rtol=1e-9, atol=1e-12)
 
 
+@pytest.mark.parametrize("half", [0.5, torch.tensor(0.5)])
+def test_a_share_of_a_count_is_a_divisor_like_any_other(half: float | torch.Tensor) -> None:
+    model = LatentVLM(lora_backbone(), 1.0 * dict(pearl_objective().terms)["latent_prediction"])
+    batch = model.collator()(random_batch(1)[:1])
+    torch.testing.assert_close(model(batch, {"latent_prediction": half}).total, 2 * model(batch).total)
+
+
+@pytest.mark.parametrize("nothing", [0, torch.tensor(0.0)])
+def test_an_empty_sum_stays_zero(nothing: float | torch.Tensor) -> None:
+    model = LatentVLM(lora_backbone(), jv.NextLatentRegularizer(horizon=1))
+    batch = model.collator()(random_batch(1)[:1])
+    batch["reads"][0] = {k: v[:1] if isinstance(v, torch.Tensor) else v for k, v in batch["reads"][0].items()}
+    assert model(batch, {"next_latent": nothing}).total.item() == 0
+
+
 def test_every_trainable_tensor_gets_gradient() -> None:
     model = LatentVLM(lora_backbone(), pearl_objective())
     model(model.collator()(random_batch(2))).total.backward()
@@ -121,6 +136,29 @@ def test_with_dropout_no_target_is_read_from_the_row_with_gradient() -> None:
         model = LatentVLM(lora_backbone(dropout=dropout), jv.NextToken() + term)
         rows[dropout] = set(model.collator()(random_batch(1))["rows"])
     assert rows == {0.0: {"gradient"}, 0.5: {"gradient", "current"}}
+
+
+def test_attention_dropout_counts_as_dropout() -> None:
+    backbone = lora_backbone()
+    backbone.base.config.get_text_config().attention_dropout = 0.5
+    for layer in backbone.adapter.decoder(backbone.base).layers:
+        layer.self_attn.attention_dropout = 0.5
+    target = jv.ViewEncoder(jv.views.TrajectoryOnly(context="question"), policy=jv.stop_gradient())
+    term = jv.LatentPrediction(context=jv.ViewEncoder(jv.views.Question()), predictor=jv.MLPPredictor(), target=target)
+    model = LatentVLM(backbone, jv.NextToken() + term)
+    batch = model.collator()(random_batch(1))
+    one, two = model(batch), model(batch)
+    assert torch.equal(one.latents["latent_prediction"][1], two.latents["latent_prediction"][1])
+    assert not torch.equal(one.latents["latent_prediction"][0], two.latents["latent_prediction"][0])
+
+
+@pytest.mark.parametrize("kind", [float, torch.tensor])
+def test_a_normaliser_below_one_divides_and_zero_does_not(kind: type) -> None:
+    model = LatentVLM(lora_backbone(), jv.NextToken())
+    batch = model.collator()(random_batch(0))
+    total = model(batch, {"next_token": kind(1.0)}).total
+    torch.testing.assert_close(model(batch, {"next_token": kind(0.5)}).total, 2 * total)
+    torch.testing.assert_close(model(batch, {"next_token": kind(0.0)}).total, total)
 
 
 def test_it_runs_under_compile() -> None:
