@@ -95,6 +95,7 @@ class LatentVLM(nn.Module):
         requests = self.objective.requests()
         encodings = tuple(dict.fromkeys(request.encoding for request in requests))
         dropout = any(isinstance(m, nn.Dropout) and m.p > 0 for m in self.backbone.base.modules())
+        dropout |= getattr(self.backbone.base.config.get_text_config(), "attention_dropout", 0.0) > 0
         return Collator(
             serializer=self._serializer(),
             requests=requests,
@@ -135,7 +136,7 @@ class LatentVLM(nn.Module):
         for weight, term in self.objective.parts():
             value = term(states)
             divisor = counts[term.name] if normalisers is None else normalisers[term.name]
-            raw[term.name] = value.total / _at_least_one(divisor)
+            raw[term.name] = value.total / _not_zero(divisor)
             weighted[term.name] = weight * raw[term.name]
             sums[term.name] = value.total.detach()
             if value.predicted is not None and value.target is not None:
@@ -220,6 +221,6 @@ def _latent(hidden: Tensor, read: Mapping[str, Tensor]) -> Latent:
     return sums / size[:, None].to(wide.dtype)
 
 
-def _at_least_one(divisor: float | Tensor) -> float | Tensor:
-    """An empty sum is 0; divide it by 1 so that it stays 0."""
-    return divisor.clamp(min=1) if isinstance(divisor, Tensor) else max(divisor, 1)
+def _not_zero(divisor: float | Tensor) -> float | Tensor:
+    """An empty sum is 0; divide it by 1 so that it stays 0. A divisor below 1 is meant: units over many processes."""
+    return divisor + (divisor == 0)

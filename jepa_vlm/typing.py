@@ -50,6 +50,11 @@ def shape_checked(fn: Callable[P, R]) -> Callable[P, R]:
     return call
 
 
+def full_precision(device: torch.device) -> torch.autocast:
+    """Return a context without autocast, which would do matrix products of float32 tensors in half precision."""
+    return torch.autocast(device.type, enabled=False)
+
+
 def at_least_float32(*tensors: Tensor) -> tuple[Tensor, ...]:
     """Return the tensors in float32, or in their own type where that is wider: no loss is summed in half."""
     return tuple(t.to(torch.promote_types(t.dtype, torch.float32)) for t in tensors)

@@ -152,15 +152,6 @@ def test_attention_dropout_counts_as_dropout() -> None:
     assert not torch.equal(one.latents["latent_prediction"][0], two.latents["latent_prediction"][0])
 
 
-@pytest.mark.parametrize("kind", [float, torch.tensor])
-def test_a_normaliser_below_one_divides_and_zero_does_not(kind: type) -> None:
-    model = LatentVLM(lora_backbone(), jv.NextToken())
-    batch = model.collator()(random_batch(0))
-    total = model(batch, {"next_token": kind(1.0)}).total
-    torch.testing.assert_close(model(batch, {"next_token": kind(0.5)}).total, 2 * total)
-    torch.testing.assert_close(model(batch, {"next_token": kind(0.0)}).total, total)
-
-
 def test_it_runs_under_compile() -> None:
     model = LatentVLM(lora_backbone(), pearl_objective())
     batch = model.collator()(random_batch(4))

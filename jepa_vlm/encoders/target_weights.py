@@ -78,11 +78,12 @@ class TargetWeights(nn.Module):
 
     @contextmanager
     def _without_dropout(self) -> Iterator[None]:
-        on = [m for m in self._backbone.base.modules() if isinstance(m, nn.Dropout) and m.training and m.p > 0]
+        # Every module, as attention drops by its own flag, without an nn.Dropout.
+        on = [module for module in self._backbone.base.modules() if module.training]
         for module in on:
-            module.eval()
+            module.training = False
         try:
             yield
         finally:
             for module in on:
-                module.train()
+                module.training = True

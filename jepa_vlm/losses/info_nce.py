@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 
 from jepa_vlm.losses.latent_loss import LatentLoss
-from jepa_vlm.typing import Latent, PerExample, at_least_float32, shape_checked
+from jepa_vlm.typing import Latent, PerExample, at_least_float32, full_precision, shape_checked
 
 
 @final
@@ -45,7 +45,8 @@ class InfoNCELoss(LatentLoss):
     def forward(self, pred: Latent, target: Latent) -> PerExample:
         """Return each example's cross-entropy over the batch's targets."""
         pred, target = at_least_float32(pred, target)
-        logits = F.normalize(pred, dim=-1) @ F.normalize(target, dim=-1).T / self.temperature
+        with full_precision(pred.device):
+            logits = F.normalize(pred, dim=-1) @ F.normalize(target, dim=-1).T / self.temperature
         own = torch.arange(len(logits), device=logits.device)
         loss = F.cross_entropy(logits, own, reduction="none")
         if not self.symmetric:

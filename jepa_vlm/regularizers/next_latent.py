@@ -13,7 +13,7 @@ from jepa_vlm.encoders import RegionStates, States
 from jepa_vlm.encoders.states import Head
 from jepa_vlm.regularizers.regularizer import Regularizer
 from jepa_vlm.terms import TermValue, Unit
-from jepa_vlm.typing import Hidden, at_least_float32, shape_checked
+from jepa_vlm.typing import Hidden, at_least_float32, full_precision, shape_checked
 from jepa_vlm.views import Conversation, Question, Region, View, ViewRequest
 
 
@@ -162,8 +162,9 @@ def _divergence(target: Tensor, predicted: Tensor, head: Head) -> Tensor:
     """Return KL(p(.|target) || p(.|predicted)) of each row under the head, which is not trained by it."""
     weight = head.weight.detach().to(target.dtype)
     bias = None if head.bias is None else head.bias.detach().to(target.dtype)
-    goal = F.log_softmax(F.linear(target, weight, bias), dim=-1)
-    guess = F.log_softmax(F.linear(predicted, weight, bias), dim=-1)
+    with full_precision(target.device):
+        goal = F.log_softmax(F.linear(target, weight, bias), dim=-1)
+        guess = F.log_softmax(F.linear(predicted, weight, bias), dim=-1)
     return F.kl_div(guess, goal, reduction="none", log_target=True).sum(dim=-1)
 
 

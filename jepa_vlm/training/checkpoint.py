@@ -16,8 +16,10 @@ from pathlib import Path
 from typing import final
 
 from peft import PeftModel, get_peft_model_state_dict, set_peft_model_state_dict
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
+from transformers import PreTrainedModel
 
 from jepa_vlm.errors import RunError
 from jepa_vlm.latent_vlm import LatentVLM
@@ -48,7 +50,7 @@ def save_weights(model: LatentVLM, folder: Path, origin: Origin) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     inner = model.backbone.model
     if isinstance(inner, PeftModel):
-        _save(get_peft_model_state_dict(inner), folder / ADAPTER)
+        _save(_adapter_state(inner), folder / ADAPTER)
         config = inner.peft_config["default"]
         training, config.inference_mode = config.inference_mode, True
         config.save_pretrained(str(folder))
@@ -72,7 +74,7 @@ def load_weights(model: LatentVLM, folder: Path) -> None:
             raise RunError(f"Checkpoint {folder} has no {needed}; it is incomplete, resume from an earlier one.")
     if isinstance(inner, PeftModel):
         held = load_file(folder / name)
-        _compare(folder / name, set(get_peft_model_state_dict(inner)), set(held))
+        _compare(folder / name, set(_adapter_state(inner)), set(held))
         set_peft_model_state_dict(inner, held)
     else:  # transformers saves some families under other names and knows how to read them back
         inner.load_state_dict(type(inner).from_pretrained(folder, dtype=inner.dtype).state_dict())
@@ -81,6 +83,18 @@ def load_weights(model: LatentVLM, folder: Path) -> None:
     _compare(folder / HEADS, set(own), set(heads))
     for key, tensor in own.items():  # views of the model's own storage
         tensor.copy_(heads[key])
+
+
+def load_adapter(base: PreTrainedModel, folder: Path) -> PeftModel:
+    """Return the base with the adapter of a folder.
+
+    Raises:
+        RunError: If a tensor is missing or has no place: PEFT would only warn, and leave the base as it was there.
+    """
+    loaded = PeftModel.from_pretrained(base, str(folder))
+    with safe_open(folder / ADAPTER, framework="pt") as held:
+        _compare(folder / ADAPTER, set(_adapter_state(loaded)), set(held.keys()))
+    return loaded
 
 
 def read_origin(folder: Path) -> Origin:
@@ -98,6 +112,12 @@ def read_origin(folder: Path) -> Origin:
 def _own_state(model: LatentVLM) -> dict[str, Tensor]:
     """Return every tensor of the model that does not belong to the backbone: the objective's, and averaged targets."""
     return {name: tensor for name, tensor in model.state_dict().items() if not name.startswith("model.")}
+
+
+def _adapter_state(model: PeftModel) -> dict[str, Tensor]:
+    """Return the adapter's tensors alone; left to itself, PEFT asks the hub whether the vocabulary has grown."""
+    state: dict[str, Tensor] = get_peft_model_state_dict(model, save_embedding_layers=False)
+    return state
 
 
 def _save(tensors: Mapping[str, Tensor], path: Path) -> None:

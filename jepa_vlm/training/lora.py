@@ -99,7 +99,7 @@ def parts(backbone: Backbone, objective: nn.Module) -> tuple[Part, ...]:
         elif name.startswith(prefix):
             filed["decoder"].append(parameter)
         else:
-            filed["rest"].append(parameter)
+            filed["head and the rest"].append(parameter)
     for name, parameter in objective.named_parameters():
         term = name.removeprefix("terms.").partition(".")[0]
         filed.setdefault(f"objective: {term}", []).append(parameter)

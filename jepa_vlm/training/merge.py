@@ -19,7 +19,7 @@ from jepa_vlm.adapters import Backbone, load_backbone
 from jepa_vlm.adapters.processors import load_processor, save_processor
 from jepa_vlm.errors import ExportError
 from jepa_vlm.generation.inference import inference
-from jepa_vlm.training.checkpoint import ADAPTER, ORIGIN, read_origin
+from jepa_vlm.training.checkpoint import ADAPTER, ORIGIN, load_adapter, read_origin
 
 BEST, CHECKPOINTS = "best", "checkpoints"
 TOLERANCE = {torch.float64: 1e-9, torch.float32: 1e-4, torch.bfloat16: 0.1, torch.float16: 0.02}
@@ -86,12 +86,12 @@ def load_checkpoint(checkpoint: Path) -> Backbone:
     """Return the backbone of a checkpoint with its trained weights, heads left out.
 
     Raises:
-        RunError: If the folder is no checkpoint.
+        RunError: If the folder is no checkpoint, or its adapter does not fit the backbone.
     """
     origin = read_origin(checkpoint)
     backbone = load_backbone(origin.backbone, seed=origin.seed, dtype=origin.dtype, visual_tokens=origin.visual_tokens)
     if (checkpoint / ADAPTER).is_file():
-        backbone.model = PeftModel.from_pretrained(backbone.base, str(checkpoint)).eval()
+        backbone.model = load_adapter(backbone.base, checkpoint).eval()
     else:
         trained = AutoModelForImageTextToText.from_pretrained(checkpoint, dtype=backbone.base.dtype)
         backbone.model = trained.eval()

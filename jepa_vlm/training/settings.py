@@ -46,7 +46,7 @@ class TrainSettings:
 
     def arguments(self) -> TrainingArguments:
         """Return the arguments of a ``transformers.Trainer``. Starts the process group under torchrun."""
-        return TrainingArguments(
+        arguments = TrainingArguments(
             output_dir=str(self.folder),
             max_steps=self.steps,
             per_device_train_batch_size=self.batch_size,
@@ -82,3 +82,6 @@ class TrainSettings:
             disable_tqdm=True,
             log_level="error",
         )
+        # One device per process: with several in sight, transformers would wrap the model in DataParallel.
+        arguments._n_gpu = min(arguments.n_gpu, 1)
+        return arguments

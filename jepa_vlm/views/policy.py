@@ -15,11 +15,18 @@ class TargetPolicy:
         weights: ``"current"``, ``"frozen"`` (the base, its adapter off) or ``"ema"`` (an average of the adapter).
         gradient: Whether the states carry gradient; without it they are detached and dropout is off.
         decay: Of the average; only with ``weights="ema"``.
+
+    Raises:
+        ValueError: If gradient is to flow through weights that are not this step's.
     """
 
     weights: Literal["current", "frozen", "ema"] = "current"
     gradient: bool = False
     decay: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.gradient and self.weights != "current":
+            raise ValueError(f"Gradient flows through the current weights alone, got {self.weights!r}.")
 
 
 def stop_gradient() -> TargetPolicy:

@@ -61,6 +61,14 @@ def test_bfloat16_agrees_with_float32(make, pair):
 
 
 @everywhere
+def test_autocast_changes_nothing(make, pair):
+    pred, target = (latent.float() for latent in pair)
+    with torch.autocast("cpu", torch.bfloat16):
+        loss = make()(pred, target)
+    torch.testing.assert_close(loss, make()(pred, target), rtol=0, atol=0)
+
+
+@everywhere
 def test_float64_stays(make, pair):
     loss = make()(*pair)
     assert loss.dtype == torch.float64

@@ -83,3 +83,5 @@ def test_unknown_readouts_and_contexts_are_refused() -> None:
         jv.views.TrajectoryOnly(context="text")
     with pytest.raises(ValueError, match="decay must lie in"):
         jv.ema(1.0)
+    with pytest.raises(ValueError, match="current weights alone"):
+        jv.views.TargetPolicy(weights="frozen", gradient=True)

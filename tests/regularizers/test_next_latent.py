@@ -81,6 +81,22 @@ def test_kl_by_hand() -> None:
     assert value(term, region(hidden, [0, 0]), vocab=2).item() == pytest.approx(expected.item())
 
 
+def test_kl_is_exact_under_autocast() -> None:
+    # Between near distributions the products' rounding in half precision outweighs the divergence itself.
+    term = jv.NextLatentRegularizer(state_weight=0.0, kl_weight=1.0, condition="none")
+    term.setup(64, torch.Generator().manual_seed(0))
+    torch.nn.init.zeros_(term.head.third.weight)
+    generator = torch.Generator().manual_seed(1)
+    hidden = torch.randn(64, generator=generator) + 0.01 * torch.randn(8, 64, generator=generator)
+    head = Head(torch.randn(50, 64, generator=generator))
+    (request,) = term.requests()
+    states = States({}, {request: region(hidden, [0] * 8)}, head)
+    expected = term(states).total
+    with torch.autocast("cpu", torch.bfloat16):
+        total = term(states).total
+    torch.testing.assert_close(total, expected, rtol=1e-5, atol=0)
+
+
 def test_kl_does_not_train_the_head() -> None:
     weight = torch.eye(2, requires_grad=True)
     term = still(kl_weight=1.0)

@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 
 import jepa_vlm as jv
 from jepa_vlm.errors import RunError
-from jepa_vlm.training import apply_lora, load_weights, read_origin, save_weights
+from jepa_vlm.training import apply_lora, load_checkpoint, load_weights, read_origin, save_weights
 from jepa_vlm.training.checkpoint import ADAPTER, HEADS
 from tests.training.setting import BACKBONE, ORIGIN, small_model, trained
 
@@ -104,6 +104,25 @@ def test_an_adapter_with_a_tensor_too_few_is_refused(tmp_path):
     save_file(tensors, tmp_path / ADAPTER)
     with pytest.raises(RunError, match="1 tensors differ"):
         load_weights(model, tmp_path)
+
+
+def test_an_adapter_that_peft_would_not_load_is_refused(tmp_path):
+    save_weights(small_model(), tmp_path, ORIGIN)
+    renamed = {name.replace("language_model", "text"): tensor for name, tensor in load_file(tmp_path / ADAPTER).items()}
+    save_file(renamed, tmp_path / ADAPTER)
+    with pytest.warns(UserWarning, match="missing adapter keys"), pytest.raises(RunError, match="does not fit"):
+        load_checkpoint(tmp_path)
+
+
+def test_saving_asks_no_hub(tmp_path, monkeypatch):
+    def refuse(*args, **kwargs):
+        raise AssertionError("the hub was asked")
+
+    monkeypatch.setattr("peft.utils.save_and_load.check_file_exists_on_hf_hub", refuse)
+    model = small_model()
+    model.backbone.model.peft_config["default"].base_model_name_or_path = "owner/name"
+    save_weights(model, tmp_path, ORIGIN)
+    load_weights(model, tmp_path)
 
 
 def test_a_folder_that_is_no_checkpoint_is_refused(tmp_path):

@@ -82,6 +82,13 @@ def test_without_an_adapter_the_decoder_trains_and_the_vision_tower_does_not():
     assert table["vision tower"].trainable == 0
 
 
+def test_the_table_knows_a_head_of_its_own():
+    backbone = jv.load_backbone(TINY)
+    backbone.base.lm_head.weight = torch.nn.Parameter(backbone.base.lm_head.weight.detach().clone())  # as in 7B
+    table = {part.name: part for part in parts(backbone, torch.nn.Module())}
+    assert table["head and the rest"].trainable == backbone.base.lm_head.weight.numel()
+
+
 def test_the_table_counts_every_parameter_once():
     backbone = with_lora()
     model = jv.LatentVLM(backbone, jv.load_recipe("pearl").objective)
