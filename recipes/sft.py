@@ -2,6 +2,7 @@
 
 Run:      jepa-vlm recipe sft
 Hardware: the embedded default runs on two CPU cores.
+Expect:   embedded default, seed 0, 400 steps: held-out next_token 6.98 -> 0.50; accuracy stays at chance (25%).
 Source:   the SFT baseline of Pearl, arXiv:2604.08065, tables 1 and 2; same adapter and optimiser as `pearl`.
 """
 
