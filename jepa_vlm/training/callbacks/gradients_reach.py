@@ -17,6 +17,7 @@ UPDATES = 2  # LoRA's A has no gradient while B is zero, so one update is not en
 class GradientsReach(TrainerCallback):
     """Every trainable tensor must receive a gradient that is not zero, and move, by the second update.
 
+    The adapter's tensors and the objective's own must be trainable; what a term only reads belongs into buffers.
     Weight decay moves tensors that have no gradient, so both are checked. An update counts if its learning rate is
     above zero (warm-up starts at zero). Where the learning rates so far are too small to change a tensor at its
     precision, its movement is judged as soon as they are not.
@@ -31,7 +32,17 @@ class GradientsReach(TrainerCallback):
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, model: Any = None, **kwargs: Any
     ) -> None:
-        """Remember where every tensor starts."""
+        """Remember where every tensor starts.
+
+        Raises:
+            RunError: If a tensor of the adapter or the objective is frozen.
+        """
+        own = [(name, p) for name, p in model.named_parameters() if ".lora_" in name or name.startswith("objective.")]
+        if frozen := [name for name, p in own if not p.requires_grad]:
+            raise RunError(
+                f"{len(frozen)} tensors of the adapter and the objective are frozen: {', '.join(frozen[:3])}. They are "
+                "there to be trained; turn the adapter on, or hold what a term only reads in a buffer."
+            )
         self._before = {name: p.detach().cpu().clone() for name, p in model.named_parameters() if p.requires_grad}
         self._unreached = set(self._before)
 

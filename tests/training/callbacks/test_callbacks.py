@@ -61,6 +61,22 @@ def test_a_tensor_without_gradient_is_named_although_weight_decay_moves_it(tmp_p
         trainer_with("detached", tmp_path, weight_decay=0.5).train()
 
 
+@pytest.mark.parametrize("name", ["inputs", "layers.2.self_attn.q_proj.lora_A"])
+def test_a_frozen_tensor_is_named(tmp_path, name):
+    model = small_model()
+    (frozen,) = [p for full, p in model.named_parameters() if name in full]
+    frozen.requires_grad_(False)
+    with pytest.raises(RunError, match=rf"1 tensors .* are frozen: .*{name}"):
+        small_trainer(model, tmp_path).train()
+
+
+def test_an_adapter_that_is_off_is_seen(tmp_path):
+    model = small_model()
+    model.backbone.model.base_model.disable_adapter_layers()
+    with pytest.raises(RunError, match="turn the adapter on"):
+        small_trainer(model, tmp_path).train()
+
+
 def test_updates_that_vanish_are_named(tmp_path):
     trainer = trainer_with("healthy", tmp_path, steps=6, validate_every=6, weight_decay=0.0)
     trainer.model.objective.terms["knob"].turn.data.fill_(3e5)  # a float32 of this size does not notice 1e-3
@@ -120,6 +136,14 @@ def test_a_signal_finishes_the_step_saves_and_stops(tmp_path):
     assert signal.getsignal(signal.SIGTERM) is before
 
 
+@pytest.fixture
+def _interruptible():
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a process in the background ignores it
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("_interruptible")
 def test_the_second_signal_acts_as_it_always_does():
     with StopRequest() as request:
         os.kill(os.getpid(), signal.SIGINT)
