@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from dataclasses import replace
 
 import pytest
 import torch
@@ -110,6 +111,16 @@ def test_content_leaves_the_template_out(backbone: jv.Backbone, serializer: Seri
     words = decode(backbone, view.input_ids[view.content & ~view.image_tokens])
     assert words == 'What color is the ring?look <tool_call>{"name": "crop", "arguments": {"row": 1}}</tool_call>B'
     assert view.image_tokens.sum() == 3 * 2 + 2 * 2
+    assert view.content[view.image_tokens].all()
+
+
+def test_words_that_came_with_an_image_are_content_and_not_trained(backbone: jv.Backbone) -> None:
+    steps = (replace(trajectory().steps[0], observation="two left"), trajectory().steps[1])
+    serializer = Serializer(processor=backbone.processor, adapter=backbone.adapter)
+    view = serializer.views(replace(trajectory(), steps=steps), [Encoding(TrajectoryOnly(), with_gradient())])[0]
+    assert f"{IMAGE}two left<|im_end|>" in view.text
+    assert "two left" in decode(backbone, view.input_ids[view.content & ~view.image_tokens])
+    assert "two" not in decode(backbone, view.labels[view.labels != -100])
 
 
 def test_special_tokens_in_a_text_are_refused(serializer: Serializer) -> None:

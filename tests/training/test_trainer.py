@@ -67,6 +67,8 @@ def test_two_processes_change_nothing_and_one_of_them_writes(four_by_one, tmp_pa
     for row, one in zip(rows, alone, strict=True):
         assert row["loss"] == pytest.approx(one["loss"], rel=1e-6)
         assert row.get("monitors", {}).keys() == one.get("monitors", {}).keys()
+        counts = [{name: term.get("count") for name, term in each["terms"].items()} for each in (row, one)]
+        assert counts[0] == counts[1]  # no example is validated twice
 
 
 def saved_name(name):
@@ -130,3 +132,14 @@ def test_validation_is_exact_whatever_the_batch(tmp_path):
     model = small_model()
     losses = [small_trainer(model, tmp_path / str(b), batch_size=b).evaluate()["eval_loss"] for b in (1, 2, 5)]
     assert losses == pytest.approx([losses[0]] * 3, rel=1e-6)
+
+
+def test_validation_runs_without_dropout_and_leaves_the_modes_alone(tmp_path):
+    model = small_model(dropout=0.5)
+    for name, p in model.named_parameters():
+        if "lora_B" in name:
+            p.data.fill_(0.05)
+    trainer = small_trainer(model, tmp_path)
+    model.train()
+    assert trainer.evaluate()["eval_loss"] == trainer.evaluate()["eval_loss"]
+    assert all(module.training for module in model.modules())
