@@ -52,6 +52,15 @@ def test_the_seed_decides_the_adapter_and_leaves_torchs_own_alone():
     assert any(not torch.equal(value, other[name]) for name, value in one.items() if "lora_A" in name)
 
 
+def test_rank_scale_and_dropout_are_the_recipes():
+    backbone = jv.load_backbone(TINY)
+    apply_lora(backbone, jv.Lora(rank=4, alpha=12, dropout=0.25))
+    for module in adapted(backbone).values():
+        assert module.r["default"] == 4
+        assert module.scaling["default"] == 12 / 4
+        assert module.lora_dropout["default"].p == 0.25
+
+
 def test_a_second_adapter_is_refused():
     backbone = with_lora()
     with pytest.raises(BackboneError, match="already has an adapter"):

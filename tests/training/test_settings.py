@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-from transformers import TrainingArguments
+import math
 
+import pytest
+from transformers import TrainerCallback, TrainingArguments
+
+import jepa_vlm as jv
 from jepa_vlm.training import TrainSettings
+from tests.training.setting import small_model, small_trainer
 
 
 def test_one_process_takes_one_device(tmp_path, monkeypatch):
@@ -18,3 +23,54 @@ def test_one_process_takes_one_device(tmp_path, monkeypatch):
     arguments = TrainSettings(folder=tmp_path, steps=1, batch_size=2).arguments()
     assert arguments.n_gpu == 1
     assert arguments.train_batch_size == 2
+
+
+def test_every_setting_reaches_transformers(tmp_path):
+    given = {
+        "steps": 7,
+        "accumulation": 3,
+        "learning_rate": 0.5,
+        "warmup": 0.25,
+        "weight_decay": 0.125,
+        "schedule": "linear",
+        "max_grad_norm": 2.0,
+        "seed": 5,
+        "workers": 1,
+        "log_every": 4,
+        "validate_every": 6,
+    }
+    arguments = TrainSettings(folder=tmp_path, batch_size=2, dtype="bfloat16", **given).arguments()
+    expected = {
+        "output_dir": str(tmp_path),
+        "per_device_train_batch_size": 2,
+        "max_steps": 7,
+        "gradient_accumulation_steps": 3,
+        "learning_rate": 0.5,
+        "warmup_steps": 0.25,
+        "weight_decay": 0.125,
+        "lr_scheduler_type": "linear",
+        "max_grad_norm": 2.0,
+        "seed": 5,
+        "dataloader_num_workers": 1,
+        "logging_steps": 4,
+        "eval_steps": 6,
+        "save_steps": 6,
+        "bf16": True,
+        "fp16": False,
+    }
+    assert {name: getattr(arguments, name) for name in expected} == expected
+
+
+def test_the_rate_rises_over_its_share_of_the_steps_and_falls_to_zero(tmp_path):
+    rates = []
+
+    class Watch(TrainerCallback):
+        def on_pre_optimizer_step(self, args, state, control, optimizer=None, **kwargs):
+            rates.append(optimizer.param_groups[0]["lr"])
+
+    objective = jv.NextToken()
+    settings = {"steps": 8, "batch_size": 1, "warmup": 0.25, "learning_rate": 1e-3, "validate_every": 8}
+    trainer = small_trainer(small_model(objective=objective), tmp_path, callbacks=[Watch()], **settings)
+    trainer.train()
+    expected = [0.0, 0.5] + [(1 + math.cos(math.pi * step / 6)) / 2 for step in range(6)]
+    assert rates == pytest.approx([1e-3 * rate for rate in expected], rel=1e-6)
