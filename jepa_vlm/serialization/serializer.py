@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Any, final
 
 import torch
@@ -145,6 +146,8 @@ def _mark(tokenizer: Any, adapter: Adapter, rendered: Rendered, grids: Sequence[
     lengths = [adapter.image_length(grid) for grid in grids]
     coded = tokenizer(rendered.text, return_offsets_mapping=True, add_special_tokens=False)
     starts = {start: i for i, (start, _) in enumerate(rendered.images)}
+    # A token reaches to the next one: where the tokenizer composes characters, its own ends are too early.
+    ends_at = dict(pairwise(sorted({start for start, _ in coded["offset_mapping"]} | {len(rendered.text)})))
     ids: list[int] = []
     index: list[int] = []
     rows: list[int] = []
@@ -155,7 +158,7 @@ def _mark(tokenizer: Any, adapter: Adapter, rendered: Rendered, grids: Sequence[
         ids.extend([token] * repeat)
         index.extend([image] * repeat)
         rows.extend(range(repeat) if image >= 0 else [-1])
-        spans.extend([(start, end)] * repeat)
+        spans.extend([(start, ends_at[start])] * repeat)
     input_ids, image_index = torch.tensor(ids), torch.tensor(index)
     begin = torch.tensor([start for start, _ in spans])
 

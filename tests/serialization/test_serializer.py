@@ -66,6 +66,12 @@ def test_conversation_is_what_the_stock_processor_makes(backbone: jv.Backbone, s
     assert trained == ('look <tool_call>{"name": "crop", "arguments": {"row": 1}}</tool_call><|im_end|>B<|im_end|>')
 
 
+def test_characters_that_the_tokenizer_composes_stay_in_the_text(serializer: Serializer) -> None:
+    asked = "Gro\u0308\u00dfe \u65e5\u672c \U0001f642, e\u0301?"
+    (view,) = serializer.views(trajectory(question=asked), [Encoding(Question(), with_gradient())])
+    assert view.text == X.replace("What color is the ring?", asked)
+
+
 def test_only_the_last_turn_can_be_trained(backbone: jv.Backbone, serializer: Serializer) -> None:
     view = one(serializer, Conversation(trained="last"))
     assert decode(backbone, view.labels[view.labels != -100]) == "B<|im_end|>"
