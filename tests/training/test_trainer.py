@@ -12,6 +12,7 @@ import torch
 from safetensors.torch import load_file
 from transformers import TrainerCallback
 
+import jepa_vlm as jv
 from jepa_vlm.training.checkpoint import ADAPTER, HEADS
 from jepa_vlm.training.metrics import read_metrics
 from tests.training.setting import small_model, small_trainer, trained
@@ -132,6 +133,10 @@ def test_validation_is_exact_whatever_the_batch(tmp_path):
     model = small_model()
     losses = [small_trainer(model, tmp_path / str(b), batch_size=b).evaluate()["eval_loss"] for b in (1, 2, 5)]
     assert losses == pytest.approx([losses[0]] * 3, rel=1e-6)
+    held_out = jv.playground.trajectories("visual-search", count=5, split="validation")
+    with torch.no_grad():
+        at_once = model.eval()(model.collator()(held_out))
+    assert losses[0] == pytest.approx(at_once.total.item(), rel=1e-5)
 
 
 def test_validation_runs_without_dropout_and_leaves_the_modes_alone(tmp_path):
