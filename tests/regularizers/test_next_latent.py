@@ -39,6 +39,12 @@ def test_by_hand_one_step() -> None:
     assert value(still(), region(hidden, [0, 0, 0])).item() == pytest.approx((0.125 + 2.5) / 2 + (0 + 0.5) / 2)
 
 
+def test_beta_moves_the_crossover() -> None:
+    # Differences (1, 4) with beta 2: 1 / (2 * 2) and 4 - 2 / 2; mean over dim.
+    hidden = torch.tensor([[0.0, 0.0], [1.0, 4.0]])
+    assert value(still(beta=2.0), region(hidden, [0, 0])).item() == pytest.approx((0.25 + 3.0) / 2)
+
+
 def test_by_hand_two_steps_and_two_documents() -> None:
     hidden = torch.tensor([[0.0, 0.0], [1.0, 0.0], [2.0, 0.0], [9.0, 9.0], [9.0, 7.0]])
     # Document 0: one step ahead 1, 1; two ahead 2. Document 1: one ahead 2. Nothing crosses.
