@@ -152,6 +152,13 @@ def test_attention_dropout_counts_as_dropout() -> None:
     assert not torch.equal(one.latents["latent_prediction"][0], two.latents["latent_prediction"][0])
 
 
+def test_checkpointing_gives_a_frozen_vision_tower_no_graph() -> None:
+    model = LatentVLM(lora_backbone(), pearl_objective())
+    model.activation_checkpointing_enable()
+    images = model.collator()(random_batch(1))["images"]
+    assert not model.backbone.adapter.encode_images(model.backbone.base, images).requires_grad
+
+
 def test_it_runs_under_compile() -> None:
     model = LatentVLM(lora_backbone(), pearl_objective())
     batch = model.collator()(random_batch(4))
