@@ -92,6 +92,18 @@ def test_heads_stay_in_float32_beside_a_half_precision_base() -> None:
     assert {value.dtype for value in terms.raw.values()} == {torch.float32}
 
 
+def test_a_mean_is_taken_in_float32() -> None:
+    term = jv.LatentPrediction(
+        context=jv.ViewEncoder(jv.views.Question()),
+        predictor=jv.IdentityPredictor(),
+        target=jv.ViewEncoder(jv.views.TrajectoryOnly(), readout="mean", policy=jv.stop_gradient()),
+    )
+    model = LatentVLM(jv.load_backbone("tiny-random-qwen2.5-vl", dtype="bfloat16"), term)
+    target = model(model.collator()(random_batch(0))).latents["latent_prediction"][1]
+    assert target.dtype == torch.float32
+    assert not torch.equal(target, target.bfloat16().float())
+
+
 def test_bfloat16_agrees_with_float32_roughly() -> None:
     values = []
     for dtype in ("float32", "bfloat16"):

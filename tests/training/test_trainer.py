@@ -100,6 +100,8 @@ def test_a_resumed_run_equals_the_uninterrupted_one_bit_for_bit(tmp_path, dropou
     stopped = small_trainer(small_model(dropout=dropout), tmp_path / "halves", callbacks=[StopAfter(2)], **settings)
     stopped.train()
     assert stopped.state.global_step == 2
+    with (tmp_path / "halves/metrics.jsonl").open("a") as file:  # as if it had been killed at step 3
+        file.write('{"kind": "train", "step": 3, "loss": 9.0}\n')
     resumed = small_model(dropout=dropout, seed=0)
     small_trainer(resumed, tmp_path / "halves", **settings).train(str(tmp_path / "halves/checkpoints/checkpoint-2"))
     expected = trained(whole)
