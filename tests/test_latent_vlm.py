@@ -4,6 +4,7 @@ import pytest
 import torch
 
 import jepa_vlm as jv
+from jepa_vlm.encoders.one_pass import run_rows
 from jepa_vlm.errors import BackboneError
 from jepa_vlm.latent_vlm import LatentVLM
 from tests.factories import lora_backbone, pearl_objective, random_batch, random_trajectory
@@ -169,6 +170,13 @@ def test_checkpointing_gives_a_frozen_vision_tower_no_graph() -> None:
     model.activation_checkpointing_enable()
     images = model.collator()(random_batch(1))["images"]
     assert not model.backbone.adapter.encode_images(model.backbone.base, images).requires_grad
+
+
+def test_a_detached_row_keeps_no_graph() -> None:
+    model = LatentVLM(lora_backbone(), pearl_objective())
+    batch = model.collator()(random_batch(1))
+    rows = run_rows(model.backbone, model.target_weights, batch, model.objective.slot_inputs())
+    assert {name: row.hidden.requires_grad for name, row in rows.items()} == {"current": False, "gradient": True}
 
 
 def test_it_runs_under_compile() -> None:

@@ -12,6 +12,7 @@ from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import smart_res
 from transformers.vision_utils import get_vision_cu_seqlens, get_vision_position_ids, get_vision_window_index
 
 from jepa_vlm.adapters.adapter import ADAPTERS, Adapter, Grid
+from jepa_vlm.errors import DataError
 from jepa_vlm.typing import Hidden, TokenMask
 
 
@@ -27,9 +28,12 @@ class Qwen25VLAdapter(Adapter):
     def grid(self, image_processor: Any, width: int, height: int) -> Grid:
         """See ``Adapter.grid``."""
         patch, merge, size = image_processor.patch_size, image_processor.merge_size, image_processor.size
-        rows, columns = smart_resize(
-            height, width, factor=patch * merge, min_pixels=size["shortest_edge"], max_pixels=size["longest_edge"]
-        )
+        try:
+            rows, columns = smart_resize(
+                height, width, factor=patch * merge, min_pixels=size["shortest_edge"], max_pixels=size["longest_edge"]
+            )
+        except ValueError as err:
+            raise DataError(f"An image of {width} x {height} pixels cannot be read ({err}); crop or pad it.") from None
         return 1, rows // patch, columns // patch
 
     def image_length(self, grid: Grid) -> int:

@@ -28,7 +28,7 @@ class Commands(TyperGroup):
         """Run the command."""
         try:
             return super().invoke(ctx)
-        except (JepaVLMError, KeyboardInterrupt) as err:
+        except (JepaVLMError, OSError, KeyboardInterrupt) as err:
             if ctx.params.get("debug"):
                 traceback.print_exc()
             message, code = _read(err)
@@ -41,6 +41,8 @@ def _read(err: BaseException) -> tuple[str, int]:
         return str(err), INTERRUPTED
     if isinstance(err, KeyboardInterrupt):
         return "Stopped. A run whose training has begun goes on with its --output and --resume.", INTERRUPTED
+    if isinstance(err, OSError):
+        return f"Error: {err}. Check the path, the right to write there, and the free space.", FAILED
     return f"Error: {err}", USAGE if isinstance(err, (UnknownNameError, RecipeError)) else FAILED
 
 

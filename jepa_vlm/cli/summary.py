@@ -41,13 +41,14 @@ def result_text(result: RunResult) -> str:
         lines += ["", columns([("MATCHED - SHUFFLED COSINE", "BEFORE", "BEST"), *gaps])]
     if result.accuracy:
         lines += ["", columns([("ACCURACY", "BEFORE", "AFTER"), *_accuracy(result.accuracy)])]
+    plain = result.terms.keys() == {"next_token"}  # the baseline's counterpart is the full method, and the other way
     lines += [
         "",
         columns([("run", result.run), ("export", result.export), ("report", result.report or "not written")]),
         "",
         "Next:",
         f"  jepa-vlm evaluate {result.run} --on playground",
-        "  jepa-vlm recipe sft",
+        f"  jepa-vlm recipe {'pearl' if plain else 'sft'}",
         "  jepa-vlm data show playground:visual-search",
     ]
     return "\n".join(lines)

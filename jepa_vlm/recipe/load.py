@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal, cast, get_args, get_origin
 
-from jepa_vlm.errors import RecipeError
+from jepa_vlm.errors import JepaVLMError, RecipeError
 from jepa_vlm.recipe.files import check_parameters, describe_recipe
 from jepa_vlm.recipe.recipe import Recipe
 
@@ -32,9 +32,12 @@ def load_recipe(name_or_path: str | Path, **parameters: object) -> Recipe:
     given = {name: _converted(file.name, name, value, hints.get(name, Any)) for name, value in parameters.items()}
     try:
         recipe = build(**given)
-    except (ValueError, TypeError) as err:
-        shown = ", ".join(f"{name}={value!r}" for name, value in given.items())
-        raise RecipeError(f"Recipe {file.name!r} with {shown or 'its defaults'}: {err}") from err
+    except JepaVLMError:
+        raise
+    except Exception as err:  # whatever a user's file may raise
+        shown = ", ".join(f"{name}={value!r}" for name, value in given.items()) or "its defaults"
+        kind = "" if isinstance(err, (ValueError, TypeError)) else f"{type(err).__name__}: "
+        raise RecipeError(f"Recipe {file.name!r} with {shown}: {kind}{err}") from err
     if not isinstance(recipe, Recipe):
         raise RecipeError(
             f"The function recipe() of {file.path} must return a jepa_vlm.Recipe, got {type(recipe).__name__}."

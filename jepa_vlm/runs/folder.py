@@ -17,7 +17,9 @@ from pathlib import Path
 from typing import Any, final
 
 from jepa_vlm.errors import RunError
+from jepa_vlm.evaluation.files import write_whole
 from jepa_vlm.runs.settings import Resolved
+from jepa_vlm.training.checkpoint import is_complete
 
 MAY_CHANGE = ("workers", "report_to", "questions")  # between a run and its resumption
 
@@ -42,7 +44,9 @@ class RunFolder:
         Raises:
             RunError: If it does.
         """
-        if self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
+        if self.path.exists() and not self.path.is_dir():
+            raise RunError(f"Output {self.path} is a file, but a run needs a folder; give a new --output.")
+        if self.path.is_dir() and any(self.path.iterdir()):
             if self.config.is_file():
                 raise RunError(
                     f"Output folder {self.path} holds another run; give a new --output, or go on with it by --resume."
@@ -65,8 +69,7 @@ class RunFolder:
             RunError: If it holds anything already.
         """
         self.check_free()
-        self.path.mkdir(parents=True, exist_ok=True)
-        self.config.write_text(json.dumps(config, indent=1) + "\n", encoding="utf-8")
+        write_whole(self.config, json.dumps(config, indent=1) + "\n")
 
     def check_same(self, values: Mapping[str, Resolved]) -> None:
         """Hold a resumed run to the values that it began with.
@@ -75,7 +78,10 @@ class RunFolder:
             RunError: If there is no run to resume, or a value differs.
         """
         self.check_exists()
-        held = json.loads(self.config.read_text(encoding="utf-8"))
+        try:
+            held = json.loads(self.config.read_text(encoding="utf-8"))
+        except ValueError as err:
+            raise RunError(f"{self.config} is not JSON ({err}); the run is damaged, give a new --output.") from None
         for name, new in values.items():
             old = held.get(name, {}).get("value")
             if name not in MAY_CHANGE and old != new.value:
@@ -86,7 +92,7 @@ class RunFolder:
 
     def last_checkpoint(self) -> Path | None:
         """Return the newest complete checkpoint, or None."""
-        found = [path for path in self.checkpoints.glob("checkpoint-*") if (path / "trainer_state.json").is_file()]
+        found = [path for path in self.checkpoints.glob("checkpoint-*") if is_complete(path)]
         return max(found, key=lambda path: int(path.name.partition("-")[2]), default=None)
 
 

@@ -8,9 +8,10 @@ from typing import Any, cast, final
 
 import torch
 from torch import nn
+from transformers.integrations.integration_utils import get_available_reporting_integrations
 
 from jepa_vlm.adapters import Backbone, load_backbone
-from jepa_vlm.errors import DataError, RecipeError
+from jepa_vlm.errors import DataError, RecipeError, UnknownNameError
 from jepa_vlm.evaluation import commit, versions
 from jepa_vlm.latent_vlm import Engine, LatentVLM
 from jepa_vlm.recipe import Recipe, load_recipe
@@ -94,6 +95,7 @@ def plan_run(asked: Asked, recipe: Recipe | None = None) -> Plan:
         JepaVLMError: If anything that is named does not exist or does not fit.
     """
     recipe = load_recipe(asked.recipe, **asked.parameters) if recipe is None else recipe
+    _check_trackers(asked.report_to or ())
     seed = asked.seed or 0
     values = run_values(asked, gpu=torch.cuda.is_available())
     prepare(seed, backbone=values["backbone"].value)
@@ -124,6 +126,14 @@ def plan_run(asked: Asked, recipe: Recipe | None = None) -> Plan:
         parts=parts(backbone, model.objective),
         tokens=_lengths(model, train.kept),
     )
+
+
+def _check_trackers(names: Sequence[str]) -> None:
+    """Refuse a tracker that is not there before anything is written."""
+    installed = get_available_reporting_integrations()
+    for name in names:
+        if name not in installed:
+            raise UnknownNameError("tracker", name, known=installed, hint="Another one needs its package installed.")
 
 
 def _in_place(recipe: Recipe, values: Mapping[str, Resolved]) -> Recipe:

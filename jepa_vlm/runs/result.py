@@ -8,6 +8,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, final
 
+from jepa_vlm.errors import RunError
+
 FILE = "result.json"
 
 
@@ -19,7 +21,7 @@ class RunResult:
     Args:
         run: Its folder.
         terms: By term: the raw value on held-out trajectories before training (``first``), after the last step
-            (``last``) and at the best checkpoint (``best``), and the term's weight in the loss as ``weighted_best``.
+            (``last``) and at the best checkpoint (``best``), there also times its weight (``weighted_best``).
         monitors: By latent term: what the collapse monitors showed, ``first`` and ``best``.
         accuracy: ``before`` and ``after``: by scoring, the overall accuracy and each task's, with n and interval; empty
             if the data has no questions.
@@ -73,5 +75,7 @@ def held_out_monitors(rows: Sequence[Mapping[str, Any]], best: int) -> dict[str,
 
 
 def _three(rows: Sequence[Mapping[str, Any]], best: int) -> tuple[Mapping[str, Any], ...]:
-    held = [row for row in rows if row["kind"] == "validation"]
-    return held[0], next(row for row in held if row["step"] == best), held[-1]
+    held = {row["step"]: row for row in rows if row["kind"] == "validation"}
+    if not {0, best} <= held.keys():
+        raise RunError(f"metrics.jsonl lacks the validation of step 0 or {best}; the run is damaged, begin a new one.")
+    return held[0], held[best], held[max(held)]

@@ -165,6 +165,15 @@ def _say(console: Console, plan: Plan, folder: RunFolder) -> None:
         highlight=False,
         soft_wrap=True,
     )
+    if plan.asked.resume:
+        last = folder.last_checkpoint()
+        console.print(
+            f"going on from {last}" if last is not None else "no complete checkpoint yet: training begins anew",
+            highlight=False,
+            soft_wrap=True,
+        )
+    if plan.data.benchmark is None:
+        console.print("accuracy is not measured: this data comes without questions", highlight=False, soft_wrap=True)
     for word, names in (("dropped", plan.train.dropped), ("shrunk", plan.train.shrunk)):
         if names:
             console.print(

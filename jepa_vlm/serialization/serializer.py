@@ -33,8 +33,15 @@ class Serializer:
         self._reserved = tuple(token.content for token in added if token.special)
 
     def grids(self, trajectory: Trajectory) -> list[Grid]:
-        """Return the patch grid of every image, from its header alone."""
-        return [self.adapter.grid(self.processor.image_processor, *image.size) for image in trajectory.all_images]
+        """Return the patch grid of every image, from its header alone.
+
+        Raises:
+            DataError: If an image is missing, unreadable, or of a shape that the processor refuses.
+        """
+        try:
+            return [self.adapter.grid(self.processor.image_processor, *image.size) for image in trajectory.all_images]
+        except DataError as err:
+            raise DataError(f"Trajectory {trajectory.id!r}: {err}") from None
 
     def views(
         self, trajectory: Trajectory, encodings: Sequence[Encoding], grids: Sequence[Grid] | None = None

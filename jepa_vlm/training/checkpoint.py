@@ -10,13 +10,14 @@ The Trainer adds optimizer.pt, scheduler.pt, rng_state.pth and trainer_state.jso
 from __future__ import annotations
 
 import json
+import zipfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import final
 
 from peft import PeftModel, get_peft_model_state_dict, set_peft_model_state_dict
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 from transformers import PreTrainedModel
@@ -25,6 +26,7 @@ from jepa_vlm.errors import RunError
 from jepa_vlm.latent_vlm import LatentVLM
 
 ADAPTER, HEADS, FULL, ORIGIN = "adapter_model.safetensors", "heads.safetensors", "model.safetensors", "origin.json"
+STATE, PICKLED = "trainer_state.json", ("optimizer.pt", "scheduler.pt")
 
 
 @final
@@ -107,6 +109,19 @@ def read_origin(folder: Path) -> Origin:
     if not path.is_file():
         raise RunError(f"{folder} is not a checkpoint (it has no {ORIGIN}); give a run or one of its checkpoints.")
     return Origin(**json.loads(path.read_text(encoding="utf-8")))
+
+
+def is_complete(folder: Path) -> bool:
+    """Say whether a checkpoint can be resumed from: a process that is killed while it saves leaves files out or cut."""
+    try:
+        json.loads((folder / STATE).read_text(encoding="utf-8"))  # the Trainer writes it last
+        weights = [ADAPTER if (folder / ADAPTER).is_file() else FULL, HEADS]
+        for name in weights:
+            with safe_open(folder / name, framework="pt"):  # compares the header with the file's length
+                pass
+    except (OSError, ValueError, SafetensorError):
+        return False
+    return all(zipfile.is_zipfile(folder / name) for name in PICKLED)
 
 
 def _own_state(model: LatentVLM) -> dict[str, Tensor]:

@@ -17,7 +17,7 @@ from transformers import AutoModelForImageTextToText
 from jepa_vlm import playground
 from jepa_vlm.adapters import Backbone, load_backbone
 from jepa_vlm.adapters.processors import load_processor, save_processor
-from jepa_vlm.errors import ExportError
+from jepa_vlm.errors import ExportError, RunError
 from jepa_vlm.generation.inference import inference
 from jepa_vlm.training.checkpoint import ADAPTER, ORIGIN, load_adapter, read_origin
 
@@ -54,7 +54,7 @@ def export(run_or_checkpoint: str | Path, *, to: str | Path) -> Exported:
         to: The new folder; must not exist, or be empty.
 
     Raises:
-        RunError: If the first is no checkpoint.
+        RunError: If the first is no checkpoint, or a run that has not ended.
         ExportError: If the target is taken, or a check fails; then nothing is left behind.
     """
     checkpoint, target = find_checkpoint(Path(run_or_checkpoint)), Path(to)
@@ -73,8 +73,18 @@ def export(run_or_checkpoint: str | Path, *, to: str | Path) -> Exported:
 
 
 def find_checkpoint(folder: Path) -> Path:
-    """Return the checkpoint that a folder stands for: a run's best one, or itself."""
-    return folder / BEST if (folder / BEST).is_dir() else folder
+    """Return the checkpoint that a folder stands for: a run's best one, or itself.
+
+    Raises:
+        RunError: If the run has not ended, so that it has no best one yet.
+    """
+    if (folder / BEST).is_dir():
+        return folder / BEST
+    if (folder / CHECKPOINTS).is_dir():
+        raise RunError(
+            f"The run in {folder} has not ended; go on with it by --resume, or give a folder in {folder / CHECKPOINTS}."
+        )
+    return folder
 
 
 def is_checkpoint(folder: Path) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import final
@@ -44,6 +45,11 @@ class TrainSettings:
     validate_every: int = 100
     report_to: tuple[str, ...] = ()
 
+    @property
+    def warmup_steps(self) -> int:
+        """The share in steps, rounded up; at least one step is left, since the first of a warm-up has the rate 0."""
+        return min(math.ceil(self.warmup * self.steps), self.steps - 1)
+
     def arguments(self) -> TrainingArguments:
         """Return the arguments of a ``transformers.Trainer``. Starts the process group under torchrun."""
         arguments = TrainingArguments(
@@ -53,7 +59,7 @@ class TrainSettings:
             per_device_eval_batch_size=self.batch_size,
             gradient_accumulation_steps=self.accumulation,
             learning_rate=self.learning_rate,
-            warmup_steps=self.warmup,  # a share, as it is below 1
+            warmup_steps=self.warmup_steps,
             weight_decay=self.weight_decay,
             lr_scheduler_type=self.schedule,
             max_grad_norm=self.max_grad_norm,

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import io
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import final
 
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from jepa_vlm.errors import DataError
 
 MAX_PIXELS = 64_000_000  # an 8000 x 8000 photograph; beyond it, decoding alone takes hundreds of megabytes
+ORIENTATION, ON_ITS_SIDE = 274, (5, 6, 7, 8)  # the EXIF tag, and its values that swap width and height
 
 
 @final
 @dataclass(frozen=True)
 class LazyImage:
     """An image by path, by encoded bytes, or already open. Exactly one of the three is given.
+
+    Size and pixels are those of the picture as viewers show it: turned as its EXIF orientation says.
 
     Args:
         path: A file.
@@ -44,9 +48,9 @@ class LazyImage:
             DataError: If the image is missing, unreadable or larger than ``MAX_PIXELS``.
         """
         if self.pixels is not None:
-            return self._checked(self.pixels).size
+            return _upright_size(self._checked(self.pixels))
         with self._open() as image:
-            return image.size
+            return _upright_size(image)
 
     def load(self) -> Image.Image:
         """Return the decoded RGB image; a path is read anew on every call, so that a data set stays small in memory.
@@ -55,17 +59,19 @@ class LazyImage:
             DataError: If the image is missing, unreadable or larger than ``MAX_PIXELS``.
         """
         if self.pixels is not None:
-            return self._checked(self.pixels).convert("RGB")
+            return _upright_rgb(self._checked(self.pixels))
         with self._open() as image:
             try:
-                return image.convert("RGB")
+                return _upright_rgb(image)
             except OSError as err:
                 raise DataError(f"{self._where()} cannot be decoded ({err}); replace or drop it.") from None
 
     def _open(self) -> Image.Image:
         source = self.path if self.path is not None else io.BytesIO(self.data or b"")
         try:
-            image = Image.open(source)
+            with warnings.catch_warnings():  # ours is the one message about size
+                warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+                image = Image.open(source)
         except FileNotFoundError:
             raise DataError(f"{self._where()} does not exist; check the path and the data root.") from None
         except Image.DecompressionBombError:
@@ -86,3 +92,21 @@ class LazyImage:
     def _where(self) -> str:
         name = str(self.path) if self.path is not None else "an embedded image"
         return f"Image {name}" + (f" ({self.origin})" if self.origin else "")
+
+
+def _orientation(image: Image.Image) -> int:
+    """Return the EXIF orientation that the header holds; a PNG is not decoded to look for a later one."""
+    return int(image.getexif().get(ORIENTATION, 1)) if "exif" in image.info else 1
+
+
+def _upright_size(image: Image.Image) -> tuple[int, int]:
+    width, height = image.size
+    return (height, width) if _orientation(image) in ON_ITS_SIDE else (width, height)
+
+
+def _upright_rgb(image: Image.Image) -> Image.Image:
+    turned = _orientation(image) != 1
+    if image.mode.startswith("I;16"):  # Pillow would clip 16 bits to white
+        image = image.point(lambda value: value / 256).convert("L")
+    pixels = image.convert("RGB")
+    return ImageOps.exif_transpose(pixels) if turned else pixels

@@ -14,11 +14,14 @@ from typer.testing import CliRunner
 
 from jepa_vlm import playground
 from jepa_vlm.cli.app import app
+from jepa_vlm.cli.evaluate import comparison_text
+from jepa_vlm.evaluation import McNemar
 from jepa_vlm.runs import data
 from jepa_vlm.trajectories.formats import write_jsonl
 
 ROOT = Path(__file__).resolve().parents[2]
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "COLUMNS": "200", "NO_COLOR": "1"}
+TINY = "tiny-random-qwen2.5-vl"
 SMALL = ("--steps", "4", "--batch-size", "2", "--validate-every", "2", "--questions", "4")
 
 
@@ -84,6 +87,9 @@ def test_objectives_lists_exported_parts_with_their_arguments(cli, tmp_path):
         (("recipe", "pearl", "--max-tokens", "20"), 1, "raise --max-tokens"),
         (("evaluate", "tiny-random-qwen2.5-vl", "--scoring", "shrt"), 2, "Did you mean 'short'"),
         (("evaluate", "tiny-random-qwen2.5-vl", "--on", "playgrond"), 2, "Did you mean 'playground'"),
+        (("recipe", "sft", "--report-to", "wnadb"), 2, "No tracker named 'wnadb'"),
+        (("recipe", "sft", "--steps", "2", "--questions", "0", "--output", "/dev/null/x"), 1, "Check the path"),
+        (("data", "show", "playground:maze", "--count", "1", "--output", "/dev/null/x.html"), 1, "Check the path"),
         (("export", "nowhere", "--to", "x"), 1, "is not a checkpoint"),
         (("data", "show", "nowhere.jsonl"), 1, "does not exist"),
     ],
@@ -127,6 +133,33 @@ def test_a_run_prints_one_json_object_and_the_next_commands_work(cli, tmp_path):
     assert again.exit_code == 0, again.stderr
     refused = cli("recipe", "sft", *SMALL, "--output", "runs/pearl")
     assert (refused.exit_code, "holds another run" in refused.stderr) == (1, True)
+
+
+def test_two_models_are_compared_item_by_item(cli, tmp_path):
+    words = ("evaluate", TINY, "--questions", "6", "--on", "playground:maze", "--scoring", "free", "--scoring", "short")
+    done = cli(*words, "--against", TINY, "--output", "answers", "--json")
+    assert done.exit_code == 0, done.stderr
+    held = json.loads(done.stdout)["against"]
+    assert held["model"] == TINY
+    assert held["accuracy"]["playground:maze"]["short"]["overall"]["n"] == 6
+    same = {"n": 6, "only_a": 0, "only_b": 0, "p_value": 1.0}
+    assert held["mcnemar"] == {"playground:maze": {"free": same, "short": same}}
+    first, second = (tmp_path / "answers" / name / "playground-maze.json" for name in ("", "against"))
+    assert json.loads(first.read_text()) == json.loads(second.read_text())
+
+
+def test_a_comparison_is_a_table(cli):
+    done = cli("evaluate", TINY, "--questions", "2", "--against", TINY)
+    assert done.exit_code == 0, done.stderr
+    assert f"Against {TINY}" in done.stdout
+    title, row = done.stdout.rstrip().splitlines()[-2:]
+    assert title.split()[-4:] == ["EXACT", "MCNEMAR", "P", "(TWO-SIDED)"]
+    assert row.split() == ["playground", "letter-logits", "0", "0", "2", "1"]
+
+
+def test_a_comparison_names_who_alone_was_right():
+    row = comparison_text({"maze": {"free": McNemar(n=10, only_a=1, only_b=4, p_value=0.375)}}).splitlines()[1]
+    assert row.split() == ["maze", "free", "1", "4", "10", "0.375"]
 
 
 def test_data_show_writes_a_page(cli, tmp_path):

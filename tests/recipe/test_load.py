@@ -69,6 +69,13 @@ def test_a_file_that_returns_something_else_is_refused(tmp_path):
         jv.load_recipe(path)
 
 
+def test_a_recipe_that_fails_while_it_is_built_says_how(tmp_path):
+    path = tmp_path / "key.py"
+    path.write_text("def recipe():\n    return {}['x']\n")
+    with pytest.raises(RecipeError, match=r"with its defaults: KeyError: 'x'"):
+        jv.load_recipe(path)
+
+
 def test_a_file_that_fails_on_import_says_how(tmp_path):
     path = tmp_path / "broken.py"
     path.write_text("import nothing_like_this\n\n\ndef recipe(): ...\n")

@@ -59,6 +59,12 @@ def test_supervised_counts_by_target() -> None:
     assert value(still(positions="supervised"), states).item() == pytest.approx((0.5 + 1.5) / 2)
 
 
+def test_supervised_pairs_do_not_cross_documents_either() -> None:
+    hidden = torch.tensor([[0.0, 0.0], [1.0, 0.0], [7.0, 7.0], [9.0, 7.0]])
+    states = region(hidden, [0, 0, 1, 1], labels=[7, 7, 7, 7])
+    assert value(still(horizon=3, positions="supervised"), states).item() == pytest.approx((0.5 + 1.5) / 2)
+
+
 def test_the_rollout_feeds_predictions_back_and_forces_inputs() -> None:
     term = jv.NextLatentRegularizer(horizon=2)
     term.setup(2, torch.Generator().manual_seed(3))

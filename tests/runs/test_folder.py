@@ -6,6 +6,8 @@ import json
 from dataclasses import asdict
 
 import pytest
+import torch
+from safetensors.torch import save_file
 
 from jepa_vlm.errors import RunError
 from jepa_vlm.runs.folder import RunFolder, free_folder
@@ -49,14 +51,44 @@ def test_there_must_be_something_to_resume(tmp_path):
         RunFolder(path=tmp_path).check_exists()
 
 
-def test_the_newest_complete_checkpoint_is_the_last(tmp_path):
+def checkpoint(path):
+    path.mkdir(parents=True)
+    for name in ("adapter_model.safetensors", "heads.safetensors"):
+        save_file({"a": torch.zeros(3)}, path / name)
+    for name in ("optimizer.pt", "scheduler.pt"):
+        torch.save({}, path / name)
+    (path / "trainer_state.json").write_text("{}")
+    return path
+
+
+FILES = ("adapter_model.safetensors", "heads.safetensors", "optimizer.pt", "scheduler.pt", "trainer_state.json")
+
+
+@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize("cut", [True, False], ids=["cut", "gone"])
+def test_the_newest_complete_checkpoint_is_the_last(tmp_path, name, cut):
     folder = begun(tmp_path)
-    for step, complete in ((9, True), (10, True), (11, False)):
-        checkpoint = folder.checkpoints / f"checkpoint-{step}"
-        checkpoint.mkdir(parents=True)
-        if complete:
-            (checkpoint / "trainer_state.json").write_text("{}")
-    assert folder.last_checkpoint() == folder.checkpoints / "checkpoint-10"
+    whole = [checkpoint(folder.checkpoints / f"checkpoint-{step}") for step in (9, 10)]
+    damaged = checkpoint(folder.checkpoints / "checkpoint-11") / name
+    assert folder.last_checkpoint() == damaged.parent
+    if cut:
+        damaged.write_bytes(damaged.read_bytes()[:-1])
+    else:
+        damaged.unlink()
+    assert folder.last_checkpoint() == whole[-1]
+
+
+def test_a_damaged_configuration_is_one_message(tmp_path):
+    folder = begun(tmp_path)
+    folder.config.write_text('{"steps": {"val')
+    with pytest.raises(RunError, match=r"config\.json is not JSON .*give a new --output"):
+        folder.check_same(VALUES)
+
+
+def test_a_file_is_no_folder(tmp_path):
+    (tmp_path / "a").write_text("mine")
+    with pytest.raises(RunError, match="is a file"):
+        begun(tmp_path / "a")
 
 
 def test_a_folder_without_a_name_takes_the_next_number(tmp_path):

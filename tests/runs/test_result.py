@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 
+import pytest
+
+from jepa_vlm.errors import RunError
 from jepa_vlm.runs.result import RunResult, held_out_monitors, held_out_terms
 
 
@@ -28,3 +31,8 @@ def test_a_result_comes_back_from_its_file(tmp_path):
     result.write(tmp_path)
     assert RunResult.read(tmp_path) == result
     assert json.loads(result.to_json())["run"] == "runs/a"
+
+
+def test_metrics_that_lack_a_validation_are_refused():
+    with pytest.raises(RunError, match="lacks the validation of step 0 or 3"):
+        held_out_terms(ROWS, 3)

@@ -100,3 +100,9 @@ def test_a_folder_in_use_is_refused_before_anything_is_loaded(checkpoint, tmp_pa
 def test_what_is_no_checkpoint_is_refused(tmp_path):
     with pytest.raises(RunError, match="is not a checkpoint"):
         export(tmp_path, to=tmp_path / "export")
+
+
+def test_a_run_that_has_not_ended_has_nothing_to_merge(tmp_path):
+    (tmp_path / "run" / "checkpoints").mkdir(parents=True)
+    with pytest.raises(RunError, match=r"has not ended; go on with it by --resume, or give a folder in"):
+        export(tmp_path / "run", to=tmp_path / "out")

@@ -46,7 +46,7 @@ def test_every_setting_reaches_transformers(tmp_path):
         "max_steps": 7,
         "gradient_accumulation_steps": 3,
         "learning_rate": 0.5,
-        "warmup_steps": 0.25,
+        "warmup_steps": 2,
         "weight_decay": 0.125,
         "lr_scheduler_type": "linear",
         "max_grad_norm": 2.0,
@@ -74,3 +74,8 @@ def test_the_rate_rises_over_its_share_of_the_steps_and_falls_to_zero(tmp_path):
     trainer.train()
     expected = [0.0, 0.5] + [(1 + math.cos(math.pi * step / 6)) / 2 for step in range(6)]
     assert rates == pytest.approx([1e-3 * rate for rate in expected], rel=1e-6)
+
+
+@pytest.mark.parametrize(("warmup", "steps", "expected"), [(0.05, 1, 0), (0.05, 2, 1), (0.0, 9, 0), (0.99, 3, 2)])
+def test_a_warm_up_never_takes_the_whole_run(tmp_path, warmup, steps, expected):
+    assert TrainSettings(folder=tmp_path, steps=steps, batch_size=1, warmup=warmup).warmup_steps == expected

@@ -66,3 +66,31 @@ def test_absurd_sizes_are_refused_from_any_source(red, monkeypatch, use):
     monkeypatch.setattr(image_module, "MAX_PIXELS", 23)
     with pytest.raises(DataError, match=r"is 6 x 4 = 24 pixels, limit 23; shrink it first"):
         use(red)
+
+
+def test_a_photograph_lies_as_viewers_show_it():
+    lying = Image.new("RGB", (6, 4))
+    lying.putpixel((0, 0), (255, 255, 255))
+    exif = Image.Exif()
+    exif[274] = 6  # to be turned by 90 degrees clockwise: the first pixel comes to the upper right
+    stream = io.BytesIO()
+    lying.save(stream, format="PNG", exif=exif)
+    for image in (LazyImage(data=stream.getvalue()), LazyImage(pixels=Image.open(stream))):
+        shown = image.load()
+        assert image.size == shown.size == (4, 6)
+        assert shown.getpixel((3, 0)) == (255, 255, 255)
+        assert not shown.getexif().get(274)  # or the next reader would turn it again
+
+
+def test_sixteen_bits_keep_their_shades():
+    grey = Image.new("I;16", (2, 1))
+    grey.putpixel((0, 0), 65535)
+    grey.putpixel((1, 0), 32768)
+    pixels = LazyImage(data=encoded(grey)).load()
+    assert [pixels.getpixel((x, 0)) for x in (0, 1)] == [(255, 255, 255), (128, 128, 128)]
+
+
+def test_size_is_refused_by_one_message(recwarn):
+    with pytest.raises(DataError, match="shrink it first"):
+        LazyImage(data=encoded(Image.new("1", (10_000, 9_000)))).load()
+    assert not recwarn.list

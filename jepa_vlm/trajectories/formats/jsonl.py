@@ -67,7 +67,7 @@ def _lines(path: Path) -> Iterator[tuple[int, str]]:
     """Yield the lines that are not blank, with their numbers from 1."""
     try:
         with path.open(encoding="utf-8-sig") as file:
-            yield from ((number, line) for number, line in enumerate(file, start=1) if line.strip())
+            yield from ((number, line.rstrip()) for number, line in enumerate(file, start=1) if line.strip())
     except FileNotFoundError:
         raise DataError(f"Data file {path} does not exist; check the path.") from None
     except (OSError, UnicodeDecodeError) as err:
