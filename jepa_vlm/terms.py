@@ -96,7 +96,7 @@ class Objective(nn.Module):
         weighted: (weight, term) pairs.
 
     Raises:
-        ValueError: If there is no term or a weight is negative or not finite.
+        ValueError: If there is no term, or a weight is not positive and finite.
     """
 
     def __init__(self, weighted: tuple[tuple[float, Term], ...]) -> None:
@@ -104,8 +104,10 @@ class Objective(nn.Module):
         if not weighted:
             raise ValueError("An objective needs at least one term, got none.")
         for weight, term in weighted:
-            if not 0 <= weight < float("inf"):
-                raise ValueError(f"The weight of {term.name} must be finite and not negative, got {weight}.")
+            if not 0 < weight < float("inf"):
+                raise ValueError(
+                    f"The weight of {term.name} must be positive and finite, got {weight}; leave out a term of no weight."
+                )
         self.weights: dict[str, float] = {}
         self.terms = nn.ModuleDict()
         for weight, term in weighted:

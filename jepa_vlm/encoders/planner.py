@@ -88,7 +88,7 @@ class OnePassPlanner:
         return BatchPlan(rows, tuple(location for location in locations if location is not None))
 
     def _row_name(self, number: int, pieces: list[list[Piece]]) -> str:
-        """Choose the row of an encoding; a view with gradient that contains a detached one grows to serve both."""
+        """Choose the row of an encoding; the row with gradient serves a detached view that one of its own contains."""
         encoding = self.encodings[number]
         if encoding.policy.gradient:
             return GRADIENT
@@ -97,10 +97,6 @@ class OnePassPlanner:
         if self.share_detached:
             for e, other in enumerate(self.encodings):
                 if other.policy.gradient and all(map(_contains, pieces[e], pieces[number])):
-                    pieces[e] = [
-                        replace(whole, needed=max(whole.needed, part.needed))
-                        for whole, part in zip(pieces[e], pieces[number], strict=True)
-                    ]
                     return GRADIENT
         return "current"
 

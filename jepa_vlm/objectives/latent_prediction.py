@@ -58,7 +58,8 @@ class LatentPrediction(Term):
             raise ValueError("The target has no [PRED] slots; read it at 'last_token', 'turn_end' or 'mean'.")
         self.context, self.predictor, self.target, self.loss = context, predictor, target, loss or SmoothL1Loss()
         asked = context.request(self._slots), target.request()
-        if asked[0].view == asked[1].view and asked[0].readout == asked[1].readout and self._slots is None:
+        same = asked[0].view == asked[1].view and asked[0].readout == asked[1].readout and self._slots is None
+        if same and target.policy.weights == "current":
             raise ValueError(
                 f"Context and target are the same latent ({context.view}, {context.readout}); nothing is predicted."
             )

@@ -76,6 +76,11 @@ def test_what_does_not_fit_is_refused_at_construction(changes: dict[str, Any], m
         term(**changes)
 
 
+def test_the_same_view_under_averaged_weights_is_a_target() -> None:
+    averaged = question("last_token", policy=jv.ema(0.9))
+    assert term(context=question("last_token"), predictor=jv.MLPPredictor(), target=averaged).requests()
+
+
 def test_unknown_readouts_and_contexts_are_refused() -> None:
     with pytest.raises(ValueError, match="readout must be one of"):
         jv.ViewEncoder(jv.views.Question(), readout="first")
