@@ -106,7 +106,7 @@ class Objective(nn.Module):
         for weight, term in weighted:
             if not 0 < weight < float("inf"):
                 raise ValueError(
-                    f"The weight of {term.name} must be positive and finite, got {weight}; leave out a term of no weight."
+                    f"The weight of {term.name} must be positive and finite, got {weight}; leave the term out."
                 )
         self.weights: dict[str, float] = {}
         self.terms = nn.ModuleDict()
