@@ -143,10 +143,14 @@ class Objective(nn.Module):
             term.setup(dim, generator)
 
     def __add__(self, other: Term | Objective) -> Objective:
+        if not isinstance(other, (Term, Objective)):
+            return NotImplemented
         more = other.parts() if isinstance(other, Objective) else ((1.0, other),)
         return Objective(self.parts() + more)
 
     def __mul__(self, weight: float) -> Objective:
+        if not isinstance(weight, (int, float)):
+            return NotImplemented
         return Objective(tuple((weight * own, term) for own, term in self.parts()))
 
     __rmul__ = __mul__

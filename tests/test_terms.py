@@ -45,3 +45,11 @@ def test_setup_depends_on_the_generator_alone() -> None:
 def test_senseless_weights_are_refused(weight: float) -> None:
     with pytest.raises(ValueError, match="positive and finite"):
         _ = weight * jv.NextToken()
+
+
+@pytest.mark.parametrize("left", [jv.NextToken(), 1.0 * jv.NextToken()])
+def test_what_is_no_term_is_not_added_and_what_is_no_number_does_not_scale(left) -> None:
+    with pytest.raises(TypeError, match="unsupported operand"):
+        _ = left + 3
+    with pytest.raises(TypeError, match=r"unsupported operand|can't multiply"):
+        _ = left * "half"

@@ -62,13 +62,18 @@ def _accuracy(accuracy: Any) -> list[tuple[str, str, str]]:
     before, after = accuracy["before"], accuracy["after"]
     rows = []
     for scoring, scored in before.items():
-        rows.append((f"{scoring}, all", _interval(scored["overall"]), _interval(after[scoring]["overall"])))
+        rows.append((f"{scoring}, all", _overall(scored), _overall(after[scoring])))
         if len(scored["tasks"]) > 1:
             rows += [
                 (f"{scoring}, {task}", _interval(one), _interval(after[scoring]["tasks"][task]))
                 for task, one in scored["tasks"].items()
             ]
     return rows
+
+
+def _overall(scored: Any) -> str:
+    unreadable = scored["parse_failure_rate"]
+    return _interval(scored["overall"]) + (f", {unreadable:.0%} unreadable" if unreadable else "")
 
 
 def _interval(accuracy: Any) -> str:

@@ -1,0 +1,29 @@
+"""Results as text."""
+
+from __future__ import annotations
+
+import pytest
+
+from jepa_vlm.cli.summary import result_text
+from jepa_vlm.runs import RunResult
+
+
+def scored(correct, unreadable):
+    overall = {"value": correct / 8, "correct": correct, "n": 8, "low": 0.1, "high": 0.9, "chance": 0.25}
+    return {"free": {"overall": overall, "tasks": {"maze": overall}, "parse_failure_rate": unreadable}}
+
+
+def result(terms=("next_token",), **accuracy):
+    numbers = {"first": 4.0, "best": 3.0, "last": 3.5, "weighted_best": 3.0}
+    return RunResult("runs/a", dict.fromkeys(terms, numbers), {}, accuracy, 2, "runs/a/export", None, 1.0)
+
+
+def test_answers_that_could_not_be_read_are_told_apart_from_wrong_ones():
+    text = result_text(result(before=scored(0, 1.0), after=scored(4, 0.0)))
+    (line,) = [line for line in text.splitlines() if line.startswith("free, all")]
+    assert line.split(maxsplit=2)[2].strip() == "0.0% [10.0%, 90.0%] n=8, 100% unreadable  50.0% [10.0%, 90.0%] n=8"
+
+
+@pytest.mark.parametrize(("terms", "other"), [(("next_token",), "pearl"), (("next_token", "latent_prediction"), "sft")])
+def test_the_recipe_to_try_next_is_another_one(terms, other):
+    assert f"  jepa-vlm recipe {other}" in result_text(result(terms)).splitlines()
