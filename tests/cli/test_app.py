@@ -196,3 +196,10 @@ def test_a_signal_saves_exits_with_130_and_the_printed_command_goes_on(tmp_path)
     steps = [json.loads(line)["step"] for line in (tmp_path / "runs/sft/metrics.jsonl").read_text().splitlines()]
     assert steps == sorted(steps)
     assert steps[-1] == 100
+
+
+def test_the_scorings_that_are_named_without_torch_are_the_scorings():
+    from jepa_vlm.cli import evaluate
+    from jepa_vlm.generation import SCORINGS
+
+    assert evaluate.SCORINGS == SCORINGS
