@@ -129,7 +129,12 @@ class LatentVLM(nn.Module):
             batch: From ``collator()``.
             normalisers: By term: what its sum is divided by. Give the counts of the whole accumulated global batch, so
                 that the result does not depend on how it was split; the default is this micro-batch's own counts.
+
+        Raises:
+            ValueError: If a term has no normaliser.
         """
+        if normalisers is not None and (missing := sorted(set(self.objective.weights) - set(normalisers))):
+            raise ValueError(f"Every term needs a normaliser; missing: {', '.join(missing)}.")
         states = self._states(batch)
         raw, weighted, sums, latents, parts = {}, {}, {}, {}, {}
         counts: dict[str, int] = dict(batch["counts"])

@@ -187,6 +187,14 @@ def test_it_runs_under_compile() -> None:
     torch.testing.assert_close(compiled(batch).total, expected.total)
 
 
+def test_incomplete_calls_are_refused() -> None:
+    model = LatentVLM(lora_backbone(), pearl_objective())
+    with pytest.raises(ValueError, match="missing: latent_prediction, next_latent"):
+        model(model.collator()(random_batch(1)), {"next_token": 3})
+    with pytest.raises(ValueError, match="at least one trajectory"):
+        model.collator()([])
+
+
 def test_an_unknown_engine_is_refused() -> None:
     with pytest.raises(ValueError, match="one_pass, separate"):
         LatentVLM(jv.load_backbone("tiny-random-qwen2.5-vl"), jv.NextToken(), engine="fast")

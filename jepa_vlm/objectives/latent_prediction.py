@@ -58,6 +58,11 @@ class LatentPrediction(Term):
             raise ValueError("The target has no [PRED] slots; read it at 'last_token', 'turn_end' or 'mean'.")
         self.context, self.predictor, self.target, self.loss = context, predictor, target, loss or SmoothL1Loss()
         asked = context.request(self._slots), target.request()
+        if predictor.slots and context.readout not in ("last_pred", "turn_end"):
+            raise ValueError(
+                f"The predictor's {predictor.slots} slots must come before the state that is read: read the context at "
+                f"'last_pred' or 'turn_end', not {context.readout!r}."
+            )
         same = asked[0].view == asked[1].view and asked[0].readout == asked[1].readout and self._slots is None
         if same and target.policy.weights == "current":
             raise ValueError(

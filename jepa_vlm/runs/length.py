@@ -98,9 +98,8 @@ def _scaled(trajectory: Trajectory, factor: float) -> Trajectory:
 
 
 def _smaller(image: LazyImage, factor: float) -> LazyImage:
-    pixels = image.load()
-    size = (max(1, math.floor(pixels.width * factor)), max(1, math.floor(pixels.height * factor)))
-    return LazyImage(pixels=pixels.resize(size), origin=image.origin)
+    width, height = image.size
+    return replace(image, resized=(max(1, math.floor(width * factor)), max(1, math.floor(height * factor))))
 
 
 def _box(box: Box | None, factor: float) -> Box | None:

@@ -62,7 +62,10 @@ class Collator:
 
         Raises:
             DataError: If a trajectory or one of its images is not what it must be.
+            ValueError: If there is no trajectory.
         """
+        if not trajectories:
+            raise ValueError("A batch needs at least one trajectory, got none.")
         processed = [self._images(trajectory) for trajectory in trajectories]
         grids = [[_grid(image) for image in images] for images in processed]
         views = [

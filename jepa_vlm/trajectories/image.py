@@ -28,12 +28,14 @@ class LazyImage:
         data: An encoded image (PNG, JPEG, ...).
         pixels: An open image.
         origin: Where the reference came from ("data.jsonl:7"), for messages.
+        resized: Width and height that the image is scaled to whenever it is loaded; None for its own.
     """
 
     path: Path | None = None
     data: bytes | None = None
     pixels: Image.Image | None = None
     origin: str = ""
+    resized: tuple[int, int] | None = None
 
     def __post_init__(self) -> None:
         given = [name for name in ("path", "data", "pixels") if getattr(self, name) is not None]
@@ -47,6 +49,8 @@ class LazyImage:
         Raises:
             DataError: If the image is missing, unreadable or larger than ``MAX_PIXELS``.
         """
+        if self.resized is not None:
+            return self.resized
         if self.pixels is not None:
             return _upright_size(self._checked(self.pixels))
         with self._open() as image:
@@ -59,12 +63,15 @@ class LazyImage:
             DataError: If the image is missing, unreadable or larger than ``MAX_PIXELS``.
         """
         if self.pixels is not None:
-            return _upright_rgb(self._checked(self.pixels))
+            return self._scaled(_upright_rgb(self._checked(self.pixels)))
         with self._open() as image:
             try:
-                return _upright_rgb(image)
+                return self._scaled(_upright_rgb(image))
             except OSError as err:
                 raise DataError(f"{self._where()} cannot be decoded ({err}); replace or drop it.") from None
+
+    def _scaled(self, image: Image.Image) -> Image.Image:
+        return image if self.resized is None else image.resize(self.resized)
 
     def _open(self) -> Image.Image:
         source = self.path if self.path is not None else io.BytesIO(self.data or b"")

@@ -67,6 +67,8 @@ def question(readout: str, **options: Any) -> jv.ViewEncoder:
             {"context": question("last_token"), "predictor": jv.IdentityPredictor(), "target": question("last_token")},
             "same latent",
         ),
+        ({"context": question("last_token")}, "must come before"),
+        ({"context": question("mean")}, "must come before"),
         ({"loss": torch.nn.MSELoss()}, "must be a LatentLoss"),
         ({"predictor": torch.nn.Identity()}, "must be a Predictor"),
     ],

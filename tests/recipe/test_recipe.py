@@ -17,6 +17,7 @@ import jepa_vlm as jv
         ("batch_size", True),
         ("accumulation", -1),
         ("learning_rate", -1e-5),
+        ("learning_rate", 0.0),
         ("learning_rate", float("nan")),
         ("weight_decay", float("inf")),
         ("warmup", 1.0),

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 
 import pytest
 from PIL import Image
@@ -59,6 +60,12 @@ def test_a_cut_file_has_a_size_but_no_pixels():
     assert cut.size == (64, 64)
     with pytest.raises(DataError, match="cannot be decoded"):
         cut.load()
+
+
+def test_a_resized_image_is_scaled_whenever_it_is_loaded(red):
+    small = replace(red, resized=(3, 2))
+    assert small.size == small.load().size == (3, 2)
+    assert red.size == red.load().size
 
 
 @pytest.mark.parametrize("use", [lambda image: image.size, LazyImage.load])
