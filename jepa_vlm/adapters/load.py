@@ -81,6 +81,11 @@ def _dtype(dtype: str | torch.dtype) -> torch.dtype:
 def _source(name: str) -> str:
     """Return the folder or hub id behind a name."""
     named: Named | None = BACKBONES.get(name)
+    if named is not None and named.family not in ADAPTERS:
+        raise BackboneError(
+            f"{name} is of the family {named.family!r}, which has no adapter yet (there are: {', '.join(ADAPTERS)}); "
+            "see docs/adding_an_adapter.md."
+        )
     if named is not None and named.hub_id:
         return named.hub_id
     path = Path(name).expanduser()

@@ -15,16 +15,26 @@ class Named:
 
     Args:
         hub_id: Where its weights are, or "" if it is built on the spot.
+        family: Its ``model_type`` in transformers, which names the adapter that it needs.
         note: One line for the list.
     """
 
     hub_id: str
+    family: str
     note: str
 
 
 BACKBONES: dict[str, Named] = {
-    "tiny-random-qwen2.5-vl": Named("", "Qwen2.5-VL's architecture, 1M random weights, built offline; takes a seed"),
-    "qwen2.5-vl-3b": Named("Qwen/Qwen2.5-VL-3B-Instruct", "from the hub; not yet checked on the real weights"),
-    "qwen2.5-vl-7b": Named("Qwen/Qwen2.5-VL-7B-Instruct", "from the hub; not yet checked on the real weights"),
-    "qwen3-vl-4b": Named("Qwen/Qwen3-VL-4B-Instruct", "from the hub; its family has no adapter yet and is refused"),
+    "tiny-random-qwen2.5-vl": Named(
+        "", "qwen2_5_vl", "Qwen2.5-VL's architecture, 1M random weights, built offline; takes a seed"
+    ),
+    "qwen2.5-vl-3b": Named(
+        "Qwen/Qwen2.5-VL-3B-Instruct", "qwen2_5_vl", "from the hub; not yet checked on the real weights"
+    ),
+    "qwen2.5-vl-7b": Named(
+        "Qwen/Qwen2.5-VL-7B-Instruct", "qwen2_5_vl", "from the hub; not yet checked on the real weights"
+    ),
+    "qwen3-vl-4b": Named(
+        "Qwen/Qwen3-VL-4B-Instruct", "qwen3_vl", "from the hub; its family has no adapter yet and is refused"
+    ),
 }

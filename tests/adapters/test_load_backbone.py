@@ -89,6 +89,11 @@ def test_an_unknown_name_says_which_come_close() -> None:
         jv.load_backbone("tiny-random-qwen2.5")
 
 
+def test_a_named_backbone_without_adapter_is_refused_before_anything_is_fetched() -> None:
+    with pytest.raises(BackboneError, match="'qwen3_vl', which has no adapter yet"):
+        jv.load_backbone("qwen3-vl-4b")
+
+
 def test_missing_and_wrong_folders(tmp_path: Path) -> None:
     with pytest.raises(BackboneError, match="does not exist"):
         jv.load_backbone(str(tmp_path / "nothing"))
