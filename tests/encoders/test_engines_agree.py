@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
-from transformers import AttentionInterface
+from transformers import AttentionInterface, Qwen2_5_VLForConditionalGeneration
 
 import jepa_vlm as jv
 from jepa_vlm.encoders import attention
@@ -117,6 +118,24 @@ def test_every_composition_in_float64(name: str, pure_float64: None) -> None:
     generator = torch.Generator().manual_seed(5)
     trajectories = [random_trajectory(generator, str(i), calls=i) for i in range(3)]
     assert compare(OTHERS[name](), trajectories, torch.float64) < 1e-9
+
+
+def test_windowed_vision_attention_in_float64(pure_float64: None) -> None:
+    """As in the large models: most vision layers see windows, of which an image has several."""
+    config = copy.deepcopy(lora_backbone().base.config)
+    config.vision_config.window_size, config.vision_config.fullatt_block_indexes = 32, [1]
+    torch.manual_seed(0)
+    model = Qwen2_5_VLForConditionalGeneration(config).double().requires_grad_(False)
+    plain = jv.load_backbone("tiny-random-qwen2.5-vl")
+    backbone = jv.Backbone("windowed", model, plain.processor, type(plain.adapter)(config=config))
+    results = []
+    for engine in ("one_pass", "separate"):
+        latent_vlm = LatentVLM(backbone, pearl_objective(), engine=engine)
+        batch = as_dtype(latent_vlm.collator()(random_batch(6)), torch.float64)
+        windows = batch["images"]["image_cu_window_seqlens"]
+        assert len(windows) - 1 > len(batch["images"]["image_grid_thw"])
+        results.append(run(latent_vlm, batch))
+    assert worst(*results) < 1e-9
 
 
 def test_checkpointing_changes_nothing(pure_float64: None) -> None:
