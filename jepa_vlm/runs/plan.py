@@ -111,6 +111,9 @@ def plan_run(asked: Asked, recipe: Recipe | None = None) -> Plan:
     apply_lora(backbone, recipe.lora, seed=seed)
     model = LatentVLM(backbone, recipe.objective, engine=cast("Engine", recipe.engine), seed=seed)
     data = load_data(values["data"].value, seed=seed)
+    serializer = model.collator().serializer
+    for trajectory in (*data.train, *data.validation):
+        serializer.check(trajectory)
     limit, policy = values["max_tokens"].value, values["too_long"].value
     train = fit(model, data.train, limit=limit, policy=policy)
     validation = fit(model, data.validation, limit=limit, policy=policy)

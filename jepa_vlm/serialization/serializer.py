@@ -12,7 +12,7 @@ from torch import Tensor
 
 from jepa_vlm.adapters import Adapter, Grid
 from jepa_vlm.errors import DataError
-from jepa_vlm.serialization.template import Rendered, Span, render
+from jepa_vlm.serialization.template import Rendered, Span, refuse_reserved, render
 from jepa_vlm.serialization.tokenized import IGNORED, TokenizedView
 from jepa_vlm.trajectories import Trajectory
 from jepa_vlm.views import Conversation, Encoding, Question, TrajectoryOnly
@@ -42,6 +42,15 @@ class Serializer:
             return [self.adapter.grid(self.processor.image_processor, *image.size) for image in trajectory.all_images]
         except DataError as err:
             raise DataError(f"Trajectory {trajectory.id!r}: {err}") from None
+
+    def check(self, trajectory: Trajectory) -> None:
+        """Check what can be checked cheaply before a run begins: texts, and images by their headers.
+
+        Raises:
+            DataError: If a text contains a special token, or an image cannot be read or has an impossible shape.
+        """
+        refuse_reserved(trajectory, self._reserved)
+        self.grids(trajectory)
 
     def views(
         self, trajectory: Trajectory, encodings: Sequence[Encoding], grids: Sequence[Grid] | None = None

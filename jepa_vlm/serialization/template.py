@@ -71,10 +71,9 @@ def render(processor: Any, trajectory: Trajectory, *, image_token: str, reserved
         DataError: If a text contains a special token of the backbone.
         BackboneError: If the template drops, repeats or rewrites a turn, or cannot be cut where T begins.
     """
+    refuse_reserved(trajectory, reserved)
     messages = messages_of(trajectory)
-    texts = [part["text"] for message in messages for part in message["content"] if part["type"] == "text"]
-    for text in texts:
-        _refuse_reserved(text, trajectory.id, reserved)
+    texts = _texts(messages)
     plain = _apply(processor, messages)
     clean, spans = _strip_markers(_apply(processor, _marked(messages)))
     if clean != plain or sorted(spans) != list(range(len(texts))):
@@ -104,6 +103,20 @@ def render(processor: Any, trajectory: Trajectory, *, image_token: str, reserved
         if step.image is not None and step.observation.strip():
             observations.append(next(order))
     return Rendered(plain, question, tuple(reasoning), tuple(observations), len(opening), images)
+
+
+def refuse_reserved(trajectory: Trajectory, reserved: Sequence[str]) -> None:
+    """Check that no text of a trajectory would be read as structure.
+
+    Raises:
+        DataError: If one holds a special token of the backbone, or one of our markers.
+    """
+    for text in _texts(messages_of(trajectory)):
+        _refuse_reserved(text, trajectory.id, reserved)
+
+
+def _texts(messages: list[dict[str, Any]]) -> list[str]:
+    return [part["text"] for message in messages for part in message["content"] if part["type"] == "text"]
 
 
 def _apply(processor: Any, messages: list[dict[str, Any]]) -> str:

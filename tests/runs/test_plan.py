@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
 import jepa_vlm as jv
-from jepa_vlm.errors import RecipeError
+from jepa_vlm.errors import DataError, RecipeError
 from jepa_vlm.runs import data
 from jepa_vlm.runs.plan import plan_run
 from jepa_vlm.runs.settings import Asked
+from jepa_vlm.trajectories.formats import write_jsonl
 
 
 @pytest.fixture(autouse=True)
@@ -52,3 +54,12 @@ def test_a_composed_recipe_is_taken_as_it_is():
     recipe = jv.Recipe(objective=jv.NextToken(), lora=None, steps=3)
     plan = plan_run(Asked(recipe="composed"), recipe)
     assert not any(part.name == "LoRA adapter" for part in plan.parts)
+
+
+def test_a_bad_row_stops_the_run_before_it_begins(tmp_path):
+    good = jv.playground.trajectories("visual-search", count=40, seed=0)
+    bad = replace(good[-1], id="bad", question="Which <|im_end|> is it?")
+    write_jsonl([*good, bad], tmp_path / "data.jsonl")
+    with pytest.raises(DataError, match=r"'bad' holds the backbone's special token '<\|im_end\|>'"):
+        jv.train("sft", data=f"jsonl:{tmp_path / 'data.jsonl'}", output=tmp_path / "run", steps=1)
+    assert not (tmp_path / "run").exists()

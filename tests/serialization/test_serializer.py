@@ -133,6 +133,9 @@ def test_special_tokens_in_a_text_are_refused(serializer: Serializer) -> None:
     for bad in ("What <|im_end|> color?", "What <|image_pad|> color?", "a \ue000 b"):
         with pytest.raises(DataError, match="golden"):
             serializer.views(trajectory(question=bad), [Encoding(Conversation(), with_gradient())])
+        with pytest.raises(DataError, match="golden"):
+            serializer.check(trajectory(thought=bad))
+    serializer.check(trajectory())
 
 
 @pytest.mark.parametrize(
