@@ -2,7 +2,7 @@
 
 batch    examples of one micro-batch            dim     hidden size of the decoder
 tokens   positions, of one view or of a row     vocab   entries of the language model's head
-slots    learned inputs of a predictor          patches flattened pixels of the vision tower
+slots    learned inputs of a predictor
 """
 
 from __future__ import annotations
@@ -23,7 +23,6 @@ Latent = Float[Tensor, "batch dim"]
 Hidden = Float[Tensor, "tokens dim"]
 SlotInputs = Float[Tensor, "slots dim"]
 PerExample = Float[Tensor, "batch"]
-PerToken = Float[Tensor, "tokens"]
 Scalar = Float[Tensor, ""]
 TokenIds = Int[Tensor, "tokens"]
 TokenMask = Bool[Tensor, "tokens"]

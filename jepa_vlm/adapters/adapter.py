@@ -10,7 +10,6 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 from transformers import PretrainedConfig
 
@@ -32,7 +31,6 @@ class Adapter(ABC):
     """
 
     image_token: str
-    rope_axes: int = 1
     video_processor: str = ""  # its class, where the family has one
 
     def __init__(self, *, config: PretrainedConfig) -> None:
@@ -107,8 +105,3 @@ class Adapter(ABC):
     def vision_is_frozen(self, base: Any) -> bool:
         """Say whether no parameter of the vision tower trains, so that it runs without a graph."""
         return not any(p.requires_grad for p in self.vision(base).parameters())
-
-
-def text_positions(length: int, axes: int) -> Tensor:
-    """Return 0, 1, 2, ... on every rotary axis."""
-    return torch.arange(length).expand(axes, -1)

@@ -22,7 +22,6 @@ class Qwen25VLAdapter(Adapter):
     """The family of ``Qwen2_5_VLForConditionalGeneration``."""
 
     image_token = "<|image_pad|>"
-    rope_axes = 3
     video_processor = "Qwen2VLVideoProcessor"
 
     def grid(self, image_processor: Any, width: int, height: int) -> Grid:

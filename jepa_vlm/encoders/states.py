@@ -8,7 +8,7 @@ from typing import final
 
 from torch import Tensor
 
-from jepa_vlm.typing import Hidden, Latent, TokenIds
+from jepa_vlm.typing import HeadWeight, Hidden, Latent, TokenIds
 from jepa_vlm.views import ViewRequest
 
 
@@ -17,7 +17,7 @@ from jepa_vlm.views import ViewRequest
 class Head:
     """The language model's output layer: logits = hidden @ weight.T + bias."""
 
-    weight: Tensor
+    weight: HeadWeight
     bias: Tensor | None = None
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, final
 
 import torch
@@ -19,15 +19,15 @@ class Read:
     """One request, resolved for a batch.
 
     Args:
-        tensors: What travels with the batch: ``row`` (its name), ``index`` (places in the row), and by kind
-            ``document``, ``labels``, ``at`` (places of the tokens themselves), ``size``.
+        tensors: What travels with the batch: ``row`` (its name) and ``index`` (places in the row); for a region also
+            ``labels`` and ``document``, for a mean ``document`` and ``size``.
         lengths: Tokens of the region, by example; empty for a readout.
         supervised: For each example, the offsets of supervised tokens within the region.
     """
 
     tensors: dict[str, Any]
     lengths: tuple[int, ...] = ()
-    supervised: tuple[tuple[int, ...], ...] = field(default=())
+    supervised: tuple[tuple[int, ...], ...] = ()
 
     def pairs(self, horizon: int, *, supervised: bool) -> int:
         """Count (t, i), i = 1..horizon, with t and t + i in the region and, if asked, a supervised token at t + i."""

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import save_file
 
 import jepa_vlm as jv
 from jepa_vlm import playground
@@ -58,14 +59,15 @@ def test_a_folder_loads_with_stock_transformers_and_with_us(tmp_path: Path) -> N
     again = jv.load_backbone(str(tmp_path))
     expected = backbone.base(**inputs_of(backbone)).logits
     assert torch.equal(again.base(**inputs_of(again)).logits, expected)
-    torch.save(inputs_of(backbone), tmp_path / "inputs.pt")
-    torch.save(expected, tmp_path / "logits.pt")
+    save_file({**inputs_of(backbone), "expected": expected.contiguous()}, tmp_path / "call.st")
     code = (
         "import sys, torch, transformers\n"
+        "from safetensors.torch import load_file\n"
         f"folder = {str(tmp_path)!r}\n"
         "model = transformers.AutoModelForImageTextToText.from_pretrained(folder)\n"
-        "logits = model(**torch.load(folder + '/inputs.pt')).logits\n"
-        "assert torch.equal(logits, torch.load(folder + '/logits.pt'))\n"
+        "call = load_file(folder + '/call.st')\n"
+        "expected = call.pop('expected')\n"
+        "assert torch.equal(model(**call).logits, expected)\n"
         "assert not any(name.startswith('jepa_vlm') for name in sys.modules)\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True, cwd=tmp_path)

@@ -64,14 +64,15 @@ def last(mask):
     return int(mask.nonzero()[-1])
 
 
-def pearl(backbone, seed, **options):
+def pearl(backbone, seed, *, horizon=HORIZON, checkpointing=False, **options):
     """Return (counted, closed form) of one Pearl step."""
-    model = LatentVLM(backbone, pearl_objective(tokens=SLOTS, horizon=HORIZON), **options)
+    model = LatentVLM(backbone, pearl_objective(tokens=SLOTS, horizon=horizon), **options)
     trajectories = random_batch(seed)
     batch = model.collator()(trajectories)
-    examples = sizes(model, trajectories, batch, horizon=HORIZON)
+    examples = sizes(model, trajectories, batch, horizon=horizon)
     shape, dim = Shape.of(backbone.base.config, lora_rank=RANK), backbone.dim
-    closed = pearl_step(shape, examples, slots=SLOTS, next_widths=(2 * dim, dim, dim, dim))
+    widths = (2 * dim, dim, dim, dim)
+    closed = pearl_step(shape, examples, slots=SLOTS, next_widths=widths, checkpointing=checkpointing)
     return counted(model, batch), closed.total
 
 
@@ -79,6 +80,16 @@ def pearl(backbone, seed, **options):
 def test_pearl(backbone, seed):
     count, closed = pearl(backbone, seed)
     assert count == pytest.approx(closed, rel=WITHIN)
+
+
+@pytest.mark.parametrize("horizon", [1, 3])
+@pytest.mark.parametrize("seed", range(4))
+def test_pearl_with_checkpointing(seed, horizon):
+    backbone = lora_backbone(torch.float32, rank=RANK)
+    LatentVLM(backbone, pearl_objective()).activation_checkpointing_enable()
+    count, closed = pearl(backbone, seed, horizon=horizon, checkpointing=True)
+    assert count == pytest.approx(closed, rel=WITHIN)
+    assert count > (1 + WITHIN) * pearl(backbone, seed, horizon=horizon)[1]
 
 
 @pytest.mark.parametrize("seed", range(4))
