@@ -12,7 +12,7 @@ from typer.core import TyperGroup
 from jepa_vlm.cli import backbones, data, evaluate, export, objectives, recipe, recipes
 from jepa_vlm.errors import InterruptedRunError, JepaVLMError, RecipeError, UnknownNameError
 
-OK, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
+FAILED, USAGE, INTERRUPTED = 1, 2, 130
 
 
 class Commands(TyperGroup):

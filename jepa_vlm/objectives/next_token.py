@@ -45,3 +45,7 @@ class NextToken(Term):
         """See ``Term.forward``."""
         region = states.regions[self._request]
         return TermValue(token_cross_entropy(region.hidden, region.labels, states.head, chunk=self.chunk))
+
+    def extra_repr(self) -> str:
+        """Show what is trained."""
+        return f"trained={self.view.trained!r}"

@@ -143,6 +143,13 @@ class NextLatentRegularizer(Regularizer):
         total = total + 0.0 * carry.sum() + _touch(self.head)
         return TermValue(total, parts={"state": state_sum.detach(), "kl": kl_sum.detach()} if self.kl_weight else {})
 
+    def extra_repr(self) -> str:
+        """Show what was chosen."""
+        return (
+            f"horizon={self.horizon}, condition={self.condition!r}, positions={self.positions!r}, view={self.view}, "
+            f"beta={self.beta}, state_weight={self.state_weight}, kl_weight={self.kl_weight}"
+        )
+
     def _valid(self, region: RegionStates, ahead: int) -> Tensor:
         same = region.document[:-ahead] == region.document[ahead:]
         return same & (region.labels[ahead:] != -100) if self.positions == "supervised" else same

@@ -71,24 +71,34 @@ class RunFolder:
         self.check_free()
         write_whole(self.config, json.dumps(config, indent=1) + "\n")
 
-    def check_same(self, values: Mapping[str, Resolved]) -> None:
-        """Hold a resumed run to the values that it began with.
+    def check_same(self, values: Mapping[str, Resolved], objective: str) -> None:
+        """Hold a resumed run to the values and the objective that it began with.
+
+        Args:
+            values: Of this command.
+            objective: Printed; it shows the recipe's parameters where they take effect, left out or not.
 
         Raises:
-            RunError: If there is no run to resume, or a value differs.
+            RunError: If there is no run to resume, or something differs.
         """
         self.check_exists()
         try:
             held = json.loads(self.config.read_text(encoding="utf-8"))
         except ValueError as err:
             raise RunError(f"{self.config} is not JSON ({err}); the run is damaged, give a new --output.") from None
-        for name, new in values.items():
-            old = held.get(name, {}).get("value")
-            if name not in MAY_CHANGE and old != new.value:
+        for name in (name for name in values if name in held and name not in MAY_CHANGE):
+            old, new = held[name]["value"], values[name]
+            if old != new.value:
                 raise RunError(
                     f"The run in {self.path} has {name} = {old!r}, this command {new.value!r}; a resumed run keeps its "
                     "values. Repeat the command that started it, or give a new --output."
                 )
+
+        if held.get("objective") != objective:
+            raise RunError(
+                f"The run in {self.path} began with another objective than this command's; repeat the command that "
+                "started it, its --set values included, or give a new --output."
+            )
 
     def last_checkpoint(self) -> Path | None:
         """Return the newest complete checkpoint, or None."""

@@ -97,7 +97,7 @@ def _folder(asked: Asked) -> RunFolder:
 
 def _open(folder: RunFolder, plan: Plan) -> None:
     if plan.asked.resume:
-        folder.check_same(plan.values)
+        folder.check_same(plan.values, str(plan.model.objective))
         return
     folder.create(plan.config())
 

@@ -9,16 +9,18 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+import jepa_vlm as jv
 from jepa_vlm.errors import RunError
 from jepa_vlm.runs.folder import RunFolder, free_folder
 from jepa_vlm.runs.settings import Resolved
 
+OBJECTIVE = str(jv.NextToken() + 0.2 * jv.NextLatentRegularizer(horizon=2))
 VALUES = {"steps": Resolved(5, "user"), "workers": Resolved(0, "default")}
 
 
 def begun(path):
     folder = RunFolder(path=path)
-    folder.create({name: asdict(value) for name, value in VALUES.items()})
+    folder.create({**{name: asdict(value) for name, value in VALUES.items()}, "objective": OBJECTIVE})
     return folder
 
 
@@ -41,9 +43,24 @@ def test_an_empty_folder_will_do(tmp_path):
 
 def test_a_resumed_run_keeps_its_values_but_not_its_workers(tmp_path):
     folder = begun(tmp_path)
-    folder.check_same({**VALUES, "workers": Resolved(8, "user")})
+    folder.check_same({**VALUES, "workers": Resolved(8, "user")}, OBJECTIVE)
     with pytest.raises(RunError, match=r"has steps = 5, this command 9"):
-        folder.check_same({**VALUES, "steps": Resolved(9, "user")})
+        folder.check_same({**VALUES, "steps": Resolved(9, "user")}, OBJECTIVE)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        lambda: jv.NextToken() + 0.5 * jv.NextLatentRegularizer(horizon=2),
+        lambda: jv.NextToken() + 0.2 * jv.NextLatentRegularizer(),
+        lambda: jv.NextToken(trained="last") + 0.2 * jv.NextLatentRegularizer(horizon=2),
+    ],
+)
+def test_a_resumed_run_keeps_its_objective_even_where_a_parameter_is_left_out(tmp_path, other):
+    folder = begun(tmp_path)
+    folder.check_same(VALUES, OBJECTIVE)
+    with pytest.raises(RunError, match=r"another objective .* its --set values included"):
+        folder.check_same(VALUES, str(other()))
 
 
 def test_there_must_be_something_to_resume(tmp_path):
@@ -82,7 +99,7 @@ def test_a_damaged_configuration_is_one_message(tmp_path):
     folder = begun(tmp_path)
     folder.config.write_text('{"steps": {"val')
     with pytest.raises(RunError, match=r"config\.json is not JSON .*give a new --output"):
-        folder.check_same(VALUES)
+        folder.check_same(VALUES, OBJECTIVE)
 
 
 def test_a_file_is_no_folder(tmp_path):
