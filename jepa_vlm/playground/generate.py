@@ -15,6 +15,8 @@ from jepa_vlm.playground.tools import use
 from jepa_vlm.playground.vocabulary import DIRECT_INSTRUCTION, TOOL_INSTRUCTION
 from jepa_vlm.trajectories import LazyImage, MultipleChoice, Step, Trajectory
 
+DIRECT_SHARE = 0.25  # of the training trajectories, the same for every recipe; the others use tools
+
 
 def trajectories(
     task: str,
@@ -22,7 +24,7 @@ def trajectories(
     count: int,
     seed: int = 0,
     split: str = "train",
-    direct_share: float = 0.25,
+    direct_share: float = DIRECT_SHARE,
     difficulty: Difficulty | None = None,
 ) -> list[Trajectory]:
     """Return expert trajectories, whose last step is the answer's letter alone.

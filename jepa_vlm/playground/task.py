@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import ClassVar, Protocol, final
+from typing import Protocol, final
 
 import numpy as np
 from PIL import Image
@@ -70,7 +70,10 @@ class Episode:
 class Task(ABC):
     """Draws episodes. Subclasses are final, hold no state, and let the answer be independent of the text."""
 
-    name: ClassVar[str]
+    @property
+    @abstractmethod
+    def name(self) -> str:
+        """What it is filed under; a class attribute will do."""
 
     @abstractmethod
     def sample(self, rng: np.random.Generator, difficulty: Difficulty) -> Episode:

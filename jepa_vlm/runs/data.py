@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import final
 
-from jepa_vlm import playground
 from jepa_vlm.errors import DataError
+from jepa_vlm.playground import World
 from jepa_vlm.trajectories import Trajectory
 from jepa_vlm.trajectories.load import load_trajectories, parse_spec
 
@@ -36,21 +36,22 @@ class RunData:
 
 
 def load_data(spec: str, *, seed: int = 0) -> RunData:
-    """Return the trajectories of ``playground:TASK``, ``FORMAT:PATH`` or a path.
+    """Return the trajectories of ``playground:TASK``, ``playground:TASK#KEY=VALUE``, ``FORMAT:PATH`` or a path.
 
     Args:
-        spec: What to load. A file is split by ``held_out``.
+        spec: What to load. A file is split by ``held_out``. A playground's options hold for its questions too.
         seed: Of the playground's draws.
 
     Raises:
-        DataError: If a file is broken or too small.
-        UnknownNameError: If there is no such task or format.
+        DataError: If a file is broken or too small, or an option has a wrong value.
+        UnknownNameError: If there is no such task, format or option.
     """
     parts = parse_spec(spec)
     if parts.source == PLAYGROUND:
+        world = World.of(parts)
         return RunData(
-            playground.trajectories(parts.rest, count=TRAIN, seed=seed),
-            playground.trajectories(parts.rest, count=VALIDATION, seed=seed, split="validation"),
+            world.trajectories(count=TRAIN, seed=seed),
+            world.trajectories(count=VALIDATION, seed=seed, split="validation"),
             "scenes are split by their content: 80% train, 10% validation, 10% test",
             spec,
         )
@@ -70,7 +71,7 @@ def first_trajectories(spec: str, *, count: int, seed: int = 0) -> Sequence[Traj
     """Return the first trajectories of a data spec, to look at."""
     parts = parse_spec(spec)
     if parts.source == PLAYGROUND:
-        return playground.trajectories(parts.rest, count=count, seed=seed)
+        return World.of(parts).trajectories(count=count, seed=seed)
     return load_trajectories(parts)[:count]
 
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 from rich.console import Console
 
-from jepa_vlm import playground
 from jepa_vlm.errors import JepaVLMError
 from jepa_vlm.evaluation import Evaluation, evaluate, load_benchmark
 from jepa_vlm.generation.option_letters import SCORINGS
+from jepa_vlm.playground import World
 from jepa_vlm.report.examples import save_examples
 from jepa_vlm.report.run_report import write_run_report
 from jepa_vlm.runs.folder import RunFolder
@@ -18,6 +19,7 @@ from jepa_vlm.runs.plan import Plan
 from jepa_vlm.runs.result import RunResult, held_out_monitors, held_out_terms
 from jepa_vlm.training import ObjectiveTrainer, export
 from jepa_vlm.training.metrics import read_metrics
+from jepa_vlm.trajectories.load import parse_spec
 
 EXAMPLES = 6
 
@@ -95,11 +97,10 @@ def finish(
 
 
 def _save_examples(plan: Plan, folder: RunFolder) -> None:
-    task, seed = str(plan.data.benchmark).partition(":")[2], plan["seed"]
-    items = load_benchmark(str(plan.data.benchmark), count=EXAMPLES, seed=seed)
-    save_examples(
-        folder.path, items, playground.trajectories(task, count=EXAMPLES, seed=seed, split="test", direct_share=0)
-    )
+    benchmark, seed = str(plan.data.benchmark), plan["seed"]
+    world = replace(World.of(parse_spec(benchmark)), direct_share=0)
+    items = load_benchmark(benchmark, count=EXAMPLES, seed=seed)
+    save_examples(folder.path, items, world.trajectories(count=EXAMPLES, seed=seed, split="test"))
 
 
 def _report(folder: RunFolder, console: Console) -> str | None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import final
 
@@ -12,34 +13,51 @@ from jepa_vlm.trajectories.formats import FORMATS
 from jepa_vlm.trajectories.trajectory import Trajectory
 
 _NAMED = re.compile(r"([A-Za-z][\w-]+):(.*)", re.DOTALL)
+_OPTIONS = re.compile(r"(.+)#(\w+=[^,#]*(?:,\w+=[^,#]*)*)", re.DOTALL)
 
 
 @final
 @dataclass(frozen=True)
 class DataSpec:
-    """Where data comes from: ``jsonl:/data/train.jsonl``, ``playground:maze``.
+    """Where data comes from: ``jsonl:/data/train.jsonl``, ``playground:maze#direct=1``.
 
     Args:
         source: Name of a format, or of another source of trajectories.
         rest: What the source is asked for; for a format, a path.
+        options: What stood behind a ``#``, as KEY=VALUE pairs.
     """
 
     source: str
     rest: str
+    options: Mapping[str, str] = field(default_factory=dict)
 
     def __str__(self) -> str:
-        return f"{self.source}:{self.rest}"
+        return f"{self.source}:{self.whole}"
+
+    @property
+    def whole(self) -> str:
+        """Everything behind the source's name: the path, where a ``#`` belongs to it."""
+        options = ",".join(f"{key}={value}" for key, value in self.options.items())
+        return f"{self.rest}#{options}" if options else self.rest
 
 
 def parse_spec(spec: str) -> DataSpec:
-    """Return the parts of ``NAME:REST``; a bare path that ends in .jsonl is one of the native format.
+    """Return the parts of ``NAME:REST`` or ``NAME:REST#KEY=VALUE,KEY=VALUE``; a bare path that ends in .jsonl is one of
+    the native format.
 
     Raises:
-        DataError: If the text is neither.
+        DataError: If the text is none of these, or sets an option twice.
     """
     named = _NAMED.fullmatch(spec)
     if named is not None and named[2]:
-        return DataSpec(named[1], named[2])
+        found = _OPTIONS.fullmatch(named[2])
+        if found is None:
+            return DataSpec(named[1], named[2])
+        pairs = [pair.partition("=")[::2] for pair in found[2].split(",")]
+        options = dict(pairs)
+        if len(options) < len(pairs):
+            raise DataError(f"Every option may be given once, got {spec!r}.")
+        return DataSpec(named[1], found[1], options)
     if named is None and spec.endswith(".jsonl"):
         return DataSpec("jsonl", spec)
     raise DataError(
@@ -51,11 +69,16 @@ def load_trajectories(spec: str | DataSpec) -> list[Trajectory]:
     """Return the trajectories of a data file.
 
     Args:
-        spec: ``FORMAT:PATH``, or a path that ends in .jsonl.
+        spec: ``FORMAT:PATH``, or a path that ends in .jsonl. A ``#`` is part of the path; no format takes options.
 
     Raises:
-        DataError: If the file, or a row of it, is not what it must be.
+        DataError: If the file, or a row of it, is not what it must be, or an option is given.
         UnknownNameError: If there is no such format.
     """
     parts = parse_spec(spec) if isinstance(spec, str) else spec
-    return FORMATS[parts.source](Path(parts.rest).expanduser())
+    reader, path = FORMATS[parts.source], Path(parts.whole).expanduser()
+    if parts.options and not path.exists():
+        raise DataError(
+            f"{parts.source} takes no options, and no file is named {str(path)!r}; leave out what follows the '#'."
+        )
+    return reader(path)

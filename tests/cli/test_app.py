@@ -80,6 +80,8 @@ def test_objectives_lists_exported_parts_with_their_arguments(cli, tmp_path):
         (("recipe", "pearl", "--set", "tokens"), 2, "KEY=VALUE"),
         (("recipe", "pearl", "--backbone", "tiny-random-qwen"), 2, "Did you mean 'tiny-random-qwen2.5-vl'"),
         (("recipe", "pearl", "--data", "playground:maize"), 2, "Did you mean 'maze'"),
+        (("recipe", "pearl", "--data", "playground:maze#dirct=1"), 2, "Did you mean 'direct'"),
+        (("recipe", "pearl", "--data", "playground:maze#direct=2"), 1, "must be a share from 0 to 1"),
         (("recipe", "pearl", "--data", "nowhere.jsonl"), 1, "does not exist"),
         (("recipe", "pearl", "--resume"), 1, "give it as --output"),
         (("recipe", "pearl", "--resume", "--output", "nowhere"), 1, "no run to resume"),
@@ -110,10 +112,11 @@ def test_debug_shows_the_traceback_wherever_it_stands(cli, tmp_path):
 
 
 def test_dry_run_shows_values_with_origins_and_writes_nothing(cli, tmp_path):
-    done = cli("recipe", "pearl", "--lr", "0.001", "--dry-run")
+    done = cli("recipe", "pearl", "--lr", "0.001", "--data", "playground:one-tool-many-calls#size=7", "--dry-run")
     assert done.exit_code == 0, done.stderr
     lines = {line.split()[0]: line.split() for line in done.stdout.splitlines() if line.strip()}
     assert lines["learning_rate"][1:] == ["0.001", "user"]
+    assert lines["data"][1:] == ["playground:one-tool-many-calls#size=7", "user"]
     assert lines["batch_size"][2:] == ["backbone", "profile"]
     assert lines["weight_decay"][1:] == ["0.1", "recipe"]
     assert lines["seed"][1:] == ["0", "default"]
@@ -163,9 +166,11 @@ def test_a_comparison_names_who_alone_was_right():
 
 
 def test_data_show_writes_a_page(cli, tmp_path):
-    done = cli("data", "show", "playground:jigsaw", "--count", "2", "--output", "page.html")
+    done = cli("data", "show", "playground:jigsaw#direct=1", "--count", "2", "--output", "page.html")
     assert done.exit_code == 0, done.stderr
-    assert "jigsaw-train-0-0" in (tmp_path / "page.html").read_text()
+    page = (tmp_path / "page.html").read_text()
+    assert "jigsaw-train-0-0" in page
+    assert "tool_call" not in page
 
 
 def test_a_signal_saves_exits_with_130_and_the_printed_command_goes_on(tmp_path):

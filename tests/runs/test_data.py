@@ -8,8 +8,9 @@ import pytest
 
 import jepa_vlm as jv
 from jepa_vlm.errors import DataError, UnknownNameError
+from jepa_vlm.evaluation import load_benchmark
 from jepa_vlm.runs import data
-from jepa_vlm.runs.data import held_out, load_data
+from jepa_vlm.runs.data import first_trajectories, held_out, load_data
 from jepa_vlm.trajectories.formats import write_jsonl
 
 
@@ -46,7 +47,31 @@ def test_the_playground_brings_held_out_scenes_and_questions(monkeypatch):
     assert loaded.benchmark == "playground:maze"
 
 
-@pytest.mark.parametrize("spec", ["playground:mase", "jsonk:file"])
+def test_options_reach_training_validation_and_questions(monkeypatch):
+    monkeypatch.setattr(data, "TRAIN", 4)
+    monkeypatch.setattr(data, "VALIDATION", 2)
+    spec = "playground:visual-search#direct=1,objects=5"
+    loaded, difficulty = load_data(spec), jv.playground.Difficulty(objects=(5, 5))
+    assert all(t.calls == 0 for t in (*loaded.train, *loaded.validation))
+
+    def pixels(items):
+        return [item.images[0].load().tobytes() for item in items]
+
+    for made, count, split in ((loaded.train, 4, "train"), (loaded.validation, 2, "validation")):
+        same = jv.playground.trajectories("visual-search", count=count, split=split, difficulty=difficulty)
+        assert pixels(made) == pixels(same)
+    asked = load_benchmark(loaded.benchmark, count=3)
+    assert pixels(asked) == pixels(jv.playground.questions("visual-search", count=3, difficulty=difficulty))
+    assert pixels(asked) != pixels(load_benchmark("playground:visual-search", count=3))
+    assert all(t.calls == 0 for t in first_trajectories(spec, count=3))
+
+
+def test_a_regime_is_a_data_spec():
+    (first,) = first_trajectories("playground:one-tool-many-calls", count=1)
+    assert first.task == "sequential-crops"
+
+
+@pytest.mark.parametrize("spec", ["playground:mase", "jsonk:file", "playground:maze#dirct=1"])
 def test_a_misspelt_source_gets_a_suggestion(spec):
     with pytest.raises(UnknownNameError, match="Did you mean"):
         load_data(spec)

@@ -18,11 +18,33 @@ from jepa_vlm.trajectories.load import DataSpec, load_trajectories, parse_spec
         ("./a:b/train.jsonl", "jsonl", "./a:b/train.jsonl"),
         ("playground:visual-search", "playground", "visual-search"),
         ("lvr:C:/meta.json", "lvr", "C:/meta.json"),
+        ("jsonl:a#b/train.jsonl", "jsonl", "a#b/train.jsonl"),
+        ("playground:maze#direct", "playground", "maze#direct"),
     ],
 )
 def test_a_spec_is_a_name_and_the_rest(spec, source, rest):
     assert parse_spec(spec) == DataSpec(source, rest)
     assert parse_spec(str(DataSpec(source, rest))) == DataSpec(source, rest)
+
+
+@pytest.mark.parametrize(
+    ("spec", "rest", "options"),
+    [
+        ("playground:maze#direct=1", "maze", {"direct": "1"}),
+        ("playground:maze#direct=,path=3-6", "maze", {"direct": "", "path": "3-6"}),
+        ("lvr:/d/meta.json#root=/d/a=b,split=train", "/d/meta.json", {"root": "/d/a=b", "split": "train"}),
+        ("lvr:/d#1/meta.json#root=/d", "/d#1/meta.json", {"root": "/d"}),
+    ],
+)
+def test_what_follows_the_last_hash_are_options(spec, rest, options):
+    parsed = parse_spec(spec)
+    assert (parsed.rest, parsed.options) == (rest, options)
+    assert str(parsed) == spec
+
+
+def test_an_option_given_twice_is_refused():
+    with pytest.raises(DataError, match="may be given once"):
+        parse_spec("playground:maze#direct=1,direct=0")
 
 
 @pytest.mark.parametrize("spec", ["", "train.json", "jsonl:", ":x", "no name:x"])
@@ -37,6 +59,18 @@ def test_both_spellings_load_the_same_file(tmp_path):
         load_trajectories(f"jsonl:{path}") == load_trajectories(str(path)) == load_trajectories(parse_spec(str(path)))
     )
     assert len(load_trajectories(str(path))) == 2
+
+
+@pytest.mark.parametrize("name", ["a#b.jsonl", "lr=1#steps=2.jsonl"])
+def test_a_hash_in_the_name_of_a_file_is_part_of_it(tmp_path, name):
+    path = write_jsonl(playground.trajectories("maze", count=2), tmp_path / name)
+    assert len(load_trajectories(f"jsonl:{path}")) == 2
+
+
+def test_a_file_takes_no_options(tmp_path):
+    path = write_jsonl(playground.trajectories("maze", count=2), tmp_path / "train.jsonl")
+    with pytest.raises(DataError, match=r"jsonl takes no options, and no file is named .*train\.jsonl#direct=1"):
+        load_trajectories(f"jsonl:{path}#direct=1")
 
 
 def test_an_unknown_format_is_named_with_the_closest_one():

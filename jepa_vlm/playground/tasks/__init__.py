@@ -1,4 +1,4 @@
-"""The tasks, one to a file, and the regimes of tool use that they make."""
+"""The tasks, one to a file, and the regimes of tool use, each a mixture of tasks that is itself one."""
 
 from jepa_vlm.playground.task import Task
 from jepa_vlm.playground.tasks.chart_reading import ChartReading
@@ -12,16 +12,17 @@ from jepa_vlm.registry import Registry
 
 TASKS: Registry[Task] = Registry("playground task", hint="Tasks live in jepa_vlm/playground/tasks/, one to a file.")
 
-_SINGLE = (VisualSearch(), RelativePosition(), SequentialCrops(), ChartReading(), Jigsaw(), Maze())
-for _task in (*_SINGLE, Mixture(tasks=_SINGLE)):
-    TASKS.register(_task.name)(_task)
-
 REGIMES: dict[str, tuple[str, ...]] = {
     "one-tool-one-call": ("visual-search", "relative-position"),
     "many-tools-one-call": ("visual-search", "relative-position", "chart-reading", "jigsaw", "maze"),
     "one-tool-many-calls": ("sequential-crops",),
-    "mixture": ("mixture",),
+    "mixture": ("visual-search", "relative-position", "sequential-crops", "chart-reading", "jigsaw", "maze"),
 }
+
+for _task in (VisualSearch(), RelativePosition(), SequentialCrops(), ChartReading(), Jigsaw(), Maze()):
+    TASKS.register(_task.name)(_task)
+for _regime, _names in REGIMES.items():
+    TASKS.register(_regime)(Mixture(name=_regime, tasks=[TASKS[_name] for _name in _names]))
 
 __all__ = [
     "REGIMES",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar, final
+from typing import final
 
 import numpy as np
 
@@ -16,18 +16,22 @@ class Mixture(Task):
     """Draws a task, then an episode of it; the episode names the task that drew it.
 
     Args:
+        name: The mixture's own.
         tasks: What is mixed, at least one.
 
     Raises:
         ValueError: If there is no task.
     """
 
-    name: ClassVar[str] = "mixture"
-
-    def __init__(self, *, tasks: Sequence[Task]) -> None:
+    def __init__(self, *, name: str, tasks: Sequence[Task]) -> None:
         if not tasks:
             raise ValueError("A mixture needs at least one task, got none.")
-        self.tasks = tuple(tasks)
+        self._name, self.tasks = name, tuple(tasks)
+
+    @property
+    def name(self) -> str:
+        """See ``Task.name``."""
+        return self._name
 
     def sample(self, rng: np.random.Generator, difficulty: Difficulty) -> Episode:
         """Return one episode of one of the tasks."""
