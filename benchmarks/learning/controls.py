@@ -1,0 +1,91 @@
+"""What would show that an arm learnt something else: answers without pictures, latents of another's trajectory."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate.utils import send_to_device
+from PIL import Image
+from torch import Tensor
+
+from benchmarks.learning.statistics import mean_interval
+from jepa_vlm import LatentVLM, LazyImage, load_recipe
+from jepa_vlm.generation.inference import inference
+from jepa_vlm.losses import LatentLoss
+from jepa_vlm.runs.environment import device
+from jepa_vlm.training import load_checkpoint, load_weights
+from jepa_vlm.trajectories import MultipleChoice, Trajectory
+
+BLANK = (222, 226, 222)  # what the playground's own background is on average
+BATCH = 16
+
+
+def blanked(items: Sequence[MultipleChoice]) -> list[MultipleChoice]:
+    """Return the same questions, each picture one uniform light colour of the same size."""
+    return [
+        replace(item, images=tuple(LazyImage(pixels=Image.new("RGB", image.size, BLANK)) for image in item.images))
+        for item in items
+    ]
+
+
+def latent_losses(best: Path, recipe: str, trajectories: Sequence[Trajectory]) -> dict[str, Any]:
+    """Return each prediction term's loss with the true trajectories and with those of other examples.
+
+    Args:
+        best: A checkpoint.
+        recipe: That made it.
+        trajectories: Held out.
+    """
+    model = LatentVLM(load_checkpoint(best), load_recipe(recipe).objective)
+    load_weights(model, best)
+    torch.nn.Module.to(model, device())
+    tasks, collate = [trajectory.task for trajectory in trajectories], model.collator()
+    pairs: dict[str, list[tuple[Tensor, Tensor]]] = {}
+    with inference(model):
+        for start in range(0, len(trajectories), BATCH):
+            batch = send_to_device(collate(list(trajectories[start : start + BATCH])), device())
+            for name, pair in model(batch).latents.items():
+                pairs.setdefault(name, []).append(pair)
+        found = {}
+        for name, held in pairs.items():
+            loss: Any = model.objective.terms[name].loss
+            predicted, target = (torch.cat(side) for side in zip(*held, strict=True))
+            found[name] = true_and_shuffled(loss, predicted, target, tasks)
+    return found
+
+
+def true_and_shuffled(loss: LatentLoss, predicted: Tensor, target: Tensor, tasks: Sequence[str]) -> dict[str, Any]:
+    """Return the mean loss against the own targets, against those of all other examples of the same task, and by how
+    much the others' is larger, with a 95% interval over examples.
+
+    An example that is alone in its task is left out.
+
+    Args:
+        loss: One value for each example.
+        predicted, target: Latents, (examples dim).
+        tasks: Of the examples.
+
+    Raises:
+        ValueError: If no two examples are of one task.
+    """
+    if len(set(tasks)) == len(tasks):
+        raise ValueError(f"Another example's target needs two examples of one task, got {list(tasks)}.")
+    true, other = [], []
+    for task in sorted(set(tasks)):
+        rows = torch.tensor([i for i, name in enumerate(tasks) if name == task], device=predicted.device)
+        if len(rows) < 2:
+            continue
+        own, targets = predicted[rows], target[rows]
+        shifted = [loss(own, targets.roll(shift, 0)) for shift in range(1, len(rows))]
+        true += loss(own, targets).tolist()
+        other += torch.stack(shifted).mean(0).tolist()
+    return {
+        "n": len(true),
+        "true": sum(true) / len(true),
+        "shuffled": sum(other) / len(other),
+        "difference": mean_interval([b - a for a, b in zip(true, other, strict=True)]),
+    }
