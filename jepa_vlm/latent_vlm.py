@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, final
 
@@ -11,9 +11,16 @@ import torch
 from torch import Tensor, nn
 
 from jepa_vlm.adapters import Backbone
-from jepa_vlm.encoders import Head, OnePassPlanner, RegionStates, SeparatePlanner, States, TargetWeights
-from jepa_vlm.encoders.one_pass import RowStates, prepare, run_rows
-from jepa_vlm.encoders.separate import run_separately
+from jepa_vlm.encoders import (
+    Head,
+    OnePassPlanner,
+    RegionStates,
+    SeparatePlanner,
+    States,
+    TargetWeights,
+    one_pass,
+    separate,
+)
 from jepa_vlm.serialization import IGNORED, Collator, Read, Serializer, TokenizedView
 from jepa_vlm.terms import Objective, Term, Unit
 from jepa_vlm.trajectories import Trajectory
@@ -83,7 +90,7 @@ class LatentVLM(nn.Module):
         self.target_weights = TargetWeights(
             backbone=backbone, policies=[request.policy for request in self.objective.requests()]
         )
-        prepare(backbone)
+        self._prepare()
 
     @property
     def device(self) -> torch.device:
@@ -184,8 +191,13 @@ class LatentVLM(nn.Module):
     def _serializer(self) -> Serializer:
         return Serializer(processor=self.backbone.processor, adapter=self.backbone.adapter)
 
+    def _prepare(self) -> None:
+        """Set the engine's attention: at once, for evaluation, and before each forward, as engines share backbones."""
+        (separate if self.engine == "separate" else one_pass).prepare(self.backbone)
+
     def _states(self, batch: Mapping[str, Any]) -> States:
-        run: Callable[..., dict[str, RowStates]] = run_separately if self.engine == "separate" else run_rows
+        self._prepare()
+        run = separate.run_separately if self.engine == "separate" else one_pass.run_rows
         rows = run(self.backbone, self.target_weights, batch, self.objective.slot_inputs())
         latents: dict[ViewRequest, Tensor] = {}
         regions: dict[ViewRequest, RegionStates] = {}

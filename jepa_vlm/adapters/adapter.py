@@ -32,6 +32,7 @@ class Adapter(ABC):
 
     image_token: str
     video_processor: str = ""  # its class, where the family has one
+    chunked_vision: bool = False  # whether the tower hands all its chunks (images, windows) to flash attention at once
 
     def __init__(self, *, config: PretrainedConfig) -> None:
         self.config = config

@@ -23,6 +23,7 @@ class Qwen25VLAdapter(Adapter):
 
     image_token = "<|image_pad|>"
     video_processor = "Qwen2VLVideoProcessor"
+    chunked_vision = True
 
     def grid(self, image_processor: Any, width: int, height: int) -> Grid:
         """See ``Adapter.grid``."""

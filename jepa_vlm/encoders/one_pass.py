@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from jepa_vlm.adapters import Backbone
-from jepa_vlm.encoders import attention
+from jepa_vlm.encoders import attention, vision_attention
 from jepa_vlm.encoders.planner import GRADIENT
 from jepa_vlm.encoders.target_weights import TargetWeights
 from jepa_vlm.typing import Hidden
@@ -36,8 +36,14 @@ class RowStates:
 
 
 def prepare(backbone: Backbone) -> None:
-    """Let the decoder's layers call the packed attention; set once, as checkpointing reads it again going backward."""
-    backbone.base.set_attn_implementation({"text_config": attention.NAME})
+    """Let the layers call our attention: the decoder's the packed one, the tower's, where it can, the chunked one.
+
+    It stays on after a forward, since checkpointing reads it again going backward, and serves evaluation as well.
+    """
+    names = {"text_config": attention.NAME}
+    if backbone.adapter.chunked_vision:
+        names["vision_config"] = vision_attention.NAME
+    backbone.base.set_attn_implementation(names)
 
 
 def run_rows(

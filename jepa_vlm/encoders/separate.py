@@ -58,6 +58,11 @@ class SeparatePlanner:
         return BatchPlan(rows, tuple(locations))
 
 
+def prepare(backbone: Backbone) -> None:
+    """Let every layer call stock attention, whatever engine ran on the backbone before."""
+    backbone.base.set_attn_implementation({"text_config": "sdpa", "vision_config": "sdpa"})
+
+
 def run_separately(
     backbone: Backbone,
     weights: TargetWeights,
