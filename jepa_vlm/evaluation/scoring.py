@@ -11,7 +11,7 @@ from jepa_vlm.evaluation.protocol import protocol_for
 from jepa_vlm.evaluation.provenance import commit, versions
 from jepa_vlm.evaluation.results import Accuracy, Answer, Evaluation, Scored
 from jepa_vlm.evaluation.statistics import wilson_interval
-from jepa_vlm.generation import LetterAnswer, Scoring, answer_letters
+from jepa_vlm.generation import LetterAnswer, Scoring, answers_by_scoring
 from jepa_vlm.trajectories import MultipleChoice
 
 
@@ -46,9 +46,9 @@ def evaluate(
     twice = [id for id, count in Counter(item.id for item in items).items() if count > 1]
     if twice:
         raise DataError(f"Items need unique ids to be compared across runs; {twice[0]!r} is used more than once.")
+    found = answers_by_scoring(backbone, items, scorings=scorings, batch_size=batch_size, max_new_tokens=max_new_tokens)
     scored = []
-    for scoring in scorings:
-        answers = answer_letters(backbone, items, scoring=scoring, batch_size=batch_size, max_new_tokens=max_new_tokens)
+    for scoring, answers in found.items():
         protocol = protocol_for(backbone.processor, scoring, max_new_tokens=max_new_tokens)
         marked = tuple(_mark(item, answer) for item, answer in zip(items, answers, strict=True))
         tasks = sorted({item.task for item in items})

@@ -2,6 +2,6 @@
 
 from jepa_vlm.generation.inference import inference
 from jepa_vlm.generation.letter_parser import parse_letter
-from jepa_vlm.generation.option_letters import SCORINGS, LetterAnswer, Scoring, answer_letters
+from jepa_vlm.generation.option_letters import SCORINGS, LetterAnswer, Scoring, answer_letters, answers_by_scoring
 
-__all__ = ["SCORINGS", "LetterAnswer", "Scoring", "answer_letters", "inference", "parse_letter"]
+__all__ = ["SCORINGS", "LetterAnswer", "Scoring", "answer_letters", "answers_by_scoring", "inference", "parse_letter"]

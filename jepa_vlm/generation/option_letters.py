@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Literal, final
+from typing import Any, Literal, final
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from jepa_vlm.adapters import Backbone
 from jepa_vlm.errors import BackboneError
@@ -45,7 +46,20 @@ def answer_letters(
     batch_size: int = 16,
     max_new_tokens: int = 32,
 ) -> list[LetterAnswer]:
-    """Ask every item and return the answers, in the items' order.
+    """Ask every item under one scoring and return the answers, in the items' order; see ``answers_by_scoring``."""
+    asked = {"batch_size": batch_size, "max_new_tokens": max_new_tokens}
+    return answers_by_scoring(backbone, items, scorings=(scoring,), **asked)[scoring]
+
+
+def answers_by_scoring(
+    backbone: Backbone,
+    items: Sequence[MultipleChoice],
+    *,
+    scorings: Sequence[Scoring],
+    batch_size: int = 16,
+    max_new_tokens: int = 32,
+) -> dict[Scoring, list[LetterAnswer]]:
+    """Ask every item and return its answers under each scoring, in the items' order; a prompt is read once for all.
 
     Prompts are left-padded, decoding is greedy, and every sampling setting is passed, so a checkpoint's own generation
     settings play no part. The model's modes are restored.
@@ -53,30 +67,26 @@ def answer_letters(
     Args:
         backbone: Its model may be PEFT-wrapped and on any device.
         items: What is asked.
-        scoring: ``letter-logits``: one forward, the likeliest option letter. ``short``: at most 4 tokens, letters only.
-            ``free``: generate, then ``parse_letter``.
+        scorings: ``letter-logits``: one forward, the likeliest option letter. ``short``: at most 4 tokens, letters
+            only. ``free``: generate, then ``parse_letter``.
         batch_size: Prompts per forward.
         max_new_tokens: Limit of ``free``.
 
     Raises:
-        ValueError: If ``scoring``, ``batch_size`` or ``max_new_tokens`` is out of range.
+        ValueError: If a scoring, ``batch_size`` or ``max_new_tokens`` is out of range.
         BackboneError: If an option letter is not one token, which ``letter-logits`` needs.
     """
-    if scoring not in SCORINGS:
-        raise ValueError(f"scoring must be one of {', '.join(SCORINGS)}; got {scoring!r}.")
+    for scoring in scorings:
+        if scoring not in SCORINGS:
+            raise ValueError(f"scoring must be one of {', '.join(SCORINGS)}; got {scoring!r}.")
     if batch_size < 1 or max_new_tokens < 1:
         raise ValueError(f"batch_size and max_new_tokens must be at least 1, got {batch_size} and {max_new_tokens}.")
-    answers: list[LetterAnswer] = []
+    answers: dict[Scoring, list[LetterAnswer]] = {scoring: [] for scoring in scorings}
     with inference(backbone.model):
         for start in range(0, len(items), batch_size):
             batch = items[start : start + batch_size]
-            inputs = prompt_inputs(backbone, batch)
-            if scoring == "letter-logits":
-                answers += _likeliest(backbone, batch, inputs)
-            elif scoring == "short":
-                answers += _short(backbone, batch, inputs)
-            else:
-                answers += _free(backbone, batch, inputs, max_new_tokens)
+            for scoring, found in _answers(backbone, batch, scorings, max_new_tokens).items():
+                answers[scoring] += found
     return answers
 
 
@@ -126,13 +136,53 @@ def letter_ids(backbone: Backbone, letters: Sequence[str]) -> list[int]:
     return [tokens[0] for tokens in ids]
 
 
-def _likeliest(backbone: Backbone, items: Sequence[MultipleChoice], inputs: Inputs) -> list[LetterAnswer]:
-    logits = backbone.model(**inputs, logits_to_keep=1, use_cache=False).logits[:, -1]
+def _answers(
+    backbone: Backbone, items: Sequence[MultipleChoice], scorings: Sequence[Scoring], tokens: int
+) -> dict[Scoring, list[LetterAnswer]]:
+    """Answer a batch. The logits behind the prompt are the same under every scoring; whichever comes first has them."""
+    inputs = prompt_inputs(backbone, items)
+    found: dict[Scoring, list[LetterAnswer]] = {}
+    with _first_logits(backbone.base) as first:
+        if "free" in scorings:
+            found["free"] = _free(backbone, items, inputs, tokens)
+        if "letter-logits" in scorings:
+            if not first:
+                backbone.model(**inputs, logits_to_keep=1, use_cache=False)
+            found["letter-logits"] = _likeliest(backbone, items, first[0])
+        if "short" in scorings:
+            known = bool(first) and _one_token_each(backbone, items)
+            found["short"] = _likeliest(backbone, items, first[0]) if known else _short(backbone, items, inputs)
+    return found
+
+
+@contextmanager
+def _first_logits(model: nn.Module) -> Iterator[list[Tensor]]:
+    """Keep the last position's logits of the first forward inside the block."""
+    seen: list[Tensor] = []
+
+    def keep(module: nn.Module, args: Any, output: Any) -> None:
+        if not seen:
+            seen.append(output.logits[:, -1].clone())
+
+    handle = model.register_forward_hook(keep)
+    try:
+        yield seen
+    finally:
+        handle.remove()
+
+
+def _likeliest(backbone: Backbone, items: Sequence[MultipleChoice], logits: Tensor) -> list[LetterAnswer]:
     answers = []
     for item, row in zip(items, logits, strict=True):
         best = int(row[letter_ids(backbone, item.letters)].argmax())
         answers.append(LetterAnswer(item.id, item.letters[best], item.letters[best]))
     return answers
+
+
+def _one_token_each(backbone: Backbone, items: Sequence[MultipleChoice]) -> bool:
+    """Say whether every letter is one token: constrained greedy decoding then takes the likeliest letter and ends."""
+    letters = {letter for item in items for letter in item.letters}
+    return all(len(backbone.tokenizer.encode(letter, add_special_tokens=False)) == 1 for letter in letters)
 
 
 def _short(backbone: Backbone, items: Sequence[MultipleChoice], inputs: Inputs) -> list[LetterAnswer]:

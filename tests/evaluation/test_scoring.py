@@ -32,9 +32,11 @@ def test_counts_by_hand(backbone, monkeypatch):
         item("c", task="maze", options=2, answer=1),
     ]
     said = {"a": "A", "b": None, "c": "A"}
-    monkeypatch.setattr(
-        scoring, "answer_letters", lambda backbone, items, **_: [LetterAnswer(i.id, said[i.id], "...") for i in items]
-    )
+
+    def answers(backbone, items, *, scorings, **_):
+        return {name: [LetterAnswer(i.id, said[i.id], "...") for i in items] for name in scorings}
+
+    monkeypatch.setattr(scoring, "answers_by_scoring", answers)
     scored = evaluate(backbone, items, scorings=["free"])["free"]
     assert [(a.truth, a.predicted, a.correct, a.parse_failed) for a in scored.answers] == [
         ("A", "A", True, False),

@@ -9,7 +9,7 @@ from PIL import Image
 
 from jepa_vlm.adapters import load_backbone
 from jepa_vlm.errors import BackboneError
-from jepa_vlm.generation import answer_letters
+from jepa_vlm.generation import SCORINGS, answer_letters, answers_by_scoring
 from jepa_vlm.generation.option_letters import letter_ids, prompt_inputs
 from jepa_vlm.trajectories import LazyImage, MultipleChoice
 
@@ -53,6 +53,17 @@ def test_short_agrees_with_letter_logits_and_only_says_offered_letters(backbone)
     short = answer_letters(backbone, ITEMS, scoring="short")
     assert [a.letter for a in short] == [a.letter for a in logits]
     assert all(a.letter in one.letters for a, one in zip(short, ITEMS, strict=True))
+
+
+@pytest.mark.parametrize("scorings", [SCORINGS, SCORINGS[:2], ("free", "letter-logits")])
+def test_scorings_share_one_reading_of_the_prompt(backbone, scorings):
+    alone = {name: answer_letters(backbone, ITEMS, scoring=name, max_new_tokens=5) for name in scorings}
+    tower, read = backbone.adapter.vision(backbone.base), []
+    handle = tower.register_forward_hook(lambda *_: read.append(1))
+    together = answers_by_scoring(backbone, ITEMS, scorings=scorings, max_new_tokens=5)
+    handle.remove()
+    assert (together, list(together)) == (alone, list(scorings))
+    assert len(read) == 1
 
 
 def test_letter_logits_takes_the_likeliest_option_letter(backbone, monkeypatch):
@@ -128,8 +139,9 @@ def test_short_walks_letters_of_several_tokens(backbone, monkeypatch):
         return encode(self, text * 2, **options) if text in ("A", "B") else encode(self, text, **options)
 
     monkeypatch.setattr(type(backbone.tokenizer), "encode", spelled)
-    (answer,) = answer_letters(backbone, ITEMS[:1], scoring="short")
-    assert answer.text in ("AA", "BB")
+    for scorings in (("short",), ("short", "free")):
+        (answer,) = answers_by_scoring(backbone, ITEMS[:1], scorings=scorings)["short"]
+        assert answer.text in ("AA", "BB")
 
 
 @pytest.mark.parametrize("wrong", [{"scoring": "guess"}, {"batch_size": 0}, {"max_new_tokens": 0}])
