@@ -8,8 +8,8 @@ import pytest
 import torch
 
 import jepa_vlm as jv
-from jepa_vlm import latent_vlm
 from jepa_vlm.cost import ExampleSize, FlopCounter, Shape, pearl_step, sft_step
+from jepa_vlm.encoders import one_pass
 from jepa_vlm.latent_vlm import LatentVLM
 from jepa_vlm.training import apply_lora
 from tests.factories import lora_backbone, pearl_objective, random_batch
@@ -113,14 +113,14 @@ def test_training_in_full():
 
 
 def test_a_pass_too_many_is_seen(backbone, monkeypatch):
-    once = latent_vlm.run_rows
+    once = one_pass.run_rows
 
     def twice(*args, **kwargs):
         with torch.no_grad():
             once(*args, **kwargs)
         return once(*args, **kwargs)
 
-    monkeypatch.setattr(latent_vlm, "run_rows", twice)
+    monkeypatch.setattr(one_pass, "run_rows", twice)
     count, closed = pearl(backbone, 0)
     assert count > (1 + WITHIN) * closed
 
