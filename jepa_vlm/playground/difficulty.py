@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from typing import final
 
-_LIMITS = {"size": (4, 14), "objects": (4, 40), "bars": (4, 7), "path": (1, 10)}
+_LIMITS = {"size": (4, 14), "objects": (1, 40), "bars": (4, 7), "path": (1, 10)}
 
 
 @final
@@ -15,7 +15,7 @@ class Difficulty:
 
     Args:
         size: Side of an object in pixels, 4 to 14; a cell has 16.
-        objects: Objects of a scene, 4 to 40.
+        objects: Objects of a scene, 1 to 40; never fewer than the question needs.
         bars: Bars of a chart, 4 to 7.
         path: Moves from a maze's start to its exit, 1 to 10.
 

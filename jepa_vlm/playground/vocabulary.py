@@ -14,11 +14,15 @@ DIGITS = tuple("0123456789")
 
 DIRECT_INSTRUCTION = "Answer with the letter."
 TOOL_INSTRUCTION = "Look closely first."
+WORD_INSTRUCTION = "Answer with a word."
+TEXT_INSTRUCTION = "Answer in words."
 
 _PIECE = re.compile(r"</?tool_call>|_?[A-Za-z]+|\d|(?:(?!</?tool_call>)[^\sA-Za-z\d])+")
 _TEXTS = (
     DIRECT_INSTRUCTION,
     TOOL_INSTRUCTION,
+    WORD_INSTRUCTION,
+    TEXT_INSTRUCTION,
     "What color is the? What shape is the object?",
     "The is at column row.",
     "Where is the from the? Both are at.",
@@ -26,6 +30,10 @@ _TEXTS = (
     "Which bar is tallest? Which bar is shortest? How tall is the bar? The bar is in column.",
     "Which piece fits the hole? The piece is put in.",
     "Which exit can the circle reach? Go from column row.",
+    "What color is the object at? Which column is the in? Which row is the in? How many objects are there?",
+    "How many objects are? How many objects have the shape? What is in row? nothing",
+    "What color is the bar in column? Can the circle go? yes no. Which letter is?",
+    "Which exit can column row reach? fits hole",
     '<tool_call>{"name": "crop", "arguments": {"column": 1, "row": 1, "cells": 1}}</tool_call>',
     '<tool_call>{"name": "draw_path", "arguments": {"moves": "up"}}</tool_call> highlight assemble piece',
 )

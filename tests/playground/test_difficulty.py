@@ -33,7 +33,7 @@ def test_objects_stay_in_cells_of_their_own(task, difficulty):
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"size": (8, 6)}, {"size": (3, 6)}, {"size": (6, 15)}, {"objects": (3, 9)}, {"bars": (4, 8)}, {"path": (0, 2)}],
+    [{"size": (8, 6)}, {"size": (3, 6)}, {"size": (6, 15)}, {"objects": (0, 9)}, {"bars": (4, 8)}, {"path": (0, 2)}],
 )
 def test_impossible_ranges_are_refused(wrong):
     (name,) = wrong

@@ -11,11 +11,13 @@ from PIL import Image
 from jepa_vlm.playground.canvas import CELL, GRID, RGB, SIDE, lit_canvas, to_image
 from jepa_vlm.playground.chance import choices, pick
 from jepa_vlm.playground.difficulty import Difficulty
+from jepa_vlm.playground.scene import Cell
 from jepa_vlm.playground.task import Action, Episode, Task
 from jepa_vlm.playground.tools import highlight_call
 from jepa_vlm.playground.vocabulary import COLORS
 
 HEIGHTS = 7  # levels; a bar is 1 to 7 of them tall
+LEVELS = tuple(str(1 + level) for level in range(HEIGHTS))
 _LEVEL, _BASE = 14, 106  # pixels of a level, and the row of the base line
 
 
@@ -41,6 +43,16 @@ class Chart:
         """Which bar stands where, and how tall."""
         return "chart " + ", ".join(sorted(f"{bar.column} {bar.color} {bar.height}" for bar in self.bars))
 
+    @property
+    def cells(self) -> dict[Cell, tuple[str, str]]:
+        """The colour and the height of the bar that covers a cell for at least half of its rows."""
+        return {
+            (bar.column, row): (bar.color, str(bar.height))
+            for bar in self.bars
+            for row in range(1, GRID + 1)
+            if min(row * CELL, _BASE) - max((row - 1) * CELL, _BASE - bar.height * _LEVEL) >= CELL // 2
+        }
+
     def draw(self, rng: np.random.Generator) -> Image.Image:
         """Return the picture; ``rng`` sets its light and the shade of its bars."""
         canvas = lit_canvas(rng)
@@ -53,6 +65,15 @@ class Chart:
         return to_image(canvas)
 
 
+def some_chart(rng: np.random.Generator, difficulty: Difficulty) -> Chart:
+    """Return a chart whose bars differ in colour, column and height."""
+    count = int(rng.integers(difficulty.bars[0], difficulty.bars[1] + 1))
+    colors = [COLORS[at] for at in rng.permutation(len(COLORS))[:count]]
+    columns = (1 + rng.permutation(GRID)[:count]).tolist()
+    heights = (1 + rng.permutation(HEIGHTS)[:count]).tolist()
+    return Chart(tuple(Bar(*parts) for parts in zip(colors, columns, heights, strict=True)))
+
+
 @final
 class ChartReading(Task):
     """ "Which bar is tallest?", "Which bar is shortest?", or "How tall is the red bar?" in levels."""
@@ -61,19 +82,16 @@ class ChartReading(Task):
 
     def sample(self, rng: np.random.Generator, difficulty: Difficulty) -> Episode:
         """Return one episode with one highlight."""
-        count = int(rng.integers(difficulty.bars[0], difficulty.bars[1] + 1))
-        colors = [COLORS[at] for at in rng.permutation(len(COLORS))[:count]]
-        columns = (1 + rng.permutation(GRID)[:count]).tolist()
-        heights = (1 + rng.permutation(HEIGHTS)[:count]).tolist()
-        bars = tuple(Bar(*parts) for parts in zip(colors, columns, heights, strict=True))
+        chart = some_chart(rng, difficulty)
+        bars, colors = chart.bars, [bar.color for bar in chart.bars]
         kind = pick(rng, ("tallest", "shortest", "height"))
         if kind == "height":
             target = bars[0]
             question, named = f"How tall is the {target.color} bar?", f"{target.color} bar"
-            options, index = choices(rng, str(target.height), [str(1 + level) for level in range(HEIGHTS)])
+            options, index = choices(rng, str(target.height), LEVELS)
         else:
             target = (max if kind == "tallest" else min)(bars, key=lambda bar: bar.height)
             question, named = f"Which bar is {kind}?", f"{kind} bar"
             options, index = choices(rng, target.color, colors)
         look = Action(f"The {named} is in column {target.column}.", highlight_call(target.column))
-        return Episode(self.name, Chart(bars), question, options, index, (look,))
+        return Episode(self.name, chart, question, options, index, (look,))

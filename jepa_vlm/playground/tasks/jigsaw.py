@@ -73,18 +73,22 @@ class Jigsaw(Task):
 
     def sample(self, rng: np.random.Generator, difficulty: Difficulty) -> Episode:
         """Return one episode with one assembly; difficulty has no say in it."""
-        while True:
-            blobs = _blobs(rng)
-            board = np.full((BOARD * CELL, BOARD * CELL, 3), 240, np.float32)
-            paint_blobs(board, blobs)
-            if (pieces := _distinct_cells(rng, board)) is not None:
-                break
-        right = int(rng.integers(len(pieces)))
+        puzzle = some_puzzle(rng)
+        right = puzzle.pieces.index(puzzle.hole)
         order = rng.permutation(len(LETTERS)).tolist()
         options, index = tuple(ORDINALS[at] for at in order), order.index(right)
-        puzzle = Puzzle(blobs, pieces[right], pieces)
         place = Action(f"The {ORDINALS[right]} piece is put in.", assemble_call(right + 1, *puzzle.hole))
         return Episode(self.name, puzzle, "Which piece fits the hole?", options, index, (place,))
+
+
+def some_puzzle(rng: np.random.Generator) -> Puzzle:
+    """Return a puzzle whose pieces look different from each other."""
+    while True:
+        blobs = _blobs(rng)
+        board = np.full((BOARD * CELL, BOARD * CELL, 3), 240, np.float32)
+        paint_blobs(board, blobs)
+        if (pieces := _distinct_cells(rng, board)) is not None:
+            return Puzzle(blobs, pieces[int(rng.integers(len(pieces)))], pieces)
 
 
 def at_cell(canvas: Pixels, cell: Cell) -> Pixels:

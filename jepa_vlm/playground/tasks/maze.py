@@ -16,7 +16,7 @@ from jepa_vlm.playground.tools import SHIFTS, draw_path_call
 from jepa_vlm.playground.vocabulary import COLORS, LETTERS
 
 CORNERS: tuple[Cell, ...] = ((1, 1), (GRID, 1), (1, GRID), (GRID, GRID))
-_EXIT_COLORS = tuple(color for color in COLORS if color != "black")
+EXIT_COLORS = tuple(color for color in COLORS if color != "black")
 
 
 @final
@@ -39,6 +39,11 @@ class Labyrinth:
         """The walls alone: they never return in another split with another start."""
         return "maze " + " ".join(f"{cell}{move}" for cell, move in sorted(self.onward.items()))
 
+    @property
+    def doors(self) -> set[frozenset[Cell]]:
+        """The pairs of neighbouring rooms that no wall parts."""
+        return {frozenset((cell, step(cell, move))) for cell, move in self.onward.items()}
+
     def way(self, cell: Cell) -> tuple[list[str], Cell]:
         """Return the moves from a room to its exit, and the corner where they end."""
         moves = []
@@ -49,8 +54,7 @@ class Labyrinth:
 
     def draw(self, rng: np.random.Generator) -> Image.Image:
         """Return the picture; ``rng`` sets its light."""
-        canvas = lit_canvas(rng)
-        doors = {frozenset((cell, step(cell, move))) for cell, move in self.onward.items()}
+        canvas, doors = lit_canvas(rng), self.doors
         for column in range(1, GRID + 1):
             for row in range(1, GRID + 1):
                 right, bottom = column * CELL, row * CELL
@@ -73,20 +77,26 @@ class Maze(Task):
 
     def sample(self, rng: np.random.Generator, difficulty: Difficulty) -> Episode:
         """Return one episode with one drawn path."""
-        least, most = difficulty.path
-        while True:
-            onward = _grow(rng)
-            rooms = list(onward)
-            start = rooms[int(rng.integers(len(rooms)))]
-            exits = tuple(_EXIT_COLORS[at] for at in rng.permutation(len(_EXIT_COLORS))[: len(CORNERS)])
-            maze = Labyrinth(onward, exits, start)
-            moves, corner = maze.way(start)
-            if least <= len(moves) <= most:
-                break
+        maze = some_maze(rng, difficulty)
+        start, exits = maze.start, maze.exits
+        moves, corner = maze.way(start)
         order = rng.permutation(len(LETTERS)).tolist()
         options, index = tuple(exits[at] for at in order), order.index(CORNERS.index(corner))
         path = Action(f"Go from column {start[0]} row {start[1]}.", draw_path_call(*start, moves))
         return Episode(self.name, maze, "Which exit can the circle reach?", options, index, (path,))
+
+
+def some_maze(rng: np.random.Generator, difficulty: Difficulty) -> Labyrinth:
+    """Return a maze whose start is as many moves from its exit as the difficulty says."""
+    least, most = difficulty.path
+    while True:
+        onward = _grow(rng)
+        rooms = list(onward)
+        start = rooms[int(rng.integers(len(rooms)))]
+        exits = tuple(EXIT_COLORS[at] for at in rng.permutation(len(EXIT_COLORS))[: len(CORNERS)])
+        maze = Labyrinth(onward, exits, start)
+        if least <= len(maze.way(start)[0]) <= most:
+            return maze
 
 
 def step(cell: Cell, move: str) -> Cell:

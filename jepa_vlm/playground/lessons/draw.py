@@ -1,0 +1,51 @@
+"""Lessons drawn from the teachers."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from jepa_vlm.playground.difficulty import Difficulty
+from jepa_vlm.playground.lessons.charts import ChartTeacher
+from jepa_vlm.playground.lessons.closeups import CloseupTeacher
+from jepa_vlm.playground.lessons.lesson import Lesson, Teacher
+from jepa_vlm.playground.lessons.mazes import MazeTeacher
+from jepa_vlm.playground.lessons.puzzles import PuzzleTeacher
+from jepa_vlm.playground.lessons.scenes import SceneTeacher
+from jepa_vlm.playground.splits import SPLITS, split_of
+from jepa_vlm.registry import Registry
+
+TEACHERS: Registry[Teacher] = Registry("playground teacher", hint="Teachers live in jepa_vlm/playground/lessons/.")
+for _teacher in (SceneTeacher(), ChartTeacher(), MazeTeacher(), PuzzleTeacher(), CloseupTeacher()):
+    TEACHERS.register(_teacher.name)(_teacher)
+
+EASY = Difficulty(size=(12, 14), objects=(1, 3), bars=(4, 5), path=(1, 3))
+FULL = Difficulty(size=(8, 14), objects=(4, 9), bars=(4, 6), path=(1, 6))
+
+
+def lessons(
+    teacher: str, *, count: int, seed: int | Sequence[int] = 0, split: str = "train", difficulty: Difficulty = FULL
+) -> Iterator[tuple[Lesson, np.random.Generator]]:
+    """Yield lessons of one split, each with the generator that its picture is to be drawn with.
+
+    Args:
+        teacher: Name of a teacher in ``TEACHERS``.
+        count: How many; lesson i is the same whatever the count.
+        seed: Of the draws: one number, or several, each at least 0.
+        split: ``"train"``, ``"validation"`` or ``"test"``; no picture is in two of them.
+        difficulty: Sizes and counts.
+
+    Raises:
+        UnknownNameError: If there is no such teacher.
+        ValueError: If the split is unknown.
+    """
+    drawer, seeds = TEACHERS[teacher], [seed] if isinstance(seed, int) else list(seed)
+    if split not in SPLITS:
+        raise ValueError(f"split must be one of {', '.join(SPLITS)}; got {split!r}.")
+    for i in range(count):
+        rng = np.random.default_rng([*seeds, zlib.crc32(teacher.encode()), SPLITS.index(split), i])
+        while split_of((lesson := drawer.sample(rng, difficulty)).picture.key) != split:
+            pass
+        yield lesson, rng

@@ -1,0 +1,190 @@
+"""Scene lessons: colour, shape, place, number and relative position of scattered objects."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from typing import ClassVar, final
+
+import numpy as np
+
+from jepa_vlm.playground.canvas import GRID
+from jepa_vlm.playground.chance import pick
+from jepa_vlm.playground.difficulty import Difficulty
+from jepa_vlm.playground.lessons.lesson import Lesson, Teacher, Turn, turn
+from jepa_vlm.playground.scene import Scene, Thing, scatter
+from jepa_vlm.playground.vocabulary import COLORS, DIRECTIONS, LETTERS, ORDINALS, SHAPES
+
+COUNTS = tuple(str(n) for n in range(5))  # of objects of one colour or one shape
+PLACES = tuple(str(n) for n in range(1, GRID + 1))
+
+Asker = Callable[[np.random.Generator, Scene], Turn | None]
+
+
+@final
+class SceneTeacher(Teacher):
+    """Eight questions on one scene, in which one colour or shape was given a number of objects uniform in 0 to 4."""
+
+    name: ClassVar[str] = "scene"
+    turns_per_lesson: ClassVar[int] = 8
+
+    def sample(self, rng: np.random.Generator, difficulty: Difficulty) -> Lesson:
+        """Return one lesson."""
+        scene, counted = _counted_scene(rng, difficulty)
+        turns: list[Turn] = [counted]
+        weights = np.array(list(_WEIGHTS.values()))
+        while len(turns) < self.turns_per_lesson:
+            kind = list(_WEIGHTS)[int(rng.choice(len(weights), p=weights / weights.sum()))]
+            if (asked := _ASKERS[kind](rng, scene)) is not None:
+                turns.append(asked)
+        return Lesson(scene, tuple(turns), {thing.cell: (thing.color, thing.shape) for thing in scene.things})
+
+
+def _counted_scene(rng: np.random.Generator, difficulty: Difficulty) -> tuple[Scene, Turn]:
+    """Return a scene and the question how many objects have a certain colour, or shape."""
+    number = int(rng.integers(len(COUNTS)))
+    if rng.random() < 0.5:
+        color = pick(rng, COLORS)
+        pinned = [(color, pick(rng, SHAPES)) for _ in range(number)]
+        scene = scatter(rng, difficulty, pinned=pinned, colors=[c for c in COLORS if c != color])
+        question = f"How many objects are {color}?"
+    else:
+        shape = pick(rng, SHAPES)
+        pinned = [(pick(rng, COLORS), shape) for _ in range(number)]
+        scene = scatter(rng, difficulty, pinned=pinned, shapes=[s for s in SHAPES if s != shape])
+        question = f"How many objects have the shape {shape}?"
+    return scene, turn(rng, "count", question, str(number), COUNTS)
+
+
+def _color(rng: np.random.Generator, scene: Scene) -> Turn | None:
+    thing = _alone(rng, scene, lambda thing: thing.shape)
+    return thing and turn(rng, "color", f"What color is the {thing.shape}?", thing.color, COLORS)
+
+
+def _shape(rng: np.random.Generator, scene: Scene) -> Turn | None:
+    thing = _alone(rng, scene, lambda thing: thing.color)
+    return thing and turn(rng, "shape", f"What shape is the {thing.color} object?", thing.shape, SHAPES)
+
+
+def _color_at(rng: np.random.Generator, scene: Scene) -> Turn:
+    thing = _any(rng, scene)
+    return turn(rng, "color-at", f"What color is the object at {thing.place}?", thing.color, COLORS)
+
+
+def _shape_at(rng: np.random.Generator, scene: Scene) -> Turn:
+    thing = _any(rng, scene)
+    return turn(rng, "shape-at", f"What shape is the object at {thing.place}?", thing.shape, SHAPES)
+
+
+def _column(rng: np.random.Generator, scene: Scene) -> Turn | None:
+    thing = _any(rng, scene)
+    name = _called(rng, scene, thing)
+    return name and turn(rng, "column", f"Which column is the {name} in?", str(thing.cell[0]), PLACES)
+
+
+def _row(rng: np.random.Generator, scene: Scene) -> Turn | None:
+    thing = _any(rng, scene)
+    name = _called(rng, scene, thing)
+    return name and turn(rng, "row", f"Which row is the {name} in?", str(thing.cell[1]), PLACES)
+
+
+def _relative(rng: np.random.Generator, scene: Scene) -> Turn | None:
+    """Two objects of one row or one column."""
+    pairs = [(a, b) for a in scene.things for b in scene.things if (a.cell[0] == b.cell[0]) != (a.cell[1] == b.cell[1])]
+    if not pairs:
+        return None
+    thing, anchor = pairs[int(rng.integers(len(pairs)))]
+    name, other = _called(rng, scene, thing), _called(rng, scene, anchor)
+    if name is None or other is None:
+        return None
+    if thing.cell[1] == anchor.cell[1]:
+        direction = "left" if thing.cell[0] < anchor.cell[0] else "right"
+    else:
+        direction = "above" if thing.cell[1] < anchor.cell[1] else "below"
+    return turn(rng, "relative", f"Where is the {name} from the {other}?", direction, DIRECTIONS)
+
+
+def _option(rng: np.random.Generator, scene: Scene) -> Turn:
+    """Which letter a word has: no picture is needed, only the way from an answer to its letter."""
+    values = (COLORS, SHAPES, PLACES, DIRECTIONS, ORDINALS)[int(rng.integers(5))]
+    answer = pick(rng, values)
+    return turn(rng, "option", f"Which letter is {answer}?", answer, values, needs_options=True)
+
+
+def _candidates(rng: np.random.Generator, scene: Scene) -> Turn | None:
+    """Four colours that one object each has; the right one's shape is no other candidate's."""
+    colors = Counter(thing.color for thing in scene.things)
+    single = [thing for thing in scene.things if colors[thing.color] == 1]
+    if len(single) < len(LETTERS):
+        return None
+    chosen = [single[at] for at in rng.permutation(len(single))[: len(LETTERS)]]
+    shapes = Counter(thing.shape for thing in chosen)
+    right = next((thing for thing in chosen if shapes[thing.shape] == 1), None)
+    if right is None:
+        return None
+    options = tuple(chosen[at].color for at in rng.permutation(len(LETTERS)))
+    return Turn("candidates", f"Which of these is a {right.shape}?", right.color, options, needs_options=True)
+
+
+def _total(rng: np.random.Generator, scene: Scene) -> Turn:
+    return turn(rng, "total", "How many objects are there?", str(len(scene.things)), [str(n) for n in range(4, 10)])
+
+
+def _in_row(rng: np.random.Generator, scene: Scene) -> Turn:
+    row = int(rng.integers(1, GRID + 1))
+    there = sorted((thing for thing in scene.things if thing.cell[1] == row), key=lambda thing: thing.cell)
+    listed = ", ".join(thing.name for thing in there) if there else "nothing"
+    return Turn("caption", f"What is in row {row}?", listed)
+
+
+def _called(rng: np.random.Generator, scene: Scene, thing: Thing) -> str | None:
+    """Return a description that fits this object alone, if its shape, its colour or both together give one."""
+    fits = [
+        said
+        for said, what in (
+            (thing.shape, lambda other: other.shape == thing.shape),
+            (f"{thing.color} object", lambda other: other.color == thing.color),
+            (thing.name, lambda other: other.name == thing.name),
+        )
+        if sum(map(what, scene.things)) == 1
+    ]
+    return pick(rng, fits) if fits else None
+
+
+def _any(rng: np.random.Generator, scene: Scene) -> Thing:
+    return scene.things[int(rng.integers(len(scene.things)))]
+
+
+def _alone(rng: np.random.Generator, scene: Scene, what: Callable[[Thing], str]) -> Thing | None:
+    """Return an object that is the only one of its colour, its shape or its name, if there is one."""
+    counts = Counter(map(what, scene.things))
+    single = [thing for thing in scene.things if counts[what(thing)] == 1]
+    return single[int(rng.integers(len(single)))] if single else None
+
+
+_ASKERS: dict[str, Asker] = {
+    "color": _color,
+    "shape": _shape,
+    "color-at": _color_at,
+    "shape-at": _shape_at,
+    "column": _column,
+    "row": _row,
+    "relative": _relative,
+    "candidates": _candidates,
+    "option": _option,
+    "total": _total,
+    "caption": _in_row,
+}
+_WEIGHTS = {
+    "color": 5.0,
+    "shape": 5.0,
+    "color-at": 1.0,
+    "shape-at": 1.0,
+    "column": 2.5,
+    "row": 2.5,
+    "relative": 4.0,
+    "candidates": 3.0,
+    "option": 3.0,
+    "total": 0.5,
+    "caption": 1.5,
+}

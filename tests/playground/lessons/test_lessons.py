@@ -1,0 +1,232 @@
+"""Lessons are right, balanced, and say nothing about their answers."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from functools import lru_cache
+
+import numpy as np
+import pytest
+from scipy.stats import binom, chisquare
+from sklearn.feature_extraction.text import CountVectorizer
+from sklearn.linear_model import LogisticRegression
+
+from jepa_vlm.playground.canvas import CELL, GRID, RGB
+from jepa_vlm.playground.lessons import TEACHERS, Turn, lessons
+from jepa_vlm.playground.splits import split_of
+from jepa_vlm.playground.tasks.maze import step
+from jepa_vlm.playground.vocabulary import LETTERS, pieces, words
+
+every_teacher = pytest.mark.parametrize("teacher", list(TEACHERS))
+RARE = 1e-4  # how unlikely a chance result must be before a test calls it a leak; seeds are fixed
+VALUES = {
+    "color": 8, "shape": 8, "color-at": 8, "shape-at": 8, "column": 7, "row": 7, "relative": 4, "candidates": 8,
+    "count": 5, "option": 31, "total": 6, "tallest": 8, "shortest": 8, "height": 7, "bar-at": 8,
+    "exit": 7, "exit-from": 7, "open": 2, "piece": 4, "closeup-color": 8, "closeup-shape": 8,
+}  # fmt: skip
+
+
+@lru_cache
+def drawn(teacher, split):
+    count = {"scene": 1500, "chart": 1500, "maze": 1000, "puzzle": 1000, "closeup": 1500}[teacher]
+    return [lesson for lesson, _ in lessons(teacher, count=count if split == "train" else count // 2, split=split)]
+
+
+def by_kind(teacher, split) -> dict[str, list[Turn]]:
+    """One turn of a kind from each lesson: turns on one picture are not independent."""
+    found = defaultdict(list)
+    for lesson in drawn(teacher, split):
+        for turn in {turn.kind: turn for turn in lesson.turns if turn.options}.values():
+            found[turn.kind].append(turn)
+    return found
+
+
+def test_every_kind_has_a_number_of_values():
+    kinds = {kind for teacher in TEACHERS for kind in by_kind(teacher, "test")}
+    assert kinds == set(VALUES)
+
+
+@every_teacher
+def test_answers_are_uniform(teacher):
+    for kind, turns in by_kind(teacher, "train").items():
+        counts = Counter(turn.answer for turn in turns)
+        assert len(counts) == VALUES[kind], kind
+        if kind == "option":  # its question says the answer; the letter is what is asked
+            continue
+        assert chisquare(list(counts.values())).pvalue > RARE, (kind, counts)
+
+
+@every_teacher
+def test_letters_are_uniform(teacher):
+    for kind, turns in by_kind(teacher, "train").items():
+        counts = Counter(turn.reply("letter") for turn in turns)
+        assert len(counts) == min(len(LETTERS), VALUES[kind])
+        assert chisquare(list(counts.values())).pvalue > RARE, (kind, counts)
+
+
+@every_teacher
+@pytest.mark.parametrize("form", ["word", "letter"])
+def test_a_fitted_text_classifier_stays_at_chance(teacher, form):
+    """A classifier over the words of a prompt and their pairs, fitted for each kind."""
+    held_out = by_kind(teacher, "test")
+    for kind, turns in by_kind(teacher, "train").items():
+        asked = form if form in turns[0].forms else "letter"
+        counts = CountVectorizer(ngram_range=(1, 2), token_pattern=r"\w+", lowercase=False)
+        features = counts.fit_transform([turn.prompt(asked) for turn in turns])
+        model = LogisticRegression(max_iter=300, C=0.1).fit(features, [turn.reply(asked) for turn in turns])
+        test = held_out[kind]
+        guesses = model.predict(counts.transform([turn.prompt(asked) for turn in test]))
+        right = sum(guess == turn.reply(asked) for guess, turn in zip(guesses, test, strict=True))
+        chance = 1 / (VALUES[kind] if asked == "word" else min(len(LETTERS), VALUES[kind]))
+        assert binom.sf(right - 1, len(test), chance) > RARE, (kind, right, len(test))
+
+
+@every_teacher
+def test_options_are_distinct_and_hold_the_answer(teacher):
+    for lesson in drawn(teacher, "test"):
+        for turn in lesson.turns:
+            if turn.options:
+                assert len(set(turn.options)) == len(turn.options) in (2, 4)
+                assert turn.options["ABCD".index(turn.reply("letter"))] == turn.reply("word") == turn.answer
+
+
+@every_teacher
+def test_every_text_is_made_of_listed_words(teacher):
+    listed = set(words())
+    for lesson in drawn(teacher, "test"):
+        for turn in lesson.turns:
+            for form in turn.forms:
+                assert set(pieces(f"{turn.prompt(form)} {turn.reply(form)}")) <= listed
+
+
+@every_teacher
+def test_lessons_keep_to_their_split_and_their_number_of_turns(teacher):
+    for lesson in drawn(teacher, "test"):
+        assert split_of(lesson.picture.key) == "test"
+        assert len(lesson.turns) == TEACHERS[teacher].turns_per_lesson
+
+
+def test_a_lesson_does_not_depend_on_how_many_are_drawn():
+    few, many = (list(lessons("scene", count=n, seed=(3, 1))) for n in (2, 5))
+    assert [lesson for lesson, _ in few] == [lesson for lesson, _ in many[:2]]
+    pictures = [np.asarray(lesson.picture.draw(rng)) for lesson, rng in (few[1], many[1])]
+    assert np.array_equal(*pictures)
+
+
+def test_an_unknown_split_is_refused():
+    with pytest.raises(ValueError, match="split must be one of train, validation, test; got 'dev'"):
+        next(lessons("scene", count=1, split="dev"))
+
+
+def test_scene_answers_are_true():
+    """Each answer recomputed from the scene by other means."""
+    checked = Counter()
+    for lesson in drawn("scene", "test"):
+        things = lesson.picture.things
+        at = {f"column {t.cell[0]} row {t.cell[1]}": t for t in things}
+        for turn in lesson.turns:
+            said = turn.question.rstrip("?").split()
+            if turn.kind == "color":
+                assert [t.color for t in things if t.shape == said[-1]] == [turn.answer]
+            elif turn.kind == "shape":
+                assert [t.shape for t in things if t.color == said[4]] == [turn.answer]
+            elif turn.kind in ("color-at", "shape-at"):
+                assert getattr(at[" ".join(said[-4:])], turn.kind[:5]) == turn.answer
+            elif turn.kind in ("column", "row"):
+                cells = [t.cell for t in things if is_called(t, said[4:-1])]
+                assert [str(cell[turn.kind == "row"]) for cell in cells] == [turn.answer]
+            elif turn.kind == "count":
+                assert str(sum(said[-1] in (t.color, t.shape) for t in things)) == turn.answer
+            elif turn.kind == "option":
+                assert said[-1] == turn.answer
+            elif turn.kind == "total":
+                assert str(len(things)) == turn.answer
+            elif turn.kind == "candidates":
+                fits = [t.color for t in things if t.color in turn.options and t.shape == said[-1]]
+                assert fits == [turn.answer]
+            elif turn.kind == "relative":
+                split = said.index("from")
+                (thing,), (anchor,) = (
+                    [t for t in things if is_called(t, name)] for name in (said[3:split], said[split + 2 :])
+                )
+                dx, dy = (thing.cell[axis] - anchor.cell[axis] for axis in (0, 1))
+                assert (
+                    turn.answer
+                    == {(-1, 0): "left", (1, 0): "right", (0, -1): "above", (0, 1): "below"}[
+                        (int(np.sign(dx)), int(np.sign(dy)))
+                    ]
+                )
+            else:
+                names = [t.name for t in sorted(things, key=lambda t: t.cell) if t.cell[1] == int(said[-1])]
+                assert turn.answer == (", ".join(names) or "nothing")
+            checked[turn.kind] += 1
+    assert min(checked.values()) >= 20
+
+
+def is_called(thing, said):
+    return {thing.color, thing.shape, "object"}.issuperset(said)
+
+
+def test_maze_answers_are_true():
+    for lesson in drawn("maze", "test")[:200]:
+        maze = lesson.picture
+        doors = maze.doors
+        for turn in lesson.turns:
+            if turn.kind == "open":
+                move = turn.question.rstrip("?").split()[-1]
+                assert turn.answer == ("yes" if frozenset((maze.start, step(maze.start, move))) in doors else "no")
+            else:
+                said = turn.question.split()
+                start = maze.start if turn.kind == "exit" else (int(said[4]), int(said[6]))
+                reached, edge = {start}, [start]
+                while edge:
+                    cell = edge.pop()
+                    for door in doors:
+                        if cell in door and (other := next(iter(door - {cell}))) not in reached:
+                            reached.add(other)
+                            edge.append(other)
+                corners = dict(zip(((1, 1), (GRID, 1), (1, GRID), (GRID, GRID)), maze.exits, strict=True))
+                assert [color for corner, color in corners.items() if corner in reached] == [turn.answer]
+
+
+def test_chart_answers_are_true():
+    for lesson in drawn("chart", "test"):
+        bars = lesson.picture.bars
+        for turn in lesson.turns:
+            said = turn.question.rstrip("?").split()
+            heights = sorted(b.height for b in bars)
+            if turn.kind in ("tallest", "shortest"):
+                wanted = heights[-1 if turn.kind == "tallest" else 0]
+                right = [b.color for b in bars if b.height == wanted]
+            elif turn.kind == "height":
+                right = [str(b.height) for b in bars if b.color == said[4]]
+            else:
+                right = [b.color for b in bars if str(b.column) == said[-1]]
+            assert right == [turn.answer]
+
+
+def test_cells_say_what_the_pixels_show():
+    """A chart's cell that shows a colour has more of it than of any other; other cells show none."""
+    for lesson, rng in lessons("chart", count=20):
+        pixels = np.asarray(lesson.picture.draw(rng)).astype(float)
+        for column in range(1, GRID + 1):
+            for row in range(1, GRID):
+                patch = pixels[(row - 1) * CELL : row * CELL, (column - 1) * CELL : column * CELL].reshape(-1, 3)
+                near = {c: (np.abs(patch - np.array(rgb)).max(axis=1) < 45).mean() for c, rgb in RGB.items()}
+                best = max(near, key=near.get)
+                shown = lesson.cells.get((column, row), (None, None))[0]
+                assert shown == (best if near[best] > 0.25 else None), (column, row, near)
+
+
+def test_scene_and_puzzle_cells():
+    scene = drawn("scene", "test")[0]
+    assert scene.cells == {t.cell: (t.color, t.shape) for t in scene.picture.things}
+    puzzle = drawn("puzzle", "test")[0]
+    ordinal = ("first", "second", "third", "fourth").index(puzzle.turns[0].answer)
+    assert puzzle.cells == {puzzle.picture.hole: (None, "hole"), ((1, 3, 5, 7)[ordinal], 7): (None, "fits")}
+
+
+def test_maze_cells_show_where_they_lead():
+    lesson = drawn("maze", "test")[0]
+    assert len(lesson.cells) == GRID * GRID
+    assert lesson.cells[lesson.picture.start] == (lesson.turns[0].answer, "circle")
