@@ -1,0 +1,63 @@
+"""``python -m benchmarks.pretrain_tiny``: pretrain the embedded backbone, keep the best seed, write its card."""
+
+import json
+import shlex
+import shutil
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import torch
+import typer
+from rich.console import Console
+from torch import nn
+
+from benchmarks.pretrain_tiny.card import MODEL, card, mean_share, measure
+from benchmarks.pretrain_tiny.train import LOG, Settings, train
+from jepa_vlm.adapters import load_backbone
+from jepa_vlm.adapters.processors import save_processor
+from jepa_vlm.evaluation.files import write_whole
+
+
+def main(
+    out: Annotated[Path, typer.Option(help="Where the best seed's model and card go.")] = Path(
+        "jepa_vlm/weights/tiny-qwen2.5-vl"
+    ),
+    results: Annotated[Path, typer.Option(help="Every measured number.")] = Path("docs/results/tiny_pretraining.json"),
+    work: Annotated[Path, typer.Option(help="Checkpoints and logs; the same command goes on from them.")] = Path(
+        "runs/pretrain_tiny"
+    ),
+    steps: Annotated[int, typer.Option(min=1, help="Of each seed.")] = 6500,
+    seed: Annotated[list[int] | None, typer.Option(min=0, help="Default: 0, 1; may repeat.")] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    test_every: Annotated[int, typer.Option(min=1, help="Steps between tests, each with a checkpoint.")] = 250,
+) -> None:
+    """Pretrain the tiny Qwen2.5-VL on the playground, one seed after the other, and keep the best."""
+    console = Console(stderr=True, soft_wrap=True)
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    if device == "cpu":
+        torch.set_num_threads(1)  # products this small are faster on one
+    trained = {}
+    for number in seed or [0, 1]:
+        trained[number] = work / f"seed-{number}"
+        settings = Settings(folder=trained[number], steps=steps, seed=number, device=device, test_every=test_every)
+        _save(*train(settings, console), trained[number] / MODEL)
+    best = max(trained, key=lambda number: mean_share(json.loads((trained[number] / LOG).read_text().splitlines()[-1])))
+    hardware = torch.cuda.get_device_name() if device == "cuda" else "one CPU core"
+    found = measure(trained, best, {"steps": steps, "device": device, "hardware": hardware})
+    shutil.copytree(trained[best] / MODEL, out, dirs_exist_ok=True)
+    command = shlex.join(["python", "-m", "benchmarks.pretrain_tiny", *sys.argv[1:]])
+    write_whole(out / "README.md", card(found, command))
+    write_whole(results, json.dumps({**found, "command": command}, indent=1) + "\n")
+    console.print(f"seed {best} is the best; its model and card are in {out}, every number in {results}")
+
+
+def _save(model: nn.Module, processor: Any, folder: Path) -> None:
+    """Write the model in float16 as stock transformers reads it."""
+    model.half().save_pretrained(folder)  # type: ignore[operator]
+    save_processor(processor, folder, video_processor=load_backbone("tiny-random-qwen2.5-vl").adapter.video_processor)
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,125 @@
+"""The forward of a step: the tower once, every picture's prefix once, its turns over the prefix's keys.
+
+The states equal those of stock forwards, one for each turn, in the exact format that a question is asked in later.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from einops import rearrange, repeat
+from torch import Tensor, nn
+from transformers import AttentionInterface, AttentionMaskInterface, DynamicCache
+
+from benchmarks.pretrain_tiny.batches import IGNORED, WIDTH, Batch, Encoder
+
+TEXT_ATTENTION = "pretrain_text"
+PICTURE_ATTENTION = "pretrain_flash_pictures"  # transformers hands the pictures' ends to names with "flash" in them
+
+
+def causal_attention(
+    module: nn.Module, query: Tensor, key: Tensor, value: Tensor, attention_mask: Any, scaling: float, **kwargs: Any
+) -> tuple[Tensor, None]:
+    """Attend causally by two matrix products: on a CPU the backward pass of SDPA takes several times as long."""
+    heads, length, total = key.shape[1], query.shape[2], key.shape[2]
+    groups = query.shape[1] // heads
+    later = torch.full((length, total), -1e4, dtype=query.dtype, device=query.device).triu(total - length + 1)
+    grouped = rearrange(query * scaling, "turns (heads groups) q size -> turns heads (groups q) size", heads=heads)
+    weights = (grouped @ key.transpose(-1, -2) + later.repeat(groups, 1)).softmax(-1)
+    return rearrange(weights @ value, "turns heads (groups q) size -> turns q (heads groups) size", q=length), None
+
+
+def picture_attention(
+    module: nn.Module, query: Tensor, key: Tensor, value: Tensor, attention_mask: Any, scaling: float, **kwargs: Any
+) -> tuple[Tensor, None]:
+    """Attend within pictures of one size, all at once."""
+    count = len(kwargs["cu_seq_lens_q"]) - 1
+    query, key, value = (
+        rearrange(t, "1 heads (pictures patches) size -> pictures heads patches size", pictures=count)
+        for t in (query, key, value)
+    )
+    out = ((query * scaling) @ key.transpose(-1, -2)).softmax(-1) @ value
+    return rearrange(out, "pictures heads patches size -> 1 (pictures patches) heads size"), None
+
+
+AttentionInterface.register(TEXT_ATTENTION, causal_attention)
+AttentionInterface.register(PICTURE_ATTENTION, picture_attention)
+AttentionMaskInterface.register(TEXT_ATTENTION, lambda *args, **kwargs: None)
+
+
+class Forward:
+    """Runs a stock Qwen2.5-VL over batches of lessons.
+
+    Args:
+        model: In the dtype and on the device to run on; its attention is set here.
+        encoder: Of the same processor.
+    """
+
+    def __init__(self, *, model: Any, encoder: Encoder) -> None:
+        model.set_attn_implementation({"text_config": TEXT_ATTENTION, "vision_config": PICTURE_ATTENTION})
+        self.model, self.encoder = model, encoder
+        self._places: dict[int, tuple[Tensor, Tensor]] = {}
+
+    def features(self, batch: Batch) -> Tensor:
+        """Return the image tokens: (pictures cells dim)."""
+        count = len(batch.pixels) // batch.grid**2
+        grids = torch.tensor([[1, batch.grid, batch.grid]] * count, device=self.model.device)
+        pooled = self.model.model.visual(batch.pixels.to(self.model.dtype), grid_thw=grids).pooler_output
+        cells: Tensor = rearrange(pooled, "(pictures cells) dim -> pictures cells dim", pictures=count)
+        return cells
+
+    def states(self, batch: Batch, features: Tensor) -> Tensor:
+        """Return the last hidden state of every token of every turn: (turns tokens dim)."""
+        decoder, embed = self.model.model.language_model, self.model.get_input_embeddings()
+        prefix, positions = self._place(batch.grid)
+        before, own = positions.split([len(prefix), WIDTH], dim=1)
+        inputs = repeat(embed(prefix), "tokens dim -> pictures tokens dim", pictures=len(features)).clone()
+        inputs[:, prefix == self.model.config.image_token_id] = features
+        cache: Any = DynamicCache(config=decoder.config)
+        at = repeat(before, "axes tokens -> axes pictures tokens", pictures=len(features))
+        decoder(inputs_embeds=inputs, position_ids=at, past_key_values=cache, use_cache=True)
+        for layer in cache.layers:
+            layer.keys, layer.values = layer.keys[batch.picture_of], layer.values[batch.picture_of]
+        turns, length = batch.input_ids.shape
+        at = repeat(own[:, :length], "axes tokens -> axes turns tokens", turns=turns)
+        out = decoder(inputs_embeds=embed(batch.input_ids), position_ids=at, past_key_values=cache, use_cache=True)
+        hidden: Tensor = out.last_hidden_state
+        return hidden
+
+    def answers(self, batch: Batch, states: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return logits (answer tokens, vocabulary), the tokens that are right, and the turn of each."""
+        labels = batch.labels[:, 1:]
+        kept = labels != IGNORED
+        return self.model.lm_head(states[:, :-1][kept]).float(), labels[kept], kept.nonzero()[:, 0]
+
+    def loss(self, batch: Batch, features: Tensor) -> Tensor:
+        """Return the mean over turns of the mean cross-entropy of their answers' tokens."""
+        logits, right, turn = self.answers(batch, self.states(batch, features))
+        losses = F.cross_entropy(logits, right, reduction="none")
+        count = torch.bincount(turn, minlength=len(batch.kinds))
+        return (losses / count[turn]).sum() / len(batch.kinds)
+
+    @torch.no_grad()
+    def is_right(self, batch: Batch) -> list[bool]:
+        """Return for each turn whether every token of its answer is the likeliest one."""
+        logits, right, turn = self.answers(batch, self.states(batch, self.features(batch)))
+        wrong = torch.zeros(len(batch.kinds), device=logits.device).index_add(
+            0, turn, (logits.argmax(-1) != right).float()
+        )
+        flags: list[bool] = (wrong == 0).tolist()
+        return flags
+
+    def _place(self, grid: int) -> tuple[Tensor, Tensor]:
+        """Return the prefix of a picture and the positions of it and of the turn after it, (axes tokens)."""
+        if grid not in self._places:
+            prefix = self.encoder.prefix(grid)
+            ids = F.pad(prefix, (0, WIDTH), value=self.encoder.pad)[None]
+            positions, _ = self.model.model.get_rope_index(
+                ids,
+                mm_token_type_ids=(ids == self.model.config.image_token_id).int(),
+                image_grid_thw=torch.tensor([[1, grid, grid]]),
+            )
+            self._places[grid] = prefix.to(self.model.device), positions[:, 0].to(self.model.device)
+        return self._places[grid]

@@ -1,0 +1,113 @@
+"""The training loop: seeded, resumable, and judged by the accuracy of every kind of question, not by its loss."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, final
+
+import torch
+from rich.console import Console
+from safetensors import safe_open
+from torch import nn
+from torch.utils.data import DataLoader
+
+from benchmarks.pretrain_tiny.batches import Encoder, Stream
+from benchmarks.pretrain_tiny.forward import Forward
+from benchmarks.pretrain_tiny.optimizer import Optimizer
+from benchmarks.pretrain_tiny.progress import accuracy, held_out
+from benchmarks.pretrain_tiny.reader import Reader
+from jepa_vlm.adapters.tiny import tiny_qwen2_5_vl
+
+READER_WEIGHT = 0.5
+STATE, LOG = "state.safetensors", "log.jsonl"
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """Of a training.
+
+    Args:
+        folder: For the checkpoint and the log.
+        steps: Of the optimizer.
+        seed: Of weights and lessons.
+        device: Where to run.
+        test_every: Steps between tests, each with a checkpoint.
+    """
+
+    folder: Path
+    steps: int
+    seed: int
+    device: str
+    test_every: int
+
+
+def train(settings: Settings, console: Console) -> tuple[nn.Module, Any]:
+    """Train, going on from the folder's checkpoint if there is one; return the float32 model and its processor.
+
+    Raises:
+        ValueError: If the checkpoint belongs to a training of another length.
+    """
+    torch.manual_seed(settings.seed)
+    settings.folder.mkdir(parents=True, exist_ok=True)
+    device, state = torch.device(settings.device), settings.folder / STATE
+    model, processor = tiny_qwen2_5_vl(seed=settings.seed)
+    encoder = Encoder(processor)
+    reader = Reader(tokenizer=processor.tokenizer, dim=model.config.text_config.hidden_size)
+    nn.Module.to(model, device)
+    reader.to(device)
+    optimizer = Optimizer(modules={"model": model, "reader": reader}, steps=settings.steps, dtype=torch.bfloat16)
+    start = _resume(optimizer, state)
+    forward = Forward(model=model, encoder=encoder)
+    tests = held_out(encoder)
+    stream = Stream(encoder=encoder, seed=settings.seed, steps=settings.steps, start=start)
+    losses: list[float] = []
+    began = time.perf_counter()
+    for step, batch in enumerate(DataLoader(stream, batch_size=None, num_workers=1, prefetch_factor=4), start):
+        batch = batch.to(device)
+        features = forward.features(batch)
+        loss = forward.loss(batch, features)
+        losses.append(float(loss.detach()))
+        if batch.shown is not None:
+            loss = loss + READER_WEIGHT * reader(features, model.get_input_embeddings().weight, batch.shown)
+        loss.backward()
+        optimizer.step(step)
+        if (step + 1) % settings.test_every == 0 or step + 1 == settings.steps:
+            shares = {"/".join(name): sum(r) / len(r) for name, r in accuracy(forward, tests).items()}
+            optimizer.save(state, step + 1)
+            minutes = (time.perf_counter() - began) / 60
+            _log(settings.folder, console, step + 1, minutes, sum(losses) / len(losses), shares)
+            losses.clear()
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            parameter.data = optimizer.full[f"model.{name}"]
+    return model, processor
+
+
+def _resume(optimizer: Optimizer, state: Path) -> int:
+    if not state.is_file():
+        return 0
+    with safe_open(state, "pt") as file:
+        done = file.metadata()
+    if int(done["steps"]) != optimizer.steps:
+        raise ValueError(
+            f"{state} is of a training of {done['steps']} steps, not {optimizer.steps}; use another folder."
+        )
+    optimizer.load(state)
+    return int(done["step"])
+
+
+def _log(folder: Path, console: Console, step: int, minutes: float, loss: float, shares: Mapping[str, float]) -> None:
+    row = {"step": step, "minutes": round(minutes, 2), "loss": round(loss, 4), "accuracy": shares}
+    with (folder / LOG).open("a") as file:
+        file.write(json.dumps(row) + "\n")
+    console.print(f"step {step}, {minutes:.1f} min, loss {loss:.3f}", highlight=False)
+    kinds: dict[str, list[str]] = {}
+    for name, share in shares.items():
+        kind, form = name.split("/")
+        kinds.setdefault(kind, []).append(f"{form} {share:.2f}")
+    console.print("  " + "; ".join(f"{kind}: {', '.join(parts)}" for kind, parts in kinds.items()), highlight=False)

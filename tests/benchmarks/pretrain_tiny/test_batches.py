@@ -1,0 +1,98 @@
+"""A turn's tokens, patches and labels are what the processor and the chat template make of the same conversation."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+import jepa_vlm as jv
+from benchmarks.pretrain_tiny.batches import IGNORED, SHOWN, Encoder, Stream
+from benchmarks.pretrain_tiny.curriculum import curriculum
+from jepa_vlm.playground.lessons import TEACHERS, lessons
+
+
+@pytest.fixture(scope="module")
+def backbone():
+    return jv.load_backbone("tiny-random-qwen2.5-vl")
+
+
+@pytest.mark.parametrize("teacher", list(TEACHERS))
+def test_a_turn_is_the_conversation_that_the_processor_makes(backbone, teacher):
+    encoder = Encoder(backbone.processor)
+    batch = encoder.encode(list(lessons(teacher, count=2)), letters=0.4)
+    patches = batch.grid**2
+    prefix = encoder.prefix(batch.grid)
+    again = iter(lessons(teacher, count=2))
+    row = 0
+    for number in range(2):
+        lesson, rng = next(again)
+        forms = [form for _, form in batch.kinds[row : row + len(lesson.turns)]]
+        for turn in lesson.turns:
+            if turn.options:
+                rng.random()  # the draw of its form
+        picture = lesson.picture.draw(rng)
+        for turn, form in zip(lesson.turns, forms, strict=True):
+            chat = [
+                {
+                    "role": "user",
+                    "content": [{"type": "image", "image": picture}, {"type": "text", "text": turn.prompt(form)}],
+                },
+                {"role": "assistant", "content": turn.reply(form)},
+            ]
+            made = backbone.processor.apply_chat_template(chat, tokenize=True, return_dict=True, return_tensors="pt")
+            own = torch.cat([prefix, batch.input_ids[row][batch.input_ids[row] != encoder.pad]])
+            newline = backbone.tokenizer.encode("\n")
+            assert own.tolist() + newline == made["input_ids"][0].tolist()
+            torch.testing.assert_close(
+                batch.pixels[number * patches : (number + 1) * patches], made["pixel_values"], rtol=0, atol=1e-6
+            )
+            answer = batch.labels[row][batch.labels[row] != IGNORED]
+            assert backbone.tokenizer.decode(answer) == f"{turn.reply(form)}<|im_end|>"
+            assert batch.picture_of[row] == number
+            row += 1
+
+
+def test_cells_are_rows_by_columns(backbone):
+    lesson, rng = next(lessons("scene", count=1))
+    batch = Encoder(backbone.processor).encode([(lesson, rng)], letters=0)
+    (column, row), (color, shape) = next(iter(lesson.cells.items()))
+    assert SHOWN[0][batch.shown[0, 0, row - 1, column - 1]] == color
+    assert SHOWN[1][batch.shown[0, 1, row - 1, column - 1]] == shape
+    assert (batch.shown[0, 0] != SHOWN[0].index("nothing")).sum() == len(lesson.cells)
+
+
+def test_the_stream_goes_on_where_it_is_told_to(backbone):
+    encoder = Encoder(backbone.processor)
+    whole = list(Stream(encoder=encoder, seed=1, steps=9))
+    rest = list(Stream(encoder=encoder, seed=1, steps=9, start=7))
+    for one, other in zip(whole[7:], rest, strict=True):
+        assert torch.equal(one.pixels, other.pixels)
+        assert torch.equal(one.input_ids, other.input_ids)
+    other = next(iter(Stream(encoder=encoder, seed=2, steps=9)))
+    assert not torch.equal(whole[0].pixels, other.pixels)
+    assert [len(batch.pixels) // batch.grid**2 for batch in whole] == [32] * 7 + [64] + [32]
+
+
+def test_training_shows_pictures_of_the_training_split_alone(backbone, monkeypatch):
+    from benchmarks.pretrain_tiny import batches
+
+    seen = []
+    monkeypatch.setattr(batches, "lessons", lambda *args, **kwargs: seen.append(kwargs) or lessons(*args, **kwargs))
+    next(iter(Stream(encoder=Encoder(backbone.processor), seed=0, steps=2)))
+    assert seen
+    assert all(kwargs.get("split", "train") == "train" for kwargs in seen)
+
+
+def test_words_come_before_letters_and_few_objects_before_many():
+    mixes = [curriculum(step, 1000) for step in range(1000)]
+    assert mixes[0].letters == mixes[60].letters == 0
+    assert np.all(np.diff([mix.letters for mix in mixes]) >= 0)
+    assert mixes[-1].letters == 0.45
+    assert mixes[0].difficulty.objects[1] < mixes[100].difficulty.objects[1]
+
+
+def test_a_turn_that_is_too_long_is_refused(backbone, monkeypatch):
+    monkeypatch.setattr("benchmarks.pretrain_tiny.batches.WIDTH", 8)
+    with pytest.raises(ValueError, match=r"A turn takes \d+ tokens, more than 8"):
+        Encoder(backbone.processor).encode(list(lessons("scene", count=1)), letters=1.0)

@@ -1,0 +1,85 @@
+"""A short training: it learns, it is the same again, and an interrupted one ends with the same weights."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from rich.console import Console
+from safetensors.torch import load_file
+
+from benchmarks.pretrain_tiny import batches, curriculum, progress
+from benchmarks.pretrain_tiny.optimizer import Optimizer
+from benchmarks.pretrain_tiny.train import STATE, Settings, train
+
+
+@pytest.fixture(autouse=True)
+def small(monkeypatch):
+    monkeypatch.setattr(curriculum, "PICTURES", {"scene": 2, "chart": 1, "maze": 1, "puzzle": 1})
+    monkeypatch.setattr(curriculum, "CLOSEUPS", {"closeup": 4})
+    monkeypatch.setattr(progress, "PICTURES", {"scene": 2, "chart": 2, "maze": 2, "puzzle": 2, "closeup": 2})
+
+
+def settings(folder: Path, **changes) -> Settings:
+    return Settings(**{"folder": folder, "steps": 12, "seed": 0, "device": "cpu", "test_every": 4} | changes)
+
+
+def test_a_short_training_learns_and_resumes_bit_for_bit(tmp_path, monkeypatch):
+    quiet = Console(quiet=True)
+    whole, _ = train(settings(tmp_path / "whole"), quiet)
+    rows = [json.loads(line) for line in (tmp_path / "whole" / "log.jsonl").read_text().splitlines()]
+    assert [row["step"] for row in rows] == [4, 8, 12]
+    assert rows[-1]["loss"] < rows[0]["loss"]
+    assert {"color/word", "piece/letter", "closeup-shape/choice"} <= rows[-1]["accuracy"].keys()
+
+    class StoppedError(Exception):
+        pass
+
+    step = Optimizer.step
+
+    def stop_at_six(self, number):
+        if number == 6:
+            raise StoppedError
+        step(self, number)
+
+    monkeypatch.setattr(Optimizer, "step", stop_at_six)
+    with pytest.raises(StoppedError):
+        train(settings(tmp_path / "broken"), quiet)
+    monkeypatch.setattr(Optimizer, "step", step)
+    resumed, _ = train(settings(tmp_path / "broken"), quiet)
+    for (name, one), other in zip(whole.named_parameters(), resumed.parameters(), strict=True):
+        assert torch.equal(one, other), name
+    assert (tmp_path / "whole" / STATE).stat().st_size == (tmp_path / "broken" / STATE).stat().st_size
+
+
+def test_every_parameter_moves_and_is_saved_in_float32(tmp_path):
+    model, _ = train(settings(tmp_path, steps=8, test_every=8), Console(quiet=True))
+    saved = load_file(tmp_path / STATE)
+    fresh, _ = train(settings(tmp_path / "none", steps=0), Console(quiet=True))
+    for (name, after), before in zip(model.named_parameters(), fresh.parameters(), strict=True):
+        assert after.dtype == torch.float32
+        assert not torch.equal(after, before), name
+        assert torch.equal(saved[f"weight/model.{name}"], after)
+
+
+def test_another_length_needs_another_folder(tmp_path):
+    train(settings(tmp_path, steps=2, test_every=2), Console(quiet=True))
+    with pytest.raises(ValueError, match="is of a training of 2 steps, not 4; use another folder"):
+        train(settings(tmp_path, steps=4), Console(quiet=True))
+
+
+def test_the_rate_warms_up_and_falls():
+    optimizer = Optimizer(modules={"layers": torch.nn.Linear(4, 4)}, steps=1000, dtype=torch.float32)
+    assert optimizer.rate(0) == pytest.approx(3e-5)
+    assert optimizer.rate(99) == pytest.approx(3e-3, rel=0.03)
+    assert optimizer.rate(999) == pytest.approx(6e-5)
+
+
+def test_nothing_is_drawn_twice():
+    """Pictures of two steps differ: the stream never repeats a lesson."""
+    stream = [
+        [lesson.picture.key for lesson, _ in batches.lessons("scene", count=3, seed=(0, step))] for step in range(3)
+    ]
+    assert len({key for keys in stream for key in keys}) == 9
