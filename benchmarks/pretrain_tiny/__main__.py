@@ -21,7 +21,7 @@ from jepa_vlm.evaluation.files import write_whole
 
 def main(
     out: Annotated[Path, typer.Option(help="Where the best seed's model and card go.")] = Path(
-        "jepa_vlm/weights/tiny-qwen2.5-vl"
+        "jepa_vlm/adapters/weights/tiny-qwen2.5-vl"
     ),
     results: Annotated[Path, typer.Option(help="Every measured number.")] = Path("docs/results/tiny_pretraining.json"),
     work: Annotated[Path, typer.Option(help="Checkpoints and logs; the same command goes on from them.")] = Path(

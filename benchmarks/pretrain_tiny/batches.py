@@ -19,7 +19,7 @@ from jepa_vlm.playground.tasks.chart_reading import LEVELS
 from jepa_vlm.playground.vocabulary import COLORS, SHAPES
 
 IGNORED = -100
-WIDTH = 48  # tokens of the longest turn; its prefix comes on top
+WIDTH = 72  # tokens of the longest turn; its prefix comes on top
 NOTHING = "nothing"
 SHOWN = ((*COLORS, NOTHING), (*SHAPES, *LEVELS, "hole", "fits", NOTHING))  # by slot: what a cell can show
 
@@ -88,9 +88,17 @@ class Encoder:
         )  # fmt: skip
         return torch.from_numpy(repeat(patches, "n c ph pw -> n (c t ph pw)", t=self.frames))
 
-    def encode(self, drawn: Sequence[tuple[Lesson, np.random.Generator]], *, letters: float) -> Batch:
-        """Return a batch of lessons whose pictures have one size; forms are drawn from each lesson's generator."""
-        turns = [(turn, _form(turn, rng, letters), n) for n, (lesson, rng) in enumerate(drawn) for turn in lesson.turns]
+    def encode(
+        self, drawn: Sequence[tuple[Lesson, np.random.Generator]], *, letters: float, listed: float | None = None
+    ) -> Batch:
+        """Return a batch of lessons whose pictures have one size.
+
+        Args:
+            drawn: Lessons, and the generators that their forms and pictures are drawn with.
+            letters, listed: As in ``Mix``; ``listed`` is like ``letters`` if it is not given.
+        """
+        shares = letters, letters if listed is None else listed
+        turns = [(turn, _form(turn, rng, *shares), n) for n, (lesson, rng) in enumerate(drawn) for turn in lesson.turns]
         pictures = np.stack([np.asarray(lesson.picture.draw(rng)) for lesson, rng in drawn])
         asked = self._ids([turn.prompt(form) + self.between for turn, form, _ in turns])
         answered = self._ids([turn.reply(form) + self.end for turn, form, _ in turns])
@@ -119,14 +127,15 @@ class Encoder:
         return encoded
 
 
-def _form(turn: Turn, rng: np.random.Generator, letters: float) -> Form:
-    """Draw a form: a letter or one of the listed words with the share ``letters`` each, otherwise the bare question."""
+def _form(turn: Turn, rng: np.random.Generator, letters: float, listed: float) -> Form:
     if not turn.options:
         return "word"
     draw = rng.random()
+    if turn.needs_options:
+        return "letter" if draw < listed else "choice"
     if draw < letters:
         return "letter"
-    return "choice" if draw < 1.4 * letters or turn.needs_options else "word"
+    return "choice" if draw < 1.4 * letters else "word"
 
 
 def _shown(lesson: Lesson) -> Tensor:
@@ -162,4 +171,4 @@ class Stream(IterableDataset[Batch]):
                 for teacher, count in mix.pictures.items()
                 for lesson in lessons(teacher, count=count, seed=(self.seed, step), difficulty=mix.difficulty)
             ]
-            yield self.encoder.encode(drawn, letters=mix.letters)
+            yield self.encoder.encode(drawn, letters=mix.letters, listed=mix.listed)

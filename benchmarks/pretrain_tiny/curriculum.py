@@ -1,4 +1,7 @@
-"""What is practised when: words before letters, few large objects before many small ones."""
+"""What is practised when: words before letters, few large objects before many, names before places and relations.
+
+A circuit comes into being when enough of a batch asks for it: letters, places and relations each get their turn.
+"""
 
 from __future__ import annotations
 
@@ -10,10 +13,15 @@ from jepa_vlm.playground import Difficulty
 from jepa_vlm.playground.lessons import EASY, FULL
 
 EASY_UNTIL = 0.06  # of the steps
-LETTERS_FROM, LETTERS_PER_STEP, LETTERS_AT_MOST = 0.06, 2.0, 0.45
+LETTERS_FROM, LETTERS_RISE, LETTERS_AT_MOST = 0.06, 2.0, 0.45  # share of the steps, rise over all steps, share
+LISTED_FROM, LISTED = 5 / 26, 0.9
+PLACES_FROM, RELATIONS_FROM = 5 / 13, 1 / 2
 CLOSEUP_EVERY = 8  # steps
 PICTURES = {"scene": 20, "chart": 4, "maze": 4, "puzzle": 4}
+PLACES = {"scene": 5, "place": 12, "chart": 2, "maze": 3, "patchwork": 2}
+RELATIONS = {"scene": 6, "place": 1, "relation": 5, "chart": 2, "maze": 3, "patchwork": 4, "talk": 3}
 CLOSEUPS = {"closeup": 64}
+PLACE_LETTERS = 0.25
 
 
 @final
@@ -23,21 +31,27 @@ class Mix:
 
     Args:
         pictures: How many pictures of each teacher; all have one size.
-        letters: Share of the turns with options that are answered by letter. Of the rest, four in ten of that share are
-            answered by one of the listed words, the others by a word that is not listed.
+        letters: Share of the turns with options that are answered by letter; four tenths of that share is answered by
+            one of the listed words, and the rest by a word that is not listed.
+        listed: Share that is answered by letter of those turns that make no sense without their options.
         difficulty: Of the pictures.
     """
 
     pictures: Mapping[str, int]
     letters: float
+    listed: float
     difficulty: Difficulty
 
 
 def curriculum(step: int, steps: int) -> Mix:
     """Return what is practised at a step."""
     progress = step / steps
-    letters = min(LETTERS_AT_MOST, max(0.0, LETTERS_PER_STEP * (progress - LETTERS_FROM)))
-    easy = progress < EASY_UNTIL
+    letters = min(LETTERS_AT_MOST, max(0.0, LETTERS_RISE * (progress - LETTERS_FROM)))
+    listed = letters if progress < LISTED_FROM else LISTED
     if step % CLOSEUP_EVERY == CLOSEUP_EVERY - 1:
-        return Mix(CLOSEUPS, letters, FULL)
-    return Mix(PICTURES, letters, EASY if easy else FULL)
+        return Mix(CLOSEUPS, letters, listed, FULL)
+    if progress < PLACES_FROM:
+        return Mix(PICTURES, letters, listed, EASY if progress < EASY_UNTIL else FULL)
+    if progress < RELATIONS_FROM:
+        return Mix(PLACES, PLACE_LETTERS, listed, FULL)
+    return Mix(RELATIONS, letters, listed, FULL)

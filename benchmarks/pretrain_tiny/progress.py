@@ -8,9 +8,9 @@ from itertools import islice
 
 from benchmarks.pretrain_tiny.batches import Batch, Encoder
 from benchmarks.pretrain_tiny.forward import Forward
-from jepa_vlm.playground.lessons import TEACHERS, lessons
+from jepa_vlm.playground.lessons import lessons
 
-PICTURES = {"scene": 128, "chart": 64, "maze": 96, "puzzle": 192, "closeup": 64}
+PICTURES = {"scene": 96, "relation": 32, "chart": 64, "maze": 96, "puzzle": 192, "closeup": 64}
 AT_ONCE = 32
 
 
@@ -24,8 +24,8 @@ def held_out(encoder: Encoder, *, split: str = "validation", times: int = 1, see
         seed: Of the lessons.
     """
     batches = []
-    for teacher in TEACHERS:
-        drawn = lessons(teacher, count=times * PICTURES[teacher], seed=seed, split=split)
+    for teacher, count in PICTURES.items():
+        drawn = lessons(teacher, count=times * count, seed=seed, split=split)
         while some := list(islice(drawn, AT_ONCE)):
             batches.append(encoder.encode(some, letters=0.5))
     return batches

@@ -21,6 +21,7 @@ from benchmarks.pretrain_tiny.optimizer import Optimizer
 from benchmarks.pretrain_tiny.progress import accuracy, held_out
 from benchmarks.pretrain_tiny.reader import Reader
 from jepa_vlm.adapters.tiny import tiny_qwen2_5_vl
+from jepa_vlm.evaluation.files import write_whole
 
 READER_WEIGHT = 0.5
 STATE, LOG = "state.safetensors", "log.jsonl"
@@ -54,14 +55,14 @@ def train(settings: Settings, console: Console) -> tuple[nn.Module, Any]:
     """
     torch.manual_seed(settings.seed)
     settings.folder.mkdir(parents=True, exist_ok=True)
-    device, state = torch.device(settings.device), settings.folder / STATE
+    device = torch.device(settings.device)
     model, processor = tiny_qwen2_5_vl(seed=settings.seed)
     encoder = Encoder(processor)
     reader = Reader(tokenizer=processor.tokenizer, dim=model.config.text_config.hidden_size)
     nn.Module.to(model, device)
     reader.to(device)
     optimizer = Optimizer(modules={"model": model, "reader": reader}, steps=settings.steps, dtype=torch.bfloat16)
-    start = _resume(optimizer, state)
+    start, spent = _resume(optimizer, settings.folder)
     forward = Forward(model=model, encoder=encoder)
     tests = held_out(encoder)
     stream = Stream(encoder=encoder, seed=settings.seed, steps=settings.steps, start=start)
@@ -78,9 +79,9 @@ def train(settings: Settings, console: Console) -> tuple[nn.Module, Any]:
         optimizer.step(step)
         if (step + 1) % settings.test_every == 0 or step + 1 == settings.steps:
             shares = {"/".join(name): sum(r) / len(r) for name, r in accuracy(forward, tests).items()}
-            optimizer.save(state, step + 1)
-            minutes = (time.perf_counter() - began) / 60
+            minutes = spent + (time.perf_counter() - began) / 60
             _log(settings.folder, console, step + 1, minutes, sum(losses) / len(losses), shares)
+            optimizer.save(settings.folder / STATE, step + 1)
             losses.clear()
     with torch.no_grad():
         for name, parameter in model.named_parameters():
@@ -88,17 +89,23 @@ def train(settings: Settings, console: Console) -> tuple[nn.Module, Any]:
     return model, processor
 
 
-def _resume(optimizer: Optimizer, state: Path) -> int:
+def _resume(optimizer: Optimizer, folder: Path) -> tuple[int, float]:
+    """Take up a checkpoint, if there is one; return the steps that are done and the minutes that they took."""
+    state = folder / STATE
     if not state.is_file():
-        return 0
+        return 0, 0.0
     with safe_open(state, "pt") as file:
-        done = file.metadata()
-    if int(done["steps"]) != optimizer.steps:
+        done = {name: int(value) for name, value in file.metadata().items()}
+    if done["steps"] != optimizer.steps:
         raise ValueError(
             f"{state} is of a training of {done['steps']} steps, not {optimizer.steps}; use another folder."
         )
     optimizer.load(state)
-    return int(done["step"])
+    rows = [
+        row for line in (folder / LOG).read_text().splitlines() if (row := json.loads(line))["step"] <= done["step"]
+    ]
+    write_whole(folder / LOG, "".join(json.dumps(row) + "\n" for row in rows))
+    return done["step"], float(rows[-1]["minutes"])
 
 
 def _log(folder: Path, console: Console, step: int, minutes: float, loss: float, shares: Mapping[str, float]) -> None:

@@ -16,7 +16,7 @@ from jepa_vlm.playground.vocabulary import COLORS
 class ChartTeacher(Teacher):
     """Six questions on one chart: both extremes, and two bars by colour and by column."""
 
-    name: ClassVar[str] = "chart"
+    name = "chart"
     turns_per_lesson: ClassVar[int] = 6
 
     def sample(self, rng: np.random.Generator, difficulty: Difficulty) -> Lesson:

@@ -37,7 +37,7 @@ class Closeup:
 class CloseupTeacher(Teacher):
     """Two questions on one crop: the colour and the shape of its object."""
 
-    name: ClassVar[str] = "closeup"
+    name = "closeup"
     turns_per_lesson: ClassVar[int] = 2
 
     def sample(self, rng: np.random.Generator, difficulty: Difficulty) -> Lesson:

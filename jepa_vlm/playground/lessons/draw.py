@@ -12,13 +12,24 @@ from jepa_vlm.playground.lessons.charts import ChartTeacher
 from jepa_vlm.playground.lessons.closeups import CloseupTeacher
 from jepa_vlm.playground.lessons.lesson import Lesson, Teacher
 from jepa_vlm.playground.lessons.mazes import MazeTeacher
-from jepa_vlm.playground.lessons.puzzles import PuzzleTeacher
-from jepa_vlm.playground.lessons.scenes import SceneTeacher
+from jepa_vlm.playground.lessons.puzzles import PATCHWORK, PUZZLE
+from jepa_vlm.playground.lessons.scenes import PLACE, RELATION, SCENE
+from jepa_vlm.playground.lessons.talk import TalkTeacher
 from jepa_vlm.playground.splits import SPLITS, split_of
 from jepa_vlm.registry import Registry
 
 TEACHERS: Registry[Teacher] = Registry("playground teacher", hint="Teachers live in jepa_vlm/playground/lessons/.")
-for _teacher in (SceneTeacher(), ChartTeacher(), MazeTeacher(), PuzzleTeacher(), CloseupTeacher()):
+for _teacher in (
+    SCENE,
+    PLACE,
+    RELATION,
+    ChartTeacher(),
+    MazeTeacher(),
+    PUZZLE,
+    PATCHWORK,
+    TalkTeacher(),
+    CloseupTeacher(),
+):
     TEACHERS.register(_teacher.name)(_teacher)
 
 EASY = Difficulty(size=(12, 14), objects=(1, 3), bars=(4, 5), path=(1, 3))

@@ -30,6 +30,7 @@ class Turn:
         answer: In words.
         options: The option texts in the order of the letters, the answer among them; empty if it has none.
         needs_options: Whether the question makes no sense without them.
+        instruction: What follows a question that has none.
     """
 
     kind: str
@@ -37,6 +38,7 @@ class Turn:
     answer: str
     options: tuple[str, ...] = ()
     needs_options: bool = False
+    instruction: str = TEXT_INSTRUCTION
 
     @property
     def forms(self) -> tuple[Form, ...]:
@@ -48,7 +50,7 @@ class Turn:
     def prompt(self, form: Form) -> str:
         """Return what is asked: for ``word`` the question alone, otherwise with its options."""
         if form == "word":
-            return f"{self.question} {WORD_INSTRUCTION if self.options else TEXT_INSTRUCTION}"
+            return f"{self.question} {WORD_INSTRUCTION if self.options else self.instruction}"
         listed = " ".join(f"{letter} {option}" for letter, option in zip(LETTERS, self.options, strict=False))
         return f"{self.question} {listed}. {DIRECT_INSTRUCTION if form == 'letter' else WORD_INSTRUCTION}"
 
@@ -80,8 +82,12 @@ class Teacher(ABC):
     ``turns_per_lesson`` is how many questions one picture is asked.
     """
 
-    name: ClassVar[str]
     turns_per_lesson: ClassVar[int]
+
+    @property
+    @abstractmethod
+    def name(self) -> str:
+        """What the teacher is filed under."""
 
     @abstractmethod
     def sample(self, rng: np.random.Generator, difficulty: Difficulty) -> Lesson:

@@ -18,7 +18,7 @@ from jepa_vlm.playground.vocabulary import MOVES
 class MazeTeacher(Teacher):
     """Six questions on one maze. A room shows the colour of the exit that it leads to."""
 
-    name: ClassVar[str] = "maze"
+    name = "maze"
     turns_per_lesson: ClassVar[int] = 6
 
     def sample(self, rng: np.random.Generator, difficulty: Difficulty) -> Lesson:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import ClassVar, final
 
 import numpy as np
@@ -23,18 +23,31 @@ Asker = Callable[[np.random.Generator, Scene], Turn | None]
 
 @final
 class SceneTeacher(Teacher):
-    """Eight questions on one scene, in which one colour or shape was given a number of objects uniform in 0 to 4."""
+    """Eight questions on one scene, in which one colour or shape was given a number of objects uniform in 0 to 4.
 
-    name: ClassVar[str] = "scene"
+    Args:
+        name: Of the teacher.
+        weights: How often each kind of question is drawn; one of them must be askable of any scene.
+    """
+
     turns_per_lesson: ClassVar[int] = 8
+
+    def __init__(self, *, name: str, weights: Mapping[str, float]) -> None:
+        self._name = name
+        self.kinds = list(weights)
+        self.shares = np.array(list(weights.values())) / sum(weights.values())
+
+    @property
+    def name(self) -> str:
+        """What the teacher is filed under."""
+        return self._name
 
     def sample(self, rng: np.random.Generator, difficulty: Difficulty) -> Lesson:
         """Return one lesson."""
         scene, counted = _counted_scene(rng, difficulty)
         turns: list[Turn] = [counted]
-        weights = np.array(list(_WEIGHTS.values()))
         while len(turns) < self.turns_per_lesson:
-            kind = list(_WEIGHTS)[int(rng.choice(len(weights), p=weights / weights.sum()))]
+            kind = self.kinds[int(rng.choice(len(self.kinds), p=self.shares))]
             if (asked := _ASKERS[kind](rng, scene)) is not None:
                 turns.append(asked)
         return Lesson(scene, tuple(turns), {thing.cell: (thing.color, thing.shape) for thing in scene.things})
@@ -78,14 +91,18 @@ def _shape_at(rng: np.random.Generator, scene: Scene) -> Turn:
 
 def _column(rng: np.random.Generator, scene: Scene) -> Turn | None:
     thing = _any(rng, scene)
-    name = _called(rng, scene, thing)
-    return name and turn(rng, "column", f"Which column is the {name} in?", str(thing.cell[0]), PLACES)
+    name = called(rng, scene, thing)
+    if name is None:
+        return None
+    return turn(rng, "column", f"Which column is the {name} in?", str(thing.cell[0]), PLACES)
 
 
 def _row(rng: np.random.Generator, scene: Scene) -> Turn | None:
     thing = _any(rng, scene)
-    name = _called(rng, scene, thing)
-    return name and turn(rng, "row", f"Which row is the {name} in?", str(thing.cell[1]), PLACES)
+    name = called(rng, scene, thing)
+    if name is None:
+        return None
+    return turn(rng, "row", f"Which row is the {name} in?", str(thing.cell[1]), PLACES)
 
 
 def _relative(rng: np.random.Generator, scene: Scene) -> Turn | None:
@@ -94,7 +111,7 @@ def _relative(rng: np.random.Generator, scene: Scene) -> Turn | None:
     if not pairs:
         return None
     thing, anchor = pairs[int(rng.integers(len(pairs)))]
-    name, other = _called(rng, scene, thing), _called(rng, scene, anchor)
+    name, other = called(rng, scene, thing), called(rng, scene, anchor)
     if name is None or other is None:
         return None
     if thing.cell[1] == anchor.cell[1]:
@@ -137,7 +154,7 @@ def _in_row(rng: np.random.Generator, scene: Scene) -> Turn:
     return Turn("caption", f"What is in row {row}?", listed)
 
 
-def _called(rng: np.random.Generator, scene: Scene, thing: Thing) -> str | None:
+def called(rng: np.random.Generator, scene: Scene, thing: Thing) -> str | None:
     """Return a description that fits this object alone, if its shape, its colour or both together give one."""
     fits = [
         said
@@ -175,16 +192,21 @@ _ASKERS: dict[str, Asker] = {
     "total": _total,
     "caption": _in_row,
 }
-_WEIGHTS = {
-    "color": 5.0,
-    "shape": 5.0,
-    "color-at": 1.0,
-    "shape-at": 1.0,
-    "column": 2.5,
-    "row": 2.5,
-    "relative": 4.0,
-    "candidates": 3.0,
-    "option": 3.0,
-    "total": 0.5,
-    "caption": 1.5,
-}
+SCENE = SceneTeacher(
+    name="scene",
+    weights={
+        "color": 5.0,
+        "shape": 5.0,
+        "color-at": 1.0,
+        "shape-at": 1.0,
+        "column": 2.5,
+        "row": 2.5,
+        "relative": 4.0,
+        "candidates": 3.0,
+        "option": 3.0,
+        "total": 0.5,
+        "caption": 1.5,
+    },
+)
+PLACE = SceneTeacher(name="place", weights={"column": 3.0, "row": 3.0, "color-at": 1.0, "shape-at": 1.0})
+RELATION = SceneTeacher(name="relation", weights={"relative": 6.0, "column": 1.0, "row": 1.0, "color-at": 0.5})

@@ -51,6 +51,9 @@ def test_a_short_training_learns_and_resumes_bit_for_bit(tmp_path, monkeypatch):
     resumed, _ = train(settings(tmp_path / "broken"), quiet)
     for (name, one), other in zip(whole.named_parameters(), resumed.parameters(), strict=True):
         assert torch.equal(one, other), name
+    again = [json.loads(line) for line in (tmp_path / "broken" / "log.jsonl").read_text().splitlines()]
+    assert [row["step"] for row in again] == [4, 8, 12]
+    assert [row["accuracy"] for row in again] == [row["accuracy"] for row in rows]
     assert (tmp_path / "whole" / STATE).stat().st_size == (tmp_path / "broken" / STATE).stat().st_size
 
 
