@@ -27,7 +27,7 @@ def main(
     work: Annotated[Path, typer.Option(help="Checkpoints and logs; the same command goes on from them.")] = Path(
         "runs/pretrain_tiny"
     ),
-    steps: Annotated[int, typer.Option(min=1, help="Of each seed.")] = 6500,
+    steps: Annotated[int, typer.Option(min=1, help="Of each seed.")] = 5000,
     seed: Annotated[list[int] | None, typer.Option(min=0, help="Default: 0, 1; may repeat.")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     test_every: Annotated[int, typer.Option(min=1, help="Steps between tests, each with a checkpoint.")] = 250,

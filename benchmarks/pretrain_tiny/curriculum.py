@@ -12,14 +12,14 @@ from typing import final
 from jepa_vlm.playground import Difficulty
 from jepa_vlm.playground.lessons import EASY, FULL
 
-EASY_UNTIL = 0.06  # of the steps
-LETTERS_FROM, LETTERS_RISE, LETTERS_AT_MOST = 0.06, 2.0, 0.45  # share of the steps, rise over all steps, share
-LISTED_FROM, LISTED = 5 / 26, 0.9
-PLACES_FROM, RELATIONS_FROM = 5 / 13, 1 / 2
+EASY_UNTIL = 0.078  # of the steps
+LETTERS_FROM, LETTERS_RISE, LETTERS_AT_MOST = 0.078, 2 / 1.3, 0.45  # of the steps, over all of them, share
+LISTED_FROM, LISTED = 0.25, 0.9
+PLACES_FROM, RELATIONS_FROM = 0.5, 0.65
 CLOSEUP_EVERY = 8  # steps
 PICTURES = {"scene": 20, "chart": 4, "maze": 4, "puzzle": 4}
 PLACES = {"scene": 5, "place": 12, "chart": 2, "maze": 3, "patchwork": 2}
-RELATIONS = {"scene": 6, "place": 1, "relation": 5, "chart": 2, "maze": 3, "patchwork": 4, "talk": 3}
+RELATIONS = {"scene": 5, "place": 7, "relation": 3, "chart": 1, "maze": 2, "patchwork": 3, "talk": 3}
 CLOSEUPS = {"closeup": 64}
 PLACE_LETTERS = 0.25
 

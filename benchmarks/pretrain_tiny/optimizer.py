@@ -11,7 +11,8 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-RATE, WARMUP, LEAST, DECAY, CLIP = 3e-3, 100, 0.02, 0.05, 1.0
+RATE, WARMUP, DECAY, CLIP = 3e-3, 100, 0.05, 1.0
+STRETCH, COOLDOWN, LEAST = 1.3, 0.3, 0.02  # the cosine's length and the line's, in whole trainings; share of the rate
 
 
 @final
@@ -23,7 +24,7 @@ class Optimizer:
 
     Args:
         modules: Their parameters are updated, and cast to ``dtype``.
-        steps: Of the whole training; the rate warms up and then falls to ``LEAST`` of ``RATE`` along a cosine.
+        steps: Of the whole training.
         dtype: That the modules run in.
     """
 
@@ -50,9 +51,10 @@ class Optimizer:
         }
 
     def rate(self, step: int) -> float:
-        """Return the learning rate of a step."""
-        cosine = 0.5 * (1 + math.cos(math.pi * step / self.steps))
-        return RATE * min(1.0, (step + 1) / WARMUP) * max(LEAST, cosine)
+        """Return the learning rate of a step: warm-up, a cosine, and over the last steps a straight line down."""
+        cosine = 0.5 * (1 + math.cos(math.pi * step / (STRETCH * self.steps)))
+        line = min(1.0, (self.steps - step) / (COOLDOWN * self.steps))
+        return RATE * min(1.0, (step + 1) / WARMUP) * max(LEAST, cosine * line)
 
     def step(self, step: int) -> None:
         """Apply the gradients of the modules, and clear them."""

@@ -32,7 +32,7 @@ def evaluate(
     against: Annotated[str | None, typer.Option(help="A second one, compared item by item with the first.")] = None,
     on: Annotated[list[str] | None, typer.Option(help="A benchmark: playground, playground:TASK.")] = None,
     scoring: Annotated[list[str] | None, typer.Option(help=f"{', '.join(SCORINGS)}; may repeat.")] = None,
-    questions: Annotated[int, typer.Option(min=1, help="How many.")] = 256,
+    questions: Annotated[int, typer.Option(min=1, help="How many.")] = 512,
     seed: Annotated[int, typer.Option(min=0, help="Of the questions.")] = 0,
     batch_size: Annotated[int, typer.Option(min=1, help="Questions per forward.")] = 16,
     output: Annotated[Path | None, typer.Option(help="A folder for the answers, item by item.")] = None,

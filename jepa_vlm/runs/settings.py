@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from jepa_vlm.adapters import Profile
     from jepa_vlm.recipe import Recipe
 
-BACKBONE, DATA = "tiny-random-qwen2.5-vl", "playground:visual-search"
+BACKBONE, DATA = "tiny-qwen2.5-vl", "playground:visual-search"
 FROM_PROFILE = ("learning_rate", "lora_rank", "lora_alpha", "batch_size", "accumulation", "steps")
 FROM_RECIPE = (
     "steps", "batch_size", "accumulation", "learning_rate", "warmup", "weight_decay", "schedule", "max_grad_norm",
@@ -101,7 +101,7 @@ def run_values(asked: Asked, *, gpu: bool) -> dict[str, Resolved]:
         "too_long": _or(asked.too_long, "error"),
         "workers": _or(asked.workers, 4 if gpu else 0),
         "report_to": _or(list(asked.report_to) if asked.report_to else None, []),
-        "questions": _or(asked.questions, 256),
+        "questions": _or(asked.questions, 512),
     }
     for name, value in asked.parameters.items():
         values[f"parameter.{name}"] = Resolved(value, "user")

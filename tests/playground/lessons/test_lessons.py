@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter, defaultdict
 from functools import lru_cache
 
@@ -14,7 +15,9 @@ from sklearn.linear_model import LogisticRegression
 from jepa_vlm.playground.canvas import CELL, GRID, RGB
 from jepa_vlm.playground.lessons import TEACHERS, Turn, lessons
 from jepa_vlm.playground.splits import split_of
+from jepa_vlm.playground.tasks.jigsaw import paint_blobs
 from jepa_vlm.playground.tasks.maze import step
+from jepa_vlm.playground.tools import TOOLS
 from jepa_vlm.playground.vocabulary import LETTERS, pieces, words
 
 every_teacher = pytest.mark.parametrize("teacher", list(TEACHERS))
@@ -28,7 +31,7 @@ VALUES = {
 
 @lru_cache
 def drawn(teacher, split):
-    count = {"scene": 1500, "chart": 1500, "maze": 1000, "puzzle": 1000, "closeup": 1500}[teacher]
+    count = 1500 if teacher in ("scene", "chart", "closeup") else 1000
     return [lesson for lesson, _ in lessons(teacher, count=count if split == "train" else count // 2, split=split)]
 
 
@@ -118,10 +121,11 @@ def test_an_unknown_split_is_refused():
         next(lessons("scene", count=1, split="dev"))
 
 
-def test_scene_answers_are_true():
+@pytest.mark.parametrize("teacher", ["scene", "place", "relation"])
+def test_scene_answers_are_true(teacher):
     """Each answer recomputed from the scene by other means."""
     checked = Counter()
-    for lesson in drawn("scene", "test"):
+    for lesson in drawn(teacher, "test"):
         things = lesson.picture.things
         at = {f"column {t.cell[0]} row {t.cell[1]}": t for t in things}
         for turn in lesson.turns:
@@ -216,6 +220,36 @@ def test_cells_say_what_the_pixels_show():
                 best = max(near, key=near.get)
                 shown = lesson.cells.get((column, row), (None, None))[0]
                 assert shown == (best if near[best] > 0.25 else None), (column, row, near)
+
+
+def test_a_patchwork_shows_the_colours_of_its_cells_and_of_the_missing_one():
+    for lesson in drawn("patchwork", "test")[:100]:
+        puzzle = lesson.picture
+        canvas = np.full((80, 80, 3), 240, np.float32)
+        paint_blobs(canvas, puzzle.blobs)
+        for (column, row), (color, _) in lesson.cells.items():
+            if row <= 5 and color is not None:
+                cell = canvas[(row - 1) * CELL : row * CELL, (column - 1) * CELL : column * CELL].reshape(-1, 3)
+                assert (np.abs(cell - np.array(RGB[color])).max(axis=1) < 2).mean() > 0.4
+        shown = {mark: color for color, mark in lesson.cells.values() if mark}
+        assert shown.keys() == {"hole", "fits"}
+        assert shown["hole"] == shown["fits"]
+
+
+def test_talk_says_true_places_and_writes_the_calls_that_were_spelled_out():
+    kinds = Counter()
+    for lesson in drawn("talk", "test"):
+        for turn in lesson.turns:
+            kinds[turn.kind] += 1
+            if turn.kind == "say":
+                name, place = turn.answer.rstrip(".").removeprefix("The ").split(" is at ")
+                assert [t.place for t in lesson.picture.things if is_called(t, name.split())] == [place]
+            else:
+                call = json.loads(turn.answer.removeprefix("<tool_call>").removesuffix("</tool_call>"))
+                said = set(pieces(turn.question)) | {"1", "2", "3", "4"}
+                assert {str(value) for value in call["arguments"].values() if isinstance(value, int)} <= said
+                assert call["name"] in TOOLS
+    assert min(kinds["say"], kinds["call"]) > 500
 
 
 def test_scene_and_puzzle_cells():
