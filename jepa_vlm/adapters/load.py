@@ -1,11 +1,10 @@
-"""``load_backbone``: a tiny embedded model, a local folder or a hub id, behind one call."""
+"""``load_backbone``: a tiny model of the package, a local folder or a hub id, behind one call."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, final
+from typing import Any
 
 import torch
 from torch import nn
@@ -19,20 +18,10 @@ from jepa_vlm.adapters.processors import load_processor
 from jepa_vlm.adapters.tiny import tiny_qwen2_5_vl
 from jepa_vlm.errors import BackboneError, UnknownNameError
 
-
-@final
-@dataclass(frozen=True)
-class _Tiny:
-    build: Callable[..., tuple[PreTrainedModel, Any]]
-    profile: Profile
-
-
-_TINY = {
-    "tiny-random-qwen2.5-vl": _Tiny(
-        tiny_qwen2_5_vl,
-        Profile(learning_rate=5e-4, lora_rank=16, lora_alpha=32, batch_size=8, accumulation=1, steps=400),
-    ),
-}
+WEIGHTS = Path(__file__).with_name("weights")
+_RANDOM: dict[str, Callable[..., tuple[PreTrainedModel, Any]]] = {"tiny-random-qwen2.5-vl": tiny_qwen2_5_vl}
+_SHIPPED = {"tiny-qwen2.5-vl": WEIGHTS / "tiny-qwen2.5-vl"}
+_TINY = Profile(learning_rate=1e-3, lora_rank=16, lora_alpha=32, batch_size=8, accumulation=1, steps=400)
 
 
 def load_backbone(
@@ -57,12 +46,12 @@ def load_backbone(
         BackboneError: If the folder is not a model, or the hub cannot be reached.
     """
     torch_dtype = _dtype(dtype)
-    if name in _TINY:
-        model, processor = _TINY[name].build(seed=seed)
-        model, profile = nn.Module.to(model, torch_dtype), _TINY[name].profile
+    profile = _TINY if name in _RANDOM or name in _SHIPPED else Profile()
+    if name in _RANDOM:
+        model, processor = _RANDOM[name](seed=seed)
+        model = nn.Module.to(model, torch_dtype)
     else:
         model, processor = _from_pretrained(_source(name), torch_dtype, trust_remote_code=trust_remote_code)
-        profile = Profile()
     adapter = ADAPTERS[model.config.model_type](config=model.config)
     if visual_tokens is not None:
         _limit_pixels(processor.image_processor, visual_tokens)
@@ -80,6 +69,8 @@ def _dtype(dtype: str | torch.dtype) -> torch.dtype:
 
 def _source(name: str) -> str:
     """Return the folder or hub id behind a name."""
+    if name in _SHIPPED:
+        return str(_SHIPPED[name])
     named: Named | None = BACKBONES.get(name)
     if named is not None and named.family not in ADAPTERS:
         raise BackboneError(

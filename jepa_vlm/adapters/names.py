@@ -14,7 +14,7 @@ class Named:
     """A named backbone.
 
     Args:
-        hub_id: Where its weights are, or "" if it is built on the spot.
+        hub_id: Where its weights are, or "" if they are in the package or made on the spot.
         family: Its ``model_type`` in transformers, which names the adapter that it needs.
         note: One line for the list.
     """
@@ -25,6 +25,11 @@ class Named:
 
 
 BACKBONES: dict[str, Named] = {
+    "tiny-qwen2.5-vl": Named(
+        "",
+        "qwen2_5_vl",
+        "Qwen2.5-VL's architecture, 1.4M parameters that have learned to see the playground; the default",
+    ),
     "tiny-random-qwen2.5-vl": Named(
         "", "qwen2_5_vl", "Qwen2.5-VL's architecture, 1M random weights, built offline; takes a seed"
     ),
