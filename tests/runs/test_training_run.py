@@ -63,7 +63,7 @@ def test_the_folder_holds_what_it_should(finished):
 
 def test_plain_peft_and_plain_transformers_read_the_run(finished):
     folder = Path(finished.run)
-    plain = PeftModel.from_pretrained(jv.load_backbone("tiny-random-qwen2.5-vl").model, str(folder / "best"))
+    plain = PeftModel.from_pretrained(jv.load_backbone("tiny-qwen2.5-vl").model, str(folder / "best"))
     merged = plain.merge_and_unload().state_dict()
     stock = AutoModelForImageTextToText.from_pretrained(folder / "export").state_dict()
     assert merged.keys() == stock.keys()

@@ -43,7 +43,7 @@ def four_by_one(tmp_path_factory):
 @pytest.mark.parametrize(("batch", "accumulation"), [(2, 2), (1, 4)])
 def test_accumulation_changes_nothing(four_by_one, tmp_path, batch, accumulation):
     weights, rows = run(tmp_path, batch_size=batch, accumulation=accumulation)
-    close(weights, four_by_one[0], 1e-6)
+    close(weights, four_by_one[0], 5e-6)
     for row, expected in zip(rows, four_by_one[1], strict=True):
         assert row["loss"] == pytest.approx(expected["loss"], rel=1e-6)
         for name, term in row["terms"].items():
@@ -62,7 +62,7 @@ def test_two_processes_change_nothing_and_one_of_them_writes(four_by_one, tmp_pa
     subprocess.run(command, check=True, env=environment, capture_output=True, timeout=300)
     found = {**load_file(tmp_path / "final" / ADAPTER), **load_file(tmp_path / "final" / HEADS)}
     expected = {saved_name(name): value for name, value in four_by_one[0].items()}
-    close(found, expected, 1e-6)
+    close(found, expected, 5e-6)
     rows, alone = read_metrics(tmp_path / "metrics.jsonl"), four_by_one[1]
     assert [(row["kind"], row["step"]) for row in rows] == [(row["kind"], row["step"]) for row in alone]
     for row, one in zip(rows, alone, strict=True):
