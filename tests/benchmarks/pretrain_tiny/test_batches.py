@@ -70,7 +70,7 @@ def test_the_stream_goes_on_where_it_is_told_to(backbone):
         assert torch.equal(one.input_ids, other.input_ids)
     other = next(iter(Stream(encoder=encoder, seed=2, steps=9)))
     assert not torch.equal(whole[0].pixels, other.pixels)
-    assert [len(batch.pixels) // batch.grid**2 for batch in whole] == [32] * 4 + [24] * 3 + [64] + [24]
+    assert [len(batch.pixels) // batch.grid**2 for batch in whole] == [32] * 5 + [24] * 2 + [64] + [24]
 
 
 def test_training_shows_pictures_of_the_training_split_alone(backbone, monkeypatch):
