@@ -14,8 +14,8 @@ from torch import nn
 
 from benchmarks.pretrain_tiny.card import MODEL, card, mean_share, measure
 from benchmarks.pretrain_tiny.train import LOG, Settings, train
-from jepa_vlm.adapters import load_backbone
 from jepa_vlm.adapters.processors import save_processor
+from jepa_vlm.adapters.qwen2_5_vl import Qwen25VLAdapter
 from jepa_vlm.evaluation.files import write_whole
 
 
@@ -56,7 +56,7 @@ def main(
 def _save(model: nn.Module, processor: Any, folder: Path) -> None:
     """Write the model in float16 as stock transformers reads it."""
     model.half().save_pretrained(folder)  # type: ignore[operator]
-    save_processor(processor, folder, video_processor=load_backbone("tiny-random-qwen2.5-vl").adapter.video_processor)
+    save_processor(processor, folder, video_processor=Qwen25VLAdapter.video_processor)
 
 
 if __name__ == "__main__":

@@ -115,6 +115,7 @@ def card(found: Measured, command: str) -> str:
         "questions": tasks[0]["n"],
         "tasks": _by_seed(found),
         "seed": best,
+        "chosen": "chosen on the validation split" if len(found["tasks"]) > 1 else "the only one that was trained",
         "command": command,
         "steps": settings["steps"],
         "hardware": settings["hardware"],

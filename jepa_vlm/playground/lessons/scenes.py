@@ -90,19 +90,17 @@ def _shape_at(rng: np.random.Generator, scene: Scene) -> Turn:
 
 
 def _column(rng: np.random.Generator, scene: Scene) -> Turn | None:
-    thing = _any(rng, scene)
-    name = called(rng, scene, thing)
-    if name is None:
-        return None
-    return turn(rng, "column", f"Which column is the {name} in?", str(thing.cell[0]), PLACES)
+    return _coordinate(rng, scene, "column", 0)
 
 
 def _row(rng: np.random.Generator, scene: Scene) -> Turn | None:
+    return _coordinate(rng, scene, "row", 1)
+
+
+def _coordinate(rng: np.random.Generator, scene: Scene, kind: str, axis: int) -> Turn | None:
     thing = _any(rng, scene)
     name = called(rng, scene, thing)
-    if name is None:
-        return None
-    return turn(rng, "row", f"Which row is the {name} in?", str(thing.cell[1]), PLACES)
+    return None if name is None else turn(rng, kind, f"Which {kind} is the {name} in?", str(thing.cell[axis]), PLACES)
 
 
 def _relative(rng: np.random.Generator, scene: Scene) -> Turn | None:
