@@ -1,0 +1,49 @@
+"""The card is made from the measured numbers, and says nothing of seeds that were not trained."""
+
+from __future__ import annotations
+
+import copy
+import json
+from pathlib import Path
+
+import pytest
+
+from benchmarks.pretrain_tiny.card import card, mean_share
+from jepa_vlm.adapters.load import WEIGHTS
+
+PROJECT = Path(__file__).resolve().parents[3]
+
+
+@pytest.fixture(scope="module")
+def found():
+    return json.loads((PROJECT / "docs/results/tiny_pretraining.json").read_text(encoding="utf-8"))
+
+
+def test_the_shipped_card_holds_the_measured_tables(found):
+    made = card(found, found["command"]).splitlines()
+    shipped = (WEIGHTS / "tiny-qwen2.5-vl" / "README.md").read_text(encoding="utf-8").splitlines()
+    tables = [line for line in made if line.startswith("|")]
+    assert len(tables) > 40
+    assert tables == [line for line in shipped if line.startswith("|")]
+
+
+def test_one_seed_is_not_called_chosen(found):
+    made = card(found, found["command"])
+    assert "the only one that was trained" in made
+    assert "The spread over seeds was not measured." in made
+
+
+def test_two_seeds_are_set_side_by_side(found):
+    two = copy.deepcopy(found)
+    for name in ("kinds", "tasks", "logs"):
+        two[name]["1"] = copy.deepcopy(two[name]["0"])
+    row = next(row for row in two["kinds"]["1"] if (row["kind"], row["form"]) == ("color", "letter"))
+    row["accuracy"] -= 0.5
+    made = card(two, "command")
+    assert "chosen on the validation split" in made
+    assert "| task | seed 0 | seed 1 |" in made
+    assert "Seeds lie farthest apart for color by letter: 50 points." in made
+
+
+def test_the_best_seed_is_chosen_by_the_mean_over_kinds_and_forms():
+    assert mean_share({"accuracy": {"color/word": 1.0, "color/letter": 0.5, "piece/word": 0.0}}) == 0.5
