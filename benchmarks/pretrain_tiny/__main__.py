@@ -13,6 +13,7 @@ from rich.console import Console
 from torch import nn
 
 from benchmarks.pretrain_tiny.card import MODEL, card, mean_share, measure
+from benchmarks.pretrain_tiny.curriculum import STEPS
 from benchmarks.pretrain_tiny.train import LOG, Settings, train
 from jepa_vlm.adapters.processors import save_processor
 from jepa_vlm.adapters.qwen2_5_vl import Qwen25VLAdapter
@@ -27,7 +28,7 @@ def main(
     work: Annotated[Path, typer.Option(help="Checkpoints and logs; the same command goes on from them.")] = Path(
         "runs/pretrain_tiny"
     ),
-    steps: Annotated[int, typer.Option(min=1, help="Of each seed.")] = 5000,
+    steps: Annotated[int, typer.Option(min=1, help="Of each seed.")] = STEPS,
     seed: Annotated[list[int] | None, typer.Option(min=0, help="Default: 0, 1; may repeat.")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     test_every: Annotated[int, typer.Option(min=1, help="Steps between tests, each with a checkpoint.")] = 250,

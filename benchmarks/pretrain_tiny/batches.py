@@ -21,7 +21,9 @@ from jepa_vlm.playground.vocabulary import COLORS, SHAPES
 IGNORED = -100
 WIDTH = 72  # tokens of the longest turn; its prefix comes on top
 NOTHING = "nothing"
-SHOWN = ((*COLORS, NOTHING), (*SHAPES, *LEVELS, "hole", "fits", NOTHING))  # by slot: what a cell can show
+WORDS = ((*COLORS, NOTHING), (*SHAPES, *LEVELS, "hole", "fits", NOTHING))  # a cell's colour, and what it is
+SHOWN = (*WORDS, *((False, True),) * 4, *((*COLORS, None),) * 4)  # by slot: and its ways, and its quarters
+QUARTERS_FROM = 6  # slot
 
 
 @final
@@ -35,8 +37,9 @@ class Batch:
         picture_of: For each turn, its picture.
         input_ids: Turns without their prefix, right-padded.
         labels: The answers, at the places of their tokens; ``IGNORED`` elsewhere.
-        shown: For each picture, slot and cell, an index into ``SHOWN``; None for close-ups.
+        shown: For each picture, slot and cell, an index into ``SHOWN``, or ``IGNORED``; None for close-ups.
         kinds: For each turn, what it asks and in which form.
+        fitting: Weight of telling the piece that fits, as in ``Mix``.
     """
 
     pixels: Tensor
@@ -46,6 +49,7 @@ class Batch:
     labels: Tensor
     shown: Tensor | None
     kinds: tuple[tuple[str, Form], ...]
+    fitting: float = 0.0
 
     def to(self, device: torch.device) -> Batch:
         """Return the batch on a device."""
@@ -139,12 +143,16 @@ def _form(turn: Turn, rng: np.random.Generator, letters: float, listed: float) -
 
 
 def _shown(lesson: Lesson) -> Tensor:
-    """Return what each cell shows, (slots rows columns), as indices into ``SHOWN``."""
-    grid = torch.stack([torch.full((GRID, GRID), words.index(NOTHING)) for words in SHOWN])
+    """Return what each cell shows, (slots rows columns), as indices into ``SHOWN``.
+
+    A cell shows nothing unless it is said to show something; its ways and quarters are ignored unless they are given.
+    """
+    nothing = [words.index(NOTHING) for words in WORDS] + [IGNORED] * (len(SHOWN) - len(WORDS))
+    grid = repeat(torch.tensor(nothing), "slots -> slots rows columns", rows=GRID, columns=GRID).clone()
     for (column, row), said in (lesson.cells or {}).items():
-        for slot, word in enumerate(said):
-            if word is not None:
-                grid[slot, row - 1, column - 1] = SHOWN[slot].index(word)
+        values = (said.color or NOTHING, said.thing or NOTHING, *said.ways)
+        for slot, value in (*enumerate(values), *enumerate(said.quarters, QUARTERS_FROM)):
+            grid[slot, row - 1, column - 1] = SHOWN[slot].index(value)
     return grid
 
 
@@ -171,4 +179,5 @@ class Stream(IterableDataset[Batch]):
                 for teacher, count in mix.pictures.items()
                 for lesson in lessons(teacher, count=count, seed=(self.seed, step), difficulty=mix.difficulty)
             ]
-            yield self.encoder.encode(drawn, letters=mix.letters, listed=mix.listed)
+            batch = self.encoder.encode(drawn, letters=mix.letters, listed=mix.listed)
+            yield replace(batch, fitting=mix.fitting)

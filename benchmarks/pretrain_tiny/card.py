@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 import jinja2
 
 from benchmarks.pretrain_tiny.batches import Encoder
-from benchmarks.pretrain_tiny.curriculum import CLOSEUPS, PICTURES
+from benchmarks.pretrain_tiny.curriculum import ROUND, STAGES, STEPS
 from benchmarks.pretrain_tiny.forward import Forward
 from benchmarks.pretrain_tiny.progress import accuracy, held_out
 from benchmarks.pretrain_tiny.train import LOG
@@ -120,9 +121,8 @@ def card(found: Measured, command: str) -> str:
         "steps": settings["steps"],
         "hardware": settings["hardware"],
         "minutes": f"{log[-1]['minutes']:.0f}",
-        "pictures": sum(PICTURES.values()),
-        "asked": sum(count * TEACHERS[teacher].turns_per_lesson for teacher, count in PICTURES.items()),
-        "closeups": CLOSEUPS["closeup"],
+        "stages": _stages(STEPS),
+        "begun_from": settings.get("begun_from"),
         "first_loss": f"{log[0]['loss']:.2f}",
         "first_steps": log[0]["step"],
         "last_loss": f"{log[-1]['loss']:.2f}",
@@ -175,6 +175,27 @@ def _table(rows: Sequence[Row]) -> str:
             cells.append(f"{_interval(row)}, n={row['n']}{chance}")
         lines.append(cells)
     return _lines(["asks for", "word", "choice", "letter"], lines)
+
+
+def _stages(steps: int) -> str:
+    rows = []
+    for stage in STAGES:
+        asides = [_listed(pictures) for pictures in stage.asides.values()]
+        asked = sum(count * TEACHERS[teacher].turns_per_lesson for teacher, count in stage.pictures.items())
+        rows.append(
+            [
+                str(math.ceil(stage.start * steps)),
+                _listed(stage.pictures),
+                str(asked),
+                " to ".join(f"{share:.0%}" for share in dict.fromkeys(stage.letters)),
+                "; ".join(f"{asides.count(said)} in {ROUND}: {said}" for said in dict.fromkeys(asides)),
+            ]
+        )
+    return _lines(["from step", "pictures", "questions", "by letter", "steps with other pictures"], rows)
+
+
+def _listed(pictures: Mapping[str, int]) -> str:
+    return ", ".join(f"{count} {teacher}" for teacher, count in pictures.items())
 
 
 def _curve(log: Sequence[Mapping[str, Any]]) -> str:

@@ -1,27 +1,16 @@
 """What is practised when: words before letters, few large objects before many, names before places and relations.
 
-A circuit comes into being when enough of a batch asks for it: letters, places and relations each get their turn.
+A circuit comes into being when enough of a batch asks for it, at a high rate, and when what it builds on is there.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import final
 
 from jepa_vlm.playground import Difficulty
 from jepa_vlm.playground.lessons import EASY, FULL
-
-EASY_UNTIL = 0.078  # of the steps
-LETTERS_FROM, LETTERS_RISE, LETTERS_AT_MOST = 0.078, 2 / 1.3, 0.45  # of the steps, over all of them, share
-LISTED_FROM, LISTED = 0.25, 0.9
-PLACES_FROM, RELATIONS_FROM = 0.5, 0.65
-CLOSEUP_EVERY = 8  # steps
-PICTURES = {"scene": 20, "chart": 4, "maze": 4, "puzzle": 4}
-PLACES = {"scene": 5, "place": 12, "chart": 2, "maze": 3, "patchwork": 2}
-RELATIONS = {"scene": 5, "place": 7, "relation": 3, "chart": 1, "maze": 2, "patchwork": 3, "talk": 3}
-CLOSEUPS = {"closeup": 64}
-PLACE_LETTERS = 0.25
 
 
 @final
@@ -35,23 +24,73 @@ class Mix:
             one of the listed words, and the rest by a word that is not listed.
         listed: Share that is answered by letter of those turns that make no sense without their options.
         difficulty: Of the pictures.
+        fitting: Weight of telling the piece that fits a puzzle from the others, in the auxiliary loss.
     """
 
     pictures: Mapping[str, int]
     letters: float
     listed: float
     difficulty: Difficulty
+    fitting: float
+
+
+@final
+@dataclass(frozen=True)
+class Stage:
+    """A part of the training.
+
+    Args:
+        start: The share of the steps that it begins after.
+        pictures, listed, difficulty, fitting: Of its batches, as in ``Mix``.
+        letters: As in ``Mix``, when it begins and when it ends.
+        asides: What some steps show instead, by the step's place in a round of ``ROUND``.
+        puzzle_letters: In place of ``letters`` when only puzzles are shown: their answer is first learned as a word.
+    """
+
+    start: float
+    pictures: Mapping[str, int]
+    letters: tuple[float, float]
+    listed: float
+    difficulty: Difficulty = FULL
+    fitting: float = 0.0
+    asides: Mapping[int, Mapping[str, int]] = field(default_factory=dict)
+    puzzle_letters: float | None = None
+
+
+STEPS = 6500  # of a training, unless it is told another number
+ROUND = 8  # steps
+PUZZLES, CLOSEUPS, TALKS = {"puzzle": 32}, {"closeup": 64}, {"talk": 20}
+NAMES = {"scene": 20, "chart": 4, "maze": 4, "puzzle": 4}
+PLACES = {"scene": 8, "place": 9, "relation": 2, "option": 2, "chart": 3, "maze": 3}
+RELATIONS = {"scene": 6, "place": 4, "relation": 8, "option": 2, "chart": 2, "maze": 3, "way": 4}
+RELATIONS_BY_LETTER = {"scene": 6, "place": 2, "relation": 10, "chart": 2, "maze": 4}
+ALL = {"scene": 7, "place": 4, "relation": 4, "option": 2, "chart": 3, "maze": 4, "way": 2}
+FEW_PUZZLES = {3: PUZZLES, 7: CLOSEUPS}
+MANY_PUZZLES = {1: PUZZLES, 3: PUZZLES, 7: CLOSEUPS}
+EVERYTHING = {1: PUZZLES, 3: TALKS, 5: PUZZLES, 7: CLOSEUPS}
+STAGES = (
+    Stage(0.0, NAMES, (0.0, 0.0), 0.0, EASY),
+    Stage(0.06, NAMES, (0.0, 0.26), 0.3, asides={7: CLOSEUPS}),
+    Stage(0.19, NAMES, (0.26, 0.5), 0.9, asides={7: CLOSEUPS}),
+    Stage(0.385, PLACES, (0.35, 0.35), 0.9, fitting=2.0, asides=FEW_PUZZLES, puzzle_letters=0.1),
+    Stage(0.44, RELATIONS, (0.4, 0.4), 0.9, fitting=2.0, asides=MANY_PUZZLES, puzzle_letters=0.1),
+    Stage(0.585, ALL, (0.5, 0.5), 0.9, fitting=2.0, asides=EVERYTHING, puzzle_letters=0.1),
+    Stage(0.63, RELATIONS_BY_LETTER, (0.6, 0.6), 0.9, fitting=2.0, asides=MANY_PUZZLES, puzzle_letters=0.1),
+    Stage(0.815, ALL, (0.5, 0.5), 0.9, fitting=2.0, asides=EVERYTHING, puzzle_letters=0.1),
+    Stage(0.91, ALL, (0.5, 0.5), 0.9, fitting=2.0, asides=EVERYTHING, puzzle_letters=0.5),
+)
 
 
 def curriculum(step: int, steps: int) -> Mix:
     """Return what is practised at a step."""
     progress = step / steps
-    letters = min(LETTERS_AT_MOST, max(0.0, LETTERS_RISE * (progress - LETTERS_FROM)))
-    listed = letters if progress < LISTED_FROM else LISTED
-    if step % CLOSEUP_EVERY == CLOSEUP_EVERY - 1:
-        return Mix(CLOSEUPS, letters, listed, FULL)
-    if progress < PLACES_FROM:
-        return Mix(PICTURES, letters, listed, EASY if progress < EASY_UNTIL else FULL)
-    if progress < RELATIONS_FROM:
-        return Mix(PLACES, PLACE_LETTERS, listed, FULL)
-    return Mix(RELATIONS, letters, listed, FULL)
+    number = max(number for number, stage in enumerate(STAGES) if stage.start <= progress)
+    stage, end = STAGES[number], STAGES[number + 1].start if number + 1 < len(STAGES) else 1.0
+    first, last = stage.letters
+    letters = first + (last - first) * (progress - stage.start) / (end - stage.start)
+    pictures = stage.asides.get(step % ROUND)
+    if pictures is None:
+        return Mix(stage.pictures, letters, stage.listed, stage.difficulty, stage.fitting)
+    if pictures is PUZZLES and stage.puzzle_letters is not None:
+        letters = stage.puzzle_letters
+    return Mix(pictures, letters, stage.listed, FULL, stage.fitting)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import final
@@ -12,7 +11,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 RATE, WARMUP, DECAY, CLIP = 3e-3, 100, 0.05, 1.0
-STRETCH, COOLDOWN, LEAST = 1.3, 0.3, 0.02  # the cosine's length and the line's, in whole trainings; share of the rate
+COOLDOWN, LEAST = 0.25, 0.02  # the last steps, as a share of all; share of the rate
 
 
 @final
@@ -51,10 +50,9 @@ class Optimizer:
         }
 
     def rate(self, step: int) -> float:
-        """Return the learning rate of a step: warm-up, a cosine, and over the last steps a straight line down."""
-        cosine = 0.5 * (1 + math.cos(math.pi * step / (STRETCH * self.steps)))
+        """Return the learning rate of a step: warm-up, a plateau, and over the last steps a straight line down."""
         line = min(1.0, (self.steps - step) / (COOLDOWN * self.steps))
-        return RATE * min(1.0, (step + 1) / WARMUP) * max(LEAST, cosine * line)
+        return RATE * min(1.0, (step + 1) / WARMUP) * max(LEAST, line)
 
     def step(self, step: int) -> None:
         """Apply the gradients of the modules, and clear them."""

@@ -10,7 +10,7 @@ from benchmarks.pretrain_tiny.batches import Batch, Encoder
 from benchmarks.pretrain_tiny.forward import Forward
 from jepa_vlm.playground.lessons import lessons
 
-PICTURES = {"scene": 96, "relation": 32, "chart": 64, "maze": 96, "puzzle": 192, "closeup": 64}
+PICTURES = {"scene": 96, "relation": 16, "chart": 64, "maze": 96, "way": 16, "puzzle": 192, "closeup": 64}
 AT_ONCE = 32
 
 

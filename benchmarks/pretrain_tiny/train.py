@@ -74,7 +74,8 @@ def train(settings: Settings, console: Console) -> tuple[nn.Module, Any]:
         loss = forward.loss(batch, features)
         losses.append(float(loss.detach()))
         if batch.shown is not None:
-            loss = loss + READER_WEIGHT * reader(features, model.get_input_embeddings().weight, batch.shown)
+            embedding = model.get_input_embeddings().weight
+            loss = loss + READER_WEIGHT * reader(features, embedding, batch.shown, fitting=batch.fitting)
         loss.backward()
         optimizer.step(step)
         if (step + 1) % settings.test_every == 0 or step + 1 == settings.steps:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, final
+from typing import final
 
 import numpy as np
 
 from jepa_vlm.playground.difficulty import Difficulty
-from jepa_vlm.playground.lessons.lesson import Lesson, Teacher, turn
+from jepa_vlm.playground.lessons.lesson import Lesson, Shown, Teacher, turn
 from jepa_vlm.playground.tasks.chart_reading import LEVELS, some_chart
 from jepa_vlm.playground.vocabulary import COLORS
 
@@ -17,7 +17,7 @@ class ChartTeacher(Teacher):
     """Six questions on one chart: both extremes, and two bars by colour and by column."""
 
     name = "chart"
-    turns_per_lesson: ClassVar[int] = 6
+    turns_per_lesson = 6
 
     def sample(self, rng: np.random.Generator, difficulty: Difficulty) -> Lesson:
         """Return one lesson."""
@@ -32,4 +32,4 @@ class ChartTeacher(Teacher):
         for bar in bars[:2]:
             turns.append(turn(rng, "height", f"How tall is the {bar.color} bar?", str(bar.height), LEVELS))
             turns.append(turn(rng, "bar-at", f"What color is the bar in column {bar.column}?", bar.color, COLORS))
-        return Lesson(chart, tuple(turns), chart.cells)
+        return Lesson(chart, tuple(turns), {cell: Shown(*words) for cell, words in chart.cells.items()})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, final
+from typing import final
 
 import numpy as np
 from PIL import Image
@@ -38,7 +38,7 @@ class CloseupTeacher(Teacher):
     """Two questions on one crop: the colour and the shape of its object."""
 
     name = "closeup"
-    turns_per_lesson: ClassVar[int] = 2
+    turns_per_lesson = 2
 
     def sample(self, rng: np.random.Generator, difficulty: Difficulty) -> Lesson:
         """Return one lesson."""

@@ -11,9 +11,9 @@ from jepa_vlm.playground.difficulty import Difficulty
 from jepa_vlm.playground.lessons.charts import ChartTeacher
 from jepa_vlm.playground.lessons.closeups import CloseupTeacher
 from jepa_vlm.playground.lessons.lesson import Lesson, Teacher
-from jepa_vlm.playground.lessons.mazes import MazeTeacher
-from jepa_vlm.playground.lessons.puzzles import PATCHWORK, PUZZLE
-from jepa_vlm.playground.lessons.scenes import PLACE, RELATION, SCENE
+from jepa_vlm.playground.lessons.mazes import MAZE, WAY
+from jepa_vlm.playground.lessons.puzzles import PuzzleTeacher
+from jepa_vlm.playground.lessons.scenes import OPTION, PLACE, RELATION, SCENE
 from jepa_vlm.playground.lessons.talk import TalkTeacher
 from jepa_vlm.playground.splits import SPLITS, split_of
 from jepa_vlm.registry import Registry
@@ -23,10 +23,11 @@ for _teacher in (
     SCENE,
     PLACE,
     RELATION,
+    OPTION,
     ChartTeacher(),
-    MazeTeacher(),
-    PUZZLE,
-    PATCHWORK,
+    MAZE,
+    WAY,
+    PuzzleTeacher(),
     TalkTeacher(),
     CloseupTeacher(),
 ):

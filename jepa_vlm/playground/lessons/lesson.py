@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal, final
+from typing import Literal, final
 
 import numpy as np
 
@@ -61,19 +61,36 @@ class Turn:
 
 @final
 @dataclass(frozen=True)
+class Shown:
+    """What one cell of a picture shows.
+
+    Args:
+        color: The colour that names it, if it has one.
+        thing: Its shape, its height or its part in the puzzle.
+        ways: Whether one can leave it by each of ``MOVES``; empty if nobody asks.
+        quarters: The colour of each quarter, row by row, ``None`` for the ground; empty if nobody asks.
+    """
+
+    color: str | None = None
+    thing: str | None = None
+    ways: tuple[bool, ...] = ()
+    quarters: tuple[str | None, ...] = ()
+
+
+@final
+@dataclass(frozen=True)
 class Lesson:
     """A picture and what can be asked about it.
 
     Args:
         picture: Not yet drawn.
         turns: At least one.
-        cells: What a cell shows, as up to two words: its colour, and its shape, height or part. A cell that is not
-            listed shows nothing. None if the picture is not laid out in cells.
+        cells: What a cell shows. One that is not listed shows nothing. None if the picture is not laid out in cells.
     """
 
     picture: Picture
     turns: tuple[Turn, ...]
-    cells: Mapping[Cell, tuple[str | None, str | None]] | None
+    cells: Mapping[Cell, Shown] | None
 
 
 class Teacher(ABC):
@@ -82,7 +99,7 @@ class Teacher(ABC):
     ``turns_per_lesson`` is how many questions one picture is asked.
     """
 
-    turns_per_lesson: ClassVar[int]
+    turns_per_lesson: int
 
     @property
     @abstractmethod

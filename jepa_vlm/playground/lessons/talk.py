@@ -6,14 +6,14 @@ no way from a question over a look to its answer: that is left for fine-tuning.
 
 from __future__ import annotations
 
-from typing import ClassVar, final
+from typing import final
 
 import numpy as np
 
 from jepa_vlm.playground.canvas import GRID
 from jepa_vlm.playground.chance import pick
 from jepa_vlm.playground.difficulty import Difficulty
-from jepa_vlm.playground.lessons.lesson import Lesson, Teacher, Turn
+from jepa_vlm.playground.lessons.lesson import Lesson, Shown, Teacher, Turn
 from jepa_vlm.playground.lessons.scenes import called
 from jepa_vlm.playground.scene import scatter
 from jepa_vlm.playground.tools import assemble_call, crop_call, draw_path_call, highlight_call
@@ -26,7 +26,7 @@ class TalkTeacher(Teacher):
     """Up to four places to say and four calls to write, on a scene."""
 
     name = "talk"
-    turns_per_lesson: ClassVar[int] = 8
+    turns_per_lesson = 8
 
     def sample(self, rng: np.random.Generator, difficulty: Difficulty) -> Lesson:
         """Return one lesson."""
@@ -38,7 +38,7 @@ class TalkTeacher(Teacher):
                 turns.append(_turn("say", f"Where is the {name}?", f"The {name} is at {thing.place}."))
         while len(turns) < self.turns_per_lesson:
             turns.append(_call(rng))
-        return Lesson(scene, tuple(turns), {thing.cell: (thing.color, thing.shape) for thing in scene.things})
+        return Lesson(scene, tuple(turns), {thing.cell: Shown(thing.color, thing.shape) for thing in scene.things})
 
 
 def _call(rng: np.random.Generator) -> Turn:

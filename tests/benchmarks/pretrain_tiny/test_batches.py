@@ -55,10 +55,24 @@ def test_a_turn_is_the_conversation_that_the_processor_makes(backbone, teacher):
 def test_cells_are_rows_by_columns(backbone):
     lesson, rng = next(lessons("scene", count=1))
     batch = Encoder(backbone.processor).encode([(lesson, rng)], letters=0)
-    (column, row), (color, shape) = next(iter(lesson.cells.items()))
-    assert SHOWN[0][batch.shown[0, 0, row - 1, column - 1]] == color
-    assert SHOWN[1][batch.shown[0, 1, row - 1, column - 1]] == shape
+    (column, row), said = next(iter(lesson.cells.items()))
+    assert SHOWN[0][batch.shown[0, 0, row - 1, column - 1]] == said.color
+    assert SHOWN[1][batch.shown[0, 1, row - 1, column - 1]] == said.thing
     assert (batch.shown[0, 0] != SHOWN[0].index("nothing")).sum() == len(lesson.cells)
+    assert (batch.shown[0, 2:] == IGNORED).all()
+
+
+@pytest.mark.parametrize(("teacher", "field", "first"), [("way", "ways", 2), ("puzzle", "quarters", 6)])
+def test_ways_and_quarters_are_told_of_some_cells(backbone, teacher, field, first):
+    lesson, rng = next(lessons(teacher, count=1))
+    shown = Encoder(backbone.processor).encode([(lesson, rng)], letters=0).shown[0]
+    for column in range(1, 8):
+        for row in range(1, 8):
+            cell = lesson.cells.get((column, row))
+            told = getattr(cell, field) if cell else ()
+            slots = shown[first : first + 4, row - 1, column - 1].tolist()
+            assert slots == ([SHOWN[first].index(value) for value in told] or [IGNORED] * 4)
+    assert (shown[2:6] == IGNORED).all() or (shown[6:] == IGNORED).all()
 
 
 def test_the_stream_goes_on_where_it_is_told_to(backbone):
@@ -70,7 +84,7 @@ def test_the_stream_goes_on_where_it_is_told_to(backbone):
         assert torch.equal(one.input_ids, other.input_ids)
     other = next(iter(Stream(encoder=encoder, seed=2, steps=9)))
     assert not torch.equal(whole[0].pixels, other.pixels)
-    assert [len(batch.pixels) // batch.grid**2 for batch in whole] == [32] * 5 + [24] * 2 + [64] + [24]
+    assert [len(batch.pixels) // batch.grid**2 for batch in whole] == [32, 32, 32, 32, 29, 29, 24, 64, 26]
 
 
 def test_training_shows_pictures_of_the_training_split_alone(backbone, monkeypatch):
@@ -85,8 +99,8 @@ def test_training_shows_pictures_of_the_training_split_alone(backbone, monkeypat
 
 def test_words_come_before_letters_and_few_objects_before_many():
     mixes = [curriculum(step, 1000) for step in range(1000)]
-    assert mixes[0].letters == mixes[60].letters == 0
-    assert mixes[-1].letters == 0.45
+    assert mixes[0].letters == mixes[59].letters == 0
+    assert mixes[-1].letters == 0.5
     assert all("talk" not in mix.pictures for mix in mixes[:500])
     assert mixes[0].difficulty.objects[1] < mixes[100].difficulty.objects[1]
 
@@ -95,3 +109,13 @@ def test_a_turn_that_is_too_long_is_refused(backbone, monkeypatch):
     monkeypatch.setattr("benchmarks.pretrain_tiny.batches.WIDTH", 8)
     with pytest.raises(ValueError, match=r"A turn takes \d+ tokens, more than 8"):
         Encoder(backbone.processor).encode(list(lessons("scene", count=1)), letters=1.0)
+
+
+def test_letters_rise_within_a_stage_and_puzzles_alone_keep_to_their_own_share():
+    rising = [curriculum(step, 1000).letters for step in range(200, 380) if step % 8 != 7]
+    assert rising == sorted(rising)
+    assert rising[0] < 0.28
+    assert rising[-1] > 0.48
+    mixes = {step: curriculum(step, 1000) for step in range(640, 800)}
+    assert {mix.letters for mix in mixes.values() if set(mix.pictures) == {"puzzle"}} == {0.1}
+    assert {mix.letters for mix in mixes.values() if "relation" in mix.pictures} == {0.6}

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import nn
 
 import jepa_vlm as jv
-from benchmarks.pretrain_tiny.batches import Encoder
+from benchmarks.pretrain_tiny.batches import IGNORED, SHOWN, Encoder
 from benchmarks.pretrain_tiny.forward import Forward
 from benchmarks.pretrain_tiny.reader import Reader
 from jepa_vlm.playground.lessons import lessons
@@ -72,20 +72,56 @@ def test_a_turn_is_right_if_every_token_of_its_answer_is_the_likeliest(monkeypat
 
 
 def test_the_reader_by_hand():
-    """Three pictures whose image tokens are the embeddings of what they show, at scale one and without places."""
+    """A picture whose image tokens are twice the embedding of the colour that they show, at scale one."""
     backbone = jv.load_backbone("tiny-random-qwen2.5-vl")
     reader = Reader(tokenizer=backbone.tokenizer, dim=128)
-    nn.init.zeros_(reader.place.weight)
-    nn.init.zeros_(reader.place.bias)
-    nn.init.zeros_(reader.scale)
+    for parameter in reader.parameters():
+        nn.init.zeros_(parameter)
     embedding = torch.zeros(len(backbone.tokenizer), 128)
     red = backbone.tokenizer.encode(" red")[-1]
     embedding[red, 0] = 1.0
-    shown = torch.zeros(1, 2, 7, 7, dtype=torch.long)  # every cell is red, and a circle
+    shown = torch.full((1, 10, 7, 7), IGNORED)
+    shown[:, :2] = 0  # every cell is red, and a circle
+    shown[0, 2, 3, 4] = 1  # one has an open way
     features = torch.zeros(1, 49, 128)
     features[..., 0] = 2.0
     loss = reader(features, embedding, shown)
     color = torch.log(torch.exp(torch.tensor(2.0)) + 8) - 2.0  # nine words, one of which has the logit 2
     shape = torch.log(torch.tensor(18.0))  # eight shapes, seven heights, hole, fits, nothing
-    place = 2 * 0.3 * torch.log(torch.tensor(7.0))
-    assert loss.item() == pytest.approx((color + shape + place).item(), rel=1e-5)
+    way = 0.3 * torch.log(torch.tensor(2.0))
+    place = 2 * torch.log(torch.tensor(7.0))
+    assert loss.item() == pytest.approx((color + shape + way + place).item(), rel=1e-5)
+
+
+def test_the_reader_tells_a_column_from_a_row():
+    """A column is told by its digit's embedding, and a row by the same with its halves exchanged."""
+    backbone = jv.load_backbone("tiny-random-qwen2.5-vl")
+    reader = Reader(tokenizer=backbone.tokenizer, dim=128)
+    nn.init.zeros_(reader.scale)
+    embedding = torch.zeros(len(backbone.tokenizer), 128)
+    features = torch.zeros(1, 49, 128)
+    for n in range(7):
+        embedding[backbone.tokenizer.encode(str(n + 1))[-1], n] = 1.0
+    for cell in range(49):
+        features[0, cell, cell % 7] = features[0, cell, 64 + cell // 7] = 10.0
+    shown = torch.full((1, 10, 7, 7), IGNORED)
+    shown[:, :2] = 0
+    turned = reader(features.roll(64, 2), embedding, shown) - reader(features, embedding, shown)
+    assert turned.item() == pytest.approx(2 * 42 / 49 * 10, rel=1e-5)  # 42 cells have another column than row
+
+
+def test_the_piece_that_fits_by_hand():
+    """Four pieces of one puzzle; the right one reads like "fits" by 2, the others by 0, and nothing else counts."""
+    backbone = jv.load_backbone("tiny-random-qwen2.5-vl")
+    reader = Reader(tokenizer=backbone.tokenizer, dim=128)
+    nn.init.zeros_(reader.scale)
+    encoder = Encoder(backbone.processor)
+    batch = encoder.encode(list(lessons("puzzle", count=1)) + list(lessons("scene", count=1)), letters=0)
+    embedding = torch.zeros(len(backbone.tokenizer), 128)
+    embedding[backbone.tokenizer.encode(" fits")[-1], 0] = 1.0
+    features = torch.zeros(2, 49, 128)
+    features[:, :42, 0] = 7.0  # the board and the scene are no pieces
+    features[0, (batch.shown[0, 1] == SHOWN[1].index("fits")).flatten(), 0] = 2.0
+    told, untold = (reader(features, embedding, batch.shown, fitting=weight) for weight in (0.5, 0.0))
+    wanted = 0.5 * (torch.log(torch.exp(torch.tensor(2.0)) + 3) - 2.0)
+    assert (told - untold).item() == pytest.approx(wanted.item(), rel=1e-4)

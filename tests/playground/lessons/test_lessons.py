@@ -13,19 +13,19 @@ from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.linear_model import LogisticRegression
 
 from jepa_vlm.playground.canvas import CELL, GRID, RGB
-from jepa_vlm.playground.lessons import TEACHERS, Turn, lessons
+from jepa_vlm.playground.lessons import TEACHERS, Shown, Turn, lessons
 from jepa_vlm.playground.splits import split_of
 from jepa_vlm.playground.tasks.jigsaw import paint_blobs
 from jepa_vlm.playground.tasks.maze import step
 from jepa_vlm.playground.tools import TOOLS
-from jepa_vlm.playground.vocabulary import LETTERS, pieces, words
+from jepa_vlm.playground.vocabulary import LETTERS, MOVES, pieces, words
 
 every_teacher = pytest.mark.parametrize("teacher", list(TEACHERS))
 RARE = 1e-4  # how unlikely a chance result must be before a test calls it a leak; seeds are fixed
 VALUES = {
     "color": 8, "shape": 8, "color-at": 8, "shape-at": 8, "column": 7, "row": 7, "relative": 4, "candidates": 8,
     "count": 5, "option": 31, "total": 6, "tallest": 8, "shortest": 8, "height": 7, "bar-at": 8,
-    "exit": 7, "exit-from": 7, "open": 2, "piece": 4, "closeup-color": 8, "closeup-shape": 8,
+    "exit": 7, "exit-from": 7, "open": 2, "open-from": 2, "piece": 4, "closeup-color": 8, "closeup-shape": 8,
 }  # fmt: skip
 
 
@@ -121,7 +121,7 @@ def test_an_unknown_split_is_refused():
         next(lessons("scene", count=1, split="dev"))
 
 
-@pytest.mark.parametrize("teacher", ["scene", "place", "relation"])
+@pytest.mark.parametrize("teacher", ["scene", "place", "relation", "option"])
 def test_scene_answers_are_true(teacher):
     """Each answer recomputed from the scene by other means."""
     checked = Counter()
@@ -171,14 +171,16 @@ def is_called(thing, said):
     return {thing.color, thing.shape, "object"}.issuperset(said)
 
 
-def test_maze_answers_are_true():
-    for lesson in drawn("maze", "test")[:200]:
+@pytest.mark.parametrize("teacher", ["maze", "way"])
+def test_maze_answers_are_true(teacher):
+    for lesson in drawn(teacher, "test")[:200]:
         maze = lesson.picture
         doors = maze.doors
         for turn in lesson.turns:
-            if turn.kind == "open":
-                move = turn.question.rstrip("?").split()[-1]
-                assert turn.answer == ("yes" if frozenset((maze.start, step(maze.start, move))) in doors else "no")
+            if turn.kind in ("open", "open-from"):
+                said = turn.question.rstrip("?").split()
+                room = maze.start if turn.kind == "open" else (int(said[2]), int(said[4]))
+                assert turn.answer == ("yes" if frozenset((room, step(room, said[-1]))) in doors else "no")
             else:
                 said = turn.question.split()
                 start = maze.start if turn.kind == "exit" else (int(said[4]), int(said[6]))
@@ -218,22 +220,28 @@ def test_cells_say_what_the_pixels_show():
                 patch = pixels[(row - 1) * CELL : row * CELL, (column - 1) * CELL : column * CELL].reshape(-1, 3)
                 near = {c: (np.abs(patch - np.array(rgb)).max(axis=1) < 45).mean() for c, rgb in RGB.items()}
                 best = max(near, key=near.get)
-                shown = lesson.cells.get((column, row), (None, None))[0]
+                shown = lesson.cells.get((column, row), Shown()).color
                 assert shown == (best if near[best] > 0.25 else None), (column, row, near)
 
 
-def test_a_patchwork_shows_the_colours_of_its_cells_and_of_the_missing_one():
-    for lesson in drawn("patchwork", "test")[:100]:
+def test_a_puzzle_shows_the_quarters_of_its_pieces_and_of_what_is_missing():
+    """The middle of each quarter, up to its four pixels: an edge may run through them."""
+    for lesson in drawn("puzzle", "test")[:100]:
         puzzle = lesson.picture
         canvas = np.full((80, 80, 3), 240, np.float32)
         paint_blobs(canvas, puzzle.blobs)
-        for (column, row), (color, _) in lesson.cells.items():
-            if row <= 5 and color is not None:
-                cell = canvas[(row - 1) * CELL : row * CELL, (column - 1) * CELL : column * CELL].reshape(-1, 3)
-                assert (np.abs(cell - np.array(RGB[color])).max(axis=1) < 2).mean() > 0.4
-        shown = {mark: color for color, mark in lesson.cells.values() if mark}
-        assert shown.keys() == {"hole", "fits"}
-        assert shown["hole"] == shown["fits"]
+        holes, fits = ([c for c, shown in lesson.cells.items() if shown.thing == mark] for mark in ("hole", "fits"))
+        assert holes == [puzzle.hole]
+        ordinal = ("first", "second", "third", "fourth").index(lesson.turns[0].answer)
+        assert fits == [((1, 3, 5, 7)[ordinal], 7)]
+        assert lesson.cells[holes[0]].quarters == lesson.cells[fits[0]].quarters
+        for place, cell in zip(
+            (puzzle.hole, *((c, 7) for c in (1, 3, 5, 7))), (puzzle.hole, *puzzle.pieces), strict=True
+        ):
+            for n, color in enumerate(lesson.cells[place].quarters):
+                y, x = (cell[1] - 1) * CELL + 4 + 8 * (n // 2), (cell[0] - 1) * CELL + 4 + 8 * (n % 2)
+                rgb = np.array((240,) * 3 if color is None else RGB[color])
+                assert np.abs(canvas[y - 1 : y + 2, x - 1 : x + 2] - rgb).max(axis=2).min() < 2
 
 
 def test_talk_says_true_places_and_writes_the_calls_that_were_spelled_out():
@@ -252,15 +260,16 @@ def test_talk_says_true_places_and_writes_the_calls_that_were_spelled_out():
     assert min(kinds["say"], kinds["call"]) > 500
 
 
-def test_scene_and_puzzle_cells():
+def test_a_scene_s_cells_show_its_objects():
     scene = drawn("scene", "test")[0]
-    assert scene.cells == {t.cell: (t.color, t.shape) for t in scene.picture.things}
-    puzzle = drawn("puzzle", "test")[0]
-    ordinal = ("first", "second", "third", "fourth").index(puzzle.turns[0].answer)
-    assert puzzle.cells == {puzzle.picture.hole: (None, "hole"), ((1, 3, 5, 7)[ordinal], 7): (None, "fits")}
+    assert scene.cells == {t.cell: Shown(t.color, t.shape) for t in scene.picture.things}
 
 
-def test_maze_cells_show_where_they_lead():
+def test_maze_cells_show_where_they_lead_and_which_ways_are_open():
     lesson = drawn("maze", "test")[0]
     assert len(lesson.cells) == GRID * GRID
-    assert lesson.cells[lesson.picture.start] == (lesson.turns[0].answer, "circle")
+    start = lesson.cells[lesson.picture.start]
+    assert (start.color, start.thing) == (lesson.turns[0].answer, "circle")
+    for cell, shown in lesson.cells.items():
+        doors = [frozenset((cell, step(cell, move))) in lesson.picture.doors for move in MOVES]
+        assert list(shown.ways) == (doors if cell in lesson.picture.onward else [])
