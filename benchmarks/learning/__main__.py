@@ -29,7 +29,7 @@ def main(
     steps: Annotated[int | None, typer.Option(min=1, help="In place of the backbone profile's.")] = None,
     learning_rate: Annotated[float | None, typer.Option(help="In place of the backbone profile's.")] = None,
     batch_size: Annotated[int | None, typer.Option(min=1, help="In place of the backbone profile's.")] = None,
-    dials: Annotated[str, typer.Option(help="Of the scenes: size=6-8,path=2.")] = "",
+    dials: Annotated[str, typer.Option(help="Of the scenes: size=5-7,path=2.")] = "",
     jobs: Annotated[int, typer.Option(min=1, help="Runs at once.")] = 1,
     work: Annotated[Path, typer.Option(help="Where runs are kept; finished ones are used again.")] = Path(
         "runs/learning"

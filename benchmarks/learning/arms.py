@@ -44,7 +44,7 @@ class Setting:
     Args:
         backbone: As for ``load_backbone``.
         steps, learning_rate, batch_size: In place of the backbone profile's; None keeps them.
-        dials: Of the scenes, as in a data spec: ``"size=6-8,path=2"``.
+        dials: Of the scenes, as in a data spec: ``"size=5-7,path=2"``.
         split: Where the questions come from: ``validation`` to choose dials on, ``test`` to report.
         count: Questions for each regime.
         latents: Held-out trajectories that the latent loss is measured on.

@@ -23,10 +23,10 @@ class Difficulty:
         ValueError: If a range is inverted or beyond its limits.
     """
 
-    size: tuple[int, int] = (6, 8)
+    size: tuple[int, int] = (5, 7)
     objects: tuple[int, int] = (10, 14)
-    bars: tuple[int, int] = (4, 6)
-    path: tuple[int, int] = (3, 6)
+    bars: tuple[int, int] = (6, 7)
+    path: tuple[int, int] = (5, 9)
 
     def __post_init__(self) -> None:
         for field in fields(self):

@@ -15,7 +15,7 @@ from jepa_vlm.playground.tools import use
 from jepa_vlm.playground.vocabulary import DIRECT_INSTRUCTION, TOOL_INSTRUCTION
 from jepa_vlm.trajectories import LazyImage, MultipleChoice, Step, Trajectory
 
-DIRECT_SHARE = 0.25  # of the training trajectories, the same for every recipe; the others use tools
+DIRECT_SHARE = 0.3  # of the training trajectories, the same for every recipe; the others use tools
 
 
 def trajectories(

@@ -14,7 +14,7 @@ from jepa_vlm.trajectories.load import DataSpec
 
 DIALS = tuple(dial.name for dial in fields(Difficulty))
 KEYS = ("direct", *DIALS)
-_EXAMPLE = "For example playground:visual-search#direct=1,size=6-8."
+_EXAMPLE = "For example playground:visual-search#direct=1,size=5-7."
 _ALLOWED = f"Options are direct (a share from 0 to 1) and {', '.join(DIALS)} (LOW-HIGH). {_EXAMPLE}"
 
 

@@ -48,10 +48,10 @@ def test_the_direct_share_is_met(share, expected):
     assert sum(t.calls == 0 for t in made) == expected
 
 
-def test_the_default_direct_share_is_a_quarter_and_spread_evenly():
-    assert playground.DIRECT_SHARE == 0.25
+def test_the_default_direct_share_is_three_tenths_and_spread_evenly():
+    assert playground.DIRECT_SHARE == 0.3
     made = playground.trajectories("visual-search", count=40)
-    assert [sum(t.calls == 0 for t in made[i : i + 4]) for i in range(0, 40, 4)] == [1] * 10
+    assert [sum(t.calls == 0 for t in made[i : i + 10]) for i in range(0, 40, 10)] == [3] * 4
 
 
 @every_task

@@ -40,7 +40,7 @@ def test_the_walls_leave_one_exit_which_is_the_answer_and_the_path_leads_there()
             cell = (cell[0] + shifts[move][0], cell[1] + shifts[move][1])
             assert cell in rooms
         assert cell in CORNERS
-        assert 3 <= len(arguments["moves"].split()) <= 6
+        assert 5 <= len(arguments["moves"].split()) <= 9
 
 
 def test_exits_differ_and_none_is_black():
