@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any, final
@@ -16,7 +17,7 @@ from benchmarks.pretrain_tiny.curriculum import curriculum
 from jepa_vlm.playground.canvas import GRID
 from jepa_vlm.playground.lessons import Form, Lesson, Turn, lessons
 from jepa_vlm.playground.tasks.chart_reading import LEVELS
-from jepa_vlm.playground.vocabulary import COLORS, SHAPES
+from jepa_vlm.playground.vocabulary import COLORS, LETTERS, SHAPES
 
 IGNORED = -100
 WIDTH = 72  # tokens of the longest turn; its prefix comes on top
@@ -39,6 +40,8 @@ class Batch:
         labels: The answers, at the places of their tokens; ``IGNORED`` elsewhere.
         shown: For each picture, slot and cell, an index into ``SHOWN``, or ``IGNORED``; None for close-ups.
         kinds: For each turn, what it asks and in which form.
+        letter_of: At the last token of each listed option its letter's token, ``IGNORED`` elsewhere, as ``input_ids``.
+        answer_word: For each turn, the token that its answer ends with when it is given as a word.
         fitting: Weight of telling the piece that fits, as in ``Mix``.
     """
 
@@ -49,6 +52,8 @@ class Batch:
     labels: Tensor
     shown: Tensor | None
     kinds: tuple[tuple[str, Form], ...]
+    letter_of: Tensor
+    answer_word: Tensor
     fitting: float = 0.0
 
     def to(self, device: torch.device) -> Batch:
@@ -77,6 +82,7 @@ class Encoder:
         self.end = after.strip()
         self.image_token = processor.image_token
         self.pad = self.tokenizer.pad_token_id
+        self.letters = [self.tokenizer.encode(letter)[-1] for letter in LETTERS]
 
     def prefix(self, grid: int) -> Tensor:
         """Return the tokens before a question, with a picture of ``grid`` patches to a side."""
@@ -104,7 +110,8 @@ class Encoder:
         shares = letters, letters if listed is None else listed
         turns = [(turn, _form(turn, rng, *shares), n) for n, (lesson, rng) in enumerate(drawn) for turn in lesson.turns]
         pictures = np.stack([np.asarray(lesson.picture.draw(rng)) for lesson, rng in drawn])
-        asked = self._ids([turn.prompt(form) + self.between for turn, form, _ in turns])
+        prompts = [turn.prompt(form) + self.between for turn, form, _ in turns]
+        asked = self._ids(prompts)
         answered = self._ids([turn.reply(form) + self.end for turn, form, _ in turns])
         input_ids = torch.full((len(turns), WIDTH), self.pad)
         labels = torch.full((len(turns), WIDTH), IGNORED)
@@ -114,6 +121,12 @@ class Encoder:
                 raise ValueError(f"A turn takes {end} tokens, more than {WIDTH}: {turns[row][0]}.")
             input_ids[row, :end] = torch.tensor([*question, *answer])
             labels[row, len(question) : end] = torch.tensor(answer)
+        letter_of = torch.full((len(turns), WIDTH), IGNORED)
+        for row, (prompt, (turn, form, _)) in enumerate(zip(prompts, turns, strict=True)):
+            if form != "word":
+                ends = self._ends(prompt, turn.options)
+                letter_of[row, ends] = torch.tensor(self.letters[: len(ends)])
+        words = self._ids([f" {turn.answer}" for turn, _, _ in turns])
         longest = int((labels != IGNORED).nonzero()[:, 1].max()) + 1
         shown = [_shown(lesson) for lesson, _ in drawn if lesson.cells is not None]
         return Batch(
@@ -124,7 +137,18 @@ class Encoder:
             labels=labels[:, :longest],
             shown=torch.stack(shown) if shown else None,
             kinds=tuple((turn.kind, form) for turn, form, _ in turns),
+            letter_of=letter_of[:, :longest],
+            answer_word=torch.tensor([word[-1] for word in words]),
         )
+
+    def _ends(self, prompt: str, options: Sequence[str]) -> list[int]:
+        """Return the token that each listed option ends with."""
+        at, ends = prompt.rindex(f" {LETTERS[0]} {options[0]} "), []
+        starts = [begin for begin, _ in self.tokenizer(prompt, return_offsets_mapping=True).offset_mapping]
+        for letter, option in zip(LETTERS, options, strict=False):
+            at = prompt.index(f" {letter} {option}", at) + len(f" {letter} {option}")
+            ends.append(bisect_left(starts, at) - 1)
+        return ends
 
     def _ids(self, texts: list[str]) -> list[list[int]]:
         encoded: list[list[int]] = self.tokenizer(texts).input_ids

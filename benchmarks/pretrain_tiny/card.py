@@ -11,7 +11,7 @@ from typing import Any
 import jinja2
 
 from benchmarks.pretrain_tiny.batches import Encoder
-from benchmarks.pretrain_tiny.curriculum import ROUND, STAGES, STEPS
+from benchmarks.pretrain_tiny.curriculum import ROUND, STAGES
 from benchmarks.pretrain_tiny.forward import Forward
 from benchmarks.pretrain_tiny.progress import accuracy, held_out
 from benchmarks.pretrain_tiny.train import LOG
@@ -121,8 +121,7 @@ def card(found: Measured, command: str) -> str:
         "steps": settings["steps"],
         "hardware": settings["hardware"],
         "minutes": f"{log[-1]['minutes']:.0f}",
-        "stages": _stages(STEPS),
-        "begun_from": settings.get("begun_from"),
+        "stages": _stages(settings["steps"]),
         "first_loss": f"{log[0]['loss']:.2f}",
         "first_steps": log[0]["step"],
         "last_loss": f"{log[-1]['loss']:.2f}",

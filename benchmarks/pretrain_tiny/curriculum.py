@@ -1,4 +1,4 @@
-"""What is practised when: words before letters, few large objects before many, names before places and relations.
+"""What is practised when: few large objects before many, names before places, and places before relations.
 
 A circuit comes into being when enough of a batch asks for it, at a high rate, and when what it builds on is there.
 """
@@ -57,7 +57,7 @@ class Stage:
     puzzle_letters: float | None = None
 
 
-STEPS = 6500  # of a training, unless it is told another number
+STEPS = 4000  # of a training, unless it is told another number
 ROUND = 8  # steps
 PUZZLES, CLOSEUPS, TALKS = {"puzzle": 32}, {"closeup": 64}, {"talk": 20}
 NAMES = {"scene": 20, "chart": 4, "maze": 4, "puzzle": 4}
@@ -69,15 +69,12 @@ FEW_PUZZLES = {3: PUZZLES, 7: CLOSEUPS}
 MANY_PUZZLES = {1: PUZZLES, 3: PUZZLES, 7: CLOSEUPS}
 EVERYTHING = {1: PUZZLES, 3: TALKS, 5: PUZZLES, 7: CLOSEUPS}
 STAGES = (
-    Stage(0.0, NAMES, (0.0, 0.0), 0.0, EASY),
-    Stage(0.06, NAMES, (0.0, 0.26), 0.3, asides={7: CLOSEUPS}),
-    Stage(0.19, NAMES, (0.26, 0.5), 0.9, asides={7: CLOSEUPS}),
-    Stage(0.385, PLACES, (0.35, 0.35), 0.9, fitting=2.0, asides=FEW_PUZZLES, puzzle_letters=0.1),
-    Stage(0.44, RELATIONS, (0.4, 0.4), 0.9, fitting=2.0, asides=MANY_PUZZLES, puzzle_letters=0.1),
-    Stage(0.585, ALL, (0.5, 0.5), 0.9, fitting=2.0, asides=EVERYTHING, puzzle_letters=0.1),
-    Stage(0.63, RELATIONS_BY_LETTER, (0.6, 0.6), 0.9, fitting=2.0, asides=MANY_PUZZLES, puzzle_letters=0.1),
-    Stage(0.815, ALL, (0.5, 0.5), 0.9, fitting=2.0, asides=EVERYTHING, puzzle_letters=0.1),
-    Stage(0.91, ALL, (0.5, 0.5), 0.9, fitting=2.0, asides=EVERYTHING, puzzle_letters=0.5),
+    Stage(0.0, NAMES, (0.2, 0.3), 0.3, EASY),
+    Stage(0.07, NAMES, (0.3, 0.5), 0.5, asides={7: CLOSEUPS}),
+    Stage(0.29, PLACES, (0.4, 0.4), 0.9, fitting=2.0, asides=FEW_PUZZLES, puzzle_letters=0.2),
+    Stage(0.39, RELATIONS, (0.5, 0.5), 0.9, fitting=2.0, asides=MANY_PUZZLES, puzzle_letters=0.2),
+    Stage(0.58, RELATIONS_BY_LETTER, (0.6, 0.6), 0.9, fitting=2.0, asides=MANY_PUZZLES, puzzle_letters=0.3),
+    Stage(0.74, ALL, (0.5, 0.5), 0.9, fitting=2.0, asides=EVERYTHING, puzzle_letters=0.4),
 )
 
 

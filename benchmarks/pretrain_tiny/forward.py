@@ -5,7 +5,8 @@ The states equal those of stock forwards, one for each turn, in the exact format
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, final
 
 import torch
 import torch.nn.functional as F
@@ -16,19 +17,22 @@ from transformers import AttentionInterface, AttentionMaskInterface, DynamicCach
 from benchmarks.pretrain_tiny.batches import IGNORED, WIDTH, Batch, Encoder
 
 TEXT_ATTENTION = "pretrain_text"
+OPTIONS_READ, ANSWER_READ = 2, 3  # after so many of the decoder's four layers
+LEAST_LOOK = 1e-6  # keeps the logarithm finite
 PICTURE_ATTENTION = "pretrain_flash_pictures"  # transformers hands the pictures' ends to names with "flash" in them
 
 
 def causal_attention(
     module: nn.Module, query: Tensor, key: Tensor, value: Tensor, attention_mask: Any, scaling: float, **kwargs: Any
-) -> tuple[Tensor, None]:
+) -> tuple[Tensor, Tensor]:
     """Attend causally by two matrix products: on a CPU the backward pass of SDPA takes several times as long."""
     heads, length, total = key.shape[1], query.shape[2], key.shape[2]
     groups = query.shape[1] // heads
     later = torch.full((length, total), -1e4, dtype=query.dtype, device=query.device).triu(total - length + 1)
     grouped = rearrange(query * scaling, "turns (heads groups) q size -> turns heads (groups q) size", heads=heads)
     weights = (grouped @ key.transpose(-1, -2) + later.repeat(groups, 1)).softmax(-1)
-    return rearrange(weights @ value, "turns heads (groups q) size -> turns q (heads groups) size", q=length), None
+    out = rearrange(weights @ value, "turns heads (groups q) size -> turns q (heads groups) size", q=length)
+    return out, rearrange(weights, "turns heads (groups q) total -> turns (heads groups) q total", q=length)
 
 
 def picture_attention(
@@ -47,6 +51,20 @@ def picture_attention(
 AttentionInterface.register(TEXT_ATTENTION, causal_attention)
 AttentionInterface.register(PICTURE_ATTENTION, picture_attention)
 AttentionMaskInterface.register(TEXT_ATTENTION, lambda *args, **kwargs: None)
+
+
+@final
+@dataclass(frozen=True)
+class Inside:
+    """What went on inside the decoder, over the tokens of the turns.
+
+    Args:
+        layers: States before the first layer, between the layers, and after the last one, normed: (turns tokens dim).
+        attention: Of the last layer: (turns heads tokens keys); the keys end with the turn's own tokens.
+    """
+
+    layers: tuple[Tensor, ...]
+    attention: Tensor
 
 
 class Forward:
@@ -70,8 +88,8 @@ class Forward:
         cells: Tensor = rearrange(pooled, "(pictures cells) dim -> pictures cells dim", pictures=count)
         return cells
 
-    def states(self, batch: Batch, features: Tensor) -> Tensor:
-        """Return the last hidden state of every token of every turn: (turns tokens dim)."""
+    def run(self, batch: Batch, features: Tensor) -> Inside:
+        """Run the decoder over every turn."""
         decoder, embed = self.model.model.language_model, self.model.get_input_embeddings()
         prefix, positions = self._place(batch.grid)
         before, own = positions.split([len(prefix), WIDTH], dim=1)
@@ -84,9 +102,15 @@ class Forward:
             layer.keys, layer.values = layer.keys[batch.picture_of], layer.values[batch.picture_of]
         turns, length = batch.input_ids.shape
         at = repeat(own[:, :length], "axes tokens -> axes turns tokens", turns=turns)
-        out = decoder(inputs_embeds=embed(batch.input_ids), position_ids=at, past_key_values=cache, use_cache=True)
-        hidden: Tensor = out.last_hidden_state
-        return hidden
+        out = decoder(
+            inputs_embeds=embed(batch.input_ids),
+            position_ids=at,
+            past_key_values=cache,
+            use_cache=True,
+            output_hidden_states=True,
+            output_attentions=True,
+        )
+        return Inside(out.hidden_states, out.attentions[-1])
 
     def answers(self, batch: Batch, states: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return logits (answer tokens, vocabulary), the tokens that are right, and the turn of each."""
@@ -94,17 +118,43 @@ class Forward:
         kept = labels != IGNORED
         return self.model.lm_head(states[:, :-1][kept]).float(), labels[kept], kept.nonzero()[:, 0]
 
-    def loss(self, batch: Batch, features: Tensor) -> Tensor:
+    def loss(self, batch: Batch, inside: Inside) -> Tensor:
         """Return the mean over turns of the mean cross-entropy of their answers' tokens."""
-        logits, right, turn = self.answers(batch, self.states(batch, features))
+        logits, right, turn = self.answers(batch, inside.layers[-1])
         losses = F.cross_entropy(logits, right, reduction="none")
         count = torch.bincount(turn, minlength=len(batch.kinds))
         return (losses / count[turn]).sum() / len(batch.kinds)
 
+    def hints(self, batch: Batch, inside: Inside) -> Tensor:
+        """Return how far the way from an answer to its letter is still untrodden.
+
+        A listed option's word reads as its letter after two layers, the end of a question as its answer's word before
+        the last one, and there the last layer looks at the option that is right. Each is a cross-entropy; without them
+        the letters come a thousand steps later, or not at all.
+        """
+        norm, head = self.model.model.language_model.norm, self.model.lm_head
+        total = inside.attention.new_zeros((), dtype=torch.float32)
+        listed = batch.letter_of != IGNORED
+        turns = listed.any(1).nonzero()[:, 0]
+        if not len(turns):
+            return total
+        asked = (batch.labels != IGNORED).int().argmax(1) - 1
+        letters = head(norm(inside.layers[OPTIONS_READ][listed])).float()
+        words = head(norm(inside.layers[ANSWER_READ][turns, asked[turns]])).float()
+        total = F.cross_entropy(letters, batch.letter_of[listed]) + F.cross_entropy(words, batch.answer_word[turns])
+        answer = batch.labels.gather(1, asked[:, None] + 1)
+        right = (batch.letter_of == answer) & listed
+        turns = right.any(1).nonzero()[:, 0]
+        if not len(turns):
+            return total
+        option = inside.attention.shape[-1] - right.shape[1] + right.int().argmax(1)
+        looks = inside.attention[turns, :, asked[turns], option[turns]].float().mean(1)
+        return total - looks.clamp(min=LEAST_LOOK).log().mean()
+
     @torch.no_grad()
     def is_right(self, batch: Batch) -> list[bool]:
         """Return for each turn whether every token of its answer is the likeliest one."""
-        logits, right, turn = self.answers(batch, self.states(batch, self.features(batch)))
+        logits, right, turn = self.answers(batch, self.run(batch, self.features(batch)).layers[-1])
         wrong = torch.zeros(len(batch.kinds), device=logits.device).index_add(
             0, turn, (logits.argmax(-1) != right).float()
         )

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from benchmarks.pretrain_tiny.batches import IGNORED, QUARTERS_FROM, SHOWN, WORDS
 from jepa_vlm.playground.canvas import GRID
+from jepa_vlm.playground.vocabulary import MOVES
 
 DETAIL_WEIGHT = 0.3
 _FITS, _HOLE = WORDS[1].index("fits"), WORDS[1].index("hole")
@@ -36,7 +37,10 @@ class Reader(nn.Module):
             self.register_buffer(f"words_{slot}", ids, persistent=False)
         self.scale = nn.Parameter(torch.tensor(2.3))
         self.bias = nn.ParameterList(nn.Parameter(torch.zeros(len(words))) for words in WORDS)
-        self.details = nn.ModuleList(nn.Linear(dim, len(values)) for values in SHOWN[len(WORDS) :])
+        self.quarters = nn.ModuleList(nn.Linear(dim, len(values)) for values in SHOWN[QUARTERS_FROM:])
+        moves = torch.tensor([tokenizer.encode(f" {move}")[-1] for move in MOVES])
+        self.register_buffer("moves", moves, persistent=False)
+        self.move_bias = nn.Parameter(torch.zeros(len(MOVES)))
         digits = torch.tensor([tokenizer.encode(str(n))[-1] for n in range(1, GRID + 1)])
         self.register_buffer("digits", digits, persistent=False)
 
@@ -51,16 +55,19 @@ class Reader(nn.Module):
         """
         rows, columns = shown.shape[2:]
         cells = rearrange(features, "pictures cells dim -> (pictures cells) dim")
-        words, details = rearrange(shown, "pictures slots rows columns -> slots (pictures rows columns)").split(
-            [len(WORDS), len(self.details)]
+        words, ways, quarters = rearrange(shown, "pictures slots rows columns -> slots (pictures rows columns)").split(
+            [len(WORDS), len(MOVES), len(self.quarters)]
         )
         total = features.new_zeros((), dtype=torch.float32)
         for slot, (bias, right) in enumerate(zip(self.bias, words, strict=True)):
             logits = cells @ embedding[self.get_buffer(f"words_{slot}")].T * self.scale.exp() + bias
             total = total + F.cross_entropy(logits.float(), right)
-        for detail, right in zip(self.details, details, strict=True):
+        if (told := ways[0] != IGNORED).any():
+            logits = cells[told] @ embedding[self.get_buffer("moves")].T * self.scale.exp() + self.move_bias
+            total = total + F.binary_cross_entropy_with_logits(logits.float(), ways[:, told].T.float())
+        for quarter, right in zip(self.quarters, quarters, strict=True):
             if (told := right != IGNORED).any():
-                total = total + DETAIL_WEIGHT * F.cross_entropy(detail(cells[told]).float(), right[told])
+                total = total + DETAIL_WEIGHT * F.cross_entropy(quarter(cells[told]).float(), right[told])
         at = torch.arange(rows * columns, device=features.device).repeat(len(features))
         digits = embedding[self.get_buffer("digits")] * self.scale.exp()
         total = total + F.cross_entropy((cells @ digits.T).float(), at % columns)

@@ -23,7 +23,7 @@ from benchmarks.pretrain_tiny.reader import Reader
 from jepa_vlm.adapters.tiny import tiny_qwen2_5_vl
 from jepa_vlm.evaluation.files import write_whole
 
-READER_WEIGHT = 0.5
+READER_WEIGHT, HINTS_WEIGHT = 0.5, 0.3
 STATE, LOG = "state.safetensors", "log.jsonl"
 
 
@@ -71,8 +71,10 @@ def train(settings: Settings, console: Console) -> tuple[nn.Module, Any]:
     for step, batch in enumerate(DataLoader(stream, batch_size=None, num_workers=1, prefetch_factor=4), start):
         batch = batch.to(device)
         features = forward.features(batch)
-        loss = forward.loss(batch, features)
+        inside = forward.run(batch, features)
+        loss = forward.loss(batch, inside)
         losses.append(float(loss.detach()))
+        loss = loss + HINTS_WEIGHT * forward.hints(batch, inside)
         if batch.shown is not None:
             embedding = model.get_input_embeddings().weight
             loss = loss + READER_WEIGHT * reader(features, embedding, batch.shown, fitting=batch.fitting)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -11,7 +12,7 @@ from torch import nn
 
 import jepa_vlm as jv
 from benchmarks.pretrain_tiny.batches import IGNORED, SHOWN, Encoder
-from benchmarks.pretrain_tiny.forward import Forward
+from benchmarks.pretrain_tiny.forward import ANSWER_READ, Forward, Inside
 from benchmarks.pretrain_tiny.reader import Reader
 from jepa_vlm.playground.lessons import lessons
 
@@ -51,8 +52,9 @@ def test_states_loss_and_gradients_equal_stock_forwards(pure_float64, teacher):
     expected.backward()
     forward = Forward(model=model, encoder=encoder)
     features = forward.features(batch)
-    torch.testing.assert_close(forward.states(batch, features), states, rtol=1e-9, atol=1e-9)
-    loss = forward.loss(batch, features)
+    inside = forward.run(batch, features)
+    torch.testing.assert_close(inside.layers[-1], states, rtol=1e-9, atol=1e-9)
+    loss = forward.loss(batch, inside)
     loss.backward()
     assert loss.item() == pytest.approx(expected.item(), rel=1e-6)  # cross-entropy runs in float32 here
     for (name, one), other in zip(model.named_parameters(), stock.parameters(), strict=True):
@@ -62,13 +64,45 @@ def test_states_loss_and_gradients_equal_stock_forwards(pure_float64, teacher):
 def test_a_turn_is_right_if_every_token_of_its_answer_is_the_likeliest(monkeypatch):
     backbone, encoder, batch = setting("scene", count=1)
     forward = Forward(model=backbone.base, encoder=encoder)
-    _, right, turn = forward.answers(batch, forward.states(batch, forward.features(batch)))
+    _, right, turn = forward.answers(batch, forward.run(batch, forward.features(batch)).layers[-1])
     logits = F.one_hot(right, backbone.base.config.text_config.vocab_size).float()
     monkeypatch.setattr(forward, "answers", lambda *_: (logits, right, turn))
     assert all(forward.is_right(batch))
     logits[(turn == 2).nonzero()[-1]] = 0
     logits[(turn == 2).nonzero()[-1], 5] = 1
     assert [not good for good in forward.is_right(batch)] == [row == 2 for row in range(len(batch.kinds))]
+
+
+def test_the_hints_by_hand():
+    """Options read as any letter, ends of questions as their answers by 2, and every look is even."""
+    backbone = jv.load_backbone("tiny-random-qwen2.5-vl")
+    encoder = Encoder(backbone.processor)
+    batch = encoder.encode(list(lessons("scene", count=1)), letters=1.0)
+    turns, tokens = batch.input_ids.shape
+    words = len(backbone.tokenizer)
+    told = torch.zeros(turns, tokens, words)
+    for turn in range(turns):
+        told[turn, (batch.labels[turn] != IGNORED).nonzero()[0] - 1, batch.answer_word[turn]] = 2.0
+    plain = SimpleNamespace(language_model=SimpleNamespace(norm=nn.Identity()))
+    forward = Forward(model=backbone.base, encoder=encoder)
+    forward.model = SimpleNamespace(model=plain, lm_head=nn.Identity())
+    layers = tuple(told if n == ANSWER_READ else torch.zeros_like(told) for n in range(5))
+    keys = 60 + tokens
+    inside = Inside(layers, torch.full((turns, 4, tokens, keys), 1 / keys))
+    said = torch.log(torch.exp(torch.tensor(2.0)) + words - 1) - 2.0
+    wanted = torch.log(torch.tensor(float(words))) + said + torch.log(torch.tensor(float(keys)))
+    assert forward.hints(batch, inside).item() == pytest.approx(wanted.item(), rel=1e-5)
+    row = next(row for row, (_, form) in enumerate(batch.kinds) if form == "letter")
+    end = int((batch.labels[row] != IGNORED).nonzero()[0])
+    letter = batch.labels[row, end]
+    option = int((batch.letter_of[row] == letter).nonzero()[0])
+    assert backbone.tokenizer.decode(batch.input_ids[row, [option]]) == backbone.tokenizer.decode(
+        batch.answer_word[row]
+    )
+    by_letter = sum(form == "letter" for _, form in batch.kinds)
+    inside.attention[row, :, end - 1, 60 + option] = 1.0
+    gained = torch.log(torch.tensor(float(keys))) / by_letter
+    assert forward.hints(batch, inside).item() == pytest.approx((wanted - gained).item(), rel=1e-5)
 
 
 def test_the_reader_by_hand():
@@ -88,7 +122,7 @@ def test_the_reader_by_hand():
     loss = reader(features, embedding, shown)
     color = torch.log(torch.exp(torch.tensor(2.0)) + 8) - 2.0  # nine words, one of which has the logit 2
     shape = torch.log(torch.tensor(18.0))  # eight shapes, seven heights, hole, fits, nothing
-    way = 0.3 * torch.log(torch.tensor(2.0))
+    way = torch.log(torch.tensor(2.0))
     place = 2 * torch.log(torch.tensor(7.0))
     assert loss.item() == pytest.approx((color + shape + way + place).item(), rel=1e-5)
 
