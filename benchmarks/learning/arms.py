@@ -5,13 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, final
 
 from jepa_vlm import load_backbone
 from jepa_vlm.errors import UnknownNameError
-from jepa_vlm.playground import REGIMES, World
+from jepa_vlm.playground import REGIMES, TASKS, World
 from jepa_vlm.trajectories import MultipleChoice, Trajectory
 from jepa_vlm.trajectories.load import parse_spec
 
@@ -168,5 +168,6 @@ def _short(*parts: str) -> str:
 
 def described(setting: Setting) -> dict[str, Any]:
     """Return the setting as JSON values, dials that were not named included."""
-    difficulty = asdict(setting.world(next(iter(REGIMES))).difficulty)
-    return {**asdict(setting), "item_seed": ITEM_SEED, "difficulty": difficulty}
+    dials = setting.world(next(iter(REGIMES))).dials
+    tasks = {name: asdict(replace(TASKS[name].difficulty, **dials)) for name in REGIMES["mixture"]}
+    return {**asdict(setting), "item_seed": ITEM_SEED, "difficulty": tasks}

@@ -14,7 +14,7 @@ Results = Mapping[str, Any]
 def markdown(results: Results) -> str:
     """Return the page of a comparison."""
     setting, versions = results["setting"], results["versions"]
-    dials = ", ".join(f"{name} {low} to {high}" for name, (low, high) in setting["difficulty"].items())
+    dials = _dials(setting["difficulty"])
     parts = [
         f"# What the arms learn from `{setting['backbone']}` ({setting['split']} questions)",
         f"```bash\n{shlex.join(results['command'])}\n```",
@@ -36,9 +36,11 @@ def markdown(results: Results) -> str:
     if latents := _latents(results):
         parts += [
             "## Control: another example's trajectory\n\n" + latents,
-            f"Loss of the prediction on {setting['latents']} held-out tool trajectories, against the true target and "
-            "against the targets of all other examples of the same task; the cosines are the run's own, on its "
-            "validation trajectories, to the own target and to the others'.",
+            f"Loss of the prediction on {setting['latents']} held-out trajectories, against the true target and "
+            "against the targets of all other examples: any of them, or those alike, of the same task and with tool "
+            "calls or without, as it is. `two targets` is the loss between the targets of two of them: where it is "
+            "next to nothing, targets do not tell examples apart. The cosines are the run's own, on its validation "
+            "trajectories, to the own target and to the others'.",
         ]
     return "\n\n".join(parts) + "\n"
 
@@ -124,16 +126,31 @@ def _blanks(results: Results) -> str:
 def _latents(results: Results) -> str:
     rows = []
     for run in results["runs"]:
-        for term, found in run["latents"].items():
+        for term, by_group in run["latents"].items():
             cosines = [
                 f"{run['monitors'][term][when]['matched_cosine']:.3f} / "
                 f"{run['monitors'][term][when]['shuffled_cosine']:.3f}"
                 for when in ("first", "best")
             ]
-            losses = [f"{found['true']:.4f}", f"{found['shuffled']:.4f}", _interval(found["difference"], unit="")]
-            rows.append([run["regime"], run["arm"], str(run["seed"]), str(found["n"]), *losses, *cosines])
-    titles = ["regime", "arm", "seed", "n", "true", "others'", "difference [95%]", "cosines before", "cosines after"]
-    return _table(titles, rows) if rows else ""
+            for others, found in by_group.items():
+                losses = [f"{found[key]:.4f}" for key in ("true", "shuffled")]
+                rows.append(
+                    [
+                        *(run["regime"], run["arm"], str(run["seed"]), others, str(found["n"]), *losses),
+                        *(_interval(found["difference"], unit=""), f"{found['apart']:.4f}", *cosines),
+                    ]
+                )
+    titles = "regime, arm, seed, others, n, true, others', difference [95%], two targets, cosines before, cosines after"
+    return _table(titles.split(", "), rows) if rows else ""
+
+
+def _dials(difficulty: Mapping[str, Mapping[str, Sequence[int]]]) -> str:
+    """Say how hard the tasks are, those alike together."""
+    tasks: dict[str, list[str]] = {}
+    for task, dials in difficulty.items():
+        said = ", ".join(f"{name} {low} to {high}" for name, (low, high) in dials.items())
+        tasks.setdefault(said, []).append(task)
+    return "; ".join(f"{said} ({', '.join(names)})" for said, names in tasks.items())
 
 
 def _runs(results: Results, regime: str, arm: str) -> list[Mapping[str, Any]]:

@@ -7,7 +7,6 @@ import multiprocessing
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import contextmanager, redirect_stderr
-from dataclasses import replace
 
 import torch
 
@@ -59,8 +58,9 @@ def run_cell(cell: Cell) -> None:
             return
         result = _train(cell)
         _answer(load_backbone(result.export), cell)
-        world = replace(cell.setting.world(cell.regime), direct_share=0)
-        held_out = world.trajectories(count=cell.setting.latents, seed=ITEM_SEED, split=cell.setting.split)
+        held_out = cell.setting.world(cell.regime).trajectories(
+            count=cell.setting.latents, seed=ITEM_SEED, split=cell.setting.split
+        )
         found = latent_losses(RunFolder(path=cell.folder / RUN).best, ARMS[cell.arm].recipe, held_out)
         write_whole(cell.answers / LATENTS, json.dumps(found, indent=1) + "\n")
 

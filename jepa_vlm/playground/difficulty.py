@@ -1,10 +1,12 @@
-"""How hard the playground's scenes are: one dial for every task."""
+"""How hard the playground's scenes are: the same dials for every task, each task with its own defaults."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import final
 
+Dials = Mapping[str, tuple[int, int]]  # some of ``Difficulty``'s fields, in place of a task's own
 _LIMITS = {"size": (4, 14), "objects": (1, 40), "bars": (4, 7), "path": (1, 10)}
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 
-from jepa_vlm.playground.difficulty import Difficulty
+from jepa_vlm.playground.difficulty import Dials
 from jepa_vlm.playground.splits import SPLITS, split_of
-from jepa_vlm.playground.task import Episode
+from jepa_vlm.playground.task import Episode, Task
 from jepa_vlm.playground.tasks import TASKS
 from jepa_vlm.playground.tools import use
 from jepa_vlm.playground.vocabulary import DIRECT_INSTRUCTION, TOOL_INSTRUCTION
@@ -25,7 +26,7 @@ def trajectories(
     seed: int = 0,
     split: str = "train",
     direct_share: float = DIRECT_SHARE,
-    difficulty: Difficulty | None = None,
+    dials: Dials | None = None,
 ) -> list[Trajectory]:
     """Return expert trajectories, whose last step is the answer's letter alone.
 
@@ -40,7 +41,7 @@ def trajectories(
         seed: Of the draws, at least 0.
         split: ``"train"``, ``"validation"`` or ``"test"``; no scene is in two of them.
         direct_share: Share of direct turns in [0, 1], spread evenly.
-        difficulty: Sizes and counts; ``Difficulty()`` if None.
+        dials: Fields of ``Difficulty`` in place of the task's own.
 
     Raises:
         UnknownNameError: If there is no such task.
@@ -48,7 +49,7 @@ def trajectories(
     """
     if not 0 <= direct_share <= 1:
         raise ValueError(f"direct_share must lie in [0, 1], got {direct_share}.")
-    drawn = episodes(task, count=count, seed=seed, split=split, difficulty=difficulty)
+    drawn = episodes(task, count=count, seed=seed, split=split, dials=dials)
     return [
         _trajectory(
             episode, rng, f"{task}-{split}-{seed}-{i}", direct=int((i + 1) * direct_share) > int(i * direct_share)
@@ -58,7 +59,7 @@ def trajectories(
 
 
 def questions(
-    task: str, *, count: int, seed: int = 0, split: str = "test", difficulty: Difficulty | None = None
+    task: str, *, count: int, seed: int = 0, split: str = "test", dials: Dials | None = None
 ) -> list[MultipleChoice]:
     """Return multiple-choice items with the direct instruction; they are scored by the letter that follows.
 
@@ -67,7 +68,7 @@ def questions(
         count: How many; item i is the same whatever the count.
         seed: Of the draws, at least 0.
         split: ``"train"``, ``"validation"`` or ``"test"``; no scene is in two of them.
-        difficulty: Sizes and counts; ``Difficulty()`` if None.
+        dials: Fields of ``Difficulty`` in place of the task's own.
 
     Raises:
         UnknownNameError: If there is no such task.
@@ -82,12 +83,12 @@ def questions(
             answer=episode.answer,
             task=episode.task,
         )
-        for i, (episode, rng) in enumerate(episodes(task, count=count, seed=seed, split=split, difficulty=difficulty))
+        for i, (episode, rng) in enumerate(episodes(task, count=count, seed=seed, split=split, dials=dials))
     ]
 
 
 def episodes(
-    task: str, *, count: int, seed: int = 0, split: str = "train", difficulty: Difficulty | None = None
+    task: str, *, count: int, seed: int = 0, split: str = "train", dials: Dials | None = None
 ) -> Iterator[tuple[Episode, np.random.Generator]]:
     """Yield episodes of one split, each with the generator that its picture is to be drawn with.
 
@@ -95,16 +96,20 @@ def episodes(
         UnknownNameError: If there is no such task.
         ValueError: If an argument is out of its range.
     """
-    drawer, hard = TASKS[task], difficulty or Difficulty()
+    drawer = TASKS[task]
     if split not in SPLITS:
         raise ValueError(f"split must be one of {', '.join(SPLITS)}; got {split!r}.")
     if count < 0 or seed < 0:
         raise ValueError(f"count and seed must be at least 0, got {count=} and {seed=}.")
     for i in range(count):
         rng = np.random.default_rng([seed, zlib.crc32(task.encode()), SPLITS.index(split), i])
-        while split_of((episode := drawer.sample(rng, hard)).picture.key) != split:
+        while split_of((episode := _episode(drawer.chosen(rng), rng, dials or {})).picture.key) != split:
             pass
         yield episode, rng
+
+
+def _episode(task: Task, rng: np.random.Generator, dials: Dials) -> Episode:
+    return task.sample(rng, replace(task.difficulty, **dials))
 
 
 def _trajectory(episode: Episode, rng: np.random.Generator, name: str, *, direct: bool) -> Trajectory:

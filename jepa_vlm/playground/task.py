@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Protocol, final
+from typing import ClassVar, Protocol, final
 
 import numpy as np
 from PIL import Image
@@ -68,7 +68,12 @@ class Episode:
 
 
 class Task(ABC):
-    """Draws episodes. Subclasses are final, hold no state, and let the answer be independent of the text."""
+    """Draws episodes. Subclasses are final, hold no state, and let the answer be independent of the text.
+
+    ``difficulty`` is how hard they are unless something else is asked for.
+    """
+
+    difficulty: ClassVar[Difficulty] = Difficulty()
 
     @property
     @abstractmethod
@@ -78,3 +83,7 @@ class Task(ABC):
     @abstractmethod
     def sample(self, rng: np.random.Generator, difficulty: Difficulty) -> Episode:
         """Return one episode; every choice comes from ``rng``."""
+
+    def chosen(self, rng: np.random.Generator) -> Task:
+        """Return the task that draws the next episode: itself, unless it is made of others."""
+        return self

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, fields
 from typing import final
 
 from jepa_vlm.errors import DataError, UnknownNameError
-from jepa_vlm.playground.difficulty import Difficulty
+from jepa_vlm.playground.difficulty import Dials, Difficulty
 from jepa_vlm.playground.generate import DIRECT_SHARE, questions, trajectories
 from jepa_vlm.trajectories import MultipleChoice, Trajectory
 from jepa_vlm.trajectories.load import DataSpec
@@ -26,12 +26,12 @@ class World:
     Args:
         task: Name of a task in ``TASKS``.
         direct_share: Share of direct turns among the trajectories; questions are always direct.
-        difficulty: Of both.
+        dials: Of both, in place of the task's own.
     """
 
     task: str
     direct_share: float = DIRECT_SHARE
-    difficulty: Difficulty = field(default_factory=Difficulty)
+    dials: Dials = field(default_factory=dict)
 
     @classmethod
     def of(cls, spec: DataSpec) -> World:
@@ -49,7 +49,9 @@ class World:
         given = dict(spec.options)
         try:
             share = _share(given.pop("direct")) if "direct" in given else DIRECT_SHARE
-            return cls(spec.rest, share, Difficulty(**{key: _range(key, value) for key, value in given.items()}))
+            dials = {key: _range(key, value) for key, value in given.items()}
+            Difficulty(**dials)
+            return cls(spec.rest, share, dials)
         except ValueError as err:
             raise DataError(f"{spec}: {err} {_ALLOWED}") from None
 
@@ -61,12 +63,12 @@ class World:
             seed=seed,
             split=split,
             direct_share=self.direct_share,
-            difficulty=self.difficulty,
+            dials=self.dials,
         )
 
     def questions(self, *, count: int, seed: int = 0, split: str = "test") -> list[MultipleChoice]:
         """See ``playground.questions``."""
-        return questions(self.task, count=count, seed=seed, split=split, difficulty=self.difficulty)
+        return questions(self.task, count=count, seed=seed, split=split, dials=self.dials)
 
 
 def _share(text: str) -> float:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from jepa_vlm.errors import DataError, JepaVLMError, UnknownNameError
-from jepa_vlm.playground import DIRECT_SHARE, Difficulty, World, questions, trajectories
+from jepa_vlm.playground import DIRECT_SHARE, World, questions, trajectories
 from jepa_vlm.trajectories.load import parse_spec
 
 
@@ -14,15 +14,16 @@ def world(text):
 
 
 def test_without_options_it_is_the_task_with_the_defaults():
-    assert world("maze") == World("maze") == World("maze", DIRECT_SHARE, Difficulty())
+    assert world("maze") == World("maze") == World("maze", DIRECT_SHARE, {})
     made, plain = world("maze").trajectories(count=8, seed=3), trajectories("maze", count=8, seed=3)
     assert [t.id for t in made] == [t.id for t in plain]
     assert [t.question for t in made] == [t.question for t in plain]
 
 
 def test_options_set_the_direct_share_and_the_dials():
+    dials = {"size": (10, 12), "objects": (5, 5), "bars": (4, 7), "path": (1, 2)}
     found = world("visual-search#direct=0.5,size=10-12,objects=5,bars=4-7,path=1-2")
-    assert found == World("visual-search", 0.5, Difficulty((10, 12), (5, 5), (4, 7), (1, 2)))
+    assert found == World("visual-search", 0.5, dials)
     assert sum(t.calls == 0 for t in found.trajectories(count=20)) == 10
 
 
@@ -30,12 +31,12 @@ def test_questions_are_of_the_same_difficulty_whatever_the_direct_share():
     def pixels(items):
         return [item.images[0].load().tobytes() for item in items]
 
-    hard = Difficulty(size=(12, 12))
+    hard = {"size": (12, 12)}
     assert pixels(world("visual-search#direct=1,size=12").questions(count=3)) == pixels(
-        questions("visual-search", count=3, difficulty=hard)
+        questions("visual-search", count=3, dials=hard)
     )
     assert pixels(world("visual-search#size=12").questions(count=3, split="validation")) == pixels(
-        questions("visual-search", count=3, split="validation", difficulty=hard)
+        questions("visual-search", count=3, split="validation", dials=hard)
     )
 
 

@@ -51,17 +51,17 @@ def test_options_reach_training_validation_and_questions(monkeypatch):
     monkeypatch.setattr(data, "TRAIN", 4)
     monkeypatch.setattr(data, "VALIDATION", 2)
     spec = "playground:visual-search#direct=1,objects=5"
-    loaded, difficulty = load_data(spec), jv.playground.Difficulty(objects=(5, 5))
+    loaded, dials = load_data(spec), {"objects": (5, 5)}
     assert all(t.calls == 0 for t in (*loaded.train, *loaded.validation))
 
     def pixels(items):
         return [item.images[0].load().tobytes() for item in items]
 
     for made, count, split in ((loaded.train, 4, "train"), (loaded.validation, 2, "validation")):
-        same = jv.playground.trajectories("visual-search", count=count, split=split, difficulty=difficulty)
+        same = jv.playground.trajectories("visual-search", count=count, split=split, dials=dials)
         assert pixels(made) == pixels(same)
     asked = load_benchmark(loaded.benchmark, count=3)
-    assert pixels(asked) == pixels(jv.playground.questions("visual-search", count=3, difficulty=difficulty))
+    assert pixels(asked) == pixels(jv.playground.questions("visual-search", count=3, dials=dials))
     assert pixels(asked) != pixels(load_benchmark("playground:visual-search", count=3))
     assert all(t.calls == 0 for t in first_trajectories(spec, count=3))
 

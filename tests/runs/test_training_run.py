@@ -114,11 +114,11 @@ def test_a_composed_objective_trains_from_a_file_without_questions(tmp_path):
 def test_options_of_the_data_hold_for_questions_and_examples(tmp_path):
     spec = "playground:maze#direct=1,path=1"
     folder = Path(jv.train("sft", data=spec, output=tmp_path / "run", **{**SMALL, "steps": 1}).run)
-    difficulty = jv.playground.Difficulty(path=(1, 1))
-    asked = jv.playground.questions("maze", count=8, difficulty=difficulty)
+    dials = {"path": (1, 1)}
+    asked = jv.playground.questions("maze", count=8, dials=dials)
     answers = Evaluation.from_json(folder / "evaluation.json").scored[0].answers
     assert [answer.truth for answer in answers] == [item.letters[item.answer] for item in asked]
-    experts = jv.playground.trajectories("maze", count=6, split="test", direct_share=0, difficulty=difficulty)
+    experts = jv.playground.trajectories("maze", count=6, split="test", direct_share=0, dials=dials)
     examples = json.loads((folder / "examples.json").read_text())
     assert [example["steps"] for example in examples] == [[s.spoken for s in expert.steps] for expert in experts]
 

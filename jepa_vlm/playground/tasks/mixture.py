@@ -35,4 +35,8 @@ class Mixture(Task):
 
     def sample(self, rng: np.random.Generator, difficulty: Difficulty) -> Episode:
         """Return one episode of one of the tasks."""
-        return self.tasks[int(rng.integers(len(self.tasks)))].sample(rng, difficulty)
+        return self.chosen(rng).sample(rng, difficulty)
+
+    def chosen(self, rng: np.random.Generator) -> Task:
+        """Return one of the tasks."""
+        return self.tasks[int(rng.integers(len(self.tasks)))]

@@ -22,6 +22,7 @@ class SequentialCrops(Task):
     """
 
     name: ClassVar[str] = "sequential-crops"
+    difficulty: ClassVar[Difficulty] = Difficulty(size=(8, 12), objects=(24, 30))
 
     def sample(self, rng: np.random.Generator, difficulty: Difficulty) -> Episode:
         """Return one episode with one to three crops."""

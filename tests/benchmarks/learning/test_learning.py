@@ -53,7 +53,7 @@ def test_arms_differ_in_recipe_and_data_alone(done):
     assert {**pearl["config"], "recipe": "sft"} == direct["config"]
     assert pearl["config"]["questions"] == 0
     assert set(pearl["latents"]) == {"latent_prediction"}
-    assert pearl["latents"]["latent_prediction"]["n"] == 8
+    assert pearl["latents"]["latent_prediction"]["any"]["n"] == 8
     assert direct["latents"] == {}
 
 
