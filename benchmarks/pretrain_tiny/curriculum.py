@@ -57,7 +57,8 @@ class Stage:
     puzzle_letters: float | None = None
 
 
-STEPS = 4000  # of a training, unless it is told another number
+STEPS = 5000  # of a training, unless it is told another number
+SECOND = 0.8  # the share of the steps after which the rate rises once more
 ROUND = 8  # steps
 PUZZLES, CLOSEUPS, TALKS = {"puzzle": 32}, {"closeup": 64}, {"talk": 20}
 NAMES = {"scene": 20, "chart": 4, "maze": 4, "puzzle": 4}
@@ -68,13 +69,15 @@ ALL = {"scene": 7, "place": 4, "relation": 4, "option": 2, "chart": 3, "maze": 4
 FEW_PUZZLES = {3: PUZZLES, 7: CLOSEUPS}
 MANY_PUZZLES = {1: PUZZLES, 3: PUZZLES, 7: CLOSEUPS}
 EVERYTHING = {1: PUZZLES, 3: TALKS, 5: PUZZLES, 7: CLOSEUPS}
+MOSTLY_PUZZLES = {0: PUZZLES, 2: TALKS, 3: PUZZLES, 5: PUZZLES, 6: PUZZLES, 7: CLOSEUPS}
 STAGES = (
     Stage(0.0, NAMES, (0.2, 0.3), 0.3, EASY),
-    Stage(0.07, NAMES, (0.3, 0.5), 0.5, asides={7: CLOSEUPS}),
-    Stage(0.29, PLACES, (0.4, 0.4), 0.9, fitting=2.0, asides=FEW_PUZZLES, puzzle_letters=0.2),
-    Stage(0.39, RELATIONS, (0.5, 0.5), 0.9, fitting=2.0, asides=MANY_PUZZLES, puzzle_letters=0.2),
-    Stage(0.58, RELATIONS_BY_LETTER, (0.6, 0.6), 0.9, fitting=2.0, asides=MANY_PUZZLES, puzzle_letters=0.3),
-    Stage(0.74, ALL, (0.5, 0.5), 0.9, fitting=2.0, asides=EVERYTHING, puzzle_letters=0.4),
+    Stage(0.056, NAMES, (0.3, 0.5), 0.5, asides={7: CLOSEUPS}),
+    Stage(0.232, PLACES, (0.4, 0.4), 0.9, fitting=2.0, asides=FEW_PUZZLES, puzzle_letters=0.2),
+    Stage(0.312, RELATIONS, (0.5, 0.5), 0.9, fitting=2.0, asides=MANY_PUZZLES, puzzle_letters=0.2),
+    Stage(0.464, RELATIONS_BY_LETTER, (0.6, 0.6), 0.9, fitting=2.0, asides=MANY_PUZZLES, puzzle_letters=0.3),
+    Stage(0.592, ALL, (0.5, 0.5), 0.9, fitting=2.0, asides=EVERYTHING, puzzle_letters=0.4),
+    Stage(SECOND, ALL, (0.5, 0.5), 0.9, fitting=2.0, asides=MOSTLY_PUZZLES, puzzle_letters=0.3),
 )
 
 

@@ -10,8 +10,10 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from benchmarks.pretrain_tiny.curriculum import SECOND
+
 RATE, WARMUP, DECAY, CLIP = 3e-3, 100, 0.05, 1.0
-COOLDOWN, LEAST = 0.25, 0.02  # the last steps, as a share of all; share of the rate
+COOLDOWN, LEAST = 0.25, 0.02  # the last steps, as a share of a plateau; share of the rate
 
 
 @final
@@ -50,8 +52,10 @@ class Optimizer:
         }
 
     def rate(self, step: int) -> float:
-        """Return the learning rate of a step: warm-up, a plateau, and over the last steps a straight line down."""
-        line = min(1.0, (self.steps - step) / (COOLDOWN * self.steps))
+        """Return the learning rate of a step: warm-up, and twice a plateau with a straight line down at its end."""
+        first = round(SECOND * self.steps)
+        left, length = (first - step, first) if step < first else (self.steps - step, self.steps - first)
+        line = min(1.0, left / (COOLDOWN * length))
         return RATE * min(1.0, (step + 1) / WARMUP) * max(LEAST, line)
 
     def step(self, step: int) -> None:

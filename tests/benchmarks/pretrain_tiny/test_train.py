@@ -82,6 +82,9 @@ def test_the_rate_warms_up_and_falls():
     optimizer = Optimizer(modules={"layers": torch.nn.Linear(4, 4)}, steps=1000, dtype=torch.float32)
     assert optimizer.rate(0) == pytest.approx(3e-5)
     assert optimizer.rate(99) == pytest.approx(3e-3, rel=0.03)
+    assert optimizer.rate(700) == pytest.approx(1.5e-3)
+    assert optimizer.rate(799) == pytest.approx(6e-5)
+    assert optimizer.rate(800) == optimizer.rate(949) == pytest.approx(3e-3)
     assert optimizer.rate(999) == pytest.approx(6e-5)
 
 
