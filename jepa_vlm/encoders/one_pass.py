@@ -18,7 +18,7 @@ from jepa_vlm.encoders import attention, vision_attention
 from jepa_vlm.encoders.planner import GRADIENT
 from jepa_vlm.encoders.target_weights import TargetWeights
 from jepa_vlm.typing import Hidden
-from jepa_vlm.views import Branch, Layout
+from jepa_vlm.views import Layout
 
 
 @final
@@ -82,6 +82,6 @@ def _run_row(
     inputs = inputs.index_copy(0, row["image_at"], features[row["image_rows"]].to(inputs.dtype))
     for owner, place in row["slots"].items():
         inputs = inputs.index_copy(0, place["at"], slot_inputs[owner][place["rows"]].to(inputs.dtype))
-    layout = Layout(tuple(row["segments"]), tuple(Branch(*numbers) for numbers in row["branches"]))
-    hidden = adapter.decode(base, inputs, row["positions"], {"packed_layout": layout})
+    attention = {"packed_layout": Layout.of(row), "packed_indices": row["indices"]}
+    hidden = adapter.decode(base, inputs, row["positions"], attention)
     return RowStates(hidden, inputs)

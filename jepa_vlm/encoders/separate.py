@@ -7,6 +7,7 @@ from contextlib import nullcontext
 from typing import Any, final
 
 import torch
+from accelerate.utils import send_to_device
 from torch import Tensor
 
 from jepa_vlm.adapters import Backbone
@@ -104,7 +105,7 @@ def _run_view(
     """Return the states of one view, and what the decoder was fed."""
     adapter, base = backbone.adapter, backbone.base
     own = [images[view["example"]][i] for i in view["images"]]
-    shown = {k: v.to(view["input_ids"].device) for k, v in adapter.collate_images(own).items()} if own else None
+    shown = send_to_device(adapter.collate_images(own), view["input_ids"].device) if own else None
     embeddings = adapter.embed(base, view["input_ids"])
     if slots is not None:
         embeddings = embeddings.index_copy(0, view["slots"].nonzero()[:, 0], slots.to(embeddings.dtype))

@@ -135,8 +135,9 @@ class NextLatentRegularizer(Regularizer):
         for ahead in range(1, min(self.horizon, len(targets) - 1) + 1):
             valid = self._valid(region, ahead)
             # Recomputed in the backward pass: of each step only the carried states are kept.
+            rows = (carry[:-1], region.inputs[ahead:], targets[ahead:], valid)
             carry, state, divergence = checkpoint(
-                self._step, carry[:-1], region.inputs[ahead:], targets[ahead:], valid, states.head, use_reentrant=False
+                self._step, *rows, states.head, use_reentrant=False, preserve_rng_state=False
             )
             state_sum, kl_sum = state_sum + state, kl_sum + divergence
         total = self.state_weight * state_sum + self.kl_weight * kl_sum
