@@ -11,7 +11,7 @@ from accelerate.utils import send_to_device
 from torch import Tensor
 
 from jepa_vlm.adapters import Backbone
-from jepa_vlm.encoders.one_pass import RowStates
+from jepa_vlm.encoders.states import RowStates
 from jepa_vlm.encoders.target_weights import TargetWeights
 from jepa_vlm.serialization import TokenizedView
 from jepa_vlm.views import BatchPlan, Encoding, Location
