@@ -8,8 +8,9 @@ its images' features, and the states that are read; of a prediction's target tha
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from typing import Any
+from dataclasses import dataclass, replace
+from itertools import accumulate
+from typing import Any, final
 
 import torch
 from accelerate.utils import send_to_device
@@ -17,7 +18,7 @@ from torch import Tensor
 
 from jepa_vlm.adapters import Backbone
 from jepa_vlm.encoders.attention import kernel_indices
-from jepa_vlm.encoders.one_pass import decode, encode_images, row_inputs
+from jepa_vlm.encoders.one_pass import encode_images, run_row
 from jepa_vlm.encoders.planner import GRADIENT
 from jepa_vlm.encoders.states import AHEAD, Ahead, RowStates
 from jepa_vlm.encoders.target_weights import TargetWeights
@@ -39,53 +40,89 @@ def run_ahead(
         batches: Between two updates of the weights; from the collator, with an ``OnePassPlanner``'s rows.
         slot_inputs: Learned inputs by owner, ("slots dim").
     """
-    own = [[name for name in batch["rows"] if name != GRADIENT] for batch in batches]
-    if sum(map(bool, own)) < 2 or not backbone.adapter.vision_is_frozen(backbone.base):
+    names = [name for batch in batches for name in batch["rows"] if name != GRADIENT]
+    if len(names) == len(set(names)) or not backbone.adapter.vision_is_frozen(backbone.base):
         return [dict(batch) for batch in batches]
     features = [encode_images(backbone, batch) for batch in batches]
-    states: list[dict[str, RowStates]] = [{} for _ in batches]
-    for name in dict.fromkeys(name for names in own for name in names):
-        members = [i for i, names in enumerate(own) if name in names]
-        rows = [batches[i]["rows"][name] for i in members]
+    read: list[dict[int, RowStates]] = [{} for _ in batches]
+    for name in dict.fromkeys(names):
+        members = [i for i, batch in enumerate(batches) if name in batch["rows"]]
+        own = [features[i] for i in members]
+        row, moves = join([batches[i]["rows"][name] for i in members], [len(each) for each in own])
         with weights.use(name):
-            inputs = [row_inputs(backbone, row, features[i], slot_inputs) for row, i in zip(rows, members, strict=True)]
-            for i, found in zip(members, decode_joined(backbone, inputs, rows), strict=True):
-                states[i][name] = found
-    return [{**batch, AHEAD: Ahead(features[i], _read(batch["reads"], states[i]))} for i, batch in enumerate(batches)]
+            states = run_row(backbone, row, torch.cat(own), slot_inputs)
+        for i, move in zip(members, moves, strict=True):
+            asked = {n: each for n, each in enumerate(batches[i]["reads"]) if each["row"] == name}
+            read[i].update({n: states.at(move(each["index"])) for n, each in asked.items()})
+    return [{**batch, AHEAD: Ahead(features[i], read[i])} for i, batch in enumerate(batches)]
 
 
-def decode_joined(backbone: Backbone, inputs: Sequence[Tensor], rows: Sequence[Mapping[str, Any]]) -> list[RowStates]:
-    """Run the decoder over several rows at once: all their segments first, then all their branches."""
+@final
+@dataclass(frozen=True)
+class Move:
+    """Where the tokens of a row went when it was joined with others.
+
+    Args:
+        front: How many of them are in its segments; the others are in its branches.
+        segments: How far those of the segments moved.
+        branches: How far the others did.
+    """
+
+    front: int
+    segments: int
+    branches: int
+
+    def __call__(self, places: Tensor) -> Tensor:
+        """Return the places in the joined row of places in the row."""
+        return places + torch.where(places < self.front, self.segments, self.branches)
+
+
+def join(rows: Sequence[Mapping[str, Any]], features: Sequence[int]) -> tuple[dict[str, Any], list[Move]]:
+    """Return one row with the segments of all, one after another, then the branches of all; and where tokens went.
+
+    Args:
+        rows: Of an ``OnePassPlanner``.
+        features: How many rows of features each one's images have; they follow one another too.
+    """
     layouts = [Layout.of(row) for row in rows]
-    layout = join(layouts)
-    indices = send_to_device(kernel_indices(layout), inputs[0].device, non_blocking=True)
-    positions = _interleave([row["positions"] for row in rows], layouts, dim=1)
-    found = decode(backbone, _interleave(inputs, layouts, dim=0), positions, layout, indices)
-    fronts, rests = [sum(each.segments) for each in layouts], [len(each) - sum(each.segments) for each in layouts]
-    pieces = found.hidden.split(fronts + rests)
-    hidden = [torch.cat(pair) for pair in zip(pieces[: len(rows)], pieces[len(rows) :], strict=True)]
-    return [RowStates(states, fed) for states, fed in zip(hidden, inputs, strict=True)]
-
-
-def join(layouts: Sequence[Layout]) -> Layout:
-    """Return the layout of the rows' segments one after another, then their branches."""
-    segments: list[int] = []
-    branches = []
-    for layout in layouts:
-        start = sum(segments)
-        branches += [replace(branch, start=branch.start + start) for branch in layout.branches]
-        segments += layout.segments
-    return Layout(tuple(segments), tuple(branches))
-
-
-def _interleave(rows: Sequence[Tensor], layouts: Sequence[Layout], *, dim: int) -> Tensor:
-    fronts = [row.narrow(dim, 0, sum(each.segments)) for row, each in zip(rows, layouts, strict=True)]
-    rests = [
-        row.narrow(dim, sum(each.segments), len(each) - sum(each.segments))
-        for row, each in zip(rows, layouts, strict=True)
+    moves = _moves(layouts)
+    layout = Layout(
+        tuple(length for each in layouts for length in each.segments),
+        tuple(
+            replace(branch, start=branch.start + move.segments)
+            for each, move in zip(layouts, moves, strict=True)
+            for branch in each.branches
+        ),
+    )
+    starts = accumulate(features[:-1], initial=0)
+    slots = [
+        (owner, {"at": move(place["at"]), "rows": place["rows"]})
+        for row, move in zip(rows, moves, strict=True)
+        for owner, place in row["slots"].items()
     ]
-    return torch.cat([*fronts, *rests], dim=dim)
+    indices = send_to_device(kernel_indices(layout), rows[0]["input_ids"].device, non_blocking=True)
+    return {
+        "input_ids": _interleave([row["input_ids"] for row in rows], moves),
+        "positions": _interleave([row["positions"] for row in rows], moves),
+        "image_at": torch.cat([move(row["image_at"]) for row, move in zip(rows, moves, strict=True)]),
+        "image_rows": torch.cat([row["image_rows"] + start for row, start in zip(rows, starts, strict=True)]),
+        "slots": {
+            owner: {key: torch.cat([place[key] for other, place in slots if other == owner]) for key in ("at", "rows")}
+            for owner in dict.fromkeys(owner for owner, _ in slots)
+        },
+        "indices": indices,
+        **layout.numbers(),
+    }, moves
 
 
-def _read(reads: Sequence[Mapping[str, Any]], states: Mapping[str, RowStates]) -> dict[int, RowStates]:
-    return {i: states[read["row"]].at(read["index"]) for i, read in enumerate(reads) if read["row"] in states}
+def _moves(layouts: Sequence[Layout]) -> list[Move]:
+    fronts = [sum(layout.segments) for layout in layouts]
+    rests = [len(layout) - front for layout, front in zip(layouts, fronts, strict=True)]
+    segments, branches = accumulate(fronts[:-1], initial=0), accumulate(rests[:-1], initial=sum(fronts))
+    return [Move(front, at, then - front) for front, at, then in zip(fronts, segments, branches, strict=True)]
+
+
+def _interleave(rows: Sequence[Tensor], moves: Sequence[Move]) -> Tensor:
+    fronts = [row[..., : move.front] for row, move in zip(rows, moves, strict=True)]
+    rests = [row[..., move.front :] for row, move in zip(rows, moves, strict=True)]
+    return torch.cat([*fronts, *rests], dim=-1)

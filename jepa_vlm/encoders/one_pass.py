@@ -53,12 +53,10 @@ def run_rows(
     states: dict[str, RowStates] = {}
     for name, row in batch["rows"].items():
         if name == GRADIENT:
-            inputs = row_inputs(backbone, row, features, slot_inputs)
-            states[name] = decode(backbone, inputs, row["positions"], Layout.of(row), row["indices"])
+            states[name] = run_row(backbone, row, features, slot_inputs)
         elif ahead is None:
             with torch.no_grad(), weights.use(name):
-                inputs = row_inputs(backbone, row, features, slot_inputs)
-                states[name] = decode(backbone, inputs, row["positions"], Layout.of(row), row["indices"])
+                states[name] = run_row(backbone, row, features, slot_inputs)
     return states
 
 
@@ -69,20 +67,14 @@ def encode_images(backbone: Backbone, batch: Mapping[str, Any]) -> Hidden:
         return backbone.adapter.encode_images(backbone.base, batch["images"])
 
 
-def row_inputs(
+def run_row(
     backbone: Backbone, row: Mapping[str, Any], features: Tensor, slot_inputs: Mapping[str, Tensor]
-) -> Hidden:
-    """Return what the decoder is fed: token embeddings, with image features and learned slots in their places."""
-    inputs = backbone.adapter.embed(backbone.base, row["input_ids"])
+) -> RowStates:
+    """Feed the decoder a row's token embeddings, with image features and learned slots in their places."""
+    adapter, base = backbone.adapter, backbone.base
+    inputs = adapter.embed(base, row["input_ids"])
     inputs = inputs.index_copy(0, row["image_at"], features[row["image_rows"]].to(inputs.dtype))
     for owner, place in row["slots"].items():
         inputs = inputs.index_copy(0, place["at"], slot_inputs[owner][place["rows"]].to(inputs.dtype))
-    return inputs
-
-
-def decode(
-    backbone: Backbone, inputs: Hidden, positions: Tensor, layout: Layout, indices: Mapping[str, Any]
-) -> RowStates:
-    """Run the decoder over one row."""
-    arguments = {"packed_layout": layout, "packed_indices": indices}
-    return RowStates(backbone.adapter.decode(backbone.base, inputs, positions, arguments), inputs)
+    arguments = {"packed_layout": Layout.of(row), "packed_indices": row["indices"]}
+    return RowStates(adapter.decode(base, inputs, row["positions"], arguments), inputs)

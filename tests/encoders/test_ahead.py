@@ -12,6 +12,7 @@ from torch import Tensor
 import jepa_vlm as jv
 from jepa_vlm.encoders import AHEAD
 from jepa_vlm.encoders.ahead import join
+from jepa_vlm.encoders.attention import kernel_indices
 from jepa_vlm.latent_vlm import LatentVLM
 from jepa_vlm.terms import Term, TermValue, Unit
 from jepa_vlm.views import Branch, Layout, ViewRequest
@@ -162,7 +163,29 @@ def test_where_nothing_is_gained_nothing_changes(case: str) -> None:
     assert all(AHEAD not in batch for batch in model.run_ahead(batches))
 
 
-def test_joined_layouts_by_hand() -> None:
-    one = Layout((3, 4), (Branch(3, 2, 1),))
-    other = Layout((5,), (Branch(0, 5, 2), Branch(0, 1, 1)))
-    assert join([one, other]) == Layout((3, 4, 5), (Branch(3, 2, 1), Branch(7, 5, 2), Branch(7, 1, 1)))
+def test_joined_rows_by_hand() -> None:
+    def row(ids: list[int], layout: Layout, image_at: list[int], slot_at: list[int]) -> dict[str, Any]:
+        tokens = torch.tensor(ids)
+        slots = {"at": torch.tensor(slot_at), "rows": torch.arange(len(slot_at))}
+        return {
+            "input_ids": tokens,
+            "positions": torch.stack([tokens, tokens + 1]),
+            "image_at": torch.tensor(image_at),
+            "image_rows": torch.arange(len(image_at)),
+            "slots": {"one": slots} if slot_at else {},
+            "indices": kernel_indices(layout),
+            **layout.numbers(),
+        }
+
+    one = row([10, 11, 12, 13], Layout((2, 1), (Branch(0, 2, 1),)), [1], [3])
+    other = row([20, 21, 22, 23, 24], Layout((2,), (Branch(0, 1, 2), Branch(0, 2, 1))), [0, 4], [])
+    joined, (first, second) = join([one, other], [6, 4])
+    assert joined["input_ids"].tolist() == [10, 11, 12, 20, 21, 13, 22, 23, 24]
+    assert joined["positions"][1].tolist() == [11, 12, 13, 21, 22, 14, 23, 24, 25]
+    assert joined["segments"] == (2, 1, 2)
+    assert joined["branches"] == ((0, 2, 1), (3, 1, 2), (3, 2, 1))
+    assert joined["image_at"].tolist() == [1, 3, 8]
+    assert joined["image_rows"].tolist() == [0, 6, 7]
+    assert {key: value.tolist() for key, value in joined["slots"]["one"].items()} == {"at": [5], "rows": [0]}
+    assert first(torch.arange(4)).tolist() == [0, 1, 2, 5]
+    assert second(torch.arange(5)).tolist() == [3, 4, 6, 7, 8]

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import jepa_vlm as jv
-from jepa_vlm.encoders import varlen
+from jepa_vlm.encoders import AHEAD, varlen
 from jepa_vlm.latent_vlm import LatentVLM
 from tests.factories import lora_backbone, pearl_objective, random_batch
 
@@ -38,7 +38,8 @@ class Waits(TorchDispatchMode):
             self.seen.append(name)
         found = operator(*args, **(kwargs or {}))
         made = [t for t in torch.utils._pytree.tree_leaves(found) if isinstance(t, Tensor)]
-        if name in COPIES and len({t.device.type for t in (*given, *made)}) > 1:
+        waits = name in COPIES and not (kwargs or {}).get("non_blocking", False)
+        if waits and len({t.device.type for t in (*given, *made)}) > 1:
             self.seen.append(f"{name} between devices")
         return found
 
@@ -80,6 +81,18 @@ OBJECTIVES: dict[str, Callable[[], Any]] = {
 def test_a_step_waits_for_nothing(name: str, kernel: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(varlen, "can_run", lambda query, dropout: kernel)
     assert step(OBJECTIVES[name]()) == []
+
+
+def test_a_window_s_rows_wait_for_nothing() -> None:
+    model = LatentVLM(lora_backbone(torch.bfloat16), pearl_objective())
+    batches = [model.collator()(random_batch(seed)) for seed in (0, 1)]
+    model.to("meta")
+    batches = [send_to_device(batch, "meta") for batch in batches]
+    with Waits() as waits:
+        for batch in model.run_ahead(batches):
+            assert AHEAD in batch
+            model(batch).total.backward()
+    assert waits.seen == []
 
 
 def test_lengths_left_on_the_device_are_seen() -> None:
