@@ -92,11 +92,8 @@ def _by_example(batch: Mapping[str, Any]) -> list[list[dict[str, Tensor]]]:
     """Cut the batch's pixels back into images, by example, where the collator had them: on the host."""
     grids = batch["images"]["image_grid_thw"].cpu()
     pixels = batch["images"]["pixel_values"].cpu().split(grids.prod(dim=1).tolist())
-    waiting = iter(zip(pixels, grids, strict=True))
-    return [
-        [{"pixel_values": p, "image_grid_thw": g[None]} for p, g in (next(waiting) for _ in range(count))]
-        for count in batch["image_counts"]
-    ]
+    found = [{"pixel_values": p, "image_grid_thw": g[None]} for p, g in zip(pixels, grids, strict=True)]
+    return [[found[number] for number in own] for own in batch["shown"]]
 
 
 def _run_view(
