@@ -29,7 +29,8 @@ def prepare(backbone: Backbone) -> None:
     names = {"text_config": attention.NAME}
     if backbone.adapter.chunked_vision:
         names["vision_config"] = vision_attention.NAME
-    backbone.base.set_attn_implementation(names)
+    if any(getattr(backbone.base.config, part)._attn_implementation != name for part, name in names.items()):
+        backbone.base.set_attn_implementation(names)
 
 
 def run_rows(
