@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, final
 
@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from jepa_vlm.adapters import Backbone
 from jepa_vlm.encoders import (
+    AHEAD,
     Head,
     OnePassPlanner,
     RegionStates,
@@ -19,6 +20,7 @@ from jepa_vlm.encoders import (
     States,
     TargetWeights,
     one_pass,
+    run_ahead,
     separate,
 )
 from jepa_vlm.serialization import IGNORED, Collator, Read, Serializer, TokenizedView
@@ -157,6 +159,18 @@ class LatentVLM(nn.Module):
         total = torch.stack(list(weighted.values())).sum()
         return LossTerms(total, weighted, raw, sums, counts, latents, parts)
 
+    def run_ahead(self, batches: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+        """Compute the rows without gradient of an accumulation window's batches as one, before the first's turn.
+
+        Exact, as the weights do not change inside a window; return the batches with what was found. Hand over batches
+        that no update of the weights divides, and forget what comes back once there was one. Nothing is done ahead by
+        the engine ``separate``, with a vision tower that trains, or where fewer than two batches have such a row.
+        """
+        if self.engine == "separate":
+            return [dict(batch) for batch in batches]
+        self._prepare()
+        return run_ahead(self.backbone, self.target_weights, batches, self.objective.slot_inputs())
+
     def after_optimizer_step(self) -> None:
         """Move the average of the adapter's weights, if a target uses one. Call after each optimiser step."""
         self.target_weights.update()
@@ -199,15 +213,16 @@ class LatentVLM(nn.Module):
         self._prepare()
         run = separate.run_separately if self.engine == "separate" else one_pass.run_rows
         rows = run(self.backbone, self.target_weights, batch, self.objective.slot_inputs())
+        known = batch[AHEAD].read if AHEAD in batch else {}
         latents: dict[ViewRequest, Tensor] = {}
         regions: dict[ViewRequest, RegionStates] = {}
-        for request, read in zip(self.objective.requests(), batch["reads"], strict=True):
-            row = rows[read["row"]]
+        for number, (request, read) in enumerate(zip(self.objective.requests(), batch["reads"], strict=True)):
+            picked = known[number] if number in known else rows[read["row"]].at(read["index"])
             if request.readout is not None:
-                latents[request] = _latent(row.hidden, read)
+                latents[request] = _latent(picked.hidden, read)
             else:
-                inputs = None if request.region == "supervised" else row.inputs[read["index"]]
-                regions[request] = RegionStates(row.hidden[read["index"]], read["labels"], read["document"], inputs)
+                inputs = None if request.region == "supervised" else picked.inputs
+                regions[request] = RegionStates(picked.hidden, read["labels"], read["document"], inputs)
         head = self.backbone.base.get_output_embeddings()
         return States(latents, regions, Head(head.weight, getattr(head, "bias", None)))
 
@@ -228,8 +243,7 @@ class _UnitCounter:
         return sum(read.lengths)
 
 
-def _latent(hidden: Tensor, read: Mapping[str, Tensor]) -> Latent:
-    picked = hidden[read["index"]]
+def _latent(picked: Tensor, read: Mapping[str, Tensor]) -> Latent:
     if "document" not in read:
         return picked
     size = read["size"]

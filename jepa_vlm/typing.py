@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import ParamSpec, TypeVar, cast
 
 import torch
@@ -23,6 +24,7 @@ Latent = Float[Tensor, "batch dim"]
 Hidden = Float[Tensor, "tokens dim"]
 SlotInputs = Float[Tensor, "slots dim"]
 PerExample = Float[Tensor, "batch"]
+PerToken = Float[Tensor, "tokens"]
 Scalar = Float[Tensor, ""]
 TokenIds = Int[Tensor, "tokens"]
 TokenMask = Bool[Tensor, "tokens"]
@@ -49,8 +51,10 @@ def shape_checked(fn: Callable[P, R]) -> Callable[P, R]:
     return call
 
 
-def full_precision(device: torch.device) -> torch.autocast:
+def full_precision(device: torch.device) -> AbstractContextManager[object]:
     """Return a context without autocast, which would do matrix products of float32 tensors in half precision."""
+    if not torch.amp.is_autocast_available(device.type):  # as on the meta device
+        return nullcontext()
     return torch.autocast(device.type, enabled=False)
 
 

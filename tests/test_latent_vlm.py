@@ -7,6 +7,7 @@ import jepa_vlm as jv
 from jepa_vlm.encoders.one_pass import run_rows
 from jepa_vlm.errors import BackboneError
 from jepa_vlm.latent_vlm import LatentVLM
+from tests.alive import Alive
 from tests.factories import lora_backbone, pearl_objective, random_batch, random_trajectory
 
 
@@ -68,6 +69,23 @@ def test_an_empty_sum_stays_zero(nothing: float | torch.Tensor) -> None:
     batch = model.collator()(random_batch(1)[:1])
     batch["reads"][0] = {k: v[:1] if isinstance(v, torch.Tensor) else v for k, v in batch["reads"][0].items()}
     assert model(batch, {"next_latent": nothing}).total.item() == 0
+
+
+def test_a_step_never_holds_more_logits_than_a_chunk() -> None:
+    def most(chunk: int) -> int:
+        prediction = dict(pearl_objective().terms)["latent_prediction"]
+        model = LatentVLM(
+            lora_backbone(),
+            jv.NextToken(chunk=chunk) + prediction + jv.NextLatentRegularizer(kl_weight=0.1, chunk=chunk),
+        )
+        batch = model.collator()(random_batch(1))
+        assert batch["counts"]["next_token"] > 4
+        with Alive() as alive:
+            model(batch).total.backward()
+        return alive.rows(model.config.get_text_config().vocab_size)
+
+    assert most(4) == 4
+    assert most(1024) > 4
 
 
 def test_every_trainable_tensor_gets_gradient() -> None:

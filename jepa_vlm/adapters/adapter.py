@@ -52,13 +52,17 @@ class Adapter(ABC):
         """Return the rotary positions of one view, ("axes tokens"), starting at 0."""
 
     @abstractmethod
-    def collate_images(self, images: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
-        """Join what the processor made of each image into the inputs of one pass of the vision tower."""
+    def collate_images(self, images: Sequence[Mapping[str, Tensor]]) -> dict[str, Any]:
+        """Join what the processor made of each image into the inputs of one pass of the vision tower.
+
+        What the tower would have to read off the device (lengths of its chunks, the longest one) goes along as host
+        numbers, so that a step never waits for the device.
+        """
 
     # With weights: used by the engines.
 
     @abstractmethod
-    def encode_images(self, base: Any, images: Mapping[str, Tensor]) -> Hidden:
+    def encode_images(self, base: Any, images: Mapping[str, Any]) -> Hidden:
         """Run the vision tower; return the features of all images, row after row, in the order given."""
 
     @abstractmethod
@@ -79,7 +83,7 @@ class Adapter(ABC):
         input_ids: Tensor,
         embeddings: Tensor,
         image_tokens: TokenMask,
-        images: Mapping[str, Tensor] | None,
+        images: Mapping[str, Any] | None,
     ) -> Hidden:
         """Run one stock forward over one whole view, images encoded anew: the obvious way, which ``separate`` takes."""
 

@@ -62,25 +62,33 @@ class Qwen25VLAdapter(Adapter):
                 at, start = end, start + end - at
         return torch.cat(pieces, dim=1)
 
-    def collate_images(self, images: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
-        """See ``Adapter.collate_images``; the tower's index tensors are made here, off the device."""
+    def collate_images(self, images: Sequence[Mapping[str, Tensor]]) -> dict[str, Any]:
+        """See ``Adapter.collate_images``; all that the tower derives from the grids is made here, off the device."""
         vision = self.config.vision_config
         grids = torch.cat([image["image_grid_thw"] for image in images])
         window, window_ends = get_vision_window_index(
             grids, vision.spatial_merge_size, vision.window_size, vision.patch_size
         )
+        frame_ends = get_vision_cu_seqlens(grids)
+        frames, windows = frame_ends.diff().tolist(), window_ends.diff().tolist()
         return {
             "pixel_values": torch.cat([image["pixel_values"] for image in images]),
             "image_grid_thw": grids,
             "image_position_ids": get_vision_position_ids(grids, vision.spatial_merge_size),
             "image_window_index": window,
             "image_cu_window_seqlens": window_ends,
-            "image_cu_seqlens": get_vision_cu_seqlens(grids),
+            "image_cu_seqlens": frame_ends,
+            "image_max_window_seqlen": max(windows),
+            "image_max_seqlen": max(frames),
+            "image_chunk_lengths": {len(lengths): lengths for lengths in (frames, windows)},
         }
 
-    def encode_images(self, base: Any, images: Mapping[str, Tensor]) -> Hidden:
-        """See ``Adapter.encode_images``."""
-        return torch.cat(base.model.get_image_features(**images).pooler_output)
+    def encode_images(self, base: Any, images: Mapping[str, Any]) -> Hidden:
+        """See ``Adapter.encode_images``. transformers' ``get_image_features`` would read the grids off the device."""
+        tower: Any = self.vision(base)
+        made = {key.removeprefix("image_"): value for key, value in images.items()}
+        features: Tensor = tower(made.pop("pixel_values").to(tower.dtype), **made).pooler_output
+        return features
 
     def decode(self, base: Any, inputs: Hidden, positions: Tensor, attention: Mapping[str, Any]) -> Hidden:
         """See ``Adapter.decode``. A dictionary of masks is taken as it is: transformers builds none."""
@@ -100,7 +108,7 @@ class Qwen25VLAdapter(Adapter):
         input_ids: Tensor,
         embeddings: Tensor,
         image_tokens: TokenMask,
-        images: Mapping[str, Tensor] | None,
+        images: Mapping[str, Any] | None,
     ) -> Hidden:
         """See ``Adapter.reference``. Identifiers place the images, embeddings are what is fed."""
         pixels = {} if images is None else {k: images[k] for k in ("pixel_values", "image_grid_thw")}

@@ -1,9 +1,20 @@
 """Encoders: views become latents, on the cheapest exact rows or one stock pass each."""
 
+from jepa_vlm.encoders.ahead import run_ahead
 from jepa_vlm.encoders.planner import OnePassPlanner
 from jepa_vlm.encoders.separate import SeparatePlanner
-from jepa_vlm.encoders.states import Head, RegionStates, States
+from jepa_vlm.encoders.states import AHEAD, Head, RegionStates, States
 from jepa_vlm.encoders.target_weights import TargetWeights
 from jepa_vlm.encoders.view_encoder import ViewEncoder
 
-__all__ = ["Head", "OnePassPlanner", "RegionStates", "SeparatePlanner", "States", "TargetWeights", "ViewEncoder"]
+__all__ = [
+    "AHEAD",
+    "Head",
+    "OnePassPlanner",
+    "RegionStates",
+    "SeparatePlanner",
+    "States",
+    "TargetWeights",
+    "ViewEncoder",
+    "run_ahead",
+]

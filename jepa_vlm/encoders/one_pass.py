@@ -7,8 +7,7 @@ with it. ``separate`` is the reference that it is tested against.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, final
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -16,23 +15,10 @@ from torch import Tensor
 from jepa_vlm.adapters import Backbone
 from jepa_vlm.encoders import attention, vision_attention
 from jepa_vlm.encoders.planner import GRADIENT
+from jepa_vlm.encoders.states import AHEAD, Ahead, RowStates
 from jepa_vlm.encoders.target_weights import TargetWeights
 from jepa_vlm.typing import Hidden
-from jepa_vlm.views import Branch, Layout
-
-
-@final
-@dataclass(frozen=True)
-class RowStates:
-    """One computed row.
-
-    Args:
-        hidden: ``last_hidden_state`` of every token, after the final norm.
-        inputs: What the decoder was fed.
-    """
-
-    hidden: Hidden
-    inputs: Hidden
+from jepa_vlm.views import Layout
 
 
 def prepare(backbone: Backbone) -> None:
@@ -43,7 +29,8 @@ def prepare(backbone: Backbone) -> None:
     names = {"text_config": attention.NAME}
     if backbone.adapter.chunked_vision:
         names["vision_config"] = vision_attention.NAME
-    backbone.base.set_attn_implementation(names)
+    if any(getattr(backbone.base.config, part)._attn_implementation != name for part, name in names.items()):
+        backbone.base.set_attn_implementation(names)
 
 
 def run_rows(
@@ -54,34 +41,41 @@ def run_rows(
 ) -> dict[str, RowStates]:
     """Encode the images once, then every row: those without gradient first, while no activation is held.
 
+    What was computed ahead of the batch's turn is not computed again.
+
     Args:
         backbone: The model.
         weights: Switches to the weights that a row names.
-        batch: From the collator, with an ``OnePassPlanner``'s rows.
+        batch: From the collator, with an ``OnePassPlanner``'s rows; perhaps with what was computed ``ahead``.
         slot_inputs: Learned inputs by owner, ("slots dim").
     """
-    adapter, base = backbone.adapter, backbone.base
-    tracked = torch.is_grad_enabled() and not adapter.vision_is_frozen(base)
-    with torch.set_grad_enabled(tracked):
-        features = adapter.encode_images(base, batch["images"])
+    ahead: Ahead | None = batch.get(AHEAD)
+    features = encode_images(backbone, batch) if ahead is None else ahead.features
     states: dict[str, RowStates] = {}
     for name, row in batch["rows"].items():
         if name == GRADIENT:
-            states[name] = _run_row(backbone, row, features, slot_inputs)
-        else:
+            states[name] = run_row(backbone, row, features, slot_inputs)
+        elif ahead is None:
             with torch.no_grad(), weights.use(name):
-                states[name] = _run_row(backbone, row, features, slot_inputs)
+                states[name] = run_row(backbone, row, features, slot_inputs)
     return states
 
 
-def _run_row(
+def encode_images(backbone: Backbone, batch: Mapping[str, Any]) -> Hidden:
+    """Run the vision tower over a batch's images, without a graph if none of it trains."""
+    tracked = torch.is_grad_enabled() and not backbone.adapter.vision_is_frozen(backbone.base)
+    with torch.set_grad_enabled(tracked):
+        return backbone.adapter.encode_images(backbone.base, batch["images"])
+
+
+def run_row(
     backbone: Backbone, row: Mapping[str, Any], features: Tensor, slot_inputs: Mapping[str, Tensor]
 ) -> RowStates:
+    """Feed the decoder a row's token embeddings, with image features and learned slots in their places."""
     adapter, base = backbone.adapter, backbone.base
     inputs = adapter.embed(base, row["input_ids"])
     inputs = inputs.index_copy(0, row["image_at"], features[row["image_rows"]].to(inputs.dtype))
     for owner, place in row["slots"].items():
         inputs = inputs.index_copy(0, place["at"], slot_inputs[owner][place["rows"]].to(inputs.dtype))
-    layout = Layout(tuple(row["segments"]), tuple(Branch(*numbers) for numbers in row["branches"]))
-    hidden = adapter.decode(base, inputs, row["positions"], {"packed_layout": layout})
-    return RowStates(hidden, inputs)
+    arguments = {"packed_layout": Layout.of(row), "packed_indices": row["indices"]}
+    return RowStates(adapter.decode(base, inputs, row["positions"], arguments), inputs)

@@ -18,8 +18,9 @@ from typing import Any, final
 import torch
 from torch import Tensor
 
+from jepa_vlm.encoders.attention import kernel_indices
 from jepa_vlm.serialization import TokenizedView
-from jepa_vlm.views import BatchPlan, Branch, Encoding, Location
+from jepa_vlm.views import BatchPlan, Branch, Encoding, Layout, Location
 
 MIN_SHARED = 8  # tokens: below it, an attention call of its own costs more than the recomputation
 GRADIENT = "gradient"
@@ -152,7 +153,8 @@ class _RowBuilder:
             end += tail
         for piece, start in zip(self.trunks, self.starts, strict=True):
             places[piece.encoding, piece.example] = _place(piece, _range(start, piece.needed))
-        return {**self._tensors(spans), **_host(tuple(p.needed for p in self.trunks), tuple(branches))}, places
+        layout = Layout(tuple(piece.needed for piece in self.trunks), tuple(branches))
+        return {**self._tensors(spans), **layout.numbers(), "indices": kernel_indices(layout)}, places
 
     def _tensors(self, spans: list[tuple[Piece, int, int]]) -> dict[str, Any]:
         """Join what is computed: tokens, positions, and where images and slots go."""
@@ -180,11 +182,6 @@ class _RowBuilder:
             "image_rows": torch.cat(image_rows),
             "slots": {o: {key: torch.cat(part) for key, part in found.items()} for o, found in slots.items()},
         }
-
-
-def _host(segments: tuple[int, ...], branches: tuple[Branch, ...]) -> dict[str, Any]:
-    """The layout as plain host numbers, which travel to the device machine's side untouched."""
-    return {"segments": segments, "branches": tuple((b.start, b.prefix, b.length) for b in branches)}
 
 
 def _range(start: int, length: int) -> Tensor:

@@ -7,10 +7,11 @@ from contextlib import nullcontext
 from typing import Any, final
 
 import torch
+from accelerate.utils import send_to_device
 from torch import Tensor
 
 from jepa_vlm.adapters import Backbone
-from jepa_vlm.encoders.one_pass import RowStates
+from jepa_vlm.encoders.states import RowStates
 from jepa_vlm.encoders.target_weights import TargetWeights
 from jepa_vlm.serialization import TokenizedView
 from jepa_vlm.views import BatchPlan, Encoding, Location
@@ -91,11 +92,8 @@ def _by_example(batch: Mapping[str, Any]) -> list[list[dict[str, Tensor]]]:
     """Cut the batch's pixels back into images, by example, where the collator had them: on the host."""
     grids = batch["images"]["image_grid_thw"].cpu()
     pixels = batch["images"]["pixel_values"].cpu().split(grids.prod(dim=1).tolist())
-    waiting = iter(zip(pixels, grids, strict=True))
-    return [
-        [{"pixel_values": p, "image_grid_thw": g[None]} for p, g in (next(waiting) for _ in range(count))]
-        for count in batch["image_counts"]
-    ]
+    found = [{"pixel_values": p, "image_grid_thw": g[None]} for p, g in zip(pixels, grids, strict=True)]
+    return [[found[number] for number in own] for own in batch["shown"]]
 
 
 def _run_view(
@@ -104,7 +102,7 @@ def _run_view(
     """Return the states of one view, and what the decoder was fed."""
     adapter, base = backbone.adapter, backbone.base
     own = [images[view["example"]][i] for i in view["images"]]
-    shown = {k: v.to(view["input_ids"].device) for k, v in adapter.collate_images(own).items()} if own else None
+    shown = send_to_device(adapter.collate_images(own), view["input_ids"].device) if own else None
     embeddings = adapter.embed(base, view["input_ids"])
     if slots is not None:
         embeddings = embeddings.index_copy(0, view["slots"].nonzero()[:, 0], slots.to(embeddings.dtype))

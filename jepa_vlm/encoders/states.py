@@ -11,6 +11,40 @@ from torch import Tensor
 from jepa_vlm.typing import HeadWeight, Hidden, Latent, TokenIds
 from jepa_vlm.views import ViewRequest
 
+AHEAD = "ahead"  # a batch's key to its ``Ahead``
+
+
+@final
+@dataclass(frozen=True)
+class RowStates:
+    """Tokens of one computed row.
+
+    Args:
+        hidden: ``last_hidden_state`` after the final norm.
+        inputs: What the decoder was fed.
+    """
+
+    hidden: Hidden
+    inputs: Hidden
+
+    def at(self, places: Tensor) -> RowStates:
+        """Return the tokens at these places, in this order."""
+        return RowStates(self.hidden[places], self.inputs[places])
+
+
+@final
+@dataclass(frozen=True)
+class Ahead:
+    """What was computed of a batch before its turn.
+
+    Args:
+        features: Of its images.
+        read: By the number of the read: the states that it asks for, of a row without gradient.
+    """
+
+    features: Hidden
+    read: Mapping[int, RowStates]
+
 
 @final
 @dataclass(frozen=True)

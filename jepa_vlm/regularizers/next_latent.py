@@ -11,9 +11,10 @@ from torch.utils.checkpoint import checkpoint
 
 from jepa_vlm.encoders import RegionStates, States
 from jepa_vlm.encoders.states import Head
+from jepa_vlm.regularizers.head_divergence import head_divergence
 from jepa_vlm.regularizers.regularizer import Regularizer
 from jepa_vlm.terms import TermValue, Unit
-from jepa_vlm.typing import Hidden, at_least_float32, full_precision, shape_checked
+from jepa_vlm.typing import Hidden, at_least_float32, shape_checked
 from jepa_vlm.views import Conversation, Question, Region, View, ViewRequest
 
 
@@ -68,6 +69,7 @@ class NextLatentRegularizer(Regularizer):
         state_weight: Weight of the state term.
         kl_weight: Weight of KL(p(.|h_{t+i}) || p(.|h_hat_{t+i})) under the frozen head (NextLat, equation 4). The
             released code's cross-entropy in its place is off by one position and is not offered.
+        chunk: Rows whose logits are held at once, with ``kl_weight``.
 
     Raises:
         ValueError: If an argument is out of range, or the view has no trajectory.
@@ -88,6 +90,7 @@ class NextLatentRegularizer(Regularizer):
         beta: float = 1.0,
         state_weight: float = 1.0,
         kl_weight: float = 0.0,
+        chunk: int = 1024,
     ) -> None:
         super().__init__()
         if horizon < 1:
@@ -98,9 +101,11 @@ class NextLatentRegularizer(Regularizer):
             raise ValueError(f"beta must be positive, got {beta}.")
         if state_weight < 0 or kl_weight < 0 or state_weight + kl_weight == 0:
             raise ValueError(f"Weights must not be negative, and not both 0; got {state_weight=}, {kl_weight=}.")
+        if chunk < 1:
+            raise ValueError(f"chunk must be at least 1, got {chunk}.")
         if isinstance(view, Question):
             raise ValueError("The question view holds no trajectory; use Conversation() or TrajectoryOnly().")
-        self.horizon, self.beta, self.positions = horizon, beta, positions
+        self.horizon, self.beta, self.positions, self.chunk = horizon, beta, positions, chunk
         self.condition: Literal["token", "none"] = condition
         self.view, self.state_weight, self.kl_weight = view or Conversation(), state_weight, kl_weight
         self.requests()
@@ -135,8 +140,9 @@ class NextLatentRegularizer(Regularizer):
         for ahead in range(1, min(self.horizon, len(targets) - 1) + 1):
             valid = self._valid(region, ahead)
             # Recomputed in the backward pass: of each step only the carried states are kept.
+            rows = (carry[:-1], region.inputs[ahead:], targets[ahead:], valid)
             carry, state, divergence = checkpoint(
-                self._step, carry[:-1], region.inputs[ahead:], targets[ahead:], valid, states.head, use_reentrant=False
+                self._step, *rows, states.head, use_reentrant=False, preserve_rng_state=False
             )
             state_sum, kl_sum = state_sum + state, kl_sum + divergence
         total = self.state_weight * state_sum + self.kl_weight * kl_sum
@@ -161,18 +167,9 @@ class NextLatentRegularizer(Regularizer):
         wide, goal = at_least_float32(carry, target)
         keep = valid.to(wide.dtype)
         state = (F.smooth_l1_loss(wide, goal, beta=self.beta, reduction="none").mean(dim=-1) * keep).sum()
-        divergence = (_divergence(goal, wide, head) * keep).sum() if self.kl_weight else torch.zeros_like(state)
-        return carry, state, divergence
-
-
-def _divergence(target: Tensor, predicted: Tensor, head: Head) -> Tensor:
-    """Return KL(p(.|target) || p(.|predicted)) of each row under the head, which is not trained by it."""
-    weight = head.weight.detach().to(target.dtype)
-    bias = None if head.bias is None else head.bias.detach().to(target.dtype)
-    with full_precision(target.device):
-        goal = F.log_softmax(F.linear(target, weight, bias), dim=-1)
-        guess = F.log_softmax(F.linear(predicted, weight, bias), dim=-1)
-    return F.kl_div(guess, goal, reduction="none", log_target=True).sum(dim=-1)
+        if not self.kl_weight:
+            return carry, state, torch.zeros_like(state)
+        return carry, state, (head_divergence(goal, wide, head, chunk=self.chunk) * keep).sum()
 
 
 def _touch(head: nn.Module) -> Tensor:

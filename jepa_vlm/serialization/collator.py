@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
+from itertools import accumulate
 from typing import Any, Protocol, final
 
 from torch import Tensor
@@ -11,7 +12,7 @@ from jepa_vlm.adapters import Grid
 from jepa_vlm.serialization.reads import Read, needed_tokens, read_latent, read_region
 from jepa_vlm.serialization.serializer import Serializer
 from jepa_vlm.serialization.tokenized import TokenizedView
-from jepa_vlm.trajectories import Trajectory
+from jepa_vlm.trajectories import LazyImage, Trajectory
 from jepa_vlm.views import BatchPlan, ViewRequest
 
 
@@ -66,8 +67,9 @@ class Collator:
         """
         if not trajectories:
             raise ValueError("A batch needs at least one trajectory, got none.")
-        processed = [self._images(trajectory) for trajectory in trajectories]
-        grids = [[_grid(image) for image in images] for images in processed]
+        images = _Images(self.serializer.processor.image_processor)
+        shown = [images.add(trajectory) for trajectory in trajectories]
+        grids = [[_grid(images.processed[number]) for number in own] for own in shown]
         views = [
             self.serializer.views(trajectory, self.encodings, own)
             for trajectory, own in zip(trajectories, grids, strict=True)
@@ -79,31 +81,24 @@ class Collator:
             ]
             for own in views
         ]
-        plan = self.planner(views, needed, self._image_starts(grids))
+        plan = self.planner(views, needed, self._image_starts(images.processed, shown))
         reads = {request: self._read(request, views, plan) for request in self.requests}
         return {
             "ids": [trajectory.id for trajectory in trajectories],
             "examples": len(trajectories),
-            "image_counts": [len(images) for images in processed],
+            "shown": shown,
             "counts": {name: counter(len(trajectories), reads) for name, counter in self.counters.items()},
-            "images": self.serializer.adapter.collate_images([image for images in processed for image in images]),
+            "images": self.serializer.adapter.collate_images(images.processed),
             "rows": dict(plan.rows),
             "reads": [read.tensors for read in reads.values()],
         }
 
-    def _images(self, trajectory: Trajectory) -> list[dict[str, Tensor]]:
-        processor = self.serializer.processor.image_processor
-        return [dict(processor(images=[image.load()], return_tensors="pt")) for image in trajectory.all_images]
-
-    def _image_starts(self, grids: Sequence[Sequence[Grid]]) -> list[list[int]]:
-        starts: list[list[int]] = []
-        start = 0
-        for own in grids:
-            starts.append([])
-            for grid in own:
-                starts[-1].append(start)
-                start += self.serializer.adapter.image_length(grid)
-        return starts
+    def _image_starts(
+        self, processed: Sequence[Mapping[str, Tensor]], shown: Sequence[Sequence[int]]
+    ) -> list[list[int]]:
+        lengths = [self.serializer.adapter.image_length(_grid(image)) for image in processed]
+        starts = list(accumulate(lengths, initial=0))
+        return [[starts[number] for number in own] for own in shown]
 
     def _read(self, request: ViewRequest, views: Sequence[Sequence[TokenizedView]], plan: BatchPlan) -> Read:
         number = self.encodings.index(request.encoding)
@@ -111,6 +106,25 @@ class Collator:
         if request.readout is not None:
             return read_latent(own, request.readout, location)
         return read_region(own, request.region or "all", location)
+
+
+@final
+class _Images:
+    """A batch's images, each once, however many examples show it."""
+
+    def __init__(self, image_processor: Any) -> None:
+        self.processed: list[dict[str, Tensor]] = []
+        self._processor, self._numbers = image_processor, dict[Hashable, int]()
+
+    def add(self, trajectory: Trajectory) -> list[int]:
+        """Return the numbers of a trajectory's images among the batch's."""
+        return [self._number(image) for image in trajectory.all_images]
+
+    def _number(self, image: LazyImage) -> int:
+        if image.source not in self._numbers:
+            self._numbers[image.source] = len(self.processed)
+            self.processed.append(dict(self._processor(images=[image.load()], return_tensors="pt")))
+        return self._numbers[image.source]
 
 
 def _grid(image: Mapping[str, Tensor]) -> Grid:

@@ -69,6 +69,7 @@ class TrainSettings:
             use_cpu=not torch.cuda.is_available(),
             dataloader_num_workers=self.workers,
             dataloader_pin_memory=torch.cuda.is_available(),
+            accelerator_config={"non_blocking": torch.cuda.is_available()},  # no step waits for the next one's batches
             train_sampling_strategy="sequential",  # the data set is already in the run's order
             remove_unused_columns=False,
             ddp_find_unused_parameters=False,

@@ -83,6 +83,17 @@ class ObjectiveTrainer(Trainer):
         self.metrics.cut_after(-1 if began_anew else self._logged_at)
         return super().train(resume_from_checkpoint, *args, **kwargs)
 
+    def get_batch_samples(self, epoch_iterator: Any, num_batches: int, device: torch.device) -> tuple[list[Any], Any]:
+        """Fetch the micro-batches of one optimiser step, and run their rows without gradient as one.
+
+        Not where the weights are sharded: there they are only whole inside a forward.
+        """
+        batches, units = super().get_batch_samples(epoch_iterator, num_batches, device)
+        if not (self.is_fsdp_enabled or self.is_deepspeed_enabled):
+            with self.accelerator.autocast():
+                batches = self._latent_vlm.run_ahead(batches)
+        return batches, units
+
     def _get_num_items_in_batch(self, batch_samples: list[Any], device: torch.device) -> Any:
         """Return each term's normaliser: its units over all micro-batches and processes, over the number of processes.
 
@@ -91,11 +102,11 @@ class ObjectiveTrainer(Trainer):
         if not batch_samples:
             return None
         names = list(batch_samples[0]["counts"])
-        units = torch.tensor(
-            [float(sum(batch["counts"][name] for batch in batch_samples)) for name in names], device=device
-        )
-        if self.args.world_size > 1:
-            torch.distributed.all_reduce(units)
+        units = torch.tensor([float(sum(batch["counts"][name] for batch in batch_samples)) for name in names])
+        if self.args.world_size == 1:
+            return dict(zip(names, units.clamp(min=1).tolist(), strict=True))  # on the host: a copy would wait
+        units = units.to(device)
+        torch.distributed.all_reduce(units)
         units = units.clamp(min=1) / self.args.world_size
         return dict(zip(names, units.unbind(), strict=True))
 

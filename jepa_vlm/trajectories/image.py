@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import warnings
+from collections.abc import Hashable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import final
@@ -41,6 +42,11 @@ class LazyImage:
         given = [name for name in ("path", "data", "pixels") if getattr(self, name) is not None]
         if len(given) != 1:
             raise ValueError(f"An image needs exactly one of path, data, pixels; got {given or 'none'}.")
+
+    @property
+    def source(self) -> tuple[Hashable, ...]:
+        """What tells this image's pixels from another's: equal for two references to one file, buffer or open image."""
+        return self.path, self.data, None if self.pixels is None else id(self.pixels), self.resized
 
     @property
     def size(self) -> tuple[int, int]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import final
+from typing import Any, final
 
 from torch import Tensor
 
@@ -40,6 +40,15 @@ class Layout:
 
     def __len__(self) -> int:
         return sum(self.segments) + sum(branch.length for branch in self.branches)
+
+    def numbers(self) -> dict[str, tuple[object, ...]]:
+        """Return the layout as plain numbers, which travel with a batch and stay on the host."""
+        return {"segments": self.segments, "branches": tuple((b.start, b.prefix, b.length) for b in self.branches)}
+
+    @classmethod
+    def of(cls, row: Mapping[str, Any]) -> Layout:
+        """Return the layout whose numbers a row carries."""
+        return cls(tuple(row["segments"]), tuple(Branch(*numbers) for numbers in row["branches"]))
 
 
 @final

@@ -14,6 +14,7 @@ from transformers import AttentionInterface, Qwen2_5_VLForConditionalGeneration
 import jepa_vlm as jv
 from jepa_vlm.encoders import attention
 from jepa_vlm.latent_vlm import LatentVLM
+from tests.encoders.kernel import Kernel
 from tests.factories import lora_backbone, pearl_objective, random_batch, random_trajectory
 
 Result = tuple[dict[str, Tensor], dict[str, Tensor]]
@@ -148,16 +149,11 @@ def test_checkpointing_changes_nothing(pure_float64: None) -> None:
     assert worst(run(model, batch), plain) < 1e-12
 
 
-def test_packed_attention_equals_a_dense_mask() -> None:
-    generator = torch.Generator().manual_seed(0)
-    layout = jv.views.Layout((5, 3), (jv.views.Branch(0, 4, 2), jv.views.Branch(5, 3, 1), jv.views.Branch(0, 5, 3)))
-    query, key, value = (
-        torch.randn(1, heads, len(layout), 8, generator=generator, dtype=torch.float64) for heads in (4, 2, 2)
-    )
-    packed, _ = attention.packed_attention(torch.nn.Identity(), query, key, value, None, packed_layout=layout)
-    mask = attention.dense_mask(layout)
-    dense = torch.nn.functional.scaled_dot_product_attention(query, key, value, attn_mask=mask, enable_gqa=True)
-    torch.testing.assert_close(packed, dense.transpose(1, 2), rtol=1e-12, atol=1e-12)
+def test_the_kernel_s_path_in_float64(kernel: Kernel, pure_float64: None) -> None:
+    assert compare(pearl_objective(horizon=2), random_batch(4), torch.float64) < 1e-9
+    config = jv.load_backbone("tiny-random-qwen2.5-vl").base.config
+    text, vision = config.text_config.num_hidden_layers, config.vision_config.depth
+    assert len(kernel.calls) == vision + text + 2 * text  # the tower, the target's row, segments and branches
 
 
 # Planted mistakes: the comparison above must see each of them.

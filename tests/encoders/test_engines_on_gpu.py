@@ -6,6 +6,7 @@ import pytest
 import torch
 from accelerate.utils import send_to_device
 
+from jepa_vlm.encoders import varlen
 from jepa_vlm.latent_vlm import LatentVLM
 from tests.factories import lora_backbone, pearl_objective, random_batch
 
@@ -45,3 +46,41 @@ def test_a_bfloat16_step_reaches_every_trainable_tensor() -> None:
         if parameter.requires_grad:
             assert parameter.grad is not None, name
             assert torch.isfinite(parameter.grad).all(), name
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32])
+@pytest.mark.parametrize("checkpointing", [False, True])
+def test_a_step_never_waits_for_the_device(dtype: torch.dtype, checkpointing: bool) -> None:
+    backbone = lora_backbone(dtype)
+    torch.nn.Module.to(backbone.model, "cuda")
+    model = LatentVLM(backbone, pearl_objective(horizon=2))
+    if checkpointing:
+        model.activation_checkpointing_enable()
+    batch = send_to_device(model.collator()(random_batch(0)), "cuda")
+    model(batch).total.backward()  # libraries set themselves up
+    torch.cuda.synchronize()
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        model(batch).total.backward()
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+
+
+def test_the_kernel_s_path_agrees_with_segments(monkeypatch: pytest.MonkeyPatch) -> None:
+    backbone = lora_backbone(torch.bfloat16)
+    torch.nn.Module.to(backbone.model, "cuda")
+    model = LatentVLM(backbone, pearl_objective())
+    batch = send_to_device(model.collator()(random_batch(1)), "cuda")
+    found = []
+    for allowed in (True, False):
+        if not allowed:
+            monkeypatch.setattr(varlen, "can_run", lambda query, dropout: False)
+        model.zero_grad()
+        terms = model(batch)
+        terms.total.backward()
+        found.append((terms.raw, {n: p.grad.clone() for n, p in model.named_parameters() if p.grad is not None}))
+    (raw, gradients), (raw_reference, gradients_reference) = found
+    for name, value in raw_reference.items():
+        torch.testing.assert_close(raw[name], value, rtol=0.02, atol=0)
+    for name, gradient in gradients_reference.items():
+        assert (gradients[name] - gradient).norm() <= 0.1 * gradient.norm() + 1e-4, name

@@ -50,6 +50,21 @@ def test_accumulation_changes_nothing(four_by_one, tmp_path, batch, accumulation
             assert term["raw"] == pytest.approx(expected["terms"][name]["raw"], rel=2e-5), (row["step"], name)
 
 
+def test_rows_without_gradient_run_once_a_step_and_change_nothing(tmp_path, monkeypatch):
+    adapter = type(small_model().backbone.adapter)
+    rows, stock = [], adapter.decode
+    monkeypatch.setattr(adapter, "decode", lambda *given: rows.append(torch.is_grad_enabled()) or stock(*given))
+    settings = {"steps": 2, "batch_size": 2, "accumulation": 3, "validate_every": 2}
+    joined, _ = run(tmp_path / "joined", **settings)
+    fewer = rows.copy()
+    rows.clear()
+    monkeypatch.setattr(jv.LatentVLM, "run_ahead", lambda self, batches: batches)
+    apart, _ = run(tmp_path / "apart", **settings)
+    assert sum(rows) == sum(fewer) == 2 * 3
+    assert len(rows) - len(fewer) == 2 * (3 - 1)
+    close(joined, apart, 5e-6)
+
+
 def test_the_loss_is_the_sum_of_the_weighted_terms(four_by_one):
     for row in four_by_one[1]:
         assert row["loss"] == pytest.approx(sum(term["weighted"] for term in row["terms"].values()), rel=1e-5)

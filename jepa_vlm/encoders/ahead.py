@@ -1,0 +1,128 @@
+"""The rows without gradient of all micro-batches of an accumulation window, run as one.
+
+The weights do not change inside a window, and these rows are read detached and run without dropout, so that it does not
+matter when they are computed. Together they cost the launches of one row. What is kept until a micro-batch's turn is
+its images' features, and the states that are read; of a prediction's target that is one per example.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import accumulate
+from typing import Any, final
+
+import torch
+from accelerate.utils import send_to_device
+from torch import Tensor
+
+from jepa_vlm.adapters import Backbone
+from jepa_vlm.encoders.attention import kernel_indices
+from jepa_vlm.encoders.one_pass import encode_images, run_row
+from jepa_vlm.encoders.planner import GRADIENT
+from jepa_vlm.encoders.states import AHEAD, Ahead, RowStates
+from jepa_vlm.encoders.target_weights import TargetWeights
+from jepa_vlm.views import Layout
+
+
+@torch.no_grad()
+def run_ahead(
+    backbone: Backbone,
+    weights: TargetWeights,
+    batches: Sequence[Mapping[str, Any]],
+    slot_inputs: Mapping[str, Tensor],
+) -> list[dict[str, Any]]:
+    """Return the batches, each with its ``Ahead``; as they are if there is nothing to join, or the vision tower trains.
+
+    Args:
+        backbone: The model.
+        weights: Switches to the weights that a row names.
+        batches: Between two updates of the weights; from the collator, with an ``OnePassPlanner``'s rows.
+        slot_inputs: Learned inputs by owner, ("slots dim").
+    """
+    names = [name for batch in batches for name in batch["rows"] if name != GRADIENT]
+    if len(names) == len(set(names)) or not backbone.adapter.vision_is_frozen(backbone.base):
+        return [dict(batch) for batch in batches]
+    features = [encode_images(backbone, batch) for batch in batches]
+    read: list[dict[int, RowStates]] = [{} for _ in batches]
+    for name in dict.fromkeys(names):
+        members = [i for i, batch in enumerate(batches) if name in batch["rows"]]
+        own = [features[i] for i in members]
+        row, moves = join([batches[i]["rows"][name] for i in members], [len(each) for each in own])
+        with weights.use(name):
+            states = run_row(backbone, row, torch.cat(own), slot_inputs)
+        for i, move in zip(members, moves, strict=True):
+            asked = {n: each for n, each in enumerate(batches[i]["reads"]) if each["row"] == name}
+            read[i].update({n: states.at(move(each["index"])) for n, each in asked.items()})
+    return [{**batch, AHEAD: Ahead(features[i], read[i])} for i, batch in enumerate(batches)]
+
+
+@final
+@dataclass(frozen=True)
+class Move:
+    """Where the tokens of a row went when it was joined with others.
+
+    Args:
+        front: How many of them are in its segments; the others are in its branches.
+        segments: How far those of the segments moved.
+        branches: How far the others did.
+    """
+
+    front: int
+    segments: int
+    branches: int
+
+    def __call__(self, places: Tensor) -> Tensor:
+        """Return the places in the joined row of places in the row."""
+        return places + torch.where(places < self.front, self.segments, self.branches)
+
+
+def join(rows: Sequence[Mapping[str, Any]], features: Sequence[int]) -> tuple[dict[str, Any], list[Move]]:
+    """Return one row with the segments of all, one after another, then the branches of all; and where tokens went.
+
+    Args:
+        rows: Of an ``OnePassPlanner``.
+        features: How many rows of features each one's images have; they follow one another too.
+    """
+    layouts = [Layout.of(row) for row in rows]
+    moves = _moves(layouts)
+    layout = Layout(
+        tuple(length for each in layouts for length in each.segments),
+        tuple(
+            replace(branch, start=branch.start + move.segments)
+            for each, move in zip(layouts, moves, strict=True)
+            for branch in each.branches
+        ),
+    )
+    starts = accumulate(features[:-1], initial=0)
+    slots = [
+        (owner, {"at": move(place["at"]), "rows": place["rows"]})
+        for row, move in zip(rows, moves, strict=True)
+        for owner, place in row["slots"].items()
+    ]
+    indices = send_to_device(kernel_indices(layout), rows[0]["input_ids"].device, non_blocking=True)
+    return {
+        "input_ids": _interleave([row["input_ids"] for row in rows], moves),
+        "positions": _interleave([row["positions"] for row in rows], moves),
+        "image_at": torch.cat([move(row["image_at"]) for row, move in zip(rows, moves, strict=True)]),
+        "image_rows": torch.cat([row["image_rows"] + start for row, start in zip(rows, starts, strict=True)]),
+        "slots": {
+            owner: {key: torch.cat([place[key] for other, place in slots if other == owner]) for key in ("at", "rows")}
+            for owner in dict.fromkeys(owner for owner, _ in slots)
+        },
+        "indices": indices,
+        **layout.numbers(),
+    }, moves
+
+
+def _moves(layouts: Sequence[Layout]) -> list[Move]:
+    fronts = [sum(layout.segments) for layout in layouts]
+    rests = [len(layout) - front for layout, front in zip(layouts, fronts, strict=True)]
+    segments, branches = accumulate(fronts[:-1], initial=0), accumulate(rests[:-1], initial=sum(fronts))
+    return [Move(front, at, then - front) for front, at, then in zip(fronts, segments, branches, strict=True)]
+
+
+def _interleave(rows: Sequence[Tensor], moves: Sequence[Move]) -> Tensor:
+    fronts = [row[..., : move.front] for row, move in zip(rows, moves, strict=True)]
+    rests = [row[..., move.front :] for row, move in zip(rows, moves, strict=True)]
+    return torch.cat([*fronts, *rests], dim=-1)
