@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, final
@@ -45,6 +46,7 @@ class LossTerms:
         counts: By term: its units in this micro-batch.
         latents: By prediction term: (predicted, target), detached.
         parts: By "term/part": the detached parts of a sum, where a term has several.
+        skipped: Terms that the batch leaves out by loss dropout; their values and counts are 0.
     """
 
     total: Scalar
@@ -54,6 +56,7 @@ class LossTerms:
     counts: dict[str, int]
     latents: dict[str, tuple[Latent, Latent]] = field(default_factory=dict)
     parts: dict[str, Scalar] = field(default_factory=dict)
+    skipped: tuple[str, ...] = ()
 
 
 @final
@@ -68,7 +71,7 @@ class LatentVLM(nn.Module):
         seed: Of the objective's own parameters.
 
     Raises:
-        ValueError: If the engine is unknown.
+        ValueError: If the engine is unknown, or loss dropout would leave a step without any term.
         BackboneError: If a target policy needs LoRA and there is none.
     """
 
@@ -81,6 +84,8 @@ class LatentVLM(nn.Module):
         if engine not in ENGINES:
             raise ValueError(f"engine must be one of {', '.join(ENGINES)}; got {engine!r}.")
         whole = objective if isinstance(objective, Objective) else 1.0 * objective
+        if all(term.loss_dropout for _, term in whole.parts()):
+            raise ValueError("One term at least must have no loss dropout, or some steps have nothing to compute.")
         self.backbone, self.engine = backbone, engine
         self.model = backbone.model
         self.objective = copy.deepcopy(whole)
@@ -99,16 +104,14 @@ class LatentVLM(nn.Module):
 
     def collator(self) -> Collator:
         """Return what makes batches for this model. Picklable; it holds no weights."""
-        requests = self.objective.requests()
-        encodings = tuple(dict.fromkeys(request.encoding for request in requests))
         dropout = any(isinstance(m, nn.Dropout) and m.p > 0 for m in self.backbone.base.modules())
         dropout |= getattr(self.backbone.base.config.get_text_config(), "attention_dropout", 0.0) > 0
         return Collator(
             serializer=self._serializer(),
-            requests=requests,
-            planner=SeparatePlanner(encodings=encodings)
+            requests={term.name: term.requests() for _, term in self.objective.parts()},
+            planner=SeparatePlanner
             if self.engine == "separate"
-            else OnePassPlanner(encodings=encodings, share_detached=not dropout),
+            else functools.partial(OnePassPlanner, share_detached=not dropout),
             counters={name: _UnitCounter(unit) for name, unit in self.objective.units().items()},
         )
 
@@ -142,11 +145,11 @@ class LatentVLM(nn.Module):
         """
         if normalisers is not None and (missing := sorted(set(self.objective.weights) - set(normalisers))):
             raise ValueError(f"Every term needs a normaliser; missing: {', '.join(missing)}.")
-        states = self._states(batch)
+        states, skipped = self._states(batch), tuple(batch["skipped"])
         raw, weighted, sums, latents, parts = {}, {}, {}, {}, {}
         counts: dict[str, int] = dict(batch["counts"])
         for weight, term in self.objective.parts():
-            value = term(states)
+            value = term.skipped(states.head.weight) if term.name in skipped else term(states)
             divisor = counts[term.name] if normalisers is None else normalisers[term.name]
             raw[term.name] = value.total / _not_zero(divisor)
             weighted[term.name] = weight * raw[term.name]
@@ -155,7 +158,7 @@ class LatentVLM(nn.Module):
                 latents[term.name] = (value.predicted, value.target)
             parts.update({f"{term.name}/{name}": part for name, part in value.parts.items()})
         total = torch.stack(list(weighted.values())).sum()
-        return LossTerms(total, weighted, raw, sums, counts, latents, parts)
+        return LossTerms(total, weighted, raw, sums, counts, latents, parts, skipped)
 
     def after_optimizer_step(self) -> None:
         """Move the average of the adapter's weights, if a target uses one. Call after each optimiser step."""
@@ -201,7 +204,7 @@ class LatentVLM(nn.Module):
         rows = run(self.backbone, self.target_weights, batch, self.objective.slot_inputs())
         latents: dict[ViewRequest, Tensor] = {}
         regions: dict[ViewRequest, RegionStates] = {}
-        for request, read in zip(self.objective.requests(), batch["reads"], strict=True):
+        for request, read in zip(self.objective.requests(batch["skipped"]), batch["reads"], strict=True):
             row = rows[read["row"]]
             if request.readout is not None:
                 latents[request] = _latent(row.hidden, read)

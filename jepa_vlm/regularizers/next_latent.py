@@ -12,7 +12,7 @@ from torch.utils.checkpoint import checkpoint
 from jepa_vlm.encoders import RegionStates, States
 from jepa_vlm.encoders.states import Head
 from jepa_vlm.regularizers.regularizer import Regularizer
-from jepa_vlm.terms import TermValue, Unit
+from jepa_vlm.terms import TermValue, Unit, zero_through
 from jepa_vlm.typing import Hidden, at_least_float32, full_precision, shape_checked
 from jepa_vlm.views import Conversation, Question, Region, View, ViewRequest
 
@@ -140,7 +140,7 @@ class NextLatentRegularizer(Regularizer):
             )
             state_sum, kl_sum = state_sum + state, kl_sum + divergence
         total = self.state_weight * state_sum + self.kl_weight * kl_sum
-        total = total + 0.0 * carry.sum() + _touch(self.head)
+        total = total + 0.0 * carry.sum() + zero_through(self.head)
         return TermValue(total, parts={"state": state_sum.detach(), "kl": kl_sum.detach()} if self.kl_weight else {})
 
     def extra_repr(self) -> str:
@@ -173,8 +173,3 @@ def _divergence(target: Tensor, predicted: Tensor, head: Head) -> Tensor:
         goal = F.log_softmax(F.linear(target, weight, bias), dim=-1)
         guess = F.log_softmax(F.linear(predicted, weight, bias), dim=-1)
     return F.kl_div(guess, goal, reduction="none", log_target=True).sum(dim=-1)
-
-
-def _touch(head: nn.Module) -> Tensor:
-    """Return a zero that reaches every parameter: a batch without a pair still needs a whole graph (for DDP)."""
-    return torch.stack([0.0 * parameter.sum() for parameter in head.parameters()]).sum()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Protocol, final
 
 from torch import Tensor
@@ -12,7 +12,7 @@ from jepa_vlm.serialization.reads import Read, needed_tokens, read_latent, read_
 from jepa_vlm.serialization.serializer import Serializer
 from jepa_vlm.serialization.tokenized import TokenizedView
 from jepa_vlm.trajectories import Trajectory
-from jepa_vlm.views import BatchPlan, ViewRequest
+from jepa_vlm.views import BatchPlan, Encoding, Location, ViewRequest
 
 
 class Planner(Protocol):
@@ -40,8 +40,8 @@ class Collator:
 
     Args:
         serializer: Tokenises views.
-        requests: What the objective reads.
-        planner: Of the engine that will run the batch.
+        requests: By term: what it reads.
+        planner: Makes the planner of some encodings; the engine's that will run the batch.
         counters: By term: counts what its sum is divided by.
     """
 
@@ -49,47 +49,76 @@ class Collator:
         self,
         *,
         serializer: Serializer,
-        requests: Sequence[ViewRequest],
-        planner: Planner,
+        requests: Mapping[str, Sequence[ViewRequest]],
+        planner: Callable[..., Planner],
         counters: Mapping[str, Counter],
     ) -> None:
-        self.serializer, self.planner, self.counters = serializer, planner, dict(counters)
-        self.requests = tuple(requests)
-        self.encodings = tuple(dict.fromkeys(request.encoding for request in requests))
+        self.serializer, self.planner = serializer, planner
+        self.requests, self.counters = dict(requests), dict(counters)
 
-    def __call__(self, trajectories: Sequence[Trajectory]) -> dict[str, Any]:
+    def __call__(self, trajectories: Sequence[Trajectory], without: Collection[str] = ()) -> dict[str, Any]:
         """Return a batch: nested dictionaries of tensors and host numbers.
+
+        Args:
+            trajectories: The examples.
+            without: Terms that this batch leaves out; what they alone need is not computed, and they count 0.
 
         Raises:
             DataError: If a trajectory or one of its images is not what it must be.
-            ValueError: If there is no trajectory.
+            ValueError: If there is no trajectory, or no term of a name that is left out.
         """
         if not trajectories:
             raise ValueError("A batch needs at least one trajectory, got none.")
+        if unknown := sorted(set(without) - self.requests.keys()):
+            raise ValueError(f"There is no term {', '.join(unknown)} to leave out; known: {', '.join(self.requests)}.")
         processed = [self._images(trajectory) for trajectory in trajectories]
         grids = [[_grid(image) for image in images] for images in processed]
-        views = [
-            self.serializer.views(trajectory, self.encodings, own)
-            for trajectory, own in zip(trajectories, grids, strict=True)
-        ]
-        needed = [
-            [
-                max(needed_tokens(view, request) for request in self.requests if request.encoding == encoding)
-                for encoding, view in zip(self.encodings, own, strict=True)
-            ]
-            for own in views
-        ]
-        plan = self.planner(views, needed, self._image_starts(grids))
-        reads = {request: self._read(request, views, plan) for request in self.requests}
+        requests = self._requests(without)
+        views = self._views(trajectories, requests, grids)
+        plan, locations = self._plan(views, requests, grids)
+        reads = {request: _read(request, views[request.encoding], locations) for request in requests}
         return {
             "ids": [trajectory.id for trajectory in trajectories],
             "examples": len(trajectories),
+            "skipped": sorted(without),
             "image_counts": [len(images) for images in processed],
-            "counts": {name: counter(len(trajectories), reads) for name, counter in self.counters.items()},
+            "counts": {
+                name: 0 if name in without else counter(len(trajectories), reads)
+                for name, counter in self.counters.items()
+            },
             "images": self.serializer.adapter.collate_images([image for images in processed for image in images]),
             "rows": dict(plan.rows),
             "reads": [read.tensors for read in reads.values()],
         }
+
+    def _requests(self, without: Collection[str] = ()) -> tuple[ViewRequest, ...]:
+        asked = (request for name, own in self.requests.items() if name not in without for request in own)
+        return tuple(dict.fromkeys(asked))
+
+    def _views(
+        self, trajectories: Sequence[Trajectory], requests: Sequence[ViewRequest], grids: Sequence[Sequence[Grid]]
+    ) -> dict[Encoding, list[TokenizedView]]:
+        encodings = tuple(dict.fromkeys(request.encoding for request in requests))
+        each = [self.serializer.views(t, encodings, own) for t, own in zip(trajectories, grids, strict=True)]
+        return {encoding: [views[e] for views in each] for e, encoding in enumerate(encodings)}
+
+    def _plan(
+        self,
+        views: Mapping[Encoding, Sequence[TokenizedView]],
+        requests: Sequence[ViewRequest],
+        grids: Sequence[Sequence[Grid]],
+    ) -> tuple[BatchPlan, dict[Encoding, Location]]:
+        encodings = tuple(dict.fromkeys(request.encoding for request in requests))
+        own = [[views[encoding][i] for encoding in encodings] for i in range(len(grids))]
+        needed = [
+            [
+                max(needed_tokens(view, request) for request in requests if request.encoding == encoding)
+                for encoding, view in zip(encodings, each, strict=True)
+            ]
+            for each in own
+        ]
+        plan = self.planner(encodings=encodings)(own, needed, self._image_starts(grids))
+        return plan, dict(zip(encodings, plan.locations, strict=True))
 
     def _images(self, trajectory: Trajectory) -> list[dict[str, Tensor]]:
         processor = self.serializer.processor.image_processor
@@ -105,12 +134,12 @@ class Collator:
                 start += self.serializer.adapter.image_length(grid)
         return starts
 
-    def _read(self, request: ViewRequest, views: Sequence[Sequence[TokenizedView]], plan: BatchPlan) -> Read:
-        number = self.encodings.index(request.encoding)
-        own, location = [each[number] for each in views], plan.locations[number]
-        if request.readout is not None:
-            return read_latent(own, request.readout, location)
-        return read_region(own, request.region or "all", location)
+
+def _read(request: ViewRequest, views: Sequence[TokenizedView], locations: Mapping[Encoding, Location]) -> Read:
+    location = locations[request.encoding]
+    if request.readout is not None:
+        return read_latent(views, request.readout, location)
+    return read_region(views, request.region or "all", location)
 
 
 def _grid(image: Mapping[str, Tensor]) -> Grid:

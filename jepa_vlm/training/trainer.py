@@ -9,14 +9,16 @@ from typing import Any, final
 
 import torch
 from torch import Tensor, nn
+from torch.utils.data import DataLoader, SequentialSampler
 from transformers import PrinterCallback, Trainer, TrainerCallback
 
 from jepa_vlm.latent_vlm import LatentVLM
 from jepa_vlm.training.callbacks import FiniteLoss, GradientsReach, TargetAverage
 from jepa_vlm.training.checkpoint import Origin, load_weights, save_weights
 from jepa_vlm.training.ledger import TermLedger
+from jepa_vlm.training.loss_dropout import LossDropout, TrainCollator
 from jepa_vlm.training.metrics import MetricsFile
-from jepa_vlm.training.order import Passes
+from jepa_vlm.training.order import MicroBatches, Passes
 from jepa_vlm.training.settings import TrainSettings
 from jepa_vlm.training.validation import Validation
 from jepa_vlm.trajectories import Trajectory
@@ -55,15 +57,22 @@ class ObjectiveTrainer(Trainer):
     ) -> None:
         self.ledger, self._origin, self._latent_vlm = TermLedger(), origin, model
         args, collator = settings.arguments(), model.collator()
-        step_size = settings.batch_size * settings.accumulation * args.world_size
+        shares = {term.name: term.loss_dropout for _, term in model.objective.parts()}
+        dropout = LossDropout(shares, settings.seed)
+        self._order = _order(settings, train, processes=args.world_size)
         use_cache = getattr(model.config, "use_cache", None)
         super().__init__(
             model=model,
             args=args,
-            data_collator=collator,
-            train_dataset=Passes(examples=train, length=settings.steps * step_size, seed=settings.seed),
+            data_collator=TrainCollator(collator, dropout),
+            train_dataset=self._order,
             eval_dataset=list(validation),
-            callbacks=[FiniteLoss(ledger=self.ledger), GradientsReach(), TargetAverage(), *callbacks],
+            callbacks=[
+                FiniteLoss(ledger=self.ledger),
+                GradientsReach(skipped=dropout.skipped),
+                TargetAverage(),
+                *callbacks,
+            ],
         )
         _restore(model.config, "use_cache", use_cache)  # the Trainer sets it; it would be exported
         self.remove_callback(PrinterCallback)  # it prints to stdout
@@ -71,7 +80,6 @@ class ObjectiveTrainer(Trainer):
             examples=validation, collator=collator, batch_size=settings.batch_size, workers=settings.workers
         )
         self.metrics = MetricsFile(path=metrics, write=self.is_world_process_zero())
-        self._per_pass = step_size / len(train)
         self._logged_at, self._began = 0, time.perf_counter()
 
     def train(self, resume_from_checkpoint: str | bool | None = None, *args: Any, **kwargs: Any) -> Any:
@@ -82,6 +90,17 @@ class ObjectiveTrainer(Trainer):
         self._logged_at = 0 if began_anew else int(str(resume_from_checkpoint).rpartition("-")[2])
         self.metrics.cut_after(-1 if began_anew else self._logged_at)
         return super().train(resume_from_checkpoint, *args, **kwargs)
+
+    def get_train_dataloader(self) -> DataLoader[Any]:
+        """Return the loader of the run's micro-batches, each of which is one item of the data set."""
+        loader: DataLoader[Any] = self._get_dataloader(
+            dataset=self._order,
+            description="Training",
+            batch_size=1,
+            sampler_fn=SequentialSampler,  # type: ignore[arg-type]
+            is_training=True,
+        )
+        return loader
 
     def _get_num_items_in_batch(self, batch_samples: list[Any], device: torch.device) -> Any:
         """Return each term's normaliser: its units over all micro-batches and processes, over the number of processes.
@@ -135,7 +154,8 @@ class ObjectiveTrainer(Trainer):
         super().log(logs, start_time)
 
     def _place(self) -> dict[str, float]:
-        return {"step": self.state.global_step, "passes": round(self.state.global_step * self._per_pass, 4)}
+        step = self.state.global_step
+        return {"step": step, "passes": round(self._order.passes_until(step), 4)}
 
     def _save(self, output_dir: str | None = None, state_dict: dict[str, Tensor] | None = None) -> None:
         if self.args.should_save:
@@ -146,6 +166,12 @@ class ObjectiveTrainer(Trainer):
 
     def _load_best_model(self) -> None:
         load_weights(self._latent_vlm, Path(str(self.state.best_model_checkpoint)))
+
+
+def _order(settings: TrainSettings, train: Sequence[Trajectory], *, processes: int) -> MicroBatches:
+    passes, per_step = Passes(count=len(train), seed=settings.seed), settings.accumulation * processes
+    starts = range(0, (settings.steps * per_step + 1) * settings.batch_size, settings.batch_size)
+    return MicroBatches(examples=train, passes=passes, starts=starts, per_step=per_step)
 
 
 def _flat(monitors: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
