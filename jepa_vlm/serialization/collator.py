@@ -91,6 +91,19 @@ class Collator:
             "reads": [read.tensors for read in reads.values()],
         }
 
+    def tokens(self, trajectories: Sequence[Trajectory]) -> list[int]:
+        """Return how many tokens the decoder computes for each trajectory, counted from texts and image headers.
+
+        Raises:
+            DataError: If a trajectory or one of its images is not what it must be.
+        """
+        requests, counts = self._requests(), []
+        for trajectory in trajectories:
+            grids = [self.serializer.grids(trajectory)]
+            plan, _ = self._plan(self._views([trajectory], requests, grids), requests, grids)
+            counts.append(plan.tokens())
+        return counts
+
     def _requests(self, without: Collection[str] = ()) -> tuple[ViewRequest, ...]:
         asked = (request for name, own in self.requests.items() if name not in without for request in own)
         return tuple(dict.fromkeys(asked))

@@ -20,6 +20,7 @@ from jepa_vlm.training.loss_dropout import LossDropout, TrainCollator
 from jepa_vlm.training.metrics import MetricsFile
 from jepa_vlm.training.order import MicroBatches, Passes
 from jepa_vlm.training.settings import TrainSettings
+from jepa_vlm.training.token_budget import count_tokens, cut
 from jepa_vlm.training.validation import Validation
 from jepa_vlm.trajectories import Trajectory
 
@@ -39,6 +40,7 @@ class ObjectiveTrainer(Trainer):
         validation: Held-out trajectories; the checkpoint with the lowest loss on them is the best.
         metrics: Where rows go.
         origin: Written into every checkpoint.
+        tokens: Of each training trajectory, for ``settings.batch_tokens``; counted if not given.
         callbacks: Further ones; the checks of the first steps, of finiteness and the target's average are always on.
     """
 
@@ -53,13 +55,16 @@ class ObjectiveTrainer(Trainer):
         validation: Sequence[Trajectory],
         metrics: Path,
         origin: Origin,
+        tokens: Sequence[int] | None = None,
         callbacks: Sequence[TrainerCallback] = (),
     ) -> None:
         self.ledger, self._origin, self._latent_vlm = TermLedger(), origin, model
         args, collator = settings.arguments(), model.collator()
         shares = {term.name: term.loss_dropout for _, term in model.objective.parts()}
         dropout = LossDropout(shares, settings.seed)
-        self._order = _order(settings, train, processes=args.world_size)
+        if settings.batch_tokens is not None and tokens is None:
+            tokens = count_tokens(collator, train, workers=settings.workers)
+        self._order = _order(settings, train, tokens, processes=args.world_size)
         use_cache = getattr(model.config, "use_cache", None)
         super().__init__(
             model=model,
@@ -168,9 +173,15 @@ class ObjectiveTrainer(Trainer):
         load_weights(self._latent_vlm, Path(str(self.state.best_model_checkpoint)))
 
 
-def _order(settings: TrainSettings, train: Sequence[Trajectory], *, processes: int) -> MicroBatches:
+def _order(
+    settings: TrainSettings, train: Sequence[Trajectory], tokens: Sequence[int] | None, *, processes: int
+) -> MicroBatches:
     passes, per_step = Passes(count=len(train), seed=settings.seed), settings.accumulation * processes
-    starts = range(0, (settings.steps * per_step + 1) * settings.batch_size, settings.batch_size)
+    starts: Sequence[int]
+    if settings.batch_tokens is None or tokens is None:
+        starts = range(0, (settings.steps * per_step + 1) * settings.batch_size, settings.batch_size)
+    else:
+        starts = cut(passes, tokens, budget=settings.batch_tokens, micro_batches=settings.steps * per_step)
     return MicroBatches(examples=train, passes=passes, starts=starts, per_step=per_step)
 
 

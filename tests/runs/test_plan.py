@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 
 import jepa_vlm as jv
+from jepa_vlm.cli.summary import plan_text
 from jepa_vlm.errors import DataError, RecipeError
 from jepa_vlm.runs import data
 from jepa_vlm.runs.plan import plan_run
@@ -43,6 +44,18 @@ def test_the_configuration_is_json_with_origins():
     assert config["steps"] == {"value": 5, "origin": "user"}
     assert config["examples"] == {"train": 8, "validation": 4}
     assert config["tokens"]["max"] >= config["tokens"]["mean"] > 49
+
+
+def test_a_budget_of_tokens_shows_how_it_is_filled():
+    plan = plan_run(Asked(recipe="sft", batch_tokens=300))
+    assert plan.decoded == plan.model.collator().tokens(plan.train.kept)
+    found = json.loads(json.dumps(plan.config()))["micro_batches"]
+    assert found == {"budget": 300, "micro_batches": 4, "share": round(sum(plan.decoded) / 1200, 4), "too_long": 0}
+    shown = plan_text(plan).splitlines()
+    assert shown[-1] == f"batches    4 micro-batches a pass, {found['share']:.0%} of 300 tokens on average"
+    tight = plan_text(plan_run(Asked(recipe="sft", batch_tokens=100))).splitlines()
+    assert tight[-1] == "           6 trajectories have more than 100 tokens; each is a micro-batch of its own"
+    assert plan_run(Asked(recipe="sft")).filling is None
 
 
 def test_a_value_of_the_users_that_the_recipe_refuses_is_one_message(monkeypatch):

@@ -76,6 +76,20 @@ def saved_name(name):
     return name.removeprefix("model.").replace(".default.", ".") if name.startswith("model.") else name
 
 
+TOKENS = 450  # two to four examples
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_with_batches_of_tokens_a_resumed_run_equals_the_uninterrupted_one(tmp_path, workers):
+    settings = {"steps": 6, "validate_every": 3, "batch_tokens": TOKENS, "accumulation": 2, "workers": workers}
+    whole, resumed = small_model(), small_model()
+    small_trainer(whole, tmp_path / "whole", **settings).train()
+    small_trainer(small_model(), tmp_path / "halves", callbacks=[StopAfter(2)], **settings).train()
+    small_trainer(resumed, tmp_path / "halves", **settings).train(str(tmp_path / "halves/checkpoints/checkpoint-2"))
+    expected = trained(whole)
+    assert all(torch.equal(value, expected[name]) for name, value in trained(resumed).items())
+
+
 def test_the_same_seed_gives_the_same_numbers(four_by_one, tmp_path):
     weights, rows = run(tmp_path, batch_size=4, accumulation=1)
     assert all(torch.equal(value, four_by_one[0][name]) for name, value in weights.items())
