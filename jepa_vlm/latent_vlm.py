@@ -23,6 +23,7 @@ from jepa_vlm.encoders import (
     separate,
 )
 from jepa_vlm.serialization import IGNORED, Collator, Read, Serializer, TokenizedView
+from jepa_vlm.serialization.stored_targets import target_stores
 from jepa_vlm.terms import Objective, Term, Unit
 from jepa_vlm.trajectories import Trajectory
 from jepa_vlm.typing import Latent, Scalar
@@ -71,7 +72,8 @@ class LatentVLM(nn.Module):
         seed: Of the objective's own parameters.
 
     Raises:
-        ValueError: If the engine is unknown, or loss dropout would leave a step without any term.
+        ValueError: If the engine is unknown, loss dropout would leave a step without any term, or two cached targets
+            have one folder.
         BackboneError: If a target policy needs LoRA and there is none.
     """
 
@@ -92,8 +94,10 @@ class LatentVLM(nn.Module):
         self.objective.setup(backbone.dim, torch.Generator().manual_seed(seed))
         dtype = torch.promote_types(next(backbone.base.parameters()).dtype, torch.float32)
         self.objective.to(device=self.device, dtype=dtype)
+        requests = self.objective.requests()
+        self.target_stores = target_stores(backbone, requests)
         self.target_weights = TargetWeights(
-            backbone=backbone, policies=[request.policy for request in self.objective.requests()]
+            backbone=backbone, policies=[request.policy for request in requests if request not in self.target_stores]
         )
         self._prepare()
 
@@ -113,6 +117,7 @@ class LatentVLM(nn.Module):
             if self.engine == "separate"
             else functools.partial(OnePassPlanner, share_detached=not dropout),
             counters={name: _UnitCounter(unit) for name, unit in self.objective.units().items()},
+            stores=self.target_stores,
         )
 
     def serialize(self, trajectory: Trajectory) -> dict[str, TokenizedView]:
@@ -205,6 +210,9 @@ class LatentVLM(nn.Module):
         latents: dict[ViewRequest, Tensor] = {}
         regions: dict[ViewRequest, RegionStates] = {}
         for request, read in zip(self.objective.requests(batch["skipped"]), batch["reads"], strict=True):
+            if request in self.target_stores:
+                latents[request] = read["latent"]
+                continue
             row = rows[read["row"]]
             if request.readout is not None:
                 latents[request] = _latent(row.hidden, read)

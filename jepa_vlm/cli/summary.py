@@ -28,6 +28,7 @@ def plan_text(plan: Plan) -> str:
             f"over {plan.tokens['of']:g} examples",
             f"memory     {memory}; activations come on top",
             *_batches(plan),
+            *_stored(plan),
         ]
     )
 
@@ -41,6 +42,15 @@ def _batches(plan: Plan) -> list[str]:
         f"batches    {found.micro_batches} micro-batches a pass, {found.share:.0%} of {found.budget} tokens on average"
     )
     return [line, f"           {found.warning}"] if found.warning else [line]
+
+
+def _stored(plan: Plan) -> list[str]:
+    """Say which cached targets are there already."""
+    return [
+        f"targets    {store.folder}: "
+        + (f"{len(store)} stored" if store.is_complete() else "the run computes them first")
+        for store in plan.model.target_stores.values()
+    ]
 
 
 def result_text(result: RunResult) -> str:

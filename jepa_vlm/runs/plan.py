@@ -123,6 +123,8 @@ def plan_run(asked: Asked, recipe: Recipe | None = None) -> Plan:
     nn.Module.to(backbone.model, device())
     apply_lora(backbone, recipe.lora, seed=seed)
     model = LatentVLM(backbone, recipe.objective, engine=cast("Engine", recipe.engine), seed=seed)
+    for store in model.target_stores.values():
+        store.is_complete()  # refuses other targets' folders before any work is done
     data = load_data(values["data"].value, seed=seed)
     collator = model.collator()
     for trajectory in (*data.train, *data.validation):

@@ -18,7 +18,7 @@ from jepa_vlm.runs.outcome import finish, measure
 from jepa_vlm.runs.plan import Plan, plan_run
 from jepa_vlm.runs.result import RunResult
 from jepa_vlm.runs.settings import Asked
-from jepa_vlm.training import ObjectiveTrainer, Origin, TrainSettings, save_weights
+from jepa_vlm.training import ObjectiveTrainer, Origin, TrainSettings, fill_targets, save_weights
 from jepa_vlm.training.callbacks import Progress, StopRequest, StopWhenAsked
 
 
@@ -70,6 +70,13 @@ def start_run(asked: Asked, recipe: Recipe | None = None) -> RunResult:
         _open(folder, plan)
     wait()
     _say(console, plan, folder)
+    fill_targets(
+        plan.model,
+        [*plan.train.kept, *plan.validation.kept],
+        batch_size=plan["batch_size"],
+        workers=plan["workers"],
+        tell=lambda said: console.print(said, highlight=False, soft_wrap=True),
+    )
     trainer = _trainer(plan, folder, settings, console)
     before = measure(plan, folder.before, console, "before", keep=asked.resume) if rank() == 0 else None
     wait()

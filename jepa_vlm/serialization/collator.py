@@ -10,6 +10,8 @@ from torch import Tensor
 from jepa_vlm.adapters import Grid
 from jepa_vlm.serialization.reads import Read, needed_tokens, read_latent, read_region
 from jepa_vlm.serialization.serializer import Serializer
+from jepa_vlm.serialization.stored_targets import target_digest
+from jepa_vlm.serialization.target_store import TargetStore
 from jepa_vlm.serialization.tokenized import TokenizedView
 from jepa_vlm.trajectories import Trajectory
 from jepa_vlm.views import BatchPlan, Encoding, Location, ViewRequest
@@ -43,6 +45,7 @@ class Collator:
         requests: By term: what it reads.
         planner: Makes the planner of some encodings; the engine's that will run the batch.
         counters: By term: counts what its sum is divided by.
+        stores: Where the states of requests with a ``cached`` policy are.
     """
 
     def __init__(
@@ -52,8 +55,9 @@ class Collator:
         requests: Mapping[str, Sequence[ViewRequest]],
         planner: Callable[..., Planner],
         counters: Mapping[str, Counter],
+        stores: Mapping[ViewRequest, TargetStore],
     ) -> None:
-        self.serializer, self.planner = serializer, planner
+        self.serializer, self.planner, self.stores = serializer, planner, dict(stores)
         self.requests, self.counters = dict(requests), dict(counters)
 
     def __call__(self, trajectories: Sequence[Trajectory], without: Collection[str] = ()) -> dict[str, Any]:
@@ -64,7 +68,8 @@ class Collator:
             without: Terms that this batch leaves out; what they alone need is not computed, and they count 0.
 
         Raises:
-            DataError: If a trajectory or one of its images is not what it must be.
+            DataError: If a trajectory or one of its images is not what it must be, or its cached target is not stored.
+            RunError: If cached targets are not computed yet.
             ValueError: If there is no trajectory, or no term of a name that is left out.
         """
         if not trajectories:
@@ -76,7 +81,12 @@ class Collator:
         requests = self._requests(without)
         views = self._views(trajectories, requests, grids)
         plan, locations = self._plan(views, requests, grids)
-        reads = {request: _read(request, views[request.encoding], locations) for request in requests}
+        reads = {
+            request: self._stored(request, views[request.encoding], trajectories)
+            if request in self.stores
+            else _read(request, views[request.encoding], locations)
+            for request in requests
+        }
         return {
             "ids": [trajectory.id for trajectory in trajectories],
             "examples": len(trajectories),
@@ -121,6 +131,7 @@ class Collator:
         requests: Sequence[ViewRequest],
         grids: Sequence[Sequence[Grid]],
     ) -> tuple[BatchPlan, dict[Encoding, Location]]:
+        requests = [request for request in requests if request not in self.stores]
         encodings = tuple(dict.fromkeys(request.encoding for request in requests))
         own = [[views[encoding][i] for encoding in encodings] for i in range(len(grids))]
         needed = [
@@ -132,6 +143,10 @@ class Collator:
         ]
         plan = self.planner(encodings=encodings)(own, needed, self._image_starts(grids))
         return plan, dict(zip(encodings, plan.locations, strict=True))
+
+    def _stored(self, request: ViewRequest, views: Sequence[TokenizedView], trajectories: Sequence[Trajectory]) -> Read:
+        digests = [target_digest(view, trajectory) for view, trajectory in zip(views, trajectories, strict=True)]
+        return Read({"latent": self.stores[request].read(digests, [trajectory.id for trajectory in trajectories])})
 
     def _images(self, trajectory: Trajectory) -> list[dict[str, Tensor]]:
         processor = self.serializer.processor.image_processor

@@ -9,7 +9,7 @@ import pytest
 
 import jepa_vlm as jv
 from jepa_vlm.cli.summary import plan_text
-from jepa_vlm.errors import DataError, RecipeError
+from jepa_vlm.errors import DataError, RecipeError, RunError
 from jepa_vlm.runs import data
 from jepa_vlm.runs.plan import plan_run
 from jepa_vlm.runs.settings import Asked
@@ -56,6 +56,24 @@ def test_a_budget_of_tokens_shows_how_it_is_filled():
     tight = plan_text(plan_run(Asked(recipe="sft", batch_tokens=100))).splitlines()
     assert tight[-1] == "           6 trajectories have more than 100 tokens; each is a micro-batch of its own"
     assert plan_run(Asked(recipe="sft")).filling is None
+
+
+def test_cached_targets_are_told_and_those_of_another_model_refused(tmp_path):
+    prediction = jv.LatentPrediction(
+        context=jv.ViewEncoder(jv.views.Question()),
+        predictor=jv.IdentityPredictor(),
+        target=jv.ViewEncoder(jv.views.TrajectoryOnly(), policy=jv.cached(tmp_path / "targets")),
+    )
+    recipe = jv.Recipe(objective=jv.NextToken() + prediction)
+    asked = Asked(recipe="composed", backbone="tiny-random-qwen2.5-vl", seed=1)
+    plan = plan_run(asked, recipe)
+    line = f"targets    {tmp_path / 'targets'}: "
+    assert plan_text(plan).splitlines()[-1] == line + "the run computes them first"
+    jv.fill_targets(plan.model, plan.train.kept)
+    distinct = {t.answer if not t.calls else t.id for t in plan.train.kept}  # direct ones say their letter alone
+    assert plan_text(plan).splitlines()[-1] == line + f"{len(distinct)} stored"
+    with pytest.raises(RunError, match=r"weights: stored \w+, asked \w+"):
+        plan_run(replace(asked, seed=2), recipe)
 
 
 def test_a_value_of_the_users_that_the_recipe_refuses_is_one_message(monkeypatch):
