@@ -49,7 +49,10 @@ def fill_targets(
     Raises:
         RunError: If a folder holds other targets, or the base weights have been trained since the model was built.
         DataError: If a store is complete, but a trajectory is not in it.
+        ValueError: If there is no trajectory.
     """
+    if not trajectories:
+        raise ValueError("Targets are computed for at least one trajectory, got none.")
     for request, store in model.target_stores.items():
         complete = store.is_complete()
         digests = _digests(model, request, trajectories, workers)

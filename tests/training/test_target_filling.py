@@ -181,6 +181,8 @@ def test_a_run_with_cached_targets_equals_one_with_frozen_ones(tmp_path: Path) -
 
 
 def test_what_cannot_be_stored_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="at least one trajectory"):
+        jv.fill_targets(jv.LatentVLM(lora_backbone(), jv.NextToken() + prediction(jv.cached(tmp_path))), [])
     with pytest.raises(ValueError, match="name of a folder"):
         jv.cached("")
     for options in ({"region": "all"}, {"readout": "last_pred", "slots": jv.views.Slots("term", 2)}):
