@@ -21,8 +21,9 @@ if TYPE_CHECKING:
     from jepa_vlm.recipe import Lora, Recipe, load_recipe
     from jepa_vlm.regularizers import NextLatentRegularizer, Regularizer
     from jepa_vlm.runs import train
+    from jepa_vlm.training import fill_targets
     from jepa_vlm.trajectories import Box, LazyImage, MultipleChoice, Step, ToolCall, Trajectory
-    from jepa_vlm.views import ema, frozen, stop_gradient, with_gradient
+    from jepa_vlm.views import cached, ema, frozen, stop_gradient, with_gradient
 
 _HOMES = {
     "playground": "",
@@ -51,12 +52,14 @@ _HOMES = {
     "NextLatentRegularizer": "regularizers",
     "Regularizer": "regularizers",
     "train": "runs",
+    "fill_targets": "training",
     "Box": "trajectories",
     "LazyImage": "trajectories",
     "MultipleChoice": "trajectories",
     "Step": "trajectories",
     "ToolCall": "trajectories",
     "Trajectory": "trajectories",
+    "cached": "views",
     "ema": "views",
     "frozen": "views",
     "stop_gradient": "views",
@@ -92,7 +95,9 @@ __all__ = [
     "Trajectory",
     "ViewEncoder",
     "__version__",
+    "cached",
     "ema",
+    "fill_targets",
     "frozen",
     "load_backbone",
     "load_recipe",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, final
@@ -24,6 +25,7 @@ from jepa_vlm.encoders import (
     separate,
 )
 from jepa_vlm.serialization import IGNORED, Collator, Read, Serializer, TokenizedView
+from jepa_vlm.serialization.stored_targets import target_stores
 from jepa_vlm.terms import Objective, Term, Unit
 from jepa_vlm.trajectories import Trajectory
 from jepa_vlm.typing import Latent, Scalar
@@ -47,6 +49,7 @@ class LossTerms:
         counts: By term: its units in this micro-batch.
         latents: By prediction term: (predicted, target), detached.
         parts: By "term/part": the detached parts of a sum, where a term has several.
+        skipped: Terms that the batch leaves out by loss dropout; their values and counts are 0.
     """
 
     total: Scalar
@@ -56,6 +59,7 @@ class LossTerms:
     counts: dict[str, int]
     latents: dict[str, tuple[Latent, Latent]] = field(default_factory=dict)
     parts: dict[str, Scalar] = field(default_factory=dict)
+    skipped: tuple[str, ...] = ()
 
 
 @final
@@ -70,7 +74,8 @@ class LatentVLM(nn.Module):
         seed: Of the objective's own parameters.
 
     Raises:
-        ValueError: If the engine is unknown.
+        ValueError: If the engine is unknown, loss dropout would leave a step without any term, or two cached targets
+            have one folder.
         BackboneError: If a target policy needs LoRA and there is none.
     """
 
@@ -83,14 +88,18 @@ class LatentVLM(nn.Module):
         if engine not in ENGINES:
             raise ValueError(f"engine must be one of {', '.join(ENGINES)}; got {engine!r}.")
         whole = objective if isinstance(objective, Objective) else 1.0 * objective
+        if all(term.loss_dropout for _, term in whole.parts()):
+            raise ValueError("One term at least must have no loss dropout, or some steps have nothing to compute.")
         self.backbone, self.engine = backbone, engine
         self.model = backbone.model
         self.objective = copy.deepcopy(whole)
         self.objective.setup(backbone.dim, torch.Generator().manual_seed(seed))
         dtype = torch.promote_types(next(backbone.base.parameters()).dtype, torch.float32)
         self.objective.to(device=self.device, dtype=dtype)
+        requests = self.objective.requests()
+        self.target_stores = target_stores(backbone, requests)
         self.target_weights = TargetWeights(
-            backbone=backbone, policies=[request.policy for request in self.objective.requests()]
+            backbone=backbone, policies=[request.policy for request in requests if request not in self.target_stores]
         )
         self._prepare()
 
@@ -101,17 +110,16 @@ class LatentVLM(nn.Module):
 
     def collator(self) -> Collator:
         """Return what makes batches for this model. Picklable; it holds no weights."""
-        requests = self.objective.requests()
-        encodings = tuple(dict.fromkeys(request.encoding for request in requests))
         dropout = any(isinstance(m, nn.Dropout) and m.p > 0 for m in self.backbone.base.modules())
         dropout |= getattr(self.backbone.base.config.get_text_config(), "attention_dropout", 0.0) > 0
         return Collator(
             serializer=self._serializer(),
-            requests=requests,
-            planner=SeparatePlanner(encodings=encodings)
+            requests={term.name: term.requests() for _, term in self.objective.parts()},
+            planner=SeparatePlanner
             if self.engine == "separate"
-            else OnePassPlanner(encodings=encodings, share_detached=not dropout),
+            else functools.partial(OnePassPlanner, share_detached=not dropout),
             counters={name: _UnitCounter(unit) for name, unit in self.objective.units().items()},
+            stores=self.target_stores,
         )
 
     def serialize(self, trajectory: Trajectory) -> dict[str, TokenizedView]:
@@ -144,11 +152,11 @@ class LatentVLM(nn.Module):
         """
         if normalisers is not None and (missing := sorted(set(self.objective.weights) - set(normalisers))):
             raise ValueError(f"Every term needs a normaliser; missing: {', '.join(missing)}.")
-        states = self._states(batch)
+        states, skipped = self._states(batch), tuple(batch["skipped"])
         raw, weighted, sums, latents, parts = {}, {}, {}, {}, {}
         counts: dict[str, int] = dict(batch["counts"])
         for weight, term in self.objective.parts():
-            value = term(states)
+            value = term.skipped(states.head.weight) if term.name in skipped else term(states)
             divisor = counts[term.name] if normalisers is None else normalisers[term.name]
             raw[term.name] = value.total / _not_zero(divisor)
             weighted[term.name] = weight * raw[term.name]
@@ -157,7 +165,7 @@ class LatentVLM(nn.Module):
                 latents[term.name] = (value.predicted, value.target)
             parts.update({f"{term.name}/{name}": part for name, part in value.parts.items()})
         total = torch.stack(list(weighted.values())).sum()
-        return LossTerms(total, weighted, raw, sums, counts, latents, parts)
+        return LossTerms(total, weighted, raw, sums, counts, latents, parts, skipped)
 
     def run_ahead(self, batches: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         """Compute the rows without gradient of an accumulation window's batches as one, before the first's turn.
@@ -216,7 +224,11 @@ class LatentVLM(nn.Module):
         known = batch[AHEAD].read if AHEAD in batch else {}
         latents: dict[ViewRequest, Tensor] = {}
         regions: dict[ViewRequest, RegionStates] = {}
-        for number, (request, read) in enumerate(zip(self.objective.requests(), batch["reads"], strict=True)):
+        requests = self.objective.requests(batch["skipped"])
+        for number, (request, read) in enumerate(zip(requests, batch["reads"], strict=True)):
+            if request in self.target_stores:
+                latents[request] = read["latent"]
+                continue
             picked = known[number] if number in known else rows[read["row"]].at(read["index"])
             if request.readout is not None:
                 latents[request] = _latent(picked.hidden, read)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Literal, final
 
@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from jepa_vlm.encoders.states import States
-from jepa_vlm.typing import Latent, Scalar
+from jepa_vlm.typing import Latent, Scalar, at_least_float32
 from jepa_vlm.views import ViewRequest
 
 
@@ -56,9 +56,11 @@ class Term(nn.Module, ABC):
     """One summand of an objective: it says which views it needs, and turns their states into a sum and a count.
 
     It holds no tensors before ``setup``. ``name`` is the term's key in logs; an objective makes it unique.
+    ``loss_dropout`` is the share of optimiser steps that leave the term out.
     """
 
     name: str
+    loss_dropout: float = 0.0
 
     @abstractmethod
     def requests(self) -> tuple[ViewRequest, ...]:
@@ -78,6 +80,11 @@ class Term(nn.Module, ABC):
     def slot_inputs(self) -> Tensor | None:
         """Return the learned inputs that this term places into a view ("slots dim"), or None."""
         return None
+
+    def skipped(self, like: Tensor) -> TermValue:
+        """Return the value of a batch that leaves the term out, on the device of ``like``."""
+        (zero,) = at_least_float32(like.new_zeros(()))
+        return TermValue(zero + zero_through(self))
 
     def __add__(self, other: Term | Objective) -> Objective:
         return Objective(((1.0, self),)) + other
@@ -124,9 +131,10 @@ class Objective(nn.Module):
         """Return the (weight, term) pairs, in order."""
         return tuple((self.weights[name], term) for name, term in self.terms.items())  # type: ignore[misc]
 
-    def requests(self) -> tuple[ViewRequest, ...]:
-        """Return every term's requests, each once."""
-        return tuple(dict.fromkeys(request for _, term in self.parts() for request in term.requests()))
+    def requests(self, without: Collection[str] = ()) -> tuple[ViewRequest, ...]:
+        """Return every term's requests, each once, those of the terms ``without`` left out."""
+        kept = (term for _, term in self.parts() if term.name not in without)
+        return tuple(dict.fromkeys(request for term in kept for request in term.requests()))
 
     def units(self) -> dict[str, Unit]:
         """Return what each term's sum is divided by."""
@@ -158,6 +166,11 @@ class Objective(nn.Module):
     def extra_repr(self) -> str:
         """Show the weights."""
         return ", ".join(f"{weight:g} * {name}" for name, weight in self.weights.items())
+
+
+def zero_through(module: nn.Module) -> Tensor | float:
+    """Return a zero that reaches every parameter: what adds nothing to a batch still needs a whole graph (for DDP)."""
+    return sum(0.0 * parameter.sum() for parameter in module.parameters())
 
 
 def _kind(term: Term) -> str:

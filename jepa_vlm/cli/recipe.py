@@ -48,6 +48,9 @@ def recipe(
     set_: Annotated[list[str] | None, typer.Option("--set", help="KEY=VALUE, a parameter of the recipe.")] = None,
     steps: Annotated[int | None, typer.Option(min=1, help="Optimiser steps.")] = None,
     batch_size: Annotated[int | None, typer.Option(min=1, help="Trajectories per micro-batch and device.")] = None,
+    batch_tokens: Annotated[
+        int | None, typer.Option(min=1, help="Most tokens per micro-batch and device, in place of --batch-size.")
+    ] = None,
     accumulation: Annotated[int | None, typer.Option(min=1, help="Micro-batches per step.")] = None,
     lr: Annotated[float | None, typer.Option(min=0, help="Peak learning rate.")] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Of weights, order and questions.")] = None,
@@ -81,6 +84,7 @@ def recipe(
             resume=resume,
             steps=steps,
             batch_size=batch_size,
+            batch_tokens=batch_tokens,
             accumulation=accumulation,
             learning_rate=lr,
             engine=engine,

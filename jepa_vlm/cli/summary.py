@@ -27,8 +27,30 @@ def plan_text(plan: Plan) -> str:
             f"tokens     longest view: {plan.tokens['mean']:g} on average, {plan.tokens['max']:g} at most, "
             f"over {plan.tokens['of']:g} examples",
             f"memory     {memory}; activations come on top",
+            *_batches(plan),
+            *_stored(plan),
         ]
     )
+
+
+def _batches(plan: Plan) -> list[str]:
+    """Say how a budget of tokens cuts the training set."""
+    if plan.filling is None:
+        return []
+    found = plan.filling
+    line = (
+        f"batches    {found.micro_batches} micro-batches a pass, {found.share:.0%} of {found.budget} tokens on average"
+    )
+    return [line, f"           {found.warning}"] if found.warning else [line]
+
+
+def _stored(plan: Plan) -> list[str]:
+    """Say which cached targets are there already."""
+    return [
+        f"targets    {store.folder}: "
+        + (f"{len(store)} stored" if store.is_complete() else "the run computes them first")
+        for store in plan.model.target_stores.values()
+    ]
 
 
 def result_text(result: RunResult) -> str:

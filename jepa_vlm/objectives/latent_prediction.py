@@ -26,10 +26,14 @@ class LatentPrediction(Term):
         predictor: Makes it; its slots, if any, are placed into the context view.
         target: What is predicted. Its policy says with which weights, and whether gradient flows.
         loss: Distance; SmoothL1 with beta 1 (the paper's) if not given.
+        loss_dropout: Share of the optimiser steps that leave the term out, and its views where no other term reads
+            them; drawn anew for each step, the same for the whole step. The other steps keep the weight, as in
+            LLM-JEPA's code; its paper (section 5.2) advises to raise the weight so that weight x (1 - share) stays.
+            Validation always computes the term.
 
     Raises:
-        ValueError: If the pieces do not fit: slots on a view without room for them, ``last_pred`` without slots or on
-            the target, or the same latent on both sides.
+        ValueError: If ``loss_dropout`` is outside [0, 1), or the pieces do not fit: slots on a view without room for
+            them, ``last_pred`` without slots or on the target, or the same latent on both sides.
 
     References:
         Pearl, https://arxiv.org/abs/2604.08065. The released code reads the end-of-turn token after the slots, keeps
@@ -39,7 +43,13 @@ class LatentPrediction(Term):
     name = "latent_prediction"
 
     def __init__(
-        self, *, context: ViewEncoder, predictor: Predictor, target: ViewEncoder, loss: LatentLoss | None = None
+        self,
+        *,
+        context: ViewEncoder,
+        predictor: Predictor,
+        target: ViewEncoder,
+        loss: LatentLoss | None = None,
+        loss_dropout: float = 0.0,
     ) -> None:
         super().__init__()
         for label, part, kind in (
@@ -50,6 +60,9 @@ class LatentPrediction(Term):
         ):
             if not isinstance(part, kind):
                 raise ValueError(f"{label} must be a {kind.__name__}, got {type(part).__name__}.")
+        if not 0 <= loss_dropout < 1:
+            raise ValueError(f"loss_dropout is a share of the steps in [0, 1), got {loss_dropout}.")
+        self.loss_dropout = loss_dropout
         if not context.policy.gradient:
             raise ValueError(
                 f"The context must be encoded with gradient, or nothing learns; got policy {context.policy}."
@@ -88,6 +101,10 @@ class LatentPrediction(Term):
     def slot_inputs(self) -> Tensor | None:
         """See ``Term.slot_inputs``."""
         return self.predictor.slot_inputs()
+
+    def extra_repr(self) -> str:
+        """Show the loss dropout, if there is one."""
+        return f"loss_dropout={self.loss_dropout:g}" if self.loss_dropout else ""
 
     def forward(self, states: States) -> TermValue:
         """See ``Term.forward``."""

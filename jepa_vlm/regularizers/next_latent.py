@@ -13,7 +13,7 @@ from jepa_vlm.encoders import RegionStates, States
 from jepa_vlm.encoders.states import Head
 from jepa_vlm.regularizers.head_divergence import head_divergence
 from jepa_vlm.regularizers.regularizer import Regularizer
-from jepa_vlm.terms import TermValue, Unit
+from jepa_vlm.terms import TermValue, Unit, zero_through
 from jepa_vlm.typing import Hidden, at_least_float32, shape_checked
 from jepa_vlm.views import Conversation, Question, Region, View, ViewRequest
 
@@ -146,7 +146,7 @@ class NextLatentRegularizer(Regularizer):
             )
             state_sum, kl_sum = state_sum + state, kl_sum + divergence
         total = self.state_weight * state_sum + self.kl_weight * kl_sum
-        total = total + 0.0 * carry.sum() + _touch(self.head)
+        total = total + 0.0 * carry.sum() + zero_through(self.head)
         return TermValue(total, parts={"state": state_sum.detach(), "kl": kl_sum.detach()} if self.kl_weight else {})
 
     def extra_repr(self) -> str:
@@ -170,8 +170,3 @@ class NextLatentRegularizer(Regularizer):
         if not self.kl_weight:
             return carry, state, torch.zeros_like(state)
         return carry, state, (head_divergence(goal, wide, head, chunk=self.chunk) * keep).sum()
-
-
-def _touch(head: nn.Module) -> Tensor:
-    """Return a zero that reaches every parameter: a batch without a pair still needs a whole graph (for DDP)."""
-    return torch.stack([0.0 * parameter.sum() for parameter in head.parameters()]).sum()

@@ -20,6 +20,8 @@ from jepa_vlm.runs.environment import device, prepare
 from jepa_vlm.runs.length import Fitted, fit, longest
 from jepa_vlm.runs.settings import FROM_RECIPE, Asked, Resolved, run_values, training_values
 from jepa_vlm.training import Part, apply_lora, parts
+from jepa_vlm.training.order import Passes
+from jepa_vlm.training.token_budget import Filling, count_tokens, filling
 
 SAMPLED = 32  # trajectories whose length a plan reports
 
@@ -39,6 +41,7 @@ class Plan:
         train, validation: What is left of it under the token limit.
         parts: What trains and what does not.
         tokens: Mean and largest length of the longest view, over the first training trajectories.
+        decoded: Tokens that the decoder computes for each training trajectory, where micro-batches are cut by them.
     """
 
     asked: Asked
@@ -51,6 +54,7 @@ class Plan:
     validation: Fitted
     parts: tuple[Part, ...]
     tokens: Mapping[str, float]
+    decoded: Sequence[int] | None = None
 
     def __getitem__(self, name: str) -> Any:
         return self.values[name].value
@@ -65,6 +69,14 @@ class Plan:
             "optimizer": sum(2 * p.numel() * p.element_size() for p in trained),
         }
 
+    @property
+    def filling(self) -> Filling | None:
+        """How ``batch_tokens`` cuts a pass over the training set, if it does."""
+        if self.decoded is None:
+            return None
+        passes = Passes(count=len(self.decoded), seed=self["seed"])
+        return filling(passes, self.decoded, budget=self["batch_tokens"])
+
     def config(self) -> dict[str, Any]:
         """Return what config.json holds: the values by name, and beside them what else defines the run."""
         return {
@@ -75,6 +87,7 @@ class Plan:
             "dropped": [*self.train.dropped, *self.validation.dropped],
             "shrunk": [*self.train.shrunk, *self.validation.shrunk],
             "tokens": dict(self.tokens),
+            "micro_batches": asdict(self.filling) if self.filling is not None else None,
             "memory": self.memory(),
             "parts": [asdict(part) for part in self.parts],
             "threads": torch.get_num_threads(),
@@ -110,10 +123,12 @@ def plan_run(asked: Asked, recipe: Recipe | None = None) -> Plan:
     nn.Module.to(backbone.model, device())
     apply_lora(backbone, recipe.lora, seed=seed)
     model = LatentVLM(backbone, recipe.objective, engine=cast("Engine", recipe.engine), seed=seed)
+    for store in model.target_stores.values():
+        store.is_complete()  # refuses other targets' folders before any work is done
     data = load_data(values["data"].value, seed=seed)
-    serializer = model.collator().serializer
+    collator = model.collator()
     for trajectory in (*data.train, *data.validation):
-        serializer.check(trajectory)
+        collator.serializer.check(trajectory)
     limit, policy = values["max_tokens"].value, values["too_long"].value
     train = fit(model, data.train, limit=limit, policy=policy)
     validation = fit(model, data.validation, limit=limit, policy=policy)
@@ -128,6 +143,9 @@ def plan_run(asked: Asked, recipe: Recipe | None = None) -> Plan:
         validation=validation,
         parts=parts(backbone, model.objective),
         tokens=_lengths(model, train.kept),
+        decoded=count_tokens(collator, train.kept, workers=values["workers"].value)
+        if values["batch_tokens"].value is not None
+        else None,
     )
 
 

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, final
 
+from jepa_vlm.errors import RecipeError
+
 if TYPE_CHECKING:
     from jepa_vlm.adapters import Profile
     from jepa_vlm.recipe import Recipe
@@ -42,12 +44,17 @@ class Asked:
         backbone, data, output: As on the command line.
         resume: Go on with the run in the output folder.
         steps, batch_size, accumulation, learning_rate, engine: In place of the recipe's.
+        batch_tokens: Most tokens of a training micro-batch on a device, in place of ``batch_size``.
         seed, dtype, visual_tokens, workers, report_to: Of the run.
         max_tokens: Longest conversation, in tokens.
         too_long: What becomes of longer ones: ``error``, ``drop`` (counted) or ``shrink`` (their images).
         questions: How many held-out questions are asked before and after.
         validate_every: Steps between validations.
         command: The command line, for the record and for resuming.
+
+    Raises:
+        ValueError: If a value is out of its range.
+        RecipeError: If micro-batches are to be counted in trajectories and in tokens.
     """
 
     recipe: str
@@ -58,6 +65,7 @@ class Asked:
     resume: bool = False
     steps: int | None = None
     batch_size: int | None = None
+    batch_tokens: int | None = None
     accumulation: int | None = None
     learning_rate: float | None = None
     engine: str | None = None
@@ -73,7 +81,13 @@ class Asked:
     command: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        for name in ("steps", "batch_size", "accumulation", "max_tokens", "visual_tokens", "validate_every"):
+        if self.batch_size is not None and self.batch_tokens is not None:
+            raise RecipeError(
+                f"A micro-batch holds so many trajectories or so many tokens, got --batch-size {self.batch_size} and "
+                f"--batch-tokens {self.batch_tokens}; give one of them."
+            )
+        whole = ("steps", "batch_size", "batch_tokens", "accumulation", "max_tokens", "visual_tokens", "validate_every")
+        for name in whole:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ValueError(f"{name} must be at least 1, got {value}.")
@@ -97,6 +111,7 @@ def run_values(asked: Asked, *, gpu: bool) -> dict[str, Resolved]:
         "seed": _or(asked.seed, 0),
         "dtype": _or(asked.dtype, "bfloat16" if gpu and not tiny else "float32"),
         "visual_tokens": _or(asked.visual_tokens, None),
+        "batch_tokens": _or(asked.batch_tokens, None),
         "max_tokens": _or(asked.max_tokens, None),
         "too_long": _or(asked.too_long, "error"),
         "workers": _or(asked.workers, 4 if gpu else 0),

@@ -18,7 +18,7 @@ from jepa_vlm.runs.outcome import finish, measure
 from jepa_vlm.runs.plan import Plan, plan_run
 from jepa_vlm.runs.result import RunResult
 from jepa_vlm.runs.settings import Asked
-from jepa_vlm.training import ObjectiveTrainer, Origin, TrainSettings, save_weights
+from jepa_vlm.training import ObjectiveTrainer, Origin, TrainSettings, fill_targets, save_weights
 from jepa_vlm.training.callbacks import Progress, StopRequest, StopWhenAsked
 
 
@@ -70,6 +70,13 @@ def start_run(asked: Asked, recipe: Recipe | None = None) -> RunResult:
         _open(folder, plan)
     wait()
     _say(console, plan, folder)
+    fill_targets(
+        plan.model,
+        [*plan.train.kept, *plan.validation.kept],
+        batch_size=plan["batch_size"],
+        workers=plan["workers"],
+        tell=lambda said: console.print(said, highlight=False, soft_wrap=True),
+    )
     trainer = _trainer(plan, folder, settings, console)
     before = measure(plan, folder.before, console, "before", keep=asked.resume) if rank() == 0 else None
     wait()
@@ -103,7 +110,16 @@ def _open(folder: RunFolder, plan: Plan) -> None:
 
 
 def _settings(plan: Plan, folder: RunFolder) -> TrainSettings:
-    names = ("steps", "batch_size", "accumulation", "learning_rate", "warmup", "weight_decay", "schedule")
+    names = (
+        "steps",
+        "batch_size",
+        "batch_tokens",
+        "accumulation",
+        "learning_rate",
+        "warmup",
+        "weight_decay",
+        "schedule",
+    )
     return TrainSettings(
         folder=folder.checkpoints,
         **{name: plan[name] for name in names},
@@ -129,6 +145,7 @@ def _trainer(plan: Plan, folder: RunFolder, settings: TrainSettings, console: Co
         validation=plan.validation.kept,
         metrics=folder.metrics,
         origin=_origin(plan),
+        tokens=plan.decoded,
         callbacks=[Progress(console=console)],
     )
 
@@ -159,9 +176,10 @@ def resume_command(command: tuple[str, ...], folder: Path) -> str:
 
 
 def _say(console: Console, plan: Plan, folder: RunFolder) -> None:
+    size = plan["batch_size"] if plan["batch_tokens"] is None else f"{plan['batch_tokens']} tokens"
     console.print(
         f"{plan['recipe']} on {plan['backbone']}, {plan['data']}: {len(plan.train.kept)} trajectories, "
-        f"{plan['steps']} steps of {plan['batch_size']} x {plan['accumulation']}, into {folder.path}",
+        f"{plan['steps']} steps of {size} x {plan['accumulation']}, into {folder.path}",
         highlight=False,
         soft_wrap=True,
     )
@@ -181,3 +199,5 @@ def _say(console: Console, plan: Plan, folder: RunFolder) -> None:
                 highlight=False,
                 soft_wrap=True,
             )
+    if plan.filling is not None and plan.filling.warning:
+        console.print(plan.filling.warning, highlight=False, soft_wrap=True)

@@ -3,7 +3,8 @@
 from jepa_vlm.serialization.collator import Collator, Counter, Planner
 from jepa_vlm.serialization.reads import Read
 from jepa_vlm.serialization.serializer import Serializer
+from jepa_vlm.serialization.target_store import TargetStore
 from jepa_vlm.serialization.template import render
 from jepa_vlm.serialization.tokenized import IGNORED, TokenizedView
 
-__all__ = ["IGNORED", "Collator", "Counter", "Planner", "Read", "Serializer", "TokenizedView", "render"]
+__all__ = ["IGNORED", "Collator", "Counter", "Planner", "Read", "Serializer", "TargetStore", "TokenizedView", "render"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from itertools import accumulate
 from typing import Any, Protocol, final
 
@@ -11,9 +11,11 @@ from torch import Tensor
 from jepa_vlm.adapters import Grid
 from jepa_vlm.serialization.reads import Read, needed_tokens, read_latent, read_region
 from jepa_vlm.serialization.serializer import Serializer
+from jepa_vlm.serialization.stored_targets import target_digest
+from jepa_vlm.serialization.target_store import TargetStore
 from jepa_vlm.serialization.tokenized import TokenizedView
 from jepa_vlm.trajectories import LazyImage, Trajectory
-from jepa_vlm.views import BatchPlan, ViewRequest
+from jepa_vlm.views import BatchPlan, Encoding, Location, ViewRequest
 
 
 class Planner(Protocol):
@@ -41,71 +43,124 @@ class Collator:
 
     Args:
         serializer: Tokenises views.
-        requests: What the objective reads.
-        planner: Of the engine that will run the batch.
+        requests: By term: what it reads.
+        planner: Makes the planner of some encodings; the engine's that will run the batch.
         counters: By term: counts what its sum is divided by.
+        stores: Where the states of requests with a ``cached`` policy are.
     """
 
     def __init__(
         self,
         *,
         serializer: Serializer,
-        requests: Sequence[ViewRequest],
-        planner: Planner,
+        requests: Mapping[str, Sequence[ViewRequest]],
+        planner: Callable[..., Planner],
         counters: Mapping[str, Counter],
+        stores: Mapping[ViewRequest, TargetStore],
     ) -> None:
-        self.serializer, self.planner, self.counters = serializer, planner, dict(counters)
-        self.requests = tuple(requests)
-        self.encodings = tuple(dict.fromkeys(request.encoding for request in requests))
+        self.serializer, self.planner, self.stores = serializer, planner, dict(stores)
+        self.requests, self.counters = dict(requests), dict(counters)
 
-    def __call__(self, trajectories: Sequence[Trajectory]) -> dict[str, Any]:
+    def __call__(self, trajectories: Sequence[Trajectory], without: Collection[str] = ()) -> dict[str, Any]:
         """Return a batch: nested dictionaries of tensors and host numbers.
 
+        Args:
+            trajectories: The examples.
+            without: Terms that this batch leaves out; what they alone need is not computed, and they count 0.
+
         Raises:
-            DataError: If a trajectory or one of its images is not what it must be.
-            ValueError: If there is no trajectory.
+            DataError: If a trajectory or one of its images is not what it must be, or its cached target is not stored.
+            RunError: If cached targets are not computed yet.
+            ValueError: If there is no trajectory, or no term of a name that is left out.
         """
         if not trajectories:
             raise ValueError("A batch needs at least one trajectory, got none.")
+        if unknown := sorted(set(without) - self.requests.keys()):
+            raise ValueError(f"There is no term {', '.join(unknown)} to leave out; known: {', '.join(self.requests)}.")
         images = _Images(self.serializer.processor.image_processor)
         shown = [images.add(trajectory) for trajectory in trajectories]
-        grids = [[_grid(images.processed[number]) for number in own] for own in shown]
-        views = [
-            self.serializer.views(trajectory, self.encodings, own)
-            for trajectory, own in zip(trajectories, grids, strict=True)
-        ]
-        needed = [
-            [
-                max(needed_tokens(view, request) for request in self.requests if request.encoding == encoding)
-                for encoding, view in zip(self.encodings, own, strict=True)
-            ]
-            for own in views
-        ]
-        plan = self.planner(views, needed, self._image_starts(images.processed, shown))
-        reads = {request: self._read(request, views, plan) for request in self.requests}
+        grids = [_grid(image) for image in images.processed]
+        requests = self._requests(without)
+        views = self._views(trajectories, requests, [[grids[number] for number in own] for own in shown])
+        plan, locations = self._plan(views, requests, self._image_starts(grids, shown))
+        reads = {
+            request: self._stored(request, views[request.encoding], trajectories)
+            if request in self.stores
+            else _read(request, views[request.encoding], locations)
+            for request in requests
+        }
         return {
             "ids": [trajectory.id for trajectory in trajectories],
             "examples": len(trajectories),
+            "skipped": sorted(without),
             "shown": shown,
-            "counts": {name: counter(len(trajectories), reads) for name, counter in self.counters.items()},
+            "counts": {
+                name: 0 if name in without else counter(len(trajectories), reads)
+                for name, counter in self.counters.items()
+            },
             "images": self.serializer.adapter.collate_images(images.processed),
             "rows": dict(plan.rows),
             "reads": [read.tensors for read in reads.values()],
         }
 
-    def _image_starts(
-        self, processed: Sequence[Mapping[str, Tensor]], shown: Sequence[Sequence[int]]
-    ) -> list[list[int]]:
-        lengths = [self.serializer.adapter.image_length(_grid(image)) for image in processed]
-        starts = list(accumulate(lengths, initial=0))
+    def tokens(self, trajectories: Sequence[Trajectory]) -> list[int]:
+        """Return how many tokens the decoder computes for each trajectory, counted from texts and image headers.
+
+        Raises:
+            DataError: If a trajectory or one of its images is not what it must be.
+        """
+        requests, counts = self._requests(), []
+        for trajectory in trajectories:
+            grids = self.serializer.grids(trajectory)
+            starts = self._image_starts(grids, [range(len(grids))])
+            plan, _ = self._plan(self._views([trajectory], requests, [grids]), requests, starts)
+            counts.append(plan.tokens())
+        return counts
+
+    def _requests(self, without: Collection[str] = ()) -> tuple[ViewRequest, ...]:
+        asked = (request for name, own in self.requests.items() if name not in without for request in own)
+        return tuple(dict.fromkeys(asked))
+
+    def _views(
+        self, trajectories: Sequence[Trajectory], requests: Sequence[ViewRequest], grids: Sequence[Sequence[Grid]]
+    ) -> dict[Encoding, list[TokenizedView]]:
+        encodings = tuple(dict.fromkeys(request.encoding for request in requests))
+        each = [self.serializer.views(t, encodings, own) for t, own in zip(trajectories, grids, strict=True)]
+        return {encoding: [views[e] for views in each] for e, encoding in enumerate(encodings)}
+
+    def _plan(
+        self,
+        views: Mapping[Encoding, Sequence[TokenizedView]],
+        requests: Sequence[ViewRequest],
+        image_starts: Sequence[Sequence[int]],
+    ) -> tuple[BatchPlan, dict[Encoding, Location]]:
+        requests = [request for request in requests if request not in self.stores]
+        encodings = tuple(dict.fromkeys(request.encoding for request in requests))
+        own = [[views[encoding][i] for encoding in encodings] for i in range(len(image_starts))]
+        needed = [
+            [
+                max(needed_tokens(view, request) for request in requests if request.encoding == encoding)
+                for encoding, view in zip(encodings, each, strict=True)
+            ]
+            for each in own
+        ]
+        plan = self.planner(encodings=encodings)(own, needed, image_starts)
+        return plan, dict(zip(encodings, plan.locations, strict=True))
+
+    def _stored(self, request: ViewRequest, views: Sequence[TokenizedView], trajectories: Sequence[Trajectory]) -> Read:
+        digests = [target_digest(view, trajectory) for view, trajectory in zip(views, trajectories, strict=True)]
+        return Read({"latent": self.stores[request].read(digests, [trajectory.id for trajectory in trajectories])})
+
+    def _image_starts(self, grids: Sequence[Grid], shown: Sequence[Sequence[int]]) -> list[list[int]]:
+        starts = list(accumulate((self.serializer.adapter.image_length(grid) for grid in grids), initial=0))
         return [[starts[number] for number in own] for own in shown]
 
-    def _read(self, request: ViewRequest, views: Sequence[Sequence[TokenizedView]], plan: BatchPlan) -> Read:
-        number = self.encodings.index(request.encoding)
-        own, location = [each[number] for each in views], plan.locations[number]
-        if request.readout is not None:
-            return read_latent(own, request.readout, location)
-        return read_region(own, request.region or "all", location)
+
+def _read(request: ViewRequest, views: Sequence[TokenizedView], locations: Mapping[Encoding, Location]) -> Read:
+    location = locations[request.encoding]
+    if request.readout is not None:
+        return read_latent(views, request.readout, location)
+    return read_region(views, request.region or "all", location)
 
 
 @final

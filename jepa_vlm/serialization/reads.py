@@ -20,7 +20,7 @@ class Read:
 
     Args:
         tensors: What travels with the batch: ``row`` (its name) and ``index`` (places in the row); for a region also
-            ``labels`` and ``document``, for a mean ``document`` and ``size``.
+            ``labels`` and ``document``, for a mean ``document`` and ``size``. For a stored target ``latent`` alone.
         lengths: Tokens of the region, by example; empty for a readout.
         supervised: For each example, the offsets of supervised tokens within the region.
     """

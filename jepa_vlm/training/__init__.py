@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from jepa_vlm.training.lora import Part, apply_lora, parts
     from jepa_vlm.training.merge import Exported, export, load_checkpoint
     from jepa_vlm.training.settings import TrainSettings
+    from jepa_vlm.training.target_filling import fill_targets
     from jepa_vlm.training.trainer import ObjectiveTrainer
 
 _HOMES = {
@@ -20,6 +21,7 @@ _HOMES = {
     "TrainSettings": "settings",
     "apply_lora": "lora",
     "export": "merge",
+    "fill_targets": "target_filling",
     "load_checkpoint": "merge",
     "load_weights": "checkpoint",
     "parts": "lora",
@@ -35,6 +37,7 @@ __all__ = [
     "TrainSettings",
     "apply_lora",
     "export",
+    "fill_targets",
     "load_checkpoint",
     "load_weights",
     "parts",

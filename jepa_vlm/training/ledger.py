@@ -23,14 +23,19 @@ class TermLedger:
     def __init__(self) -> None:
         self._raw: dict[str, Tensor] = {}
         self._weighted: dict[str, Tensor] = {}
+        self._computed: dict[str, int] = {}  # steps that did not leave the term out
         self._step: list[tuple[Sequence[str], dict[str, Tensor]]] = []
 
     def add(self, terms: LossTerms, ids: Sequence[str]) -> None:
         """Note one micro-batch; nothing waits for the device."""
+        names = [name for name in terms.raw if name not in terms.skipped]
         for kept, values in ((self._raw, terms.raw), (self._weighted, terms.weighted)):
-            for name, value in values.items():
-                kept[name] = kept[name] + value.detach() if name in kept else value.detach().clone()
-        self._step.append((ids, {name: value.detach() for name, value in terms.raw.items()}))
+            for name in names:
+                value = values[name].detach()
+                kept[name] = kept[name] + value if name in kept else value.clone()
+        if not self._step:
+            self._computed.update({name: self._computed.get(name, 0) + 1 for name in names})
+        self._step.append((ids, {name: terms.raw[name].detach() for name in names}))
 
     def step_total(self) -> Tensor | None:
         """Return the sum of everything noted since ``close_step``: finite if and only if all of it is."""
@@ -51,15 +56,18 @@ class TermLedger:
         self._step.clear()
 
     def drain(self, *, steps: int) -> dict[str, dict[str, float]]:
-        """Return each term's raw and weighted mean over ``steps`` and all processes, and start anew."""
+        """Return each term's values over all processes, and start anew: its weighted mean over ``steps``, and its raw
+        mean over those that computed it. A term that all of them left out is missing.
+        """
         names = list(self._raw)
         if not names or steps < 1:
             return {}
         pairs = [torch.stack([self._raw[name].double(), self._weighted[name].double()]) for name in names]
-        means = torch.stack(pairs) / steps
+        steps_each = [[self._computed[name], steps] for name in names]
+        means = torch.stack(pairs) / torch.tensor(steps_each, dtype=torch.float64, device=pairs[0].device)
         if torch.distributed.is_initialized():
             torch.distributed.all_reduce(means)
             means /= torch.distributed.get_world_size()
-        self._raw, self._weighted = {}, {}
+        self._raw, self._weighted, self._computed = {}, {}, {}
         rows = means.tolist()
         return {name: {"raw": raw, "weighted": weighted} for name, (raw, weighted) in zip(names, rows, strict=True)}

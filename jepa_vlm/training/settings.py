@@ -21,7 +21,8 @@ class TrainSettings:
     Args:
         folder: Where checkpoints go.
         steps, batch_size, accumulation, learning_rate, warmup, weight_decay, schedule, max_grad_norm: As in ``Recipe``.
-        seed: Of the order of examples and of dropout.
+        batch_tokens: Most tokens of a training micro-batch, in place of ``batch_size``, which then serves validation.
+        seed: Of the order of examples, of dropout and of loss dropout.
         dtype: ``bfloat16`` trains under autocast.
         workers: Processes that load data.
         log_every: Steps between two rows of training metrics.
@@ -32,6 +33,7 @@ class TrainSettings:
     folder: Path
     steps: int
     batch_size: int
+    batch_tokens: int | None = None
     accumulation: int = 1
     learning_rate: float = 1e-5
     warmup: float = 0.05
@@ -70,7 +72,6 @@ class TrainSettings:
             dataloader_num_workers=self.workers,
             dataloader_pin_memory=torch.cuda.is_available(),
             accelerator_config={"non_blocking": torch.cuda.is_available()},  # no step waits for the next one's batches
-            train_sampling_strategy="sequential",  # the data set is already in the run's order
             remove_unused_columns=False,
             ddp_find_unused_parameters=False,
             ddp_timeout=DAY,  # one process evaluates while the others wait

@@ -9,15 +9,18 @@ from typing import Any, final
 
 import torch
 from torch import Tensor, nn
+from torch.utils.data import DataLoader, SequentialSampler
 from transformers import PrinterCallback, Trainer, TrainerCallback
 
 from jepa_vlm.latent_vlm import LatentVLM
 from jepa_vlm.training.callbacks import FiniteLoss, GradientsReach, TargetAverage
 from jepa_vlm.training.checkpoint import Origin, load_weights, save_weights
 from jepa_vlm.training.ledger import TermLedger
+from jepa_vlm.training.loss_dropout import LossDropout, TrainCollator
 from jepa_vlm.training.metrics import MetricsFile
-from jepa_vlm.training.order import Passes
+from jepa_vlm.training.order import MicroBatches, Passes
 from jepa_vlm.training.settings import TrainSettings
+from jepa_vlm.training.token_budget import count_tokens, cut
 from jepa_vlm.training.validation import Validation
 from jepa_vlm.trajectories import Trajectory
 
@@ -37,6 +40,7 @@ class ObjectiveTrainer(Trainer):
         validation: Held-out trajectories; the checkpoint with the lowest loss on them is the best.
         metrics: Where rows go.
         origin: Written into every checkpoint.
+        tokens: Of each training trajectory, for ``settings.batch_tokens``; counted if not given.
         callbacks: Further ones; the checks of the first steps, of finiteness and the target's average are always on.
     """
 
@@ -51,19 +55,29 @@ class ObjectiveTrainer(Trainer):
         validation: Sequence[Trajectory],
         metrics: Path,
         origin: Origin,
+        tokens: Sequence[int] | None = None,
         callbacks: Sequence[TrainerCallback] = (),
     ) -> None:
         self.ledger, self._origin, self._latent_vlm = TermLedger(), origin, model
         args, collator = settings.arguments(), model.collator()
-        step_size = settings.batch_size * settings.accumulation * args.world_size
+        shares = {term.name: term.loss_dropout for _, term in model.objective.parts()}
+        dropout = LossDropout(shares, settings.seed)
+        if settings.batch_tokens is not None and tokens is None:
+            tokens = count_tokens(collator, train, workers=settings.workers)
+        self._order = _order(settings, train, tokens, processes=args.world_size)
         use_cache = getattr(model.config, "use_cache", None)
         super().__init__(
             model=model,
             args=args,
-            data_collator=collator,
-            train_dataset=Passes(examples=train, length=settings.steps * step_size, seed=settings.seed),
+            data_collator=TrainCollator(collator, dropout),
+            train_dataset=self._order,
             eval_dataset=list(validation),
-            callbacks=[FiniteLoss(ledger=self.ledger), GradientsReach(), TargetAverage(), *callbacks],
+            callbacks=[
+                FiniteLoss(ledger=self.ledger),
+                GradientsReach(skipped=dropout.skipped),
+                TargetAverage(),
+                *callbacks,
+            ],
         )
         _restore(model.config, "use_cache", use_cache)  # the Trainer sets it; it would be exported
         self.remove_callback(PrinterCallback)  # it prints to stdout
@@ -71,7 +85,6 @@ class ObjectiveTrainer(Trainer):
             examples=validation, collator=collator, batch_size=settings.batch_size, workers=settings.workers
         )
         self.metrics = MetricsFile(path=metrics, write=self.is_world_process_zero())
-        self._per_pass = step_size / len(train)
         self._logged_at, self._began = 0, time.perf_counter()
 
     def train(self, resume_from_checkpoint: str | bool | None = None, *args: Any, **kwargs: Any) -> Any:
@@ -93,6 +106,17 @@ class ObjectiveTrainer(Trainer):
             with self.accelerator.autocast():
                 batches = self._latent_vlm.run_ahead(batches)
         return batches, units
+
+    def get_train_dataloader(self) -> DataLoader[Any]:
+        """Return the loader of the run's micro-batches, each of which is one item of the data set."""
+        loader: DataLoader[Any] = self._get_dataloader(
+            dataset=self._order,
+            description="Training",
+            batch_size=1,
+            sampler_fn=SequentialSampler,  # type: ignore[arg-type]
+            is_training=True,
+        )
+        return loader
 
     def _get_num_items_in_batch(self, batch_samples: list[Any], device: torch.device) -> Any:
         """Return each term's normaliser: its units over all micro-batches and processes, over the number of processes.
@@ -146,7 +170,8 @@ class ObjectiveTrainer(Trainer):
         super().log(logs, start_time)
 
     def _place(self) -> dict[str, float]:
-        return {"step": self.state.global_step, "passes": round(self.state.global_step * self._per_pass, 4)}
+        step = self.state.global_step
+        return {"step": step, "passes": round(self._order.passes_until(step), 4)}
 
     def _save(self, output_dir: str | None = None, state_dict: dict[str, Tensor] | None = None) -> None:
         if self.args.should_save:
@@ -157,6 +182,18 @@ class ObjectiveTrainer(Trainer):
 
     def _load_best_model(self) -> None:
         load_weights(self._latent_vlm, Path(str(self.state.best_model_checkpoint)))
+
+
+def _order(
+    settings: TrainSettings, train: Sequence[Trajectory], tokens: Sequence[int] | None, *, processes: int
+) -> MicroBatches:
+    passes, per_step = Passes(count=len(train), seed=settings.seed), settings.accumulation * processes
+    starts: Sequence[int]
+    if settings.batch_tokens is None or tokens is None:
+        starts = range(0, (settings.steps * per_step + 1) * settings.batch_size, settings.batch_size)
+    else:
+        starts = cut(passes, tokens, budget=settings.batch_tokens, micro_batches=settings.steps * per_step)
+    return MicroBatches(examples=train, passes=passes, starts=starts, per_step=per_step)
 
 
 def _flat(monitors: Mapping[str, Mapping[str, float]]) -> dict[str, float]:

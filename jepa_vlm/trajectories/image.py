@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import warnings
 from collections.abc import Hashable
@@ -75,6 +76,25 @@ class LazyImage:
                 return self._scaled(_upright_rgb(image))
             except OSError as err:
                 raise DataError(f"{self._where()} cannot be decoded ({err}); replace or drop it.") from None
+
+    def digest(self) -> bytes:
+        """Return a SHA-256 of what the picture comes from, undecoded: its file as it is, or the pixels if it is open.
+
+        Equal digests mean equal pictures; a file that was written anew counts as another one.
+
+        Raises:
+            DataError: If the image is missing or unreadable.
+        """
+        digest = hashlib.sha256(repr(self.resized).encode())
+        if self.pixels is not None:
+            image = self.load()
+            digest.update(f"pixels {image.size}".encode() + image.tobytes())
+        elif self.path is not None:
+            with self._open():
+                digest.update(b"file" + self.path.read_bytes())
+        else:
+            digest.update(b"file" + (self.data or b""))
+        return digest.digest()
 
     def _scaled(self, image: Image.Image) -> Image.Image:
         return image if self.resized is None else image.resize(self.resized)

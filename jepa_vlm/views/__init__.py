@@ -1,7 +1,7 @@
 """Views of a trajectory, and requests for them."""
 
 from jepa_vlm.views.plan import BatchPlan, Branch, Layout, Location
-from jepa_vlm.views.policy import TargetPolicy, ema, frozen, stop_gradient, with_gradient
+from jepa_vlm.views.policy import TargetPolicy, cached, ema, frozen, stop_gradient, with_gradient
 from jepa_vlm.views.request import READOUTS, REGIONS, Encoding, Readout, Region, Slots, ViewRequest
 from jepa_vlm.views.view import Conversation, Question, TrajectoryOnly, View
 
@@ -22,6 +22,7 @@ __all__ = [
     "TrajectoryOnly",
     "View",
     "ViewRequest",
+    "cached",
     "ema",
     "frozen",
     "stop_gradient",

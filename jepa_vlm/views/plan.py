@@ -77,3 +77,10 @@ class BatchPlan:
 
     rows: Mapping[str, Mapping[str, object]]
     locations: tuple[Location, ...]
+
+    def tokens(self) -> int:
+        """Return how many tokens the decoder computes: in every row, as many as its last place that is read."""
+        ends: dict[str, int] = {}
+        for location in self.locations:
+            ends[location.row] = max(ends.get(location.row, 0), int(location.index.max()) + 1)
+        return sum(ends.values())

@@ -60,6 +60,8 @@ class ViewRequest:
             raise ValueError(
                 f"{self.view!r} has no place for learned slots; a predictor with slots needs views.Question()."
             )
+        if self.policy.weights == "cached" and (self.region is not None or self.slots is not None):
+            raise ValueError("A cached view is stored as one state per example, without learned slots.")
         if self.readout == "last_pred" and self.slots is None:
             raise ValueError("readout 'last_pred' needs a predictor with slots; without slots read 'last_token'.")
 

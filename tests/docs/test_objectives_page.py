@@ -19,7 +19,7 @@ COMPONENTS = [
     for name in package.__all__
     if isinstance(getattr(package, name), type) and name not in ABSTRACT
 ]
-POLICIES = [name for name in views.__all__ if name in {"ema", "frozen", "stop_gradient", "with_gradient"}]
+POLICIES = [name for name in views.__all__ if name in {"cached", "ema", "frozen", "stop_gradient", "with_gradient"}]
 
 
 @pytest.mark.parametrize("name", [*COMPONENTS, *POLICIES])
@@ -33,8 +33,9 @@ def test_the_page_names_every_readout(readout):
 
 
 def test_there_are_policies():
-    assert all(isinstance(getattr(views, name)(), TargetPolicy) for name in POLICIES)
-    assert len(POLICIES) == 4
+    made = [getattr(views, name)(*(["targets"] if name == "cached" else [])) for name in POLICIES]
+    assert all(isinstance(policy, TargetPolicy) for policy in made)
+    assert len(POLICIES) == 5
 
 
 def test_the_example_runs():

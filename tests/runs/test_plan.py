@@ -8,7 +8,8 @@ from dataclasses import replace
 import pytest
 
 import jepa_vlm as jv
-from jepa_vlm.errors import DataError, RecipeError
+from jepa_vlm.cli.summary import plan_text
+from jepa_vlm.errors import DataError, RecipeError, RunError
 from jepa_vlm.runs import data
 from jepa_vlm.runs.plan import plan_run
 from jepa_vlm.runs.settings import Asked
@@ -43,6 +44,36 @@ def test_the_configuration_is_json_with_origins():
     assert config["steps"] == {"value": 5, "origin": "user"}
     assert config["examples"] == {"train": 8, "validation": 4}
     assert config["tokens"]["max"] >= config["tokens"]["mean"] > 49
+
+
+def test_a_budget_of_tokens_shows_how_it_is_filled():
+    plan = plan_run(Asked(recipe="sft", batch_tokens=300))
+    assert plan.decoded == plan.model.collator().tokens(plan.train.kept)
+    found = json.loads(json.dumps(plan.config()))["micro_batches"]
+    assert found == {"budget": 300, "micro_batches": 4, "share": round(sum(plan.decoded) / 1200, 4), "too_long": 0}
+    shown = plan_text(plan).splitlines()
+    assert shown[-1] == f"batches    4 micro-batches a pass, {found['share']:.0%} of 300 tokens on average"
+    tight = plan_text(plan_run(Asked(recipe="sft", batch_tokens=100))).splitlines()
+    assert tight[-1] == "           6 trajectories have more than 100 tokens; each is a micro-batch of its own"
+    assert plan_run(Asked(recipe="sft")).filling is None
+
+
+def test_cached_targets_are_told_and_those_of_another_model_refused(tmp_path):
+    prediction = jv.LatentPrediction(
+        context=jv.ViewEncoder(jv.views.Question()),
+        predictor=jv.IdentityPredictor(),
+        target=jv.ViewEncoder(jv.views.TrajectoryOnly(), policy=jv.cached(tmp_path / "targets")),
+    )
+    recipe = jv.Recipe(objective=jv.NextToken() + prediction)
+    asked = Asked(recipe="composed", backbone="tiny-random-qwen2.5-vl", seed=1)
+    plan = plan_run(asked, recipe)
+    line = f"targets    {tmp_path / 'targets'}: "
+    assert plan_text(plan).splitlines()[-1] == line + "the run computes them first"
+    jv.fill_targets(plan.model, plan.train.kept)
+    distinct = {t.answer if not t.calls else t.id for t in plan.train.kept}  # direct ones say their letter alone
+    assert plan_text(plan).splitlines()[-1] == line + f"{len(distinct)} stored"
+    with pytest.raises(RunError, match=r"weights: stored \w+, asked \w+"):
+        plan_run(replace(asked, seed=2), recipe)
 
 
 def test_a_value_of_the_users_that_the_recipe_refuses_is_one_message(monkeypatch):

@@ -6,6 +6,7 @@ import pytest
 
 import jepa_vlm as jv
 from jepa_vlm.adapters import Profile
+from jepa_vlm.errors import RecipeError
 from jepa_vlm.runs.settings import Asked, Resolved, run_values, training_values
 
 
@@ -52,12 +53,20 @@ def test_parameters_of_the_recipe_are_values_too():
     )
 
 
+def test_micro_batches_are_counted_in_one_way():
+    assert run_values(Asked(recipe="sft", batch_tokens=4096), gpu=False)["batch_tokens"] == Resolved(4096, "user")
+    assert run_values(Asked(recipe="sft"), gpu=False)["batch_tokens"] == Resolved(None, "default")
+    with pytest.raises(RecipeError, match=r"--batch-size 4 and --batch-tokens 4096; give one"):
+        Asked(recipe="sft", batch_size=4, batch_tokens=4096)
+
+
 @pytest.mark.parametrize(
     ("field", "value"),
     [
         ("steps", 0),
         ("seed", -1),
         ("max_tokens", 0),
+        ("batch_tokens", 0),
         ("too_long", "cut"),
         ("dtype", "float16"),
         ("learning_rate", -1.0),

@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 from transformers import AutoModelForImageTextToText, TrainerCallback
 
 import jepa_vlm as jv
-from jepa_vlm.errors import InterruptedRunError, RunError
+from jepa_vlm.errors import DataError, InterruptedRunError, RunError
 from jepa_vlm.evaluation import Evaluation
 from jepa_vlm.runs import RunResult, data
 from jepa_vlm.runs import training_run as module
@@ -109,6 +109,29 @@ def test_a_composed_objective_trains_from_a_file_without_questions(tmp_path):
     result = jv.train(recipe, data=str(path), output=tmp_path / "run", **{**SMALL, "steps": 2, "validate_every": 1})
     assert result.accuracy == {}
     assert set(result.terms) == {"next_token", "next_latent"}
+
+
+def test_cached_targets_are_computed_by_the_first_run_and_read_by_the_next(tmp_path, capsys):
+    prediction = jv.LatentPrediction(
+        context=jv.ViewEncoder(jv.views.Question(), readout="last_pred"),
+        predictor=jv.PredTokenPredictor(tokens=2),
+        target=jv.ViewEncoder(jv.views.TrajectoryOnly(), policy=jv.cached(tmp_path / "targets")),
+        loss_dropout=0.25,
+    )
+    recipe = jv.Recipe(objective=jv.NextToken() + prediction, lora=jv.Lora(rank=2, alpha=4))
+    path = write_jsonl(jv.playground.trajectories("sequential-crops", count=8), tmp_path / "train.jsonl")
+    few = {"data": str(path), "steps": 3, "validate_every": 1, "batch_tokens": 400}
+    jv.train(recipe, output=tmp_path / "one", **few)
+    said = capsys.readouterr().err
+    assert "3 steps of 400 tokens x 1" in said
+    assert "computing targets " in said
+    before = sorted((p.name, p.stat().st_mtime_ns) for p in (tmp_path / "targets").iterdir())
+    jv.train(recipe, output=tmp_path / "two", **few)
+    assert "computing targets" not in capsys.readouterr().err
+    assert sorted((p.name, p.stat().st_mtime_ns) for p in (tmp_path / "targets").iterdir()) == before
+    write_jsonl(jv.playground.trajectories("sequential-crops", count=9), path)
+    with pytest.raises(DataError, match="1 of 9 trajectories have no target"):
+        jv.train(recipe, output=tmp_path / "three", **few)
 
 
 def test_options_of_the_data_hold_for_questions_and_examples(tmp_path):

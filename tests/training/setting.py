@@ -1,4 +1,8 @@
-"""A training set-up small enough for tests; also a script for torchrun: ``setting.py OUT BATCH ACCUMULATION``."""
+"""A training set-up small enough for tests; also a script for torchrun.
+
+``setting.py OUT BATCH ACCUMULATION`` runs Pearl. With ``cheap`` behind it, BATCH is a number of tokens, targets are
+cached in OUT/targets, and half of the steps leave the prediction out.
+"""
 
 from __future__ import annotations
 
@@ -40,6 +44,30 @@ def small_trainer(model: jv.LatentVLM, folder: Path, **changed: Any) -> Objectiv
     )
 
 
+def cheap_objective(targets: Path) -> jv.Objective:
+    """Return an objective with everything that saves work."""
+    prediction = jv.LatentPrediction(
+        context=jv.ViewEncoder(jv.views.Question(), readout="last_pred"),
+        predictor=jv.PredTokenPredictor(tokens=2),
+        target=jv.ViewEncoder(jv.views.TrajectoryOnly(), policy=jv.cached(targets)),
+        loss_dropout=0.5,
+    )
+    return jv.NextToken() + 0.5 * prediction
+
+
+def cheap_trainer(folder: Path, tokens: int, accumulation: int, **changed: Any) -> ObjectiveTrainer:
+    """Return a trainer of that objective, its targets computed."""
+    model = small_model(objective=cheap_objective(folder / "targets"))
+    settings = {"steps": 6, "validate_every": 3, "batch_tokens": tokens, "accumulation": accumulation}
+    trainer = small_trainer(model, folder, **settings, **changed)
+    seen = [
+        *jv.playground.trajectories("visual-search", count=10),
+        *jv.playground.trajectories("visual-search", count=5, split="validation"),
+    ]
+    jv.fill_targets(model, seen, batch_size=4)
+    return trainer
+
+
 def trained(model: jv.LatentVLM) -> dict[str, torch.Tensor]:
     """Return copies of everything that trains."""
     return {name: p.detach().clone() for name, p in model.named_parameters() if p.requires_grad}
@@ -47,7 +75,11 @@ def trained(model: jv.LatentVLM) -> dict[str, torch.Tensor]:
 
 if __name__ == "__main__":
     out, batch, accumulation = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
-    trainer = small_trainer(small_model(), out, batch_size=batch, accumulation=accumulation)
+    trainer = (
+        cheap_trainer(out, batch, accumulation)
+        if sys.argv[4:] == ["cheap"]
+        else small_trainer(small_model(), out, batch_size=batch, accumulation=accumulation)
+    )
     trainer.train()
     if trainer.is_world_process_zero():
         save_weights(trainer.model, out / "final", ORIGIN)

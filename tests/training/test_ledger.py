@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 
 from jepa_vlm.latent_vlm import LossTerms
@@ -23,6 +25,20 @@ def test_micro_batches_add_up_and_steps_are_averaged():
         ledger.add(terms(a=value, b=4.0), ["y"])
     assert ledger.drain(steps=2) == {"a": {"raw": 5.0, "weighted": 2.5}, "b": {"raw": 8.0, "weighted": 4.0}}
     assert ledger.drain(steps=2) == {}
+
+
+def test_a_raw_mean_is_over_the_steps_that_computed_the_term():
+    ledger = TermLedger()
+    for value, skipped in ((3.0, ()), (0.0, ("a", "c")), (5.0, ("c",))):
+        ledger.add(replace(terms(a=value, b=1.0, c=0.0), skipped=skipped), ["x"])
+        ledger.close_step()
+    assert ledger.drain(steps=3) == {
+        "a": {"raw": 4.0, "weighted": 4.0 / 3},
+        "b": {"raw": 1.0, "weighted": 0.5},
+        "c": {"raw": 0.0, "weighted": 0.0},
+    }
+    ledger.add(replace(terms(a=0.0, b=1.0), skipped=("a",)), ["x"])
+    assert ledger.drain(steps=1) == {"b": {"raw": 1.0, "weighted": 0.5}}
 
 
 def test_a_broken_value_is_found_with_its_examples():

@@ -15,7 +15,7 @@ from transformers import TrainerCallback
 import jepa_vlm as jv
 from jepa_vlm.training.checkpoint import ADAPTER, HEADS
 from jepa_vlm.training.metrics import read_metrics
-from tests.training.setting import small_model, small_trainer, trained
+from tests.training.setting import cheap_trainer, small_model, small_trainer, trained
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -71,13 +71,8 @@ def test_the_loss_is_the_sum_of_the_weighted_terms(four_by_one):
 
 
 def test_two_processes_change_nothing_and_one_of_them_writes(four_by_one, tmp_path):
-    script = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
-    command = [sys.executable, *script, str(ROOT / "tests/training/setting.py"), str(tmp_path), "2", "1"]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    subprocess.run(command, check=True, env=environment, capture_output=True, timeout=300)
-    found = {**load_file(tmp_path / "final" / ADAPTER), **load_file(tmp_path / "final" / HEADS)}
-    expected = {saved_name(name): value for name, value in four_by_one[0].items()}
-    close(found, expected, 5e-6)
+    found = in_two_processes(tmp_path, "2", "1")
+    close(found, {saved_name(name): value for name, value in four_by_one[0].items()}, 5e-6)
     rows, alone = read_metrics(tmp_path / "metrics.jsonl"), four_by_one[1]
     assert [(row["kind"], row["step"]) for row in rows] == [(row["kind"], row["step"]) for row in alone]
     for row, one in zip(rows, alone, strict=True):
@@ -85,6 +80,44 @@ def test_two_processes_change_nothing_and_one_of_them_writes(four_by_one, tmp_pa
         assert row.get("monitors", {}).keys() == one.get("monitors", {}).keys()
         counts = [{name: term.get("count") for name, term in each["terms"].items()} for each in (row, one)]
         assert counts[0] == counts[1]  # no example is validated twice
+
+
+def in_two_processes(folder, *words):
+    script = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+    command = [sys.executable, *script, str(ROOT / "tests/training/setting.py"), str(folder), *words]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    subprocess.run(command, check=True, env=environment, capture_output=True, timeout=300)
+    return {**load_file(folder / "final" / ADAPTER), **load_file(folder / "final" / HEADS)}
+
+
+TOKENS = 450  # two to four examples
+
+
+@pytest.fixture(scope="module")
+def cheap(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("cheap")
+    trainer = cheap_trainer(folder, TOKENS, 2)
+    trainer.train()
+    return trained(trainer.model), read_metrics(folder / "metrics.jsonl")
+
+
+def test_with_batches_of_tokens_each_process_takes_as_many_micro_batches(cheap, tmp_path):
+    weights, rows = cheap
+    found = in_two_processes(tmp_path, str(TOKENS), "1", "cheap")
+    close(found, {saved_name(name): value for name, value in weights.items()}, 5e-6)
+    keys = [(row["kind"], row["step"], row["passes"]) for row in rows]
+    assert keys == [(row["kind"], row["step"], row["passes"]) for row in read_metrics(tmp_path / "metrics.jsonl")]
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_with_batches_of_tokens_a_resumed_run_equals_the_uninterrupted_one(cheap, tmp_path, workers):
+    cheap_trainer(tmp_path, TOKENS, 2, callbacks=[StopAfter(2)], workers=workers).train()
+    resumed = cheap_trainer(tmp_path, TOKENS, 2, workers=workers)
+    resumed.train(str(tmp_path / "checkpoints/checkpoint-2"))
+    assert all(torch.equal(value, cheap[0][name]) for name, value in trained(resumed.model).items())
+    assert [(row["kind"], row["step"], row["loss"]) for row in cheap[1]] == [
+        (row["kind"], row["step"], row["loss"]) for row in read_metrics(tmp_path / "metrics.jsonl")
+    ]
 
 
 def saved_name(name):

@@ -101,3 +101,18 @@ def test_size_is_refused_by_one_message(recwarn):
     with pytest.raises(DataError, match="shrink it first"):
         LazyImage(data=encoded(Image.new("1", (10_000, 9_000)))).load()
     assert not recwarn.list
+
+
+def test_a_digest_is_of_the_file_or_of_the_pixels_undecoded(tmp_path, monkeypatch):
+    red, other = Image.new("RGB", (4, 4), "red"), Image.new("RGB", (4, 4), "red")
+    other.putpixel((3, 3), (254, 0, 0))
+    digests = [LazyImage(pixels=picture).digest() for picture in (red, red.copy(), other)]
+    assert digests[0] == digests[1] != digests[2]
+    assert LazyImage(pixels=Image.new("RGB", (2, 8), "red")).digest() != digests[0]
+    path = tmp_path / "red.png"
+    red.save(path)
+    monkeypatch.setattr(LazyImage, "load", lambda self: pytest.fail("decoded"))
+    assert LazyImage(path=path).digest() == LazyImage(data=path.read_bytes()).digest()
+    assert LazyImage(path=path, resized=(2, 2)).digest() != LazyImage(path=path).digest()
+    with pytest.raises(DataError, match="does not exist"):
+        LazyImage(path=tmp_path / "gone.png").digest()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Collection
 from typing import Any, final
 
 import torch
@@ -19,12 +20,15 @@ class GradientsReach(TrainerCallback):
 
     The adapter's tensors and the objective's own must be trainable; what a term only reads belongs into buffers.
     Weight decay moves tensors that have no gradient, so both are checked. An update counts if its learning rate is
-    above zero (warm-up starts at zero). Where the learning rates so far are too small to change a tensor at its
-    precision, its movement is judged as soon as they are not.
+    above zero (warm-up starts at zero) and no term was left out by loss dropout. Where the learning rates so far are
+    too small to change a tensor at its precision, its movement is judged as soon as they are not.
+
+    Args:
+        skipped: Returns the terms that a step leaves out.
     """
 
-    def __init__(self) -> None:
-        self.updates = 0
+    def __init__(self, *, skipped: Callable[[int], Collection[str]]) -> None:
+        self._skipped, self.updates = skipped, 0
         self._rates = 0.0
         self._before: dict[str, Tensor] = {}
         self._unreached: set[str] = set()
@@ -60,7 +64,9 @@ class GradientsReach(TrainerCallback):
         Raises:
             RunError: If a tensor has had none by the second update.
         """
-        if not self._before or not (rate := max(group["lr"] for group in optimizer.param_groups)):
+        if not self._before or self._skipped(state.global_step):
+            return
+        if not (rate := max(group["lr"] for group in optimizer.param_groups)):
             return
         self.updates, self._rates = self.updates + 1, self._rates + rate
         if self._unreached:

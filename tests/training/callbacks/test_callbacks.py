@@ -16,6 +16,8 @@ from jepa_vlm.encoders import States
 from jepa_vlm.errors import RunError
 from jepa_vlm.terms import Term, TermValue, Unit
 from jepa_vlm.training.callbacks import Progress, StopRequest, StopWhenAsked
+from jepa_vlm.training.loss_dropout import LossDropout
+from jepa_vlm.training.metrics import read_metrics
 from tests.training.setting import small_model, small_trainer, trained
 
 
@@ -59,6 +61,17 @@ def test_a_healthy_run_passes_the_checks(tmp_path):
 def test_a_tensor_without_gradient_is_named_although_weight_decay_moves_it(tmp_path):
     with pytest.raises(RunError, match=r"received no gradient by update 2: objective\.terms\.knob\.turn"):
         trainer_with("detached", tmp_path, weight_decay=0.5).train()
+
+
+def test_steps_that_leave_a_term_out_are_not_judged(tmp_path):
+    objective = jv.NextToken() + Knob("detached")
+    objective.terms["knob"].loss_dropout = 0.75
+    with pytest.raises(RunError, match=r"received no gradient by update 2: objective\.terms\.knob\.turn"):
+        small_trainer(small_model(objective=objective), tmp_path, steps=12, validate_every=12).train()
+    last = read_metrics(tmp_path / "metrics.jsonl")[-1]["step"]
+    judged = [step for step in range(1, 13) if not LossDropout({"knob": 0.75}, 0).skipped(step)]
+    assert last == judged[1]  # the rate of step 0 is zero; the step that is refused writes no row
+    assert last > 2
 
 
 @pytest.mark.parametrize("name", ["inputs", "layers.2.self_attn.q_proj.lora_A"])

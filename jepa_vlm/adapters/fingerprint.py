@@ -1,0 +1,59 @@
+"""What the states of a backbone's base depend on, as short digests: equal ones mean equal states for equal tokens."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import nn
+
+from jepa_vlm.adapters.backbone import Backbone
+
+# Of a configuration, what says where a model came from or how it is run, not what it computes.
+PASSING = ("_name_or_path", "transformers_version", "architectures", "dtype", "use_cache", "id2label", "label2id")
+CALLED_WITH = ("padding", "truncation")  # a tokenizer keeps what it was last called with
+
+
+def fingerprint(backbone: Backbone) -> dict[str, str]:
+    """Return digests of the base weights (an adapter is left out), the architecture and the processor's parts.
+
+    Reads every weight once: seconds for some gigabytes.
+    """
+    base, processor = backbone.base, backbone.processor
+    image = processor.image_processor.to_dict()
+    tokenizer = json.loads(processor.tokenizer.backend_tokenizer.to_str())
+    return {
+        "weights": weights_digest(base),
+        "dtype": str(next(base.parameters()).dtype).removeprefix("torch."),
+        "architecture": _digest(_lasting(base.config.to_dict())),
+        "tokenizer": _digest({name: value for name, value in tokenizer.items() if name not in CALLED_WITH}),
+        "chat template": _digest(processor.chat_template or processor.tokenizer.chat_template),
+        "visual tokens": json.dumps(image.pop("size", None), sort_keys=True, default=str),
+        "image processor": _digest(image),
+    }
+
+
+def weights_digest(base: nn.Module) -> str:
+    """Return a digest of names, shapes, types and bits of a model's weights, the same with a LoRA adapter inside it."""
+    digest = hashlib.sha256()
+    named = {name.replace(".base_layer.", "."): p for name, p in base.named_parameters() if ".lora_" not in name}
+    for name, parameter in sorted(named.items()):
+        digest.update(f"{name} {tuple(parameter.shape)} {parameter.dtype} ".encode())
+        digest.update(parameter.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()[:16]
+
+
+def _lasting(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a configuration without what passes, in its parts too."""
+    return {
+        name: _lasting(value) if isinstance(value, Mapping) else value
+        for name, value in config.items()
+        if name not in PASSING
+    }
+
+
+def _digest(value: object) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()[:16]

@@ -1,0 +1,77 @@
+"""The key of a backbone changes with everything that its base's states depend on, and with nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+
+import jepa_vlm as jv
+from jepa_vlm.adapters.fingerprint import fingerprint
+from tests.factories import lora_backbone
+
+NAME = "tiny-random-qwen2.5-vl"
+
+
+def changed_by(change: Callable[[jv.Backbone], None]) -> set[str]:
+    plain, other = jv.load_backbone(NAME), jv.load_backbone(NAME)
+    change(other)
+    one, two = fingerprint(plain), fingerprint(other)
+    assert one.keys() == two.keys()
+    return {name for name in one if one[name] != two[name]}
+
+
+def one_bit(backbone: jv.Backbone) -> None:
+    weight = backbone.base.model.visual.patch_embed.proj.weight
+    with torch.no_grad():
+        weight.view(torch.int32).view(-1)[0] ^= 1
+
+
+def other_template(backbone: jv.Backbone) -> None:
+    backbone.processor.chat_template = backbone.processor.chat_template.replace("helpful", "terse")
+
+
+def more_tokens(backbone: jv.Backbone) -> None:
+    backbone.processor.image_processor.size = {"longest_edge": 100_352, "shortest_edge": 256}
+
+
+def other_colours(backbone: jv.Backbone) -> None:
+    backbone.processor.image_processor.image_mean = [0.5, 0.5, 0.5]
+
+
+def other_words(backbone: jv.Backbone) -> None:
+    backbone.tokenizer.add_tokens(["ringlet"])
+
+
+def other_rotation(backbone: jv.Backbone) -> None:
+    backbone.base.config.text_config.rope_parameters["rope_theta"] = 5e3
+
+
+def use(backbone: jv.Backbone) -> None:
+    """Everything that a run does to a backbone without changing what its base computes."""
+    backbone.tokenizer(["one", "one two"], padding=True, truncation=True, max_length=2)
+    backbone.base.config.use_cache = False
+    backbone.base.config._name_or_path = "elsewhere"
+    jv.LatentVLM(backbone, jv.NextToken(), engine="separate")
+
+
+@pytest.mark.parametrize(
+    ("change", "names"),
+    [
+        (one_bit, {"weights"}),
+        (other_template, {"chat template"}),
+        (more_tokens, {"visual tokens"}),
+        (other_colours, {"image processor"}),
+        (other_words, {"tokenizer"}),
+        (other_rotation, {"architecture"}),
+        (lambda backbone: backbone.base.to(torch.bfloat16), {"weights", "dtype"}),
+        (use, set()),
+    ],
+)
+def test_each_part_has_its_name(change: Callable[[jv.Backbone], None], names: set[str]) -> None:
+    assert changed_by(change) == names
+
+
+def test_an_adapter_changes_nothing() -> None:
+    assert fingerprint(lora_backbone()) == fingerprint(lora_backbone(rank=2)) == fingerprint(jv.load_backbone(NAME))
