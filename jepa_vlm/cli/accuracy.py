@@ -25,7 +25,14 @@ def accuracy_text(found: Mapping[str, Evaluation]) -> str:
                 sure = f"[{one.low:.1%}, {one.high:.1%}] n={one.n}"
                 unreadable = f"{scored.parse_failure_rate:.1%}" if task == "all" else ""
                 rows.append((spec, how, task, f"{one.value:.1%}", sure, unreadable))
-    return columns([("BENCHMARK", "SCORING", "TASK", "ACCURACY", "INTERVAL", "UNREADABLE"), *rows])
+    table = columns([("BENCHMARK", "SCORING", "TASK", "ACCURACY", "INTERVAL", "UNREADABLE"), *rows])
+    used = [
+        f"{spec}: " + ", ".join(f"{name} {count:,}" for name, count in scored.tool_use.items())
+        for spec, evaluation in found.items()
+        for scored in evaluation.scored
+        if scored.tool_use is not None
+    ]
+    return "\n".join([table, *(["", "Tools", *used] if used else [])])
 
 
 def comparison_text(tests: Mapping[str, Mapping[str, McNemar]]) -> str:

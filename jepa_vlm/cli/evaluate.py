@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from jepa_vlm.trajectories import MultipleChoice
 
 
-Scoring = Literal["letter-logits", "short", "free"]
-SCORINGS: tuple[Scoring, ...] = ("letter-logits", "short", "free")
+Scoring = Literal["letter-logits", "short", "free", "tools"]
+SCORINGS: tuple[Scoring, ...] = ("letter-logits", "short", "free", "tools")
 
 
 def register(app: typer.Typer) -> None:

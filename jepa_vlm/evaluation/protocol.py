@@ -11,6 +11,7 @@ from jepa_vlm.errors import BackboneError
 from jepa_vlm.evaluation.protocols import NamedProtocol
 from jepa_vlm.generation import SCORINGS, Scoring
 from jepa_vlm.generation.option_letters import SHORT_TOKENS
+from jepa_vlm.generation.tool_loop import ToolLoop
 
 PROMPT = "one user turn: the images, then the item's prompt; the chat template's own system turn and generation prompt"
 
@@ -29,6 +30,7 @@ class Protocol:
         name: Version of these rules.
         prefix: What every answer is made to begin with.
         system: The system turn; "" for the chat template's own.
+        tools: Which tools may be called, how often; "" where there are none.
 
     Raises:
         ValueError: If a field is out of range.
@@ -43,27 +45,39 @@ class Protocol:
     name: str = "jepa-vlm-1"
     prefix: str = ""
     system: str = ""
+    tools: str = ""
 
     def __post_init__(self) -> None:
-        if self.scoring not in SCORINGS:
-            raise ValueError(f"scoring must be one of {', '.join(SCORINGS)}; got {self.scoring!r}.")
+        known = (*SCORINGS, "tools")
+        if self.scoring not in known:
+            raise ValueError(f"scoring must be one of {', '.join(known)}; got {self.scoring!r}.")
         if self.max_new_tokens < 0:
             raise ValueError(f"max_new_tokens must not be negative, got {self.max_new_tokens}.")
 
 
 def protocol_for(
-    processor: Any, scoring: Scoring, *, max_new_tokens: int, rules: NamedProtocol | None = None
+    processor: Any,
+    scoring: Scoring,
+    *,
+    max_new_tokens: int,
+    rules: NamedProtocol | None = None,
+    loop: ToolLoop | None = None,
 ) -> Protocol:
     """Return the protocol that a processor's own pixel budget, a scoring and a named protocol's rules make.
 
-    ``max_new_tokens`` is of ``free``; the rules' own limit goes before it.
+    ``max_new_tokens`` is of ``free``; the rules' own limit goes before it. ``loop`` is of ``tools``.
     """
     size = dict(processor.image_processor.size or {})
-    free = max_new_tokens if rules is None else rules.max_new_tokens
-    tokens = {"letter-logits": 0, "short": SHORT_TOKENS, "free": free}[scoring]
     low, high = rules.pixels if rules and rules.pixels else (size.get("shortest_edge"), size.get("longest_edge"))
+    free = max_new_tokens if rules is None else rules.max_new_tokens
+    tokens = {"letter-logits": 0, "short": SHORT_TOKENS, "free": free}
     named = {} if rules is None else {"name": rules.name, "prefix": rules.prefix, "system": rules.system}
-    return Protocol(scoring=scoring, max_new_tokens=tokens, min_pixels=_whole(low), max_pixels=_whole(high), **named)
+    if scoring == "tools" and loop is not None:
+        tokens["tools"] = loop.max_new_tokens
+        named |= {"prefix": "", "system": loop.system, "tools": f"{', '.join(loop.tools)}; {loop.max_calls} calls"}
+    return Protocol(
+        scoring=scoring, max_new_tokens=tokens[scoring], min_pixels=_whole(low), max_pixels=_whole(high), **named
+    )
 
 
 @contextmanager

@@ -70,6 +70,7 @@ class Scored:
         tasks: By task.
         parse_failure_rate: Share of answers without a letter.
         groups: Over the groups of items that count together, such as pairs; None where there are none.
+        tool_use: Sums of calls, failures and tokens, and conversations that a limit ended; None without tools.
     """
 
     protocol: Protocol
@@ -78,6 +79,7 @@ class Scored:
     tasks: Mapping[str, Accuracy]
     parse_failure_rate: float
     groups: Accuracy | None = None
+    tool_use: Mapping[str, int] | None = None
 
     def summary(self) -> dict[str, Any]:
         """Return the numbers without the answers, as JSON values."""
@@ -86,6 +88,7 @@ class Scored:
             "tasks": {task: asdict(accuracy) for task, accuracy in self.tasks.items()},
             "parse_failure_rate": self.parse_failure_rate,
             **({} if self.groups is None else {"groups": asdict(self.groups)}),
+            **({} if self.tool_use is None else {"tool_use": dict(self.tool_use)}),
         }
 
 
@@ -159,4 +162,5 @@ def _scored(held: Mapping[str, Any]) -> Scored:
         tasks={task: Accuracy(**accuracy) for task, accuracy in held["tasks"].items()},
         parse_failure_rate=held["parse_failure_rate"],
         groups=Accuracy(**held["groups"]) if held.get("groups") else None,
+        tool_use=held.get("tool_use"),
     )

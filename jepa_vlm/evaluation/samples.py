@@ -20,6 +20,7 @@ from typing import IO, Any, final
 from jepa_vlm.evaluation.files import write_whole
 from jepa_vlm.evaluation.protocol import Protocol
 from jepa_vlm.generation import LetterAnswer, Scoring
+from jepa_vlm.generation.tool_use import ToolUse
 from jepa_vlm.trajectories import MultipleChoice
 
 
@@ -107,12 +108,15 @@ def _row(item: MultipleChoice, place: int, answer: LetterAnswer) -> str:
         "task": item.task,
         "group": item.group,
     }
+    if answer.use is not None:
+        row["tool_use"] = asdict(answer.use)
     return json.dumps(row, ensure_ascii=True)
 
 
 def _answer(line: str) -> LetterAnswer:
     row = json.loads(line)
-    return LetterAnswer(row["id"], row["filtered_resps"] or None, row["resps"][0])
+    use = ToolUse(**row["tool_use"]) if "tool_use" in row else None
+    return LetterAnswer(row["id"], row["filtered_resps"] or None, row["resps"][0], use)
 
 
 def _whole_lines(path: Path) -> list[str]:

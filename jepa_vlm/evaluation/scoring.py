@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,10 @@ from jepa_vlm.evaluation.protocols import NamedProtocol
 from jepa_vlm.evaluation.provenance import commit, versions
 from jepa_vlm.evaluation.results import Answer, Evaluation, Scored
 from jepa_vlm.evaluation.samples import SampleFiles
+from jepa_vlm.evaluation.tool_use import default_loop, letters_with_tools, total_use
 from jepa_vlm.generation import LetterAnswer, Scoring, answers_by_scoring
+from jepa_vlm.generation.pixel_reasoner import read_boxed
+from jepa_vlm.generation.tool_loop import ToolLoop
 from jepa_vlm.trajectories import MultipleChoice
 
 Answers = Mapping[Scoring, list[LetterAnswer]]
@@ -35,20 +39,22 @@ def evaluate(
     batch_size: int = 16,
     max_new_tokens: int = 32,
     samples: Path | None = None,
+    loop: ToolLoop | None = None,
 ) -> Evaluation:
     """Answer every item under every scoring.
 
     Args:
         backbone: The model as it is now; its modes are restored.
         items: With unique ids; under a named protocol, those that ``load_benchmark`` returned for it.
-        scorings: ``letter-logits``, ``short``, ``free``; the first one is the headline. None takes the protocol's, or
-            ``letter-logits``.
+        scorings: ``letter-logits``, ``short``, ``free``, ``tools``; the first one is the headline. None takes the
+            protocol's, or ``letter-logits``.
         protocol: Whose rules of reading, decoding and pixels hold; None for the library's own.
         benchmark, seed: Recorded: what the items are, and what they were drawn with.
         batch_size: Prompts per forward.
         max_new_tokens: Limit of ``free``, where no protocol sets it.
         samples: A folder for one line per item, written batch by batch. Answers that are there already, of the same
             model, items and settings, are kept, so that an interrupted evaluation goes on.
+        loop: Tools and limits under ``tools``; None takes the protocol's, or the benchmark's.
 
     Raises:
         ValueError: If there is no scoring, or one is named twice.
@@ -63,14 +69,12 @@ def evaluate(
     twice = [id for id, count in Counter(item.id for item in items).items() if count > 1]
     if twice:
         raise DataError(f"Items need unique ids to be compared across runs; {twice[0]!r} is used more than once.")
+    loop = loop or (protocol.loop if protocol else None) or default_loop(benchmark)
     records = {
-        scoring: protocol_for(backbone.processor, scoring, max_new_tokens=max_new_tokens, rules=protocol)
+        scoring: protocol_for(backbone.processor, scoring, max_new_tokens=max_new_tokens, rules=protocol, loop=loop)
         for scoring in scorings
     }
-    options: dict[str, Any] = {"max_new_tokens": max_new_tokens}
-    if protocol is not None:
-        options |= {"read": protocol.read, "prefix": protocol.prefix, "system": protocol.system}
-        options["max_new_tokens"] = protocol.max_new_tokens
+    ask = partial(_ask, backbone, loop=loop, protocol=protocol, max_new_tokens=max_new_tokens)
     with ExitStack() as stack:
         stack.enter_context(pixel_budget(backbone.processor.image_processor, protocol.pixels if protocol else None))
         files = None
@@ -80,9 +84,10 @@ def evaluate(
                 "seed": seed,
                 "batch_size": batch_size,
                 "weights": weights_fingerprint(backbone),
+                "loop": {name: value for name, value in vars(loop).items() if name != "tools"},
             }
             files = stack.enter_context(SampleFiles(samples, file_stem(benchmark), records, items, settings=settings))
-        found = _answers(backbone, items, scorings, batch_size, options, files)
+        found = _answers(ask, items, scorings, batch_size, files)
     return Evaluation(
         benchmark=benchmark,
         backbone=backbone.name,
@@ -95,11 +100,10 @@ def evaluate(
 
 
 def _answers(
-    backbone: Backbone,
+    ask: Callable[[Sequence[MultipleChoice], Sequence[Scoring]], Answers],
     items: Sequence[MultipleChoice],
     scorings: Sequence[Scoring],
     batch_size: int,
-    options: Mapping[str, Any],
     files: SampleFiles | None,
 ) -> Answers:
     """Ask batch by batch. Batches begin where they would without an interruption: padding then is the same, too."""
@@ -107,14 +111,34 @@ def _answers(
     for start in range(0, len(items), batch_size):
         batch = items[start : start + batch_size]
         kept = None if files is None else files.kept(start, len(batch))
-        asked: Answers = kept or answers_by_scoring(
-            backbone, batch, scorings=scorings, batch_size=batch_size, **options
-        )
+        asked = kept or ask(batch, scorings)
         if files is not None and kept is None:
             files.write(start, asked)
         for scoring in scorings:
             found[scoring] += asked[scoring]
     return found
+
+
+def _ask(
+    backbone: Backbone,
+    batch: Sequence[MultipleChoice],
+    scorings: Sequence[Scoring],
+    *,
+    loop: ToolLoop,
+    protocol: NamedProtocol | None,
+    max_new_tokens: int,
+) -> Answers:
+    options: dict[str, Any] = {"max_new_tokens": max_new_tokens}
+    if protocol is not None:
+        options |= {"read": protocol.read, "prefix": protocol.prefix, "system": protocol.system}
+        options["max_new_tokens"] = protocol.max_new_tokens
+    asked: dict[Scoring, list[LetterAnswer]] = {}
+    if of_one_prompt := [scoring for scoring in scorings if scoring != "tools"]:
+        asked |= answers_by_scoring(backbone, batch, scorings=of_one_prompt, batch_size=len(batch), **options)
+    if "tools" in scorings:
+        read = read_boxed if protocol is None else protocol.read
+        asked["tools"] = letters_with_tools(backbone, batch, loop, read=read)
+    return asked
 
 
 def _scored(items: Sequence[MultipleChoice], answers: Sequence[LetterAnswer], protocol: Protocol) -> Scored:
@@ -127,6 +151,7 @@ def _scored(items: Sequence[MultipleChoice], answers: Sequence[LetterAnswer], pr
         tasks={task: accuracy(items, marked, task) for task in tasks},
         parse_failure_rate=sum(answer.parse_failed for answer in marked) / len(marked),
         groups=accuracy_of_groups(items, marked),
+        tool_use=total_use(answers),
     )
 
 

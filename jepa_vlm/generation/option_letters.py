@@ -15,10 +15,11 @@ from jepa_vlm.generation.greedy import end_ids, generate, pad_id
 from jepa_vlm.generation.inference import inference
 from jepa_vlm.generation.letter_parser import parse_letter
 from jepa_vlm.generation.prompt import Inputs, Turn, prompt_inputs, user_turn
+from jepa_vlm.generation.tool_use import ToolUse
 from jepa_vlm.trajectories import MultipleChoice
 
-Scoring = Literal["letter-logits", "short", "free"]
-SCORINGS: tuple[Scoring, ...] = ("letter-logits", "short", "free")
+Scoring = Literal["letter-logits", "short", "free", "tools"]
+SCORINGS: tuple[Scoring, ...] = ("letter-logits", "short", "free")  # those of one prompt
 SHORT_TOKENS = 4  # the paper's limit for a constrained answer
 
 LetterReader = Callable[[str, MultipleChoice], str | None]  # from a generated text to an option letter
@@ -37,12 +38,14 @@ class LetterAnswer:
     Args:
         id: The item's.
         letter: The option letter, or None where none could be read.
-        text: What was generated; for ``letter-logits``, the letter.
+        text: What was generated; for ``letter-logits``, the letter, and for ``tools``, the last turn.
+        use: Of tools, under ``tools``.
     """
 
     id: str
     letter: str | None
     text: str
+    use: ToolUse | None = None
 
 
 def answer_letters(

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, final
+from typing import final
 
 from PIL import Image
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import smart_resize
@@ -20,10 +20,9 @@ from jepa_vlm.generation.greedy import end_ids, generate
 from jepa_vlm.generation.inference import inference
 from jepa_vlm.generation.prompt import prompt_inputs
 from jepa_vlm.generation.tool_call import ends_with_call, last_call
+from jepa_vlm.generation.tool_use import Stop, ToolUse
 from jepa_vlm.generation.tools import ImageTool, ToolError, ToolFunction
 from jepa_vlm.trajectories import MultipleChoice
-
-Stop = Literal["answered", "calls", "images", "tokens"]
 
 
 @final
@@ -73,19 +72,13 @@ class ToolAnswer:
         id: The item's.
         text: Its last turn.
         turns: All of its turns.
-        calls: Tool calls that were run.
-        failures: Those of them that gave an error.
-        tokens: Generated in all turns.
-        stopped: Why it ended: the model ``answered``, or a limit was met.
+        use: What it cost, and why it ended.
     """
 
     id: str
     text: str
     turns: tuple[str, ...]
-    calls: int
-    failures: int
-    tokens: int
-    stopped: Stop
+    use: ToolUse
 
 
 def tool_system(tools: Sequence[ImageTool], opening: str = "You are a helpful assistant.") -> str:
@@ -93,7 +86,8 @@ def tool_system(tools: Sequence[ImageTool], opening: str = "You are a helpful as
     signatures = "\n".join(json.dumps(tool.signature()) for tool in tools)
     return (
         f"{opening}\n\n# Tools\n\nYou may call one or more functions to assist with the user query.\n\n"
-        f"You are provided with function signatures within <tools></tools> XML tags:\n<tools>\n{signatures}\n</tools>\n\n"
+        "You are provided with function signatures within <tools></tools> XML tags:\n"
+        f"<tools>\n{signatures}\n</tools>\n\n"
         "For each function call, return a json object with function name and arguments within "
         "<tool_call></tool_call> XML tags:\n<tool_call>\n"
         '{"name": <function-name>, "arguments": <args-json-object>}\n</tool_call>'
@@ -136,7 +130,7 @@ def _batch(backbone: Backbone, items: Sequence[MultipleChoice], loop: ToolLoop) 
             if stop is not None:
                 stops[i] = stop
     return [
-        ToolAnswer(one.id, one.spoken[-1], tuple(one.spoken), one.calls, one.failures, one.tokens, stops[i])
+        ToolAnswer(one.id, one.spoken[-1], tuple(one.spoken), ToolUse(one.calls, one.failures, one.tokens, stops[i]))
         for i, one in enumerate(held)
     ]
 

@@ -24,7 +24,7 @@ def test_a_processor_without_a_budget():
 
 
 def test_unknown_scoring():
-    with pytest.raises(ValueError, match="scoring must be one of letter-logits, short, free; got 'guess'"):
+    with pytest.raises(ValueError, match="scoring must be one of letter-logits, short, free, tools; got 'guess'"):
         Protocol(scoring="guess", max_new_tokens=0)
     with pytest.raises(ValueError, match="max_new_tokens"):
         Protocol(scoring="free", max_new_tokens=-1)

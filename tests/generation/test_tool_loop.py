@@ -75,9 +75,9 @@ def test_a_transcript_token_for_token_in_the_words_of_the_librarys_own_data(back
     crop = f"<|im_end|>\n<|im_start|>user\n<|vision_start|>{PAD * 16}<|vision_end|>"
     assert script.read["a"] == [first, first + WIDE + crop + ASK]
     assert (answer.text, answer.turns) == ("red . B", (WIDE, "red . B"))
-    assert (answer.calls, answer.failures, answer.stopped) == (1, 0, "answered")
+    assert (answer.use.calls, answer.use.failures, answer.use.stopped) == (1, 0, "answered")
     said = [len(backbone.tokenizer.encode(turn, add_special_tokens=False)) + 1 for turn in answer.turns]
-    assert answer.tokens == sum(said)
+    assert answer.use.tokens == sum(said)
 
 
 def test_a_transcript_token_for_token_in_the_words_of_pixel_reasoner(backbone, monkeypatch):
@@ -100,7 +100,7 @@ def test_a_transcript_token_for_token_in_the_words_of_pixel_reasoner(backbone, m
         f"<|vision_start|>{PAD * 9}<|vision_end|>"
     )
     assert script.read["a"] == [start, failed, failed + WIDE + shown + ASK]
-    assert (answer.calls, answer.failures, answer.stopped) == (2, 1, "answered")
+    assert (answer.use.calls, answer.use.failures, answer.use.stopped) == (2, 1, "answered")
     assert '<tools>\n{"type": "function", "function": {"name": "crop_image"' in script.read["a"][0]
 
 
@@ -108,7 +108,7 @@ def test_a_transcript_token_for_token_in_the_words_of_pixel_reasoner(backbone, m
 def test_a_model_that_calls_forever_stops_at_the_limit(backbone, monkeypatch, limit):
     script = Script(backbone, monkeypatch, a=[WIDE])
     (answer,) = answer_with_tools(backbone, [item()], ToolLoop(tools=dict(tools()), max_calls=limit))
-    assert (answer.calls, answer.stopped, len(script.read["a"])) == (limit, "calls", limit + 1)
+    assert (answer.use.calls, answer.use.stopped, len(script.read["a"])) == (limit, "calls", limit + 1)
     assert answer.text == WIDE
 
 
@@ -119,9 +119,9 @@ def tools():
 def test_other_limits(backbone, monkeypatch):
     Script(backbone, monkeypatch, a=[WIDE])
     (answer,) = answer_with_tools(backbone, [item()], ToolLoop(tools=tools(), max_images=2))
-    assert (answer.calls, answer.stopped) == (1, "images")
+    assert (answer.use.calls, answer.use.stopped) == (1, "images")
     (answer,) = answer_with_tools(backbone, [item()], ToolLoop(tools=tools(), max_tokens=10))
-    assert (answer.calls, answer.stopped) == (0, "tokens")
+    assert (answer.use.calls, answer.use.stopped) == (0, "tokens")
 
 
 def test_conversations_of_a_batch_go_on_side_by_side(backbone, monkeypatch):
@@ -133,7 +133,7 @@ def test_conversations_of_a_batch_go_on_side_by_side(backbone, monkeypatch):
     alone = Script(backbone, monkeypatch, **turns)
     assert answer_with_tools(backbone, [item(n) for n in names], ToolLoop(tools=tools()), batch_size=1) == answers
     assert alone.read == together.read
-    assert [answer.calls for answer in answers] == [0, 1, 2]
+    assert [answer.use.calls for answer in answers] == [0, 1, 2]
 
 
 @pytest.mark.parametrize(
@@ -156,7 +156,7 @@ def test_errors_come_back_as_text_and_are_counted(backbone, monkeypatch, said, e
     (answer,) = answer_with_tools(backbone, [item()], ToolLoop(tools=tools()))
     assert "\nExecution error:\n" in script.read["a"][1]
     assert error in script.read["a"][1]
-    assert (answer.calls, answer.failures, answer.stopped) == (1, 1, "answered")
+    assert (answer.use.calls, answer.use.failures, answer.use.stopped) == (1, 1, "answered")
 
 
 def test_a_tool_that_breaks_is_an_error_for_the_model_not_for_the_run(backbone, monkeypatch):
@@ -164,7 +164,7 @@ def test_a_tool_that_breaks_is_an_error_for_the_model_not_for_the_run(backbone, 
     loop = ToolLoop(tools={"cut": lambda image, arguments: image.crop(arguments["box"])})
     (answer,) = answer_with_tools(backbone, [item()], loop)
     assert "Execution error:\nKeyError: 'box'" in script.read["a"][1]
-    assert answer.failures == 1
+    assert answer.use.failures == 1
 
 
 def test_later_calls_may_look_at_earlier_crops(backbone, monkeypatch):
@@ -193,7 +193,7 @@ def test_special_tokens_that_a_model_spells_out_are_not_read_as_structure(backbo
     answers = answer_with_tools(backbone, [item()], ToolLoop(tools=tools(), max_calls=1))
     assert script.read["a"][1].count(PAD) == 32
     assert "There is no tool `xy`" in script.read["a"][1]
-    assert answers[0].failures == 1
+    assert answers[0].use.failures == 1
 
 
 @pytest.mark.parametrize("wrong", [{"max_calls": -1}, {"max_images": 0}, {"max_new_tokens": 0}, {"max_tokens": 0}])
@@ -205,4 +205,4 @@ def test_limits_are_checked(wrong):
 def test_a_real_model_runs_through_the_loop(backbone):
     answers = answer_with_tools(backbone, [item("a"), item("b")], ToolLoop(tools=tools(), max_new_tokens=3))
     assert [answer.id for answer in answers] == ["a", "b"]
-    assert all(0 < answer.tokens <= 3 for answer in answers)
+    assert all(0 < answer.use.tokens <= 3 for answer in answers)

@@ -9,6 +9,7 @@ from typing import final
 from jepa_vlm.errors import UnknownNameError
 from jepa_vlm.evaluation.item import BenchmarkItem
 from jepa_vlm.generation import LetterReader, Scoring, read_letter
+from jepa_vlm.generation.tool_loop import ToolLoop
 from jepa_vlm.registry import Registry
 from jepa_vlm.trajectories import MultipleChoice
 
@@ -29,6 +30,7 @@ class NamedProtocol:
         prefix: What the answer is made to begin with.
         system: The system turn; "" for the chat template's own.
         pixels: Least and most pixels of an image; None for the image processor's own.
+        loop: Tools and limits under ``tools``; None for the benchmark's.
     """
 
     name: str
@@ -39,6 +41,7 @@ class NamedProtocol:
     prefix: str = ""
     system: str = ""
     pixels: tuple[int, int] | None = None
+    loop: ToolLoop | None = None
 
     def ask(self, item: BenchmarkItem) -> MultipleChoice:
         """Return the item with its prompt."""

@@ -44,6 +44,11 @@ GOLDEN = {
         "Please select the correct answer from the options above. \n",
     },
 }
+GOLDEN["pixel-reasoner"] = {
+    "vstar": "What is the material of the glove?\nchoices:\nA: rubber\nB: cotton\nC: kevlar\nD: leather",
+    "mmvp": "Is the door of truck 1 open, or closed?\nchoices:\nA: Open\nB: Closed",
+    "blink": "How many dogs are there?\nchoices:\nA: zero\nB: one\nC: two\nD: three",
+}
 # scoring, most new tokens by benchmark, prefix, system, pixels
 SETTINGS = {
     "pearl-paper": ("short", (4, 4, 4), "", "", None),
@@ -54,6 +59,7 @@ SETTINGS = {
     "pearl-released:thinkmorph": ("free", (4, 4, 4), "<answer>", "", None),
     "pearl-released:boxed": ("free", (4, 4, 4), "", "", None),
     "lmms-eval": ("free", (16, 16, 1024), "", "You are a helpful assistant.", (200_704, 1_605_632)),
+    "pixel-reasoner": ("tools", (512, 512, 512), "", "", (401_408, 4_014_080)),
     "vlmevalkit": ("free", (2048, 2048, 2048), "", "", (1_003_520, 12_845_056)),
 }
 
@@ -105,6 +111,6 @@ def test_unknown_names():
         load_protocol("pearl-papr", benchmark="vstar")
     with pytest.raises(UnknownNameError, match="Did you mean 'boxed'"):
         load_protocol("pearl-released:boxd", benchmark="vstar")
-    for name in ("pearl-paper", "lvr", "lmms-eval", "vlmevalkit"):
+    for name in ("pearl-paper", "lvr", "lmms-eval", "vlmevalkit", "pixel-reasoner"):
         with pytest.raises(UnknownNameError, match=f"No preset of {name} named 'x'"):
             load_protocol(f"{name}:x", benchmark="vstar")
