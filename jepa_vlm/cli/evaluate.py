@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, final
 
@@ -127,22 +129,28 @@ def ask(
     name: str, sets: Sequence[Questions], *, seed: int, batch_size: int, output: Path | None
 ) -> dict[str, Evaluation]:
     """Return one model's evaluation by benchmark, and write each into the output folder if there is one."""
+    from rich.console import Console
+    from rich.progress import Progress
+
     from jepa_vlm import evaluation
 
     found, backbone = {}, load(name)
-    for one in sets:
-        found[one.spec] = evaluation.evaluate(
-            backbone,
-            one.items,
-            scorings=one.scorings,
-            protocol=one.protocol,
-            benchmark=one.spec,
-            seed=seed,
-            batch_size=batch_size,
-            samples=output,
-        )
-        if output is not None:
-            found[one.spec].to_json(output / f"{evaluation.file_stem(one.spec)}.json")
+    with Progress(console=Console(stderr=True), disable=not sys.stderr.isatty(), transient=True) as bars:
+        for one in sets:
+            bar = bars.add_task(evaluation.file_stem(one.spec), total=len(one.items))
+            found[one.spec] = evaluation.evaluate(
+                backbone,
+                one.items,
+                scorings=one.scorings,
+                protocol=one.protocol,
+                benchmark=one.spec,
+                seed=seed,
+                batch_size=batch_size,
+                samples=output,
+                progress=partial(bars.advance, bar),
+            )
+            if output is not None:
+                found[one.spec].to_json(output / f"{evaluation.file_stem(one.spec)}.json")
     return found
 
 

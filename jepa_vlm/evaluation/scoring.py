@@ -40,6 +40,7 @@ def evaluate(
     max_new_tokens: int = 32,
     samples: Path | None = None,
     loop: ToolLoop | None = None,
+    progress: Callable[[int], object] | None = None,
 ) -> Evaluation:
     """Answer every item under every scoring.
 
@@ -55,10 +56,11 @@ def evaluate(
         samples: A folder for one line per item, written batch by batch. Answers that are there already, of the same
             model, items and settings, are kept, so that an interrupted evaluation goes on.
         loop: Tools and limits under ``tools``; None takes the protocol's, or the benchmark's.
+        progress: Told after each batch how many items it had.
 
     Raises:
         ValueError: If there is no scoring, or one is named twice.
-        DataError: If there are no items, or two share an id.
+        DataError: If there are no items, two share an id, or a prompt holds a special token of the backbone.
     """
     own: tuple[Scoring, ...] = ("letter-logits",) if protocol is None else (protocol.scoring,)
     scorings = own if scorings is None else tuple(scorings)
@@ -69,6 +71,7 @@ def evaluate(
     twice = [id for id, count in Counter(item.id for item in items).items() if count > 1]
     if twice:
         raise DataError(f"Items need unique ids to be compared across runs; {twice[0]!r} is used more than once.")
+    _refuse_reserved(backbone, items)
     loop = loop or (protocol.loop if protocol else None) or default_loop(benchmark)
     records = {
         scoring: protocol_for(backbone.processor, scoring, max_new_tokens=max_new_tokens, rules=protocol, loop=loop)
@@ -87,7 +90,7 @@ def evaluate(
                 "loop": {name: value for name, value in vars(loop).items() if name != "tools"},
             }
             files = stack.enter_context(SampleFiles(samples, file_stem(benchmark), records, items, settings=settings))
-        found = _answers(ask, items, scorings, batch_size, files)
+        found = _answers(ask, items, scorings, batch_size, files, progress)
     return Evaluation(
         benchmark=benchmark,
         backbone=backbone.name,
@@ -99,12 +102,23 @@ def evaluate(
     )
 
 
+def _refuse_reserved(backbone: Backbone, items: Sequence[MultipleChoice]) -> None:
+    reserved = [token.content for token in backbone.tokenizer.added_tokens_decoder.values() if token.special]
+    for item in items:
+        if (held := next((token for token in reserved if token in item.prompt), None)) is not None:
+            raise DataError(
+                f"Item {item.id!r} holds the backbone's special token {held!r}, which would be read as structure; "
+                "remove it."
+            )
+
+
 def _answers(
     ask: Callable[[Sequence[MultipleChoice], Sequence[Scoring]], Answers],
     items: Sequence[MultipleChoice],
     scorings: Sequence[Scoring],
     batch_size: int,
     files: SampleFiles | None,
+    progress: Callable[[int], object] | None,
 ) -> Answers:
     """Ask batch by batch. Batches begin where they would without an interruption: padding then is the same, too."""
     found: dict[Scoring, list[LetterAnswer]] = {scoring: [] for scoring in scorings}
@@ -116,6 +130,8 @@ def _answers(
             files.write(start, asked)
         for scoring in scorings:
             found[scoring] += asked[scoring]
+        if progress is not None:
+            progress(len(batch))
     return found
 
 
