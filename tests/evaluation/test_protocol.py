@@ -3,7 +3,9 @@ from __future__ import annotations
 from types import SimpleNamespace
 
 import pytest
+from PIL import Image
 
+from jepa_vlm.adapters import load_backbone
 from jepa_vlm.errors import BackboneError
 from jepa_vlm.evaluation import Protocol, load_protocol
 from jepa_vlm.evaluation.protocol import pixel_budget, protocol_for
@@ -55,3 +57,19 @@ def test_a_processor_that_has_no_pixel_budget_cannot_keep_one():
     refused = pytest.raises(BackboneError, match=r"200 to 400 pixels, .* has no pixel budget")
     with refused, pixel_budget(image_processor, (200, 400)):
         pass
+
+
+def test_images_are_read_under_the_budget():
+    """16 x 16 pixels a token: 32 x 32 pixels are scaled up to at least 64 tokens, 1,024 x 64 down to at most 100."""
+    processor = load_backbone("tiny-random-qwen2.5-vl", seed=0).processor.image_processor
+    images = [Image.new("RGB", (32, 32)), Image.new("RGB", (1024, 64))]
+
+    def tokens() -> list[int]:
+        return [int(grid.prod()) // 4 for grid in processor(images=images, return_tensors="pt")["image_grid_thw"]]
+
+    own = tokens()
+    assert own == [4, 168]  # whole tokens of a 16 : 1 picture, at most 196
+    with pixel_budget(processor, (64 * 256, 100 * 256)):
+        assert tokens()[0] == 64
+        assert 64 <= tokens()[1] <= 100
+    assert tokens() == own
