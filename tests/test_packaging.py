@@ -165,7 +165,7 @@ def test_an_editable_install_reads_the_recipes_of_the_checkout(tmp_path):
 
 
 def test_every_import_is_declared_and_extras_are_imported_late():
-    names = {"PIL": "pillow"}
+    names = {"PIL": "pillow", "huggingface_hub": "huggingface-hub"}
     required = {Requirement(text).name for text in PROJECT_TABLE["dependencies"]}
     extras = {
         Requirement(text).name for extra in ("eval", "report") for text in PROJECT_TABLE["optional-dependencies"][extra]

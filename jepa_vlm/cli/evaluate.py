@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, final
 
 import typer
 
-from jepa_vlm.cli.output import Json, columns, quiet_stdout, write, write_json
+from jepa_vlm.cli.accuracy import accuracy_text, comparison_text
+from jepa_vlm.cli.output import Json, quiet_stdout, write, write_json
 from jepa_vlm.errors import UnknownNameError
 
 if TYPE_CHECKING:
     from jepa_vlm.adapters import Backbone
-    from jepa_vlm.evaluation import Evaluation, McNemar
+    from jepa_vlm.evaluation import Evaluation, McNemar, NamedProtocol
     from jepa_vlm.trajectories import MultipleChoice
 
 
-Scoring = Literal["letter-logits", "short", "free"]
-SCORINGS: tuple[Scoring, ...] = ("letter-logits", "short", "free")
+Scoring = Literal["letter-logits", "short", "free", "tools"]
+SCORINGS: tuple[Scoring, ...] = ("letter-logits", "short", "free", "tools")
 
 
 def register(app: typer.Typer) -> None:
@@ -30,31 +33,46 @@ def register(app: typer.Typer) -> None:
 def evaluate(
     model: Annotated[str, typer.Argument(help="A run, a checkpoint, a model folder, or a name of `backbones`.")],
     against: Annotated[str | None, typer.Option(help="A second one, compared item by item with the first.")] = None,
-    on: Annotated[list[str] | None, typer.Option(help="A benchmark: playground, playground:TASK.")] = None,
+    on: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Benchmarks: playground, playground:TASK, vstar:PATH, mmvp:PATH, blink:PATH; commas, or again."
+        ),
+    ] = None,
+    protocol: Annotated[
+        str | None, typer.Option(help="Of vstar, mmvp and blink: pearl-paper (the default), lvr, lmms-eval, ...")
+    ] = None,
     scoring: Annotated[list[str] | None, typer.Option(help=f"{', '.join(SCORINGS)}; may repeat.")] = None,
-    questions: Annotated[int, typer.Option(min=1, help="How many.")] = 512,
+    questions: Annotated[int | None, typer.Option(min=1, help="How many; 512 of the playground, else all.")] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of the questions.")] = 0,
     batch_size: Annotated[int, typer.Option(min=1, help="Questions per forward.")] = 16,
-    output: Annotated[Path | None, typer.Option(help="A folder for the answers, item by item.")] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(help="A folder for the answers, item by item; answers that it holds are kept."),
+    ] = None,
     json: Json = False,
 ) -> None:
     """Ask held-out questions and print the accuracy with its 95% interval.
 
     With --against, a second model answers the same questions, and the exact McNemar test says whether they differ.
     """
-    scorings = [scoring_named(name) for name in dict.fromkeys(scoring or ["letter-logits"])]
+    scorings = [scoring_named(name) for name in dict.fromkeys(scoring or [])]
     with quiet_stdout():
-        from jepa_vlm.evaluation import compare, load_benchmark
+        from jepa_vlm.evaluation import compare
 
-        sets = {spec: load_benchmark(spec, count=questions, seed=seed) for spec in on or ["playground"]}
+        sets = [
+            questions_of(spec, protocol=protocol, scorings=scorings, count=questions, seed=seed)
+            for spec in benchmarks_named(on or ["playground"])
+        ]
 
         def asked(name: str, folder: Path | None) -> dict[str, Evaluation]:
-            return ask(name, sets, scorings=scorings, seed=seed, batch_size=batch_size, output=folder)
+            return ask(name, sets, seed=seed, batch_size=batch_size, output=folder)
 
         first = asked(model, output)
         second = {} if against is None else asked(against, None if output is None else output / "against")
         tests: dict[str, dict[str, McNemar]] = {
-            spec: {name: compare(first[spec], second[spec], scoring=name).test for name in scorings} for spec in second
+            spec: {name: compare(first[spec], second[spec], scoring=name).test for name in first[spec].scorings}
+            for spec in second
         }
     if json:
         found: dict[str, Any] = {"model": model, "accuracy": {spec: one.summary() for spec, one in first.items()}}
@@ -69,55 +87,71 @@ def evaluate(
         write(f"\nAgainst {against}\n\n{accuracy_text(second)}\n\n{comparison_text(tests)}")
 
 
+@final
+@dataclass(frozen=True)
+class Questions:
+    """What is asked of one benchmark: its spec, its items, and how they are read."""
+
+    spec: str
+    items: Sequence[MultipleChoice]
+    protocol: NamedProtocol | None
+    scorings: Sequence[Scoring]
+
+
+def questions_of(
+    spec: str, *, protocol: str | None, scorings: Sequence[Scoring], count: int | None, seed: int
+) -> Questions:
+    """Load a benchmark, and say on stderr where it is not what was published."""
+    from jepa_vlm.evaluation import differences, load_benchmark, protocol_of
+    from jepa_vlm.evaluation.benchmarks import published_sizes
+
+    rules = protocol_of(spec, protocol)
+    items = load_benchmark(spec, count=count, seed=seed, protocol=protocol)
+    if count is None and (off := differences(items, published_sizes(spec.partition(":")[0], items))):
+        typer.echo(f"{spec} is not as published, nor comparable with published numbers: {'; '.join(off)}.", err=True)
+    first: list[Scoring] = ["letter-logits"] if rules is None else [rules.scoring]
+    chosen = scorings if scorings and rules is None else [*first, *(name for name in scorings if name not in first)]
+    return Questions(spec, items, rules, chosen)
+
+
+def benchmarks_named(given: Sequence[str]) -> list[str]:
+    """Return the specs of a repeated option whose values may be comma-separated lists."""
+    from jepa_vlm.evaluation import file_stem, split_specs
+
+    specs = list(dict.fromkeys(spec for text in given for spec in split_specs(text)))
+    stems = [file_stem(spec) for spec in specs]
+    if twice := [stem for stem in stems if stems.count(stem) > 1]:
+        raise typer.BadParameter(f"{twice[0]} is named twice and would write the same files twice; use two commands.")
+    return specs
+
+
 def ask(
-    name: str,
-    sets: Mapping[str, Sequence[MultipleChoice]],
-    *,
-    scorings: Sequence[Scoring],
-    seed: int,
-    batch_size: int,
-    output: Path | None,
+    name: str, sets: Sequence[Questions], *, seed: int, batch_size: int, output: Path | None
 ) -> dict[str, Evaluation]:
     """Return one model's evaluation by benchmark, and write each into the output folder if there is one."""
+    from rich.console import Console
+    from rich.progress import Progress
+
     from jepa_vlm import evaluation
 
     found, backbone = {}, load(name)
-    for spec, items in sets.items():
-        found[spec] = evaluation.evaluate(
-            backbone, items, scorings=scorings, benchmark=spec, seed=seed, batch_size=batch_size
-        )
-        if output is not None:
-            found[spec].to_json(output / f"{spec.replace(':', '-')}.json")
+    with Progress(console=Console(stderr=True), disable=not sys.stderr.isatty(), transient=True) as bars:
+        for one in sets:
+            bar = bars.add_task(evaluation.file_stem(one.spec), total=len(one.items))
+            found[one.spec] = evaluation.evaluate(
+                backbone,
+                one.items,
+                scorings=one.scorings,
+                protocol=one.protocol,
+                benchmark=one.spec,
+                seed=seed,
+                batch_size=batch_size,
+                samples=output,
+                progress=partial(bars.advance, bar),
+            )
+            if output is not None:
+                found[one.spec].to_json(output / f"{evaluation.file_stem(one.spec)}.json")
     return found
-
-
-def accuracy_text(found: Mapping[str, Evaluation]) -> str:
-    """Return accuracies as a table; a benchmark of several tasks gets a line for each."""
-    rows = [
-        (
-            spec,
-            scored.protocol.scoring,
-            task,
-            f"{one.value:.1%}",
-            f"[{one.low:.1%}, {one.high:.1%}] n={one.n}",
-            f"{scored.parse_failure_rate:.1%}" if task == "all" else "",
-        )
-        for spec, evaluation in found.items()
-        for scored in evaluation.scored
-        for task, one in (("all", scored.overall), *(scored.tasks.items() if len(scored.tasks) > 1 else ()))
-    ]
-    return columns([("BENCHMARK", "SCORING", "TASK", "ACCURACY", "INTERVAL", "UNREADABLE"), *rows])
-
-
-def comparison_text(tests: Mapping[str, Mapping[str, McNemar]]) -> str:
-    """Return what the exact McNemar tests say, as a table."""
-    rows = [
-        (spec, name, str(test.only_a), str(test.only_b), str(test.n), f"{test.p_value:.3g}")
-        for spec, some in tests.items()
-        for name, test in some.items()
-    ]
-    titles = ("BENCHMARK", "SCORING", "ONLY FIRST RIGHT", "ONLY SECOND RIGHT", "OF", "EXACT MCNEMAR P (TWO-SIDED)")
-    return columns([titles, *rows])
 
 
 def scoring_named(name: str) -> Scoring:

@@ -1,8 +1,18 @@
 """Measuring a model: benchmarks, the protocol, scores with intervals, and the comparison of two evaluations."""
 
-from jepa_vlm.evaluation.benchmarks import BENCHMARKS, Benchmark, load_benchmark
+from jepa_vlm.evaluation.benchmarks import (
+    BENCHMARKS,
+    Benchmark,
+    differences,
+    file_stem,
+    load_benchmark,
+    protocol_of,
+    split_specs,
+)
 from jepa_vlm.evaluation.comparison import Comparison, compare
+from jepa_vlm.evaluation.item import BenchmarkItem
 from jepa_vlm.evaluation.protocol import Protocol
+from jepa_vlm.evaluation.protocols import PROTOCOLS, NamedProtocol, load_protocol
 from jepa_vlm.evaluation.provenance import commit, versions
 from jepa_vlm.evaluation.results import Accuracy, Answer, Evaluation, Scored
 from jepa_vlm.evaluation.scoring import evaluate
@@ -10,20 +20,28 @@ from jepa_vlm.evaluation.statistics import Interval, McNemar, mcnemar_exact, wil
 
 __all__ = [
     "BENCHMARKS",
+    "PROTOCOLS",
     "Accuracy",
     "Answer",
     "Benchmark",
+    "BenchmarkItem",
     "Comparison",
     "Evaluation",
     "Interval",
     "McNemar",
+    "NamedProtocol",
     "Protocol",
     "Scored",
     "commit",
     "compare",
+    "differences",
     "evaluate",
+    "file_stem",
     "load_benchmark",
+    "load_protocol",
     "mcnemar_exact",
+    "protocol_of",
+    "split_specs",
     "versions",
     "wilson_interval",
 ]

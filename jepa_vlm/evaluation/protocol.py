@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, final
 
+from jepa_vlm.errors import BackboneError
+from jepa_vlm.evaluation.protocols import NamedProtocol
 from jepa_vlm.generation import SCORINGS, Scoring
 from jepa_vlm.generation.option_letters import SHORT_TOKENS
+from jepa_vlm.generation.tool_loop import ToolLoop
 
 PROMPT = "one user turn: the images, then the item's prompt; the chat template's own system turn and generation prompt"
 
@@ -23,6 +28,9 @@ class Protocol:
         prompt: How an item becomes a prompt.
         decoding: How tokens are chosen.
         name: Version of these rules.
+        prefix: What every answer is made to begin with.
+        system: The system turn; "" for the chat template's own.
+        tools: Which tools may be called, how often; "" where there are none.
 
     Raises:
         ValueError: If a field is out of range.
@@ -35,24 +43,64 @@ class Protocol:
     prompt: str = PROMPT
     decoding: str = "greedy"
     name: str = "jepa-vlm-1"
+    prefix: str = ""
+    system: str = ""
+    tools: str = ""
 
     def __post_init__(self) -> None:
-        if self.scoring not in SCORINGS:
-            raise ValueError(f"scoring must be one of {', '.join(SCORINGS)}; got {self.scoring!r}.")
+        known = (*SCORINGS, "tools")
+        if self.scoring not in known:
+            raise ValueError(f"scoring must be one of {', '.join(known)}; got {self.scoring!r}.")
         if self.max_new_tokens < 0:
             raise ValueError(f"max_new_tokens must not be negative, got {self.max_new_tokens}.")
 
 
-def protocol_for(processor: Any, scoring: Scoring, *, max_new_tokens: int) -> Protocol:
-    """Return the protocol that a processor's own pixel budget and a scoring make; ``max_new_tokens`` is of ``free``."""
+def protocol_for(
+    processor: Any,
+    scoring: Scoring,
+    *,
+    max_new_tokens: int,
+    rules: NamedProtocol | None = None,
+    loop: ToolLoop | None = None,
+) -> Protocol:
+    """Return the protocol that a processor's own pixel budget, a scoring and a named protocol's rules make.
+
+    ``max_new_tokens`` is of ``free``; the rules' own limit goes before it. ``loop`` is of ``tools``.
+    """
     size = dict(processor.image_processor.size or {})
-    tokens = {"letter-logits": 0, "short": SHORT_TOKENS, "free": max_new_tokens}[scoring]
+    low, high = rules.pixels if rules and rules.pixels else (size.get("shortest_edge"), size.get("longest_edge"))
+    free = max_new_tokens if rules is None else rules.max_new_tokens
+    tokens = {"letter-logits": 0, "short": SHORT_TOKENS, "free": free}
+    named = {} if rules is None else {"name": rules.name, "prefix": rules.prefix, "system": rules.system}
+    if scoring == "tools" and loop is not None:
+        tokens["tools"] = loop.max_new_tokens
+        named |= {"prefix": "", "system": loop.system, "tools": f"{', '.join(loop.tools)}; {loop.max_calls} calls"}
     return Protocol(
-        scoring=scoring,
-        max_new_tokens=tokens,
-        min_pixels=_whole(size.get("shortest_edge")),
-        max_pixels=_whole(size.get("longest_edge")),
+        scoring=scoring, max_new_tokens=tokens[scoring], min_pixels=_whole(low), max_pixels=_whole(high), **named
     )
+
+
+@contextmanager
+def pixel_budget(image_processor: Any, pixels: tuple[int, int] | None) -> Iterator[None]:
+    """Give an image processor a pixel budget inside the block; None leaves it its own.
+
+    Raises:
+        BackboneError: If the processor's size is no pixel budget, so that the protocol's cannot be kept.
+    """
+    if pixels is None:
+        yield
+        return
+    own = image_processor.size
+    if "longest_edge" not in dict(own or {}):
+        raise BackboneError(
+            f"The protocol limits images to {pixels[0]:,} to {pixels[1]:,} pixels, but the image processor "
+            f"{type(image_processor).__name__} has no pixel budget; take a protocol without one."
+        )
+    image_processor.size = {**dict(own), "shortest_edge": pixels[0], "longest_edge": pixels[1]}
+    try:
+        yield
+    finally:
+        image_processor.size = own
 
 
 def _whole(value: object) -> int | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, final
 
@@ -69,6 +69,8 @@ class Scored:
         overall: Over all items.
         tasks: By task.
         parse_failure_rate: Share of answers without a letter.
+        groups: Over the groups of items that count together, such as pairs; None where there are none.
+        tool_use: Sums of calls, failures and tokens, and conversations that a limit ended; None without tools.
     """
 
     protocol: Protocol
@@ -76,6 +78,8 @@ class Scored:
     overall: Accuracy
     tasks: Mapping[str, Accuracy]
     parse_failure_rate: float
+    groups: Accuracy | None = None
+    tool_use: Mapping[str, int] | None = None
 
     def summary(self) -> dict[str, Any]:
         """Return the numbers without the answers, as JSON values."""
@@ -83,6 +87,8 @@ class Scored:
             "overall": asdict(self.overall),
             "tasks": {task: asdict(accuracy) for task, accuracy in self.tasks.items()},
             "parse_failure_rate": self.parse_failure_rate,
+            **({} if self.groups is None else {"groups": asdict(self.groups)}),
+            **({} if self.tool_use is None else {"tool_use": dict(self.tool_use)}),
         }
 
 
@@ -98,6 +104,7 @@ class Evaluation:
         scored: One entry per scoring.
         versions: Of the software.
         commit: Of the checkout, or None.
+        published: How many items each task has as published; {} for a benchmark that is made on demand.
     """
 
     benchmark: str
@@ -106,6 +113,7 @@ class Evaluation:
     scored: tuple[Scored, ...]
     versions: Mapping[str, str]
     commit: str | None
+    published: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def scorings(self) -> tuple[str, ...]:
@@ -153,4 +161,6 @@ def _scored(held: Mapping[str, Any]) -> Scored:
         overall=Accuracy(**held["overall"]),
         tasks={task: Accuracy(**accuracy) for task, accuracy in held["tasks"].items()},
         parse_failure_rate=held["parse_failure_rate"],
+        groups=Accuracy(**held["groups"]) if held.get("groups") else None,
+        tool_use=held.get("tool_use"),
     )

@@ -3,42 +3,67 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
+from typing import Any
 
 from jepa_vlm.adapters import Backbone
 from jepa_vlm.errors import DataError
-from jepa_vlm.evaluation.protocol import protocol_for
+from jepa_vlm.evaluation.benchmarks import file_stem, published_sizes
+from jepa_vlm.evaluation.counting import accuracy, accuracy_of_groups
+from jepa_vlm.evaluation.fingerprint import weights_fingerprint
+from jepa_vlm.evaluation.protocol import Protocol, pixel_budget, protocol_for
+from jepa_vlm.evaluation.protocols import NamedProtocol
 from jepa_vlm.evaluation.provenance import commit, versions
-from jepa_vlm.evaluation.results import Accuracy, Answer, Evaluation, Scored
-from jepa_vlm.evaluation.statistics import wilson_interval
+from jepa_vlm.evaluation.results import Answer, Evaluation, Scored
+from jepa_vlm.evaluation.samples import SampleFiles
+from jepa_vlm.evaluation.tool_use import default_loop, letters_with_tools, total_use
 from jepa_vlm.generation import LetterAnswer, Scoring, answers_by_scoring
+from jepa_vlm.generation.pixel_reasoner import read_boxed
+from jepa_vlm.generation.tool_loop import ToolLoop
 from jepa_vlm.trajectories import MultipleChoice
+
+Answers = Mapping[Scoring, list[LetterAnswer]]
 
 
 def evaluate(
     backbone: Backbone,
     items: Sequence[MultipleChoice],
     *,
-    scorings: Sequence[Scoring] = ("letter-logits",),
+    scorings: Sequence[Scoring] | None = None,
+    protocol: NamedProtocol | None = None,
     benchmark: str = "",
     seed: int | None = None,
     batch_size: int = 16,
     max_new_tokens: int = 32,
+    samples: Path | None = None,
+    loop: ToolLoop | None = None,
+    progress: Callable[[int], object] | None = None,
 ) -> Evaluation:
     """Answer every item under every scoring.
 
     Args:
         backbone: The model as it is now; its modes are restored.
-        items: With unique ids.
-        scorings: ``letter-logits``, ``short``, ``free``; the first one is the headline.
+        items: With unique ids; under a named protocol, those that ``load_benchmark`` returned for it.
+        scorings: ``letter-logits``, ``short``, ``free``, ``tools``; the first one is the headline. None takes the
+            protocol's, or ``letter-logits``.
+        protocol: Whose rules of reading, decoding and pixels hold; None for the library's own.
         benchmark, seed: Recorded: what the items are, and what they were drawn with.
         batch_size: Prompts per forward.
-        max_new_tokens: Limit of ``free``.
+        max_new_tokens: Limit of ``free``, where no protocol sets it.
+        samples: A folder for one line per item, written batch by batch. Answers that are there already, of the same
+            model, items and settings, are kept, so that an interrupted evaluation goes on.
+        loop: Tools and limits under ``tools``; None takes the protocol's, or the benchmark's.
+        progress: Told after each batch how many items it had.
 
     Raises:
         ValueError: If there is no scoring, or one is named twice.
-        DataError: If there are no items, or two share an id.
+        DataError: If there are no items, two share an id, or a prompt holds a special token of the backbone.
     """
+    own: tuple[Scoring, ...] = ("letter-logits",) if protocol is None else (protocol.scoring,)
+    scorings = own if scorings is None else tuple(scorings)
     if not scorings or len(set(scorings)) < len(scorings):
         raise ValueError(f"scorings must name at least one scoring, each once; got {list(scorings)}.")
     if not items:
@@ -46,28 +71,103 @@ def evaluate(
     twice = [id for id, count in Counter(item.id for item in items).items() if count > 1]
     if twice:
         raise DataError(f"Items need unique ids to be compared across runs; {twice[0]!r} is used more than once.")
-    found = answers_by_scoring(backbone, items, scorings=scorings, batch_size=batch_size, max_new_tokens=max_new_tokens)
-    scored = []
-    for scoring, answers in found.items():
-        protocol = protocol_for(backbone.processor, scoring, max_new_tokens=max_new_tokens)
-        marked = tuple(_mark(item, answer) for item, answer in zip(items, answers, strict=True))
-        tasks = sorted({item.task for item in items})
-        scored.append(
-            Scored(
-                protocol=protocol,
-                answers=marked,
-                overall=_accuracy(items, marked),
-                tasks={task: _accuracy(items, marked, task) for task in tasks},
-                parse_failure_rate=sum(answer.parse_failed for answer in marked) / len(marked),
-            )
-        )
+    _refuse_reserved(backbone, items)
+    loop = loop or (protocol.loop if protocol else None) or default_loop(benchmark)
+    records = {
+        scoring: protocol_for(backbone.processor, scoring, max_new_tokens=max_new_tokens, rules=protocol, loop=loop)
+        for scoring in scorings
+    }
+    ask = partial(_ask, backbone, loop=loop, protocol=protocol, max_new_tokens=max_new_tokens)
+    with ExitStack() as stack:
+        stack.enter_context(pixel_budget(backbone.processor.image_processor, protocol.pixels if protocol else None))
+        files = None
+        if samples is not None:
+            settings = {
+                "benchmark": benchmark,
+                "seed": seed,
+                "batch_size": batch_size,
+                "weights": weights_fingerprint(backbone),
+                "loop": {name: value for name, value in vars(loop).items() if name != "tools"},
+            }
+            files = stack.enter_context(SampleFiles(samples, file_stem(benchmark), records, items, settings=settings))
+        found = _answers(ask, items, scorings, batch_size, files, progress)
     return Evaluation(
         benchmark=benchmark,
         backbone=backbone.name,
         seed=seed,
-        scored=tuple(scored),
+        scored=tuple(_scored(items, found[scoring], record) for scoring, record in records.items()),
         versions=versions(),
         commit=commit(),
+        published=published_sizes(benchmark.partition(":")[0], items),
+    )
+
+
+def _refuse_reserved(backbone: Backbone, items: Sequence[MultipleChoice]) -> None:
+    reserved = [token.content for token in backbone.tokenizer.added_tokens_decoder.values() if token.special]
+    for item in items:
+        if (held := next((token for token in reserved if token in item.prompt), None)) is not None:
+            raise DataError(
+                f"Item {item.id!r} holds the backbone's special token {held!r}, which would be read as structure; "
+                "remove it."
+            )
+
+
+def _answers(
+    ask: Callable[[Sequence[MultipleChoice], Sequence[Scoring]], Answers],
+    items: Sequence[MultipleChoice],
+    scorings: Sequence[Scoring],
+    batch_size: int,
+    files: SampleFiles | None,
+    progress: Callable[[int], object] | None,
+) -> Answers:
+    """Ask batch by batch. Batches begin where they would without an interruption: padding then is the same, too."""
+    found: dict[Scoring, list[LetterAnswer]] = {scoring: [] for scoring in scorings}
+    for start in range(0, len(items), batch_size):
+        batch = items[start : start + batch_size]
+        kept = None if files is None else files.kept(start, len(batch))
+        asked = kept or ask(batch, scorings)
+        if files is not None and kept is None:
+            files.write(start, asked)
+        for scoring in scorings:
+            found[scoring] += asked[scoring]
+        if progress is not None:
+            progress(len(batch))
+    return found
+
+
+def _ask(
+    backbone: Backbone,
+    batch: Sequence[MultipleChoice],
+    scorings: Sequence[Scoring],
+    *,
+    loop: ToolLoop,
+    protocol: NamedProtocol | None,
+    max_new_tokens: int,
+) -> Answers:
+    options: dict[str, Any] = {"max_new_tokens": max_new_tokens}
+    if protocol is not None:
+        options |= {"read": protocol.read, "prefix": protocol.prefix, "system": protocol.system}
+        options["max_new_tokens"] = protocol.max_new_tokens
+    asked: dict[Scoring, list[LetterAnswer]] = {}
+    if of_one_prompt := [scoring for scoring in scorings if scoring != "tools"]:
+        asked |= answers_by_scoring(backbone, batch, scorings=of_one_prompt, batch_size=len(batch), **options)
+    if "tools" in scorings:
+        read = read_boxed if protocol is None else protocol.read
+        asked["tools"] = letters_with_tools(backbone, batch, loop, read=read)
+    return asked
+
+
+def _scored(items: Sequence[MultipleChoice], answers: Sequence[LetterAnswer], protocol: Protocol) -> Scored:
+    marked = tuple(_mark(item, answer) for item, answer in zip(items, answers, strict=True))
+    tasks = sorted({item.task for item in items})
+    return Scored(
+        protocol=protocol,
+        answers=marked,
+        overall=accuracy(items, marked),
+        tasks={task: accuracy(items, marked, task) for task in tasks},
+        parse_failure_rate=sum(answer.parse_failed for answer in marked) / len(marked),
+        groups=accuracy_of_groups(items, marked),
+        tool_use=total_use(answers),
     )
 
 
@@ -82,11 +182,3 @@ def _mark(item: MultipleChoice, answer: LetterAnswer) -> Answer:
         text=answer.text,
         parse_failed=answer.letter is None,
     )
-
-
-def _accuracy(items: Sequence[MultipleChoice], answers: Sequence[Answer], task: str | None = None) -> Accuracy:
-    pairs = [(item, answer) for item, answer in zip(items, answers, strict=True) if task is None or item.task == task]
-    correct, n = sum(answer.correct for _, answer in pairs), len(pairs)
-    low, high = wilson_interval(correct, n)
-    chance = sum(1 / len(item.options) for item, _ in pairs) / n
-    return Accuracy(value=correct / n, correct=correct, n=n, low=low, high=high, chance=chance)

@@ -2,6 +2,24 @@
 
 from jepa_vlm.generation.inference import inference
 from jepa_vlm.generation.letter_parser import parse_letter
-from jepa_vlm.generation.option_letters import SCORINGS, LetterAnswer, Scoring, answer_letters, answers_by_scoring
+from jepa_vlm.generation.option_letters import (
+    SCORINGS,
+    LetterAnswer,
+    LetterReader,
+    Scoring,
+    answer_letters,
+    answers_by_scoring,
+    read_letter,
+)
 
-__all__ = ["SCORINGS", "LetterAnswer", "Scoring", "answer_letters", "answers_by_scoring", "inference", "parse_letter"]
+__all__ = [
+    "SCORINGS",
+    "LetterAnswer",
+    "LetterReader",
+    "Scoring",
+    "answer_letters",
+    "answers_by_scoring",
+    "inference",
+    "parse_letter",
+    "read_letter",
+]

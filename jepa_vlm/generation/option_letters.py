@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal, final
@@ -11,15 +11,23 @@ from torch import Tensor, nn
 
 from jepa_vlm.adapters import Backbone
 from jepa_vlm.errors import BackboneError
+from jepa_vlm.generation.greedy import end_ids, generate, pad_id
 from jepa_vlm.generation.inference import inference
 from jepa_vlm.generation.letter_parser import parse_letter
+from jepa_vlm.generation.prompt import Inputs, Turn, prompt_inputs, user_turn
+from jepa_vlm.generation.tool_use import ToolUse
 from jepa_vlm.trajectories import MultipleChoice
 
-Scoring = Literal["letter-logits", "short", "free"]
-SCORINGS: tuple[Scoring, ...] = ("letter-logits", "short", "free")
+Scoring = Literal["letter-logits", "short", "free", "tools"]
+SCORINGS: tuple[Scoring, ...] = ("letter-logits", "short", "free")  # those of one prompt
 SHORT_TOKENS = 4  # the paper's limit for a constrained answer
 
-Inputs = Mapping[str, Tensor]
+LetterReader = Callable[[str, MultipleChoice], str | None]  # from a generated text to an option letter
+
+
+def read_letter(text: str, item: MultipleChoice) -> str | None:
+    """Read a letter by the rules of ``parse_letter``."""
+    return parse_letter(text, item.letters, item.options)
 
 
 @final
@@ -30,12 +38,14 @@ class LetterAnswer:
     Args:
         id: The item's.
         letter: The option letter, or None where none could be read.
-        text: What was generated; for ``letter-logits``, the letter.
+        text: What was generated; for ``letter-logits``, the letter, and for ``tools``, the last turn.
+        use: Of tools, under ``tools``.
     """
 
     id: str
     letter: str | None
     text: str
+    use: ToolUse | None = None
 
 
 def answer_letters(
@@ -47,8 +57,10 @@ def answer_letters(
     max_new_tokens: int = 32,
 ) -> list[LetterAnswer]:
     """Ask every item under one scoring and return the answers, in the items' order; see ``answers_by_scoring``."""
-    asked = {"batch_size": batch_size, "max_new_tokens": max_new_tokens}
-    return answers_by_scoring(backbone, items, scorings=(scoring,), **asked)[scoring]
+    found = answers_by_scoring(
+        backbone, items, scorings=(scoring,), batch_size=batch_size, max_new_tokens=max_new_tokens
+    )
+    return found[scoring]
 
 
 def answers_by_scoring(
@@ -58,6 +70,9 @@ def answers_by_scoring(
     scorings: Sequence[Scoring],
     batch_size: int = 16,
     max_new_tokens: int = 32,
+    read: LetterReader = read_letter,
+    prefix: str = "",
+    system: str = "",
 ) -> dict[Scoring, list[LetterAnswer]]:
     """Ask every item and return its answers under each scoring, in the items' order; a prompt is read once for all.
 
@@ -68,9 +83,12 @@ def answers_by_scoring(
         backbone: Its model may be PEFT-wrapped and on any device.
         items: What is asked.
         scorings: ``letter-logits``: one forward, the likeliest option letter. ``short``: at most 4 tokens, letters
-            only. ``free``: generate, then ``parse_letter``.
+            only. ``free``: generate, then ``read``.
         batch_size: Prompts per forward.
         max_new_tokens: Limit of ``free``.
+        read: Reads the letter of ``free``.
+        prefix: What every answer is made to begin with; not part of its text.
+        system: The system turn; "" for the chat template's own.
 
     Raises:
         ValueError: If a scoring, ``batch_size`` or ``max_new_tokens`` is out of range.
@@ -85,39 +103,10 @@ def answers_by_scoring(
     with inference(backbone.model):
         for start in range(0, len(items), batch_size):
             batch = items[start : start + batch_size]
-            for scoring, found in _answers(backbone, batch, scorings, max_new_tokens).items():
+            inputs = prompt_inputs(backbone, [_turns(item, system) for item in batch], prefix=prefix)
+            for scoring, found in _answers(backbone, batch, inputs, scorings, max_new_tokens, read).items():
                 answers[scoring] += found
     return answers
-
-
-def prompt_inputs(backbone: Backbone, items: Sequence[MultipleChoice]) -> Inputs:
-    """Return the model's inputs: per item one user turn, images before the prompt, then the generation prompt."""
-    messages = [
-        [
-            {
-                "role": "user",
-                "content": [
-                    *({"type": "image", "image": image.load()} for image in item.images),
-                    {"type": "text", "text": item.prompt},
-                ],
-            }
-        ]
-        for item in items
-    ]
-    inputs = backbone.processor.apply_chat_template(
-        messages,
-        tokenize=True,
-        return_dict=True,
-        return_tensors="pt",
-        add_generation_prompt=True,
-        processor_kwargs={"padding": True, "padding_side": "left"},
-    )
-    parameter = next(backbone.model.parameters())
-    return {
-        name: value.to(parameter.device, parameter.dtype if value.is_floating_point() else None)
-        for name, value in inputs.items()
-        if name != "labels"
-    }
 
 
 def letter_ids(backbone: Backbone, letters: Sequence[str]) -> list[int]:
@@ -136,15 +125,27 @@ def letter_ids(backbone: Backbone, letters: Sequence[str]) -> list[int]:
     return [tokens[0] for tokens in ids]
 
 
+def _turns(item: MultipleChoice, system: str) -> list[Turn]:
+    asked = user_turn(item.prompt, [image.load() for image in item.images])
+    return [{"role": "system", "content": [{"type": "text", "text": system}]}, asked] if system else [asked]
+
+
 def _answers(
-    backbone: Backbone, items: Sequence[MultipleChoice], scorings: Sequence[Scoring], tokens: int
+    backbone: Backbone,
+    items: Sequence[MultipleChoice],
+    inputs: Inputs,
+    scorings: Sequence[Scoring],
+    tokens: int,
+    read: LetterReader,
 ) -> dict[Scoring, list[LetterAnswer]]:
     """Answer a batch. The logits behind the prompt are the same under every scoring; whichever comes first has them."""
-    inputs = prompt_inputs(backbone, items)
     found: dict[Scoring, list[LetterAnswer]] = {}
     with _first_logits(backbone.base) as first:
         if "free" in scorings:
-            found["free"] = _free(backbone, items, inputs, tokens)
+            texts = [
+                backbone.tokenizer.decode(ids, skip_special_tokens=True) for ids in generate(backbone, inputs, tokens)
+            ]
+            found["free"] = [LetterAnswer(i.id, read(text, i), text) for i, text in zip(items, texts, strict=True)]
         if "letter-logits" in scorings:
             if not first:
                 backbone.model(**inputs, logits_to_keep=1, use_cache=False)
@@ -188,64 +189,27 @@ def _one_token_each(backbone: Backbone, items: Sequence[MultipleChoice]) -> bool
 def _short(backbone: Backbone, items: Sequence[MultipleChoice], inputs: Inputs) -> list[LetterAnswer]:
     prompt = inputs["input_ids"].shape[1]
     tries = [_prefix_trie(backbone, item.letters) for item in items]
-    ended = [_pad_id(backbone)]
+    ended = [pad_id(backbone)]
 
     def allowed(row: int, ids: Tensor) -> list[int]:
         return tries[row].get(tuple(ids[prompt:].tolist()), ended)
 
-    texts = _generate(backbone, inputs, SHORT_TOKENS, allowed)
+    texts = _decoded(backbone, generate(backbone, inputs, SHORT_TOKENS, allowed))
     read = [text if text in item.letters else None for item, text in zip(items, texts, strict=True)]
     return [LetterAnswer(item.id, letter, text) for item, letter, text in zip(items, read, texts, strict=True)]
 
 
-def _free(backbone: Backbone, items: Sequence[MultipleChoice], inputs: Inputs, tokens: int) -> list[LetterAnswer]:
-    texts = _generate(backbone, inputs, tokens)
-    return [
-        LetterAnswer(item.id, parse_letter(text, item.letters, item.options), text)
-        for item, text in zip(items, texts, strict=True)
-    ]
-
-
-def _generate(
-    backbone: Backbone, inputs: Inputs, tokens: int, allowed: Callable[[int, Tensor], list[int]] | None = None
-) -> list[str]:
-    produced = backbone.model.generate(  # type: ignore[operator]
-        **inputs,
-        max_new_tokens=tokens,
-        min_new_tokens=0,
-        do_sample=False,
-        num_beams=1,
-        temperature=1.0,
-        top_k=50,
-        top_p=1.0,
-        repetition_penalty=1.0,
-        no_repeat_ngram_size=0,
-        pad_token_id=_pad_id(backbone),
-        eos_token_id=_end_ids(backbone),
-        prefix_allowed_tokens_fn=allowed,
-    )
-    new = produced[:, inputs["input_ids"].shape[1] :]
-    texts: list[str] = backbone.tokenizer.batch_decode(new, skip_special_tokens=True)
+def _decoded(backbone: Backbone, produced: Tensor) -> list[str]:
+    texts: list[str] = backbone.tokenizer.batch_decode(produced, skip_special_tokens=True)
     return texts
 
 
 def _prefix_trie(backbone: Backbone, letters: Sequence[str]) -> dict[tuple[int, ...], list[int]]:
     trie: dict[tuple[int, ...], list[int]] = {}
     for letter in letters:
-        path = [*backbone.tokenizer.encode(letter, add_special_tokens=False), _end_ids(backbone)[0]]
+        path = [*backbone.tokenizer.encode(letter, add_special_tokens=False), end_ids(backbone)[0]]
         for depth, token in enumerate(path):
             branches = trie.setdefault(tuple(path[:depth]), [])
             if token not in branches:
                 branches.append(token)
     return trie
-
-
-def _end_ids(backbone: Backbone) -> list[int]:
-    own = backbone.model.generation_config.eos_token_id
-    more = own if isinstance(own, list) else [own]
-    return list(dict.fromkeys(int(i) for i in (backbone.tokenizer.eos_token_id, *more) if i is not None))
-
-
-def _pad_id(backbone: Backbone) -> int:
-    pad = backbone.tokenizer.pad_token_id
-    return int(_end_ids(backbone)[0] if pad is None else pad)

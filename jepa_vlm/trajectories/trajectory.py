@@ -128,6 +128,7 @@ class MultipleChoice:
         options: The option texts, in the order of the letters A, B, C, ...
         answer: Index of the right option.
         task: A label to group by.
+        group: Items of one group are right together or not at all (a pair of MMVP), or "".
     """
 
     id: str
@@ -136,6 +137,7 @@ class MultipleChoice:
     options: tuple[str, ...]
     answer: int
     task: str = ""
+    group: str = ""
 
     def __post_init__(self) -> None:
         if not 2 <= len(self.options) <= 26:

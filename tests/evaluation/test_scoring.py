@@ -96,3 +96,17 @@ def test_what_cannot_be_measured_is_refused(backbone):
         evaluate(backbone, [one, one])
     with pytest.raises(ValueError, match="each once"):
         evaluate(backbone, [one], scorings=[])
+
+
+def test_a_prompt_with_a_special_token_is_refused(backbone):
+    image = LazyImage(pixels=Image.new("RGB", (16, 16)))
+    held = MultipleChoice(id="a", images=(image,), prompt="<|image_pad|> ?", options=("x", "y"), answer=0)
+    with pytest.raises(DataError, match=r"'a' holds the backbone's special token '<\|image_pad\|>'"):
+        evaluate(backbone, [held])
+
+
+def test_progress_is_told_batch_by_batch(backbone):
+    told = []
+    items = [item(str(i), task="", options=2, answer=0) for i in range(5)]
+    evaluate(backbone, items, batch_size=2, progress=told.append)
+    assert told == [2, 2, 1]

@@ -10,7 +10,8 @@ from PIL import Image
 from jepa_vlm.adapters import load_backbone
 from jepa_vlm.errors import BackboneError
 from jepa_vlm.generation import SCORINGS, answer_letters, answers_by_scoring
-from jepa_vlm.generation.option_letters import letter_ids, prompt_inputs
+from jepa_vlm.generation.option_letters import letter_ids
+from jepa_vlm.generation.prompt import prompt_inputs, user_turn
 from jepa_vlm.trajectories import LazyImage, MultipleChoice
 
 
@@ -22,6 +23,11 @@ def backbone():
 def item(name: str, *, prompt: str = "color ? A red B blue", options=("red", "blue"), sizes=((112, 112),), color="red"):
     images = tuple(LazyImage(pixels=Image.new("RGB", size, color)) for size in sizes)
     return MultipleChoice(id=name, images=images, prompt=prompt, options=options, answer=0)
+
+
+def inputs_of(backbone, items):
+    turns = [[user_turn(one.prompt, [image.load() for image in one.images])] for one in items]
+    return prompt_inputs(backbone, turns)
 
 
 ITEMS = [
@@ -43,8 +49,8 @@ def test_batching_changes_no_answer(backbone, scoring):
 
 def test_padded_logits_equal_unpadded_ones(backbone):
     with torch.inference_mode():
-        padded = backbone.model(**prompt_inputs(backbone, ITEMS), logits_to_keep=1).logits[:, -1]
-        alone = [backbone.model(**prompt_inputs(backbone, [one])).logits[0, -1] for one in ITEMS]
+        padded = backbone.model(**inputs_of(backbone, ITEMS), logits_to_keep=1).logits[:, -1]
+        alone = [backbone.model(**inputs_of(backbone, [one])).logits[0, -1] for one in ITEMS]
     torch.testing.assert_close(padded, torch.stack(alone), atol=1e-5, rtol=1e-4)
 
 
@@ -106,7 +112,7 @@ def test_modes_are_restored_and_training_goes_on(backbone):
         answer_letters(backbone, ITEMS[:2], scoring="short")
         assert model.training
         assert not any(module.training for module in frozen.modules())
-        model(**prompt_inputs(backbone, ITEMS[:2])).logits.sum().backward()
+        model(**inputs_of(backbone, ITEMS[:2])).logits.sum().backward()
     finally:
         model.zero_grad(set_to_none=True)
         model.eval()

@@ -44,7 +44,15 @@ def test_sft_is_the_token_loss_alone():
     assert jv.load_recipe("sft").objective.weights == {"next_token": 1.0}
 
 
-@pytest.mark.parametrize("name", ["pearl", "pearl_released", "sft"])
+def test_pixel_reasoner_trains_every_turn_of_the_whole_decoder():
+    recipe = jv.load_recipe("pixel_reasoner")
+    assert recipe.objective.weights == {"next_token": 1.0}
+    assert (recipe.lora, recipe.learning_rate, recipe.warmup, recipe.weight_decay) == (None, 1e-6, 0.1, 0.0)
+    assert recipe.batch_size * recipe.accumulation == 16
+    assert jv.load_recipe("pixel_reasoner", rank=8).lora == jv.Lora(rank=8, alpha=16)
+
+
+@pytest.mark.parametrize("name", ["pearl", "pearl_released", "pixel_reasoner", "sft"])
 def test_a_shipped_recipe_runs_on_the_tiny_backbone(name):
     model = jv.LatentVLM(jv.load_backbone("tiny-random-qwen2.5-vl"), jv.load_recipe(name).objective)
     terms = model(model.collator()(jv.playground.trajectories("visual-search", count=2)))

@@ -9,8 +9,11 @@ from jepa_vlm.playground import World
 from jepa_vlm.trajectories import MultipleChoice
 from jepa_vlm.trajectories.load import parse_spec
 
+COUNT = 512  # where none is asked for
+
 
 @BENCHMARKS.register("playground")
-def playground_questions(argument: str, *, count: int, seed: int) -> list[MultipleChoice]:
+def playground_questions(argument: str, *, count: int | None, seed: int) -> list[MultipleChoice]:
     """Return questions on scenes that no training split contains."""
-    return World.of(parse_spec(f"playground:{argument or 'mixture'}")).questions(count=count, seed=seed, split="test")
+    world = World.of(parse_spec(f"playground:{argument or 'mixture'}"))
+    return world.questions(count=COUNT if count is None else count, seed=seed, split="test")

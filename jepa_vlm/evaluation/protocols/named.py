@@ -1,0 +1,86 @@
+"""What a named protocol decides, and where protocols are filed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import final
+
+from jepa_vlm.errors import UnknownNameError
+from jepa_vlm.evaluation.item import BenchmarkItem
+from jepa_vlm.generation import LetterReader, Scoring, read_letter
+from jepa_vlm.generation.tool_loop import ToolLoop
+from jepa_vlm.registry import Registry
+from jepa_vlm.trajectories import MultipleChoice
+
+DEFAULT_PROTOCOL = "pearl-paper"
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class NamedProtocol:
+    """How one benchmark is asked and read.
+
+    Args:
+        name: With its version: ``"lvr-1"``; a change of any value is a new version.
+        scoring: How an option letter is read; others may be recorded beside it.
+        prompt: Makes the user turn's text.
+        max_new_tokens: Most tokens generated under ``free``.
+        read: Reads the letter under ``free``.
+        prefix: What the answer is made to begin with.
+        system: The system turn; "" for the chat template's own.
+        pixels: Least and most pixels of an image; None for the image processor's own.
+        loop: Tools and limits under ``tools``; None for the benchmark's.
+    """
+
+    name: str
+    scoring: Scoring
+    prompt: Callable[[BenchmarkItem], str]
+    max_new_tokens: int
+    read: LetterReader = read_letter
+    prefix: str = ""
+    system: str = ""
+    pixels: tuple[int, int] | None = None
+    loop: ToolLoop | None = None
+
+    def ask(self, item: BenchmarkItem) -> MultipleChoice:
+        """Return the item with its prompt."""
+        return MultipleChoice(
+            id=item.id,
+            images=item.images,
+            prompt=self.prompt(item),
+            options=item.options,
+            answer=item.answer,
+            task=item.task,
+            group=item.group,
+        )
+
+
+Maker = Callable[[str, str], NamedProtocol]  # from a benchmark's name and a preset, or ""
+PROTOCOLS: Registry[Maker] = Registry(
+    "protocol", hint="A new one is one file in jepa_vlm/evaluation/protocols; docs/protocols.md lists them."
+)
+
+
+def load_protocol(name: str, *, benchmark: str) -> NamedProtocol:
+    """Return a protocol for a benchmark.
+
+    Args:
+        name: ``"pearl-paper"``, or with a preset ``"pearl-released:boxed"``.
+        benchmark: ``vstar``, ``mmvp`` or ``blink``.
+
+    Raises:
+        UnknownNameError: If there is no such protocol, or it has no such preset.
+    """
+    filed, _, preset = name.partition(":")
+    return PROTOCOLS[filed](benchmark, preset)
+
+
+def refuse_preset(protocol: str, preset: str) -> None:
+    """Check that a protocol without presets was asked for without one.
+
+    Raises:
+        UnknownNameError: If a preset was named.
+    """
+    if preset:
+        raise UnknownNameError(f"preset of {protocol}", preset, known=())

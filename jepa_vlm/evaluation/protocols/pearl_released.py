@@ -1,0 +1,73 @@
+"""As the code released with Pearl evaluates (Ashutosh-Adhikari/pearl@4e09037, eval/evaluate.py), in its five presets.
+
+The answer is generated freely, 4 tokens at most, and counts as right if the right letter occurs anywhere in it. V*'s
+own instruction is never doubled: the released code's ``instruct``, ``thinkmorph`` and ``boxed`` append another one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+
+from jepa_vlm.errors import UnknownNameError
+from jepa_vlm.evaluation.item import INSTRUCTION, BenchmarkItem
+from jepa_vlm.evaluation.protocols.named import PROTOCOLS, NamedProtocol
+from jepa_vlm.evaluation.protocols.prompts import instructed, question_and_options
+from jepa_vlm.trajectories import MultipleChoice
+
+IN_TAGS = INSTRUCTION.removesuffix(".") + " between <answer></answer> tags."
+BOXED = "Answer with the correct option's letter directly within \\boxed{}."
+TOKENS = 4
+
+# By preset and benchmark. None: the benchmark's text as it is, and that of V* holds the instruction.
+INSTRUCTIONS: Mapping[str, Mapping[str, str | None]] = {
+    "default": {"vstar": None, "mmvp": None, "blink": INSTRUCTION},
+    "instruct": {"vstar": INSTRUCTION, "mmvp": INSTRUCTION, "blink": INSTRUCTION},
+    "instruct_no_prefix": {"vstar": None, "mmvp": INSTRUCTION, "blink": INSTRUCTION},
+    "thinkmorph": {"vstar": IN_TAGS, "mmvp": IN_TAGS, "blink": IN_TAGS},
+    "boxed": {"vstar": BOXED, "mmvp": BOXED, "blink": BOXED},
+}
+WITH_PREFIX = ("default", "instruct", "thinkmorph")
+
+
+@PROTOCOLS.register("pearl-released")
+def pearl_released(benchmark: str, preset: str) -> NamedProtocol:
+    """Return one of the presets: ``default`` (also where none is named), ``instruct``, ...
+
+    Raises:
+        UnknownNameError: If there is no such preset.
+    """
+    chosen = preset or "default"
+    if chosen not in INSTRUCTIONS:
+        raise UnknownNameError("preset of pearl-released", preset, known=INSTRUCTIONS)
+    return NamedProtocol(
+        name=f"pearl-released:{chosen}-1",
+        scoring="free",
+        prompt=partial(_prompt, instruction=INSTRUCTIONS[chosen][benchmark]),
+        max_new_tokens=TOKENS,
+        read=partial(read_lenient, reject_several=chosen == "thinkmorph"),
+        prefix="<answer>" if chosen in WITH_PREFIX else "",
+    )
+
+
+def _prompt(item: BenchmarkItem, *, instruction: str | None) -> str:
+    if instruction is not None:
+        return instructed(item, instruction)
+    return item.source if item.benchmark == "vstar" else question_and_options(item)
+
+
+def read_lenient(text: str, item: MultipleChoice, *, reject_several: bool = False) -> str | None:
+    """Return the right letter if it occurs in the answer at all, as the released code counts, else the answer's first.
+
+    Args:
+        text: What was generated.
+        item: What was asked.
+        reject_several: Whether an answer with "AB" in it is no answer.
+    """
+    answer = text.rpartition("<answer>")[2].partition("</answer")[0].strip()
+    right = item.letters[item.answer]
+    if reject_several and "AB" in answer:
+        return None
+    if right in answer:
+        return right
+    return answer[0] if answer[:1] and answer[0] in item.letters else None

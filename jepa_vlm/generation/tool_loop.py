@@ -1,0 +1,190 @@
+"""Lets a model call tools while it answers: PixelReasoner's inference (TIGER-AI-Lab/Pixel-Reasoner@a3a6c3a).
+
+A turn that ends with a call gets the tool's picture, or the error as text, back as a user turn; then the model goes on.
+Every prompt is rendered anew from the turns so far, so that a conversation reads as it would in training.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import final
+
+from PIL import Image
+from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import smart_resize
+
+from jepa_vlm.adapters import Backbone
+from jepa_vlm.generation.conversation import Conversation
+from jepa_vlm.generation.greedy import end_ids, generate
+from jepa_vlm.generation.inference import inference
+from jepa_vlm.generation.prompt import prompt_inputs
+from jepa_vlm.generation.tool_call import ends_with_call, last_call
+from jepa_vlm.generation.tool_use import Stop, ToolUse
+from jepa_vlm.generation.tools import ImageTool, ToolError, ToolFunction
+from jepa_vlm.trajectories import MultipleChoice
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class ToolLoop:
+    """How tools are offered, and when the loop ends.
+
+    Args:
+        tools: By name, which a model may call.
+        max_calls: Calls that are run; a turn that asks for one more is the last.
+        max_images: Most images of a conversation, its own included.
+        max_new_tokens: Of each turn.
+        max_tokens: Of a whole conversation, above which no tool is run.
+        system: The system turn; "" for the chat template's own.
+        guidelines: Appended to the question.
+        observation: What stands beside a returned picture; ``{width}`` and ``{height}`` are the picture's.
+        image_first: Whether the picture stands before the observation, as in the library's own training data.
+        crop_tokens: Least and most visual tokens to which a returned picture is scaled; None leaves it as it is.
+
+    Raises:
+        ValueError: If a limit is out of range.
+    """
+
+    tools: Mapping[str, ToolFunction]
+    max_calls: int = 3
+    max_images: int = 16
+    max_new_tokens: int = 512
+    max_tokens: int = 12 * 1024 - 200
+    system: str = ""
+    guidelines: str = ""
+    observation: str = ""
+    image_first: bool = True
+    crop_tokens: tuple[int, int] | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("max_calls", "max_images", "max_new_tokens", "max_tokens"):
+            if getattr(self, name) < (name != "max_calls"):
+                raise ValueError(f"{name} is out of range, got {getattr(self, name)}.")
+
+
+@final
+@dataclass(frozen=True)
+class ToolAnswer:
+    """What a model answered with tools.
+
+    Args:
+        id: The item's.
+        text: Its last turn.
+        turns: All of its turns.
+        use: What it cost, and why it ended.
+    """
+
+    id: str
+    text: str
+    turns: tuple[str, ...]
+    use: ToolUse
+
+
+def tool_system(tools: Sequence[ImageTool], opening: str = "You are a helpful assistant.") -> str:
+    """Return the system turn that offers tools, as Qwen's agent template writes it."""
+    signatures = "\n".join(json.dumps(tool.signature()) for tool in tools)
+    return (
+        f"{opening}\n\n# Tools\n\nYou may call one or more functions to assist with the user query.\n\n"
+        "You are provided with function signatures within <tools></tools> XML tags:\n"
+        f"<tools>\n{signatures}\n</tools>\n\n"
+        "For each function call, return a json object with function name and arguments within "
+        "<tool_call></tool_call> XML tags:\n<tool_call>\n"
+        '{"name": <function-name>, "arguments": <args-json-object>}\n</tool_call>'
+    )
+
+
+def answer_with_tools(
+    backbone: Backbone, items: Sequence[MultipleChoice], loop: ToolLoop, *, batch_size: int = 16
+) -> list[ToolAnswer]:
+    """Ask every item and return the answers in the items' order; the conversations of a batch go on side by side.
+
+    Args:
+        backbone: Its modes are restored.
+        items: What is asked.
+        loop: Tools and limits.
+        batch_size: Conversations per forward.
+
+    Raises:
+        ValueError: If ``batch_size`` is below 1.
+    """
+    if batch_size < 1:
+        raise ValueError(f"batch_size must be at least 1, got {batch_size}.")
+    answers: list[ToolAnswer] = []
+    with inference(backbone.model):
+        for start in range(0, len(items), batch_size):
+            answers += _batch(backbone, items[start : start + batch_size], loop)
+    return answers
+
+
+def _batch(backbone: Backbone, items: Sequence[MultipleChoice], loop: ToolLoop) -> list[ToolAnswer]:
+    reserved = [token.content for token in backbone.tokenizer.added_tokens_decoder.values() if token.special]
+    held = [Conversation(item, system=loop.system, guidelines=loop.guidelines, reserved=reserved) for item in items]
+    stops: dict[int, Stop] = {}
+    while running := [i for i in range(len(held)) if i not in stops]:
+        inputs = prompt_inputs(backbone, [held[i].turns for i in running])
+        produced = generate(backbone, inputs, loop.max_new_tokens)
+        lengths = inputs["attention_mask"].sum(dim=1).tolist()
+        for i, ids, prompt in zip(running, produced.tolist(), lengths, strict=True):
+            stop = _step(backbone, held[i], ids, prompt, loop)
+            if stop is not None:
+                stops[i] = stop
+    return [
+        ToolAnswer(one.id, one.spoken[-1], tuple(one.spoken), ToolUse(one.calls, one.failures, one.tokens, stops[i]))
+        for i, one in enumerate(held)
+    ]
+
+
+def _step(backbone: Backbone, held: Conversation, ids: list[int], prompt: int, loop: ToolLoop) -> Stop | None:
+    """Take in one generated turn, run the tool that it calls, and say why the conversation ends, if it does."""
+    ends = set(end_ids(backbone))
+    length = next((place for place, token in enumerate(ids) if token in ends), len(ids))
+    held.tokens += min(length + 1, len(ids))
+    held.say(backbone.tokenizer.decode(ids[:length], skip_special_tokens=False))
+    if not ends_with_call(held.spoken[-1]):
+        return "answered"
+    if held.calls >= loop.max_calls:
+        return "calls"
+    if len(held.images) >= loop.max_images:
+        return "images"
+    if prompt + length > loop.max_tokens:
+        return "tokens"
+    held.calls += 1
+    try:
+        picture = _shown(_run(held, loop), backbone, loop)
+    except Exception as err:  # whatever a tool makes of arguments that a model wrote
+        held.failures += 1
+        held.observe(f"\nExecution error:\n{str(err) if isinstance(err, ToolError) else _named(err)}\n")
+        return None
+    width, height = picture.size
+    held.observe(loop.observation.format(width=width, height=height), picture, image_first=loop.image_first)
+    return None
+
+
+def _run(held: Conversation, loop: ToolLoop) -> Image.Image:
+    call = last_call(held.spoken[-1])
+    if call.name not in loop.tools:
+        raise ToolError(f"There is no tool `{call.name[:60]}`; there are {', '.join(loop.tools)}.")
+    which = call.arguments.get("target_image", 1)
+    if not isinstance(which, int) or isinstance(which, bool) or not 1 <= which <= len(held.images):
+        raise ToolError(
+            f"Execution Error: Incorrect `target_image` argument in `{call.name}` operation. "
+            f"You can only pick an image within [1,{len(held.images)}]"
+        )
+    return loop.tools[call.name](held.images[which - 1], call.arguments)
+
+
+def _shown(picture: Image.Image, backbone: Backbone, loop: ToolLoop) -> Image.Image:
+    """Return the picture in the size in which it is shown, and cropped from later on; raise on an impossible shape."""
+    processor = backbone.processor.image_processor
+    backbone.adapter.grid(processor, *picture.size)
+    if loop.crop_tokens is None:
+        return picture
+    side = processor.patch_size * processor.merge_size
+    low, high = (tokens * side * side for tokens in loop.crop_tokens)
+    height, width = smart_resize(picture.height, picture.width, factor=side, min_pixels=low, max_pixels=high)
+    return picture.resize((width, height))
+
+
+def _named(err: Exception) -> str:
+    return f"{type(err).__name__}: {err}"

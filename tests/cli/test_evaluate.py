@@ -1,0 +1,92 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+from typer.testing import CliRunner
+
+from jepa_vlm.cli.app import app
+from jepa_vlm.evaluation import scoring
+from tests.suites import write_blink, write_mmvp, write_vstar
+
+TINY = "tiny-random-qwen2.5-vl"
+
+
+@pytest.fixture(scope="module")
+def places(tmp_path_factory):
+    root = tmp_path_factory.mktemp("suites")
+    return f"vstar:{write_vstar(root / 'v')},mmvp:{write_mmvp(root / 'm')},blink:{write_blink(root / 'b')}"
+
+
+@pytest.fixture
+def cli(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return lambda *words: CliRunner(env={"COLUMNS": "200", "NO_COLOR": "1"}).invoke(app, list(words))
+
+
+def files(folder):
+    return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
+
+
+def test_three_benchmarks_under_the_papers_protocol(cli, places, tmp_path):
+    done = cli("evaluate", TINY, "--on", places, "--protocol", "pearl-paper", "--output", "out", "--json")
+    assert done.exit_code == 0, done.stderr
+    found = {spec.partition(":")[0]: one["short"] for spec, one in json.loads(done.stdout)["accuracy"].items()}
+    assert [found[name]["overall"]["n"] for name in ("vstar", "mmvp", "blink")] == [5, 4, 10]
+    assert {task: one["n"] for task, one in found["vstar"]["tasks"].items()} == {
+        "direct_attributes": 3,
+        "relative_position": 2,
+    }
+    assert found["mmvp"]["groups"]["n"] == 2
+    assert set(found["blink"]["tasks"]) == {"Counting", "IQ_Test", "Jigsaw", "Relative_Reflectance", "Spatial_Relation"}
+    assert found["vstar"]["parse_failure_rate"] == 0
+    assert "is not as published, nor comparable with published numbers: direct_attributes has 3 of 115" in done.stderr
+    written = json.loads((tmp_path / "out/vstar.json").read_text())
+    assert written["published"] == {"direct_attributes": 115, "relative_position": 76}
+    assert written["scored"][0]["protocol"]["name"] == "pearl-paper-1"
+    assert {"short_samples_vstar.jsonl", "short_samples_mmvp.jsonl", "short_samples_blink.jsonl"} <= set(
+        files(tmp_path / "out")
+    )
+
+
+def test_the_table_names_protocol_tasks_and_groups(cli, places):
+    done = cli("evaluate", TINY, "--on", places, "--protocol", "pearl-released:boxed", "--scoring", "letter-logits")
+    assert done.exit_code == 0, done.stderr
+    rows = [line.split("  ") for line in done.stdout.splitlines()]
+    said = [[cell.strip() for cell in row if cell.strip()] for row in rows]
+    assert [row[2] for row in said if row[0].startswith("mmvp")] == ["all", "whole groups"] * 2
+    assert said[1][1] == "free (pearl-released:boxed-1)"
+    assert said[4][1] == "letter-logits (pearl-released:boxed-1)"
+
+
+def test_interrupted_and_restarted_gives_the_same_files(cli, places, tmp_path, monkeypatch):
+    words = ("evaluate", TINY, "--on", places, "--protocol", "pearl-paper", "--batch-size", "2")
+    assert cli(*words, "--output", "whole").exit_code == 0
+    ask, asked = scoring.answers_by_scoring, []
+
+    def interrupted(*words, **options):
+        asked.append(1)
+        if len(asked) == 5:
+            raise KeyboardInterrupt
+        return ask(*words, **options)
+
+    monkeypatch.setattr(scoring, "answers_by_scoring", interrupted)
+    assert cli(*words, "--output", "part").exit_code != 0
+    assert cli(*words, "--output", "part").exit_code == 0
+    assert len(asked) == 10 + 1  # 3 + 2 + 5 batches, one of them twice
+    assert files(tmp_path / "part") == files(tmp_path / "whole")
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "message"),
+    [
+        (("--on", "vstar"), 1, "vstar needs the place of its files"),
+        (("--on", "vstar:a,vstar:b"), 2, "vstar is named twice"),
+        (("--on", "playground", "--protocol", "lvr"), 1, "The prompts of playground are its own"),
+        (("--on", "vstar:nowhere", "--protocol", "lvrr"), 2, "Did you mean 'lvr'"),
+        (("--on", "mmvp:nowhere"), 1, "Folder nowhere does not exist"),
+    ],
+)
+def test_refusals(cli, words, code, message):
+    done = cli("evaluate", TINY, *words)
+    assert (done.exit_code, message in " ".join(done.stderr.split())) == (code, True), done.stderr
