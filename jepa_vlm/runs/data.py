@@ -11,6 +11,7 @@ from jepa_vlm.errors import DataError
 from jepa_vlm.playground import World
 from jepa_vlm.trajectories import Trajectory
 from jepa_vlm.trajectories.load import load_trajectories, parse_spec
+from jepa_vlm.trajectories.rows import Picked
 
 PLAYGROUND = "playground"
 TRAIN, VALIDATION = 4096, 128  # of a playground, drawn in seconds
@@ -58,10 +59,11 @@ def load_data(spec: str, *, seed: int = 0) -> RunData:
     found = load_trajectories(parts)
     if len(found) < 2:
         raise DataError(f"{spec} holds {len(found)} trajectory; a run needs one to train on and one to hold out.")
-    names = held_out([trajectory.id for trajectory in found])
+    ids = found.ids
+    names = held_out(ids)
     return RunData(
-        [trajectory for trajectory in found if trajectory.id not in names],
-        [trajectory for trajectory in found if trajectory.id in names],
+        Picked(found, [i for i, name in enumerate(ids) if name not in names]),
+        Picked(found, [i for i, name in enumerate(ids) if name in names]),
         f"held out: the {len(names)} ids with the smallest SHA-256 (one in {SHARE}, at most {MOST})",
         None,
     )

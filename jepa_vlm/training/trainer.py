@@ -62,7 +62,7 @@ class ObjectiveTrainer(Trainer):
             args=args,
             data_collator=collator,
             train_dataset=Passes(examples=train, length=settings.steps * step_size, seed=settings.seed),
-            eval_dataset=list(validation),
+            eval_dataset=validation,
             callbacks=[FiniteLoss(ledger=self.ledger), GradientsReach(), TargetAverage(), *callbacks],
         )
         _restore(model.config, "use_cache", use_cache)  # the Trainer sets it; it would be exported

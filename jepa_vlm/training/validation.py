@@ -37,7 +37,7 @@ class Validation:
         sums: dict[str, float] = {}
         counts: dict[str, float] = {}
         latents: dict[str, list[tuple[torch.Tensor, torch.Tensor]]] = {}
-        share = list(self.examples[accelerator.process_index :: accelerator.num_processes])
+        share = self.examples[accelerator.process_index :: accelerator.num_processes]
         loader: DataLoader[Any] = DataLoader(
             share,  # type: ignore[arg-type]
             batch_size=self.batch_size,

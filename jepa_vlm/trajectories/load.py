@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from inspect import Parameter, signature
 from pathlib import Path
 from typing import final
 
-from jepa_vlm.errors import DataError
+from jepa_vlm.errors import DataError, UnknownNameError
 from jepa_vlm.trajectories.formats import FORMATS
-from jepa_vlm.trajectories.trajectory import Trajectory
+from jepa_vlm.trajectories.rows import Rows
 
 _NAMED = re.compile(r"([A-Za-z][\w-]+):(.*)", re.DOTALL)
 _OPTIONS = re.compile(r"(.+)#(\w+=[^,#]*(?:,\w+=[^,#]*)*)", re.DOTALL)
@@ -65,20 +66,27 @@ def parse_spec(spec: str) -> DataSpec:
     )
 
 
-def load_trajectories(spec: str | DataSpec) -> list[Trajectory]:
-    """Return the trajectories of a data file.
+def load_trajectories(spec: str | DataSpec) -> Rows:
+    """Return the rows of a data file, indexed but not yet read.
 
     Args:
-        spec: ``FORMAT:PATH``, or a path that ends in .jsonl. A ``#`` is part of the path; no format takes options.
+        spec: ``FORMAT:PATH``, ``FORMAT:PATH#KEY=VALUE``, or a path that ends in .jsonl. Where a file's name holds what
+            looks like options, it is the name.
 
     Raises:
-        DataError: If the file, or a row of it, is not what it must be, or an option is given.
-        UnknownNameError: If there is no such format.
+        DataError: If the file is not what it must be, or an option is given to a format that takes none.
+        UnknownNameError: If there is no such format or option.
     """
     parts = parse_spec(spec) if isinstance(spec, str) else spec
     reader, path = FORMATS[parts.source], Path(parts.whole).expanduser()
-    if parts.options and not path.exists():
+    if not parts.options or path.exists():
+        return reader(path)
+    known = [name for name, one in signature(reader).parameters.items() if one.kind is Parameter.KEYWORD_ONLY]
+    if not known:
         raise DataError(
             f"{parts.source} takes no options, and no file is named {str(path)!r}; leave out what follows the '#'."
         )
-    return reader(path)
+    for name in parts.options:
+        if name not in known:
+            raise UnknownNameError(f"option of {parts.source}", name, known=known)
+    return reader(Path(parts.rest).expanduser(), **parts.options)

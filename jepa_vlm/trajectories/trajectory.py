@@ -11,6 +11,8 @@ from jepa_vlm.errors import DataError
 from jepa_vlm.trajectories.box import Box
 from jepa_vlm.trajectories.image import LazyImage
 
+MAX_TEXT = 100_000  # characters of one trajectory: about 25,000 tokens, beyond what a step of training holds
+
 
 @final
 @dataclass(frozen=True)
@@ -22,15 +24,19 @@ class ToolCall:
         arguments: What it was called with, as JSON values.
         box: The region that it looked at, if it has one; drawn by ``data show``.
         image: Which image the call is about, counted over the trajectory's ``all_images``.
+        written: The call in the words of the data, "" if nothing is said of it; None writes it as JSON.
     """
 
     name: str
     arguments: Mapping[str, Any] = field(default_factory=dict)
     box: Box | None = None
     image: int = 0
+    written: str | None = None
 
     def text(self) -> str:
         """Return the call as the model writes it."""
+        if self.written is not None:
+            return self.written
         return f"<tool_call>{json.dumps({'name': self.name, 'arguments': dict(self.arguments)})}</tool_call>"
 
 
@@ -69,9 +75,10 @@ class Trajectory:
         steps: T; every step but the last has an image, the last has neither image nor call.
         answer: The answer alone.
         task: A label to group by, or "".
+        system: The system prompt, or "" for the chat template's own.
 
     Raises:
-        DataError: If a part is missing or out of place.
+        DataError: If a part is missing or out of place, or the texts have more than ``MAX_TEXT`` characters.
     """
 
     id: str
@@ -80,10 +87,15 @@ class Trajectory:
     steps: tuple[Step, ...]
     answer: str
     task: str = ""
+    system: str = ""
 
     def __post_init__(self) -> None:
         if not self.images:
             raise DataError(f"Trajectory {self.id!r} has a question but no image; every example needs at least one.")
+        length = sum(map(len, (self.system, self.question, *(step.spoken + step.observation for step in self.steps))))
+        if length > MAX_TEXT:
+            message = f"Trajectory {self.id!r} has texts of {length:,} characters, limit {MAX_TEXT:,}."
+            raise DataError(message, "text too long")
         if not self.question.strip():
             raise DataError(f"Trajectory {self.id!r} has an empty question.")
         if not self.steps:

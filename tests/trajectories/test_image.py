@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from jepa_vlm.errors import DataError
-from jepa_vlm.trajectories import LazyImage
+from jepa_vlm.trajectories import Box, LazyImage
 from jepa_vlm.trajectories import image as image_module
 
 RED = Image.new("RGB", (6, 4), (255, 0, 0))
@@ -39,7 +39,7 @@ def test_other_modes_become_rgb():
 
 @pytest.mark.parametrize("given", [{}, {"data": b"", "pixels": RED}])
 def test_exactly_one_source_is_needed(given):
-    with pytest.raises(ValueError, match="exactly one of path, data, pixels"):
+    with pytest.raises(ValueError, match="exactly one of path, data, read, pixels"):
         LazyImage(**given)
 
 
@@ -101,3 +101,27 @@ def test_size_is_refused_by_one_message(recwarn):
     with pytest.raises(DataError, match="shrink it first"):
         LazyImage(data=encoded(Image.new("1", (10_000, 9_000)))).load()
     assert not recwarn.list
+
+
+def test_a_region_is_cut_whenever_the_image_is_loaded(tmp_path):
+    whole = Image.new("RGB", (40, 20), "red")
+    whole.paste((0, 0, 255), (10, 5, 30, 15))
+    whole.save(tmp_path / "a.png")
+    cut = LazyImage(path=tmp_path / "a.png", region=Box(0.25, 0.25, 0.75, 0.75, relative=True))
+    assert cut.size == cut.load().size == (20, 10)
+    assert cut.load().tobytes() == bytes([0, 0, 255] * 200)
+    assert replace(cut, resized=(4, 2)).load().size == (4, 2)
+
+
+def test_bytes_are_read_whenever_they_are_needed(tmp_path):
+    RED.save(tmp_path / "a.png")
+    reads = []
+
+    def read() -> bytes:
+        reads.append(1)
+        return (tmp_path / "a.png").read_bytes()
+
+    image = LazyImage(read=read)
+    assert not reads
+    assert (image.size, image.load().size, len(reads)) == ((6, 4), (6, 4), 2)
+    assert image.encoded() == LazyImage(path=tmp_path / "a.png").encoded()

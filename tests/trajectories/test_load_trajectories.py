@@ -56,7 +56,9 @@ def test_anything_else_is_refused_with_what_is_expected(spec):
 def test_both_spellings_load_the_same_file(tmp_path):
     path = write_jsonl(playground.trajectories("maze", count=2), tmp_path / "train.jsonl")
     assert (
-        load_trajectories(f"jsonl:{path}") == load_trajectories(str(path)) == load_trajectories(parse_spec(str(path)))
+        list(load_trajectories(f"jsonl:{path}"))
+        == list(load_trajectories(str(path)))
+        == list(load_trajectories(parse_spec(str(path))))
     )
     assert len(load_trajectories(str(path))) == 2
 

@@ -3,4 +3,9 @@
 from jepa_vlm.trajectories.formats.jsonl import read_jsonl, write_jsonl
 from jepa_vlm.trajectories.formats.reader import FORMATS, Reader
 
-__all__ = ["FORMATS", "Reader", "read_jsonl", "write_jsonl"]
+__all__ = [
+    "FORMATS",
+    "Reader",
+    "read_jsonl",
+    "write_jsonl",
+]

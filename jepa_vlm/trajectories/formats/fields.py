@@ -23,7 +23,7 @@ def field(row: Mapping[str, Any], key: str, kind: type[T], default: T | None = N
     value = row.get(key)
     if value is None:
         if default is None:
-            raise DataError(f"key {key!r} is missing; it must be {_NAMES[kind]}.")
+            raise DataError(f"key {key!r} is missing; it must be {_NAMES[kind]}.", "key")
         return default
     return checked(value, kind, f"key {key!r}")
 
@@ -35,7 +35,7 @@ def checked(value: object, kind: type[T], what: str) -> T:
         DataError: If it is not of the kind; true and false are not numbers.
     """
     if type(value) is not kind:
-        raise DataError(f"{what} must be {_NAMES[kind]}, got {_shown(value)}.")
+        raise DataError(f"{what} must be {_NAMES[kind]}, got {shown(value)}.", "key")
     return value
 
 
@@ -46,7 +46,8 @@ def four_numbers(value: object, what: str) -> tuple[float, float, float, float]:
         DataError: If it is anything else.
     """
     if not (isinstance(value, list) and len(value) == 4 and all(_is_number(number) for number in value)):
-        raise DataError(f"{what} must be four finite numbers [left, top, right, bottom], got {_shown(value)}.")
+        message = f"{what} must be four finite numbers [left, top, right, bottom], got {shown(value)}."
+        raise DataError(message, "box")
     left, top, right, bottom = value
     return left, top, right, bottom
 
@@ -55,6 +56,7 @@ def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
-def _shown(value: object) -> str:
+def shown(value: object) -> str:
+    """Return a value as a message repeats it: cut where it is long."""
     text = repr(value)
     return text if len(text) <= _SHOWN else text[:_SHOWN] + "..."

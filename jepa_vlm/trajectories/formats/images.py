@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from jepa_vlm.errors import DataError
+from jepa_vlm.trajectories.formats.fields import shown
 from jepa_vlm.trajectories.image import LazyImage
 
 
@@ -21,13 +22,16 @@ def image_in(root: Path, reference: str, *, origin: str) -> LazyImage:
             unreadable or absurdly large.
     """
     if not reference or Path(reference).is_absolute():
-        raise DataError(f"image path {reference!r} must be relative to the data root {root}.")
+        raise DataError(f"image path {reference!r} must be relative to the data root {root}.", "image path")
     path = root / reference
     try:
         inside = path.resolve().is_relative_to(root.resolve())
     except (OSError, RuntimeError, ValueError) as err:  # a name too long, links in a circle, a null byte
-        raise DataError(f"image path {reference!r} cannot be followed ({err}).") from None
+        raise DataError(f"image path {shown(reference)} cannot be followed ({err}).", "image path") from None
     if not inside:
-        raise DataError(f"image path {reference!r} leads outside the data root {root}; move the image into it.")
+        message = f"image path {reference!r} leads outside the data root {root}; move the image into it."
+        raise DataError(message, "image path")
+    if path.exists() and not path.is_file():
+        raise DataError(f"image path {shown(reference)} is no regular file.", "image path")
     LazyImage(path=path).size  # noqa: B018 - raises on what cannot be opened
     return LazyImage(path=path, origin=origin)
