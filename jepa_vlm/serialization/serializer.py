@@ -181,7 +181,7 @@ def _mark(tokenizer: Any, adapter: Adapter, rendered: Rendered, grids: Sequence[
     def inside(span: Span) -> Tensor:
         return (begin >= span[0]) & (begin < span[1])
 
-    question = inside(rendered.question)
+    question = torch.stack([inside(span) for span in rendered.question]).any(0)
     labels = torch.full_like(input_ids, IGNORED)
     content = question | (image_index >= 0)
     for span in rendered.observations:

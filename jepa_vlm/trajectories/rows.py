@@ -61,13 +61,20 @@ class Picked(Rows):
     Args:
         rows: The source.
         indices: Which of its rows, in order.
+        why: The reason to count the others as dropped, or "" if they are used elsewhere.
     """
 
-    def __init__(self, rows: Rows, indices: Sequence[int]) -> None:
-        self._rows, self._indices = rows, indices
+    def __init__(self, rows: Rows, indices: Sequence[int], *, why: str = "") -> None:
+        self._rows, self._indices, self._why = rows, indices, why
 
     def __len__(self) -> int:
         return len(self._indices)
+
+    @property
+    def dropped(self) -> Mapping[str, int]:
+        """What the source left out, and the rows that were not picked."""
+        more = {self._why: len(self._rows) - len(self)} if self._why else {}
+        return {**self._rows.dropped, **more}
 
     @property
     def ids(self) -> Sequence[str]:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar
 
-from jepa_vlm.errors import DataError
+from jepa_vlm.errors import DataError, UnknownNameError
 
 T = TypeVar("T")
 
@@ -37,6 +37,28 @@ def checked(value: object, kind: type[T], what: str) -> T:
     if type(value) is not kind:
         raise DataError(f"{what} must be {_NAMES[kind]}, got {shown(value)}.", "key")
     return value
+
+
+def choice(value: str, known: Iterable[str], what: str) -> str:
+    """Return an option's value.
+
+    Raises:
+        UnknownNameError: If it is none of the known ones.
+    """
+    if value not in known:
+        raise UnknownNameError(what, value, known=known)
+    return value
+
+
+def whole_number(value: str, what: str) -> int:
+    """Return an option's value, a whole number of at least 1.
+
+    Raises:
+        DataError: If it is anything else.
+    """
+    if not value.isdecimal() or int(value) < 1:
+        raise DataError(f"{what} must be a whole number of at least 1, got {value!r}.")
+    return int(value)
 
 
 def four_numbers(value: object, what: str) -> tuple[float, float, float, float]:
