@@ -31,6 +31,7 @@ class LazyImage:
         read: Returns an encoded image whenever it is called, so that a store keeps nothing in memory.
         pixels: An open image.
         region: The part of it that is meant, such as a crop that nobody stored; None for all of it.
+        known: Width and height of the whole picture, where they are known without opening it; checked on loading.
         origin: Where the reference came from ("data.jsonl:7"), for messages.
         resized: Width and height that the image is scaled to whenever it is loaded; None for its own.
     """
@@ -40,6 +41,7 @@ class LazyImage:
     read: Callable[[], bytes] | None = None
     pixels: Image.Image | None = None
     region: Box | None = None
+    known: tuple[int, int] | None = None
     origin: str = ""
     resized: tuple[int, int] | None = None
 
@@ -92,12 +94,17 @@ class LazyImage:
                 raise DataError(message, "image unreadable") from None
 
     def _whole_size(self) -> tuple[int, int]:
+        if self.known is not None:
+            return self.known
         if self.pixels is not None:
             return _upright_size(self._checked(self.pixels))
         with self._open() as image:
             return _upright_size(image)
 
     def _cut(self, image: Image.Image) -> Image.Image:
+        if self.known not in (None, image.size):
+            message = f"{self._where()} has the size {image.size}, but {self.known} is stated; write the data anew."
+            raise DataError(message, "image unreadable")
         if self.region is not None:
             image = image.crop(self.region.in_pixels(*image.size))
         return image if self.resized is None else image.resize(self.resized)

@@ -8,12 +8,15 @@ from jepa_vlm.trajectories.formats.messages import read_messages
 from jepa_vlm.trajectories.formats.mirage import read_mirage
 from jepa_vlm.trajectories.formats.pixelreasoner import read_pixelreasoner
 from jepa_vlm.trajectories.formats.reader import FORMATS, Reader
+from jepa_vlm.trajectories.formats.store import read_store
 from jepa_vlm.trajectories.formats.thinkmorph import read_thinkmorph
 from jepa_vlm.trajectories.formats.viscot import read_viscot
+from jepa_vlm.trajectories.formats.write_store import Written, write_store
 
 __all__ = [
     "FORMATS",
     "Reader",
+    "Written",
     "read_covt",
     "read_jsonl",
     "read_llava",
@@ -21,7 +24,9 @@ __all__ = [
     "read_messages",
     "read_mirage",
     "read_pixelreasoner",
+    "read_store",
     "read_thinkmorph",
     "read_viscot",
     "write_jsonl",
+    "write_store",
 ]

@@ -10,7 +10,14 @@ from jepa_vlm.errors import DataError, UnknownNameError
 
 T = TypeVar("T")
 
-_NAMES = {str: "a string", list: "a list", dict: "an object", bool: "true or false", int: "a whole number"}
+_NAMES = {
+    str: "a string",
+    list: "a list",
+    dict: "an object",
+    bool: "true or false",
+    int: "a whole number",
+    bytes: "bytes",
+}
 _SHOWN = 60  # characters of a wrong value that a message repeats
 
 

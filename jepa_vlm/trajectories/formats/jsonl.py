@@ -14,21 +14,20 @@ import hashlib
 import io
 import json
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from jepa_vlm.errors import DataError
-from jepa_vlm.trajectories.box import Box
-from jepa_vlm.trajectories.formats.fields import checked, field, four_numbers
+from jepa_vlm.trajectories.formats.fields import checked, field
 from jepa_vlm.trajectories.formats.images import image_in
+from jepa_vlm.trajectories.formats.native import row_of, trajectory_of
 from jepa_vlm.trajectories.formats.parsed import ParsedRows
 from jepa_vlm.trajectories.formats.reader import FORMATS
 from jepa_vlm.trajectories.formats.records import JsonLines, Record
 from jepa_vlm.trajectories.image import LazyImage
 from jepa_vlm.trajectories.rows import Rows
-from jepa_vlm.trajectories.trajectory import Step, ToolCall, Trajectory
+from jepa_vlm.trajectories.trajectory import Trajectory
 
 
 @FORMATS.register("jsonl")
@@ -51,7 +50,9 @@ def write_jsonl(trajectories: Iterable[Trajectory], path: Path) -> Path:
     """
     folder = path.parent / f"{path.stem}_images"
     folder.mkdir(parents=True, exist_ok=True)
-    rows = [json.dumps(_row(trajectory, folder), ensure_ascii=False) for trajectory in trajectories]
+    rows = [
+        json.dumps(row_of(trajectory, partial(_save, folder=folder)), ensure_ascii=False) for trajectory in trajectories
+    ]
     _replace(path, "".join(row + "\n" for row in rows).encode())
     return path
 
@@ -81,70 +82,10 @@ def _trajectory(row: Record, identity: str, origin: str, *, root: Path, taken: M
     def image(reference: object) -> LazyImage:
         return image_in(root, checked(reference, str, "an image path"), origin=origin)
 
-    return Trajectory(
-        id=identity,
-        images=tuple(image(reference) for reference in field(row, "images", list, [])),
-        question=field(row, "question", str),
-        steps=tuple(_step(checked(step, dict, "a step"), image) for step in field(row, "steps", list)),
-        answer=field(row, "answer", str),
-        task=field(row, "task", str, ""),
-        system=field(row, "system", str, ""),
-    )
+    return trajectory_of(row, identity, image)
 
 
-def _step(step: dict[str, Any], image: Callable[[object], LazyImage]) -> Step:
-    call, reference = step.get("call"), step.get("image")
-    return Step(
-        text=field(step, "text", str),
-        call=None if call is None else _call(checked(call, dict, "key 'call'")),
-        image=None if reference is None else image(reference),
-        observation=field(step, "observation", str, ""),
-    )
-
-
-def _call(call: dict[str, Any]) -> ToolCall:
-    edges = call.get("box")
-    box = None
-    if edges is not None:
-        left, top, right, bottom = four_numbers(edges, "key 'box'")
-        box = Box(left, top, right, bottom, relative=field(call, "relative", bool))
-    return ToolCall(
-        name=field(call, "name", str),
-        arguments=field(call, "arguments", dict, {}),
-        box=box,
-        image=field(call, "image", int, 0),
-        written=None if call.get("written") is None else field(call, "written", str),
-    )
-
-
-def _row(trajectory: Trajectory, folder: Path) -> dict[str, Any]:
-    return {
-        "id": trajectory.id,
-        "images": [_save(image, folder) for image in trajectory.images],
-        "question": trajectory.question,
-        "steps": [_step_row(step, folder) for step in trajectory.steps],
-        "answer": trajectory.answer,
-        "task": trajectory.task,
-        **({"system": trajectory.system} if trajectory.system else {}),
-    }
-
-
-def _step_row(step: Step, folder: Path) -> dict[str, Any]:
-    row: dict[str, Any] = {"text": step.text}
-    if step.call is not None:
-        row["call"] = {"name": step.call.name, "arguments": dict(step.call.arguments), "image": step.call.image}
-        if (box := step.call.box) is not None:
-            row["call"] |= {"box": [box.left, box.top, box.right, box.bottom], "relative": box.relative}
-        if step.call.written is not None:
-            row["call"]["written"] = step.call.written
-    if step.image is not None:
-        row["image"] = _save(step.image, folder)
-    if step.observation:
-        row["observation"] = step.observation
-    return row
-
-
-def _save(image: LazyImage, folder: Path) -> str:
+def _save(image: LazyImage, *, folder: Path) -> str:
     """Write an image unless it is there; return its path relative to the data root."""
     encoded = io.BytesIO()
     image.load().save(encoded, format="PNG")

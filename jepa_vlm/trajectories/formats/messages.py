@@ -3,9 +3,9 @@
 A line is ``{"messages": [...], "images": [PATH, ...]}``, or ``{"prompt": [...], "completion": [...], "images"}``. A
 message is ``{"role", "content"}`` with role system, user, assistant or tool; its content is a text, in which
 ``<image>`` stands for the next image, or a list of ``{"type": "text", "text"}`` and ``{"type": "image"}``. An image may
-also stand in place, as ``{"type": "image", "image": PATH}``. An assistant message may end with a ``<tool_call>{...}</tool_call>``
-or have ``tool_calls: [{"function": {"name", "arguments"}}]``, of which there may be one; the user or tool message after
-it shows the tool's one image.
+also stand in place, as ``{"type": "image", "image": PATH}``. An assistant message may end with a
+``<tool_call>{...}</tool_call>`` or have ``tool_calls: [{"function": {"name", "arguments"}}]``, of which there may be
+one; the user or tool message after it shows the tool's one image.
 """
 
 from __future__ import annotations
