@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from itertools import chain
 from typing import Any, cast, final
 
 import torch
@@ -112,7 +113,7 @@ def plan_run(asked: Asked, recipe: Recipe | None = None) -> Plan:
     model = LatentVLM(backbone, recipe.objective, engine=cast("Engine", recipe.engine), seed=seed)
     data = load_data(values["data"].value, seed=seed)
     serializer = model.collator().serializer
-    for trajectory in (*data.train, *data.validation):
+    for trajectory in chain(data.train, data.validation):  # one at a time: they may not fit in memory
         serializer.check(trajectory)
     limit, policy = values["max_tokens"].value, values["too_long"].value
     train = fit(model, data.train, limit=limit, policy=policy)

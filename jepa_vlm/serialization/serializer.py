@@ -41,7 +41,7 @@ class Serializer:
         try:
             return [self.adapter.grid(self.processor.image_processor, *image.size) for image in trajectory.all_images]
         except DataError as err:
-            raise DataError(f"Trajectory {trajectory.id!r}: {err}") from None
+            raise err.at(f"Trajectory {trajectory.id!r}") from None
 
     def check(self, trajectory: Trajectory) -> None:
         """Check what can be checked cheaply before a run begins: texts, and images by their headers.

@@ -174,11 +174,13 @@ def _strip_markers(marked: str) -> tuple[str, dict[int, Span]]:
 def _refuse_reserved(text: str, identity: str, reserved: Sequence[str]) -> None:
     if _RESERVED.search(text):
         raise DataError(
-            f"Trajectory {identity!r} holds a private-use character (U+E000 to U+E003) in {text[:60]!r}; remove it."
+            f"Trajectory {identity!r} holds a private-use character (U+E000 to U+E003) in {text[:60]!r}; remove it.",
+            "special token",
         )
     for token in reserved:
         if token in text:
             raise DataError(
                 f"Trajectory {identity!r} holds the backbone's special token {token!r} in a text ({text[:60]!r}); "
-                "it would be read as structure. Remove or rename it."
+                "it would be read as structure. Remove or rename it.",
+                "special token",
             )

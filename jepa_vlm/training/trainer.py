@@ -57,11 +57,12 @@ class ObjectiveTrainer(Trainer):
         args, collator = settings.arguments(), model.collator()
         step_size = settings.batch_size * settings.accumulation * args.world_size
         use_cache = getattr(model.config, "use_cache", None)
+        order = Passes(examples=train, length=settings.steps * step_size, seed=settings.seed)
         super().__init__(
             model=model,
             args=args,
             data_collator=collator,
-            train_dataset=Passes(examples=train, length=settings.steps * step_size, seed=settings.seed),
+            train_dataset=order,
             eval_dataset=validation,
             callbacks=[FiniteLoss(ledger=self.ledger), GradientsReach(), TargetAverage(), *callbacks],
         )
@@ -71,7 +72,7 @@ class ObjectiveTrainer(Trainer):
             examples=validation, collator=collator, batch_size=settings.batch_size, workers=settings.workers
         )
         self.metrics = MetricsFile(path=metrics, write=self.is_world_process_zero())
-        self._per_pass = step_size / len(train)
+        self._per_pass = step_size / order.pass_length
         self._logged_at, self._began = 0, time.perf_counter()
 
     def train(self, resume_from_checkpoint: str | bool | None = None, *args: Any, **kwargs: Any) -> Any:

@@ -16,11 +16,13 @@ from pathlib import Path
 from jepa_vlm.errors import DataError
 from jepa_vlm.trajectories.formats.conversation import tagged_answer
 from jepa_vlm.trajectories.formats.fields import choice
+from jepa_vlm.trajectories.formats.hub import HubPath
 from jepa_vlm.trajectories.formats.llava import TURNS, first_pair
 from jepa_vlm.trajectories.formats.parsed import ParsedRows
 from jepa_vlm.trajectories.formats.reader import FORMATS
 from jepa_vlm.trajectories.formats.records import Record
-from jepa_vlm.trajectories.formats.tables import Columns, ParquetRecords, embedded_image, parquet_files
+from jepa_vlm.trajectories.formats.tables import Columns, embedded_image
+from jepa_vlm.trajectories.formats.tabular import open_tables
 from jepa_vlm.trajectories.rows import Joined, Rows
 from jepa_vlm.trajectories.trajectory import Step, Trajectory
 
@@ -28,27 +30,24 @@ COLUMNS: Columns = {"image": ("image",), "conversations": ("conversations",)}
 
 
 @FORMATS.register("covt")
-def read_covt(path: Path, *, split: str = "train", turns: str = "first") -> Rows:
+def read_covt(path: Path | HubPath, *, split: str = "train", turns: str = "first") -> Rows:
     """Return the rows of a parquet file, or of all of them below a folder.
 
     Args:
-        path: The file or folder.
+        path: The file, the folder, or the data set on the hub.
         split: Of a folder with several splits, the one to read.
         turns: ``first`` keeps the first question and answer; ``one`` refuses rows that have more.
     """
     choice(turns, TURNS, "turns")
     return Joined(
         [
-            ParsedRows(
-                ParquetRecords(file, COLUMNS, label=f"{task}-{file.stem}"),
-                partial(_trajectory, root=file.parent, turns=turns),
-            )
-            for task, file in parquet_files(path, split=split)
+            ParsedRows(records, partial(_trajectory, root=folder, turns=turns))
+            for _, folder, records in open_tables(path, COLUMNS, split=split)
         ]
     )
 
 
-def _trajectory(row: Record, identity: str, origin: str, *, root: Path, turns: str) -> Trajectory:
+def _trajectory(row: Record, identity: str, origin: str, *, root: Path | None, turns: str) -> Trajectory:
     image = embedded_image(row["image"], "image", root=root, origin=origin)
     conversations = row["conversations"]
     if isinstance(conversations, str):

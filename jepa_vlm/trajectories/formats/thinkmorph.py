@@ -16,10 +16,12 @@ from pathlib import Path
 
 from jepa_vlm.errors import DataError
 from jepa_vlm.trajectories.formats.fields import choice, field, whole_number
+from jepa_vlm.trajectories.formats.hub import HubPath
 from jepa_vlm.trajectories.formats.parsed import ParsedRows
 from jepa_vlm.trajectories.formats.reader import FORMATS
 from jepa_vlm.trajectories.formats.records import Record
-from jepa_vlm.trajectories.formats.tables import Columns, ParquetRecords, embedded_image, parquet_files
+from jepa_vlm.trajectories.formats.tables import Columns, embedded_image
+from jepa_vlm.trajectories.formats.tabular import open_tables
 from jepa_vlm.trajectories.rows import Joined, Picked, Rows
 from jepa_vlm.trajectories.trajectory import Step, Trajectory
 
@@ -36,11 +38,11 @@ COLUMNS: Columns = {
 
 
 @FORMATS.register("thinkmorph")
-def read_thinkmorph(path: Path, *, cap: str = "", split: str = "train", style: str = "pearl") -> Rows:
+def read_thinkmorph(path: Path | HubPath, *, cap: str = "", split: str = "train", style: str = "pearl") -> Rows:
     """Return the rows of a parquet file, or of all the tasks below a folder.
 
     Args:
-        path: The file or folder.
+        path: The file, the folder, or one task on the hub.
         cap: Most rows of each task: those whose ids have the smallest SHA-256, in the file's order; the rest is
             counted as dropped.
         split: Of a folder with several splits, the one to read.
@@ -50,9 +52,9 @@ def read_thinkmorph(path: Path, *, cap: str = "", split: str = "train", style: s
     choice(style, STYLES, "style")
     most = whole_number(cap, "cap") if cap else None
     tasks: dict[str, list[Rows]] = {}
-    for task, file in parquet_files(path, split=split):
-        parse = partial(_trajectory, task=task, root=file.parent, style=style)
-        tasks.setdefault(task, []).append(ParsedRows(ParquetRecords(file, COLUMNS, label=f"{task}-{file.stem}"), parse))
+    for task, folder, records in open_tables(path, COLUMNS, split=split):
+        parse = partial(_trajectory, task=task, root=folder, style=style)
+        tasks.setdefault(task, []).append(ParsedRows(records, parse))
     return Joined([capped(Joined(parts), most) for parts in tasks.values()])
 
 
@@ -65,7 +67,7 @@ def capped(rows: Rows, most: int | None) -> Rows:
     return Picked(rows, sorted(first), why="beyond the cap")
 
 
-def _trajectory(row: Record, identity: str, origin: str, *, task: str, root: Path, style: str) -> Trajectory:
+def _trajectory(row: Record, identity: str, origin: str, *, task: str, root: Path | None, style: str) -> Trajectory:
     problem, result = (
         embedded_image(row[name], name, root=root, origin=origin) for name in ("problem_image_0", "reasoning_image_0")
     )

@@ -8,6 +8,8 @@ import struct
 import zlib
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 from PIL import Image
 
 HOSTILE = [  # a reference to an image, the kind of problem, and what the message says
@@ -58,3 +60,62 @@ def write_lines(path: Path, *rows: object) -> Path:
     """Write JSON lines."""
     path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     return path
+
+
+def write_table(path: Path, *rows: dict[str, object]) -> Path:
+    """Write a parquet file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pq.write_table(pa.Table.from_pylist(list(rows)), path)
+    return path
+
+
+def write_example(name: str, root: Path, count: int = 3) -> str:
+    """Write ``count`` good rows of a format into a data root; return the data spec."""
+    turns = [
+        {"from": "human", "value": "<image>\nWhat is it?"},
+        {"from": "gpt", "value": "<lvr>\n<answer> red </answer>"},
+    ]
+    cell = {"bytes": png(), "path": None}
+    call = '{"name": "crop_image", "arguments": {"bbox_2d": [10, 0, 30, 20], "target_image": 1}}'
+    chat = [
+        {"role": "system", "content": [{"text": "You are a helpful assistant."}]},
+        {"role": "user", "content": [{"text": "What is it?"}, {"image": "a.png"}]},
+        {"role": "assistant", "content": [{"text": f"I zoom.\n<tool_call>{call}</tool_call>"}]},
+        {"role": "user", "content": [{"text": "Here is the cropped image:"}, {"image": "b.png"}]},
+        {"role": "assistant", "content": [{"text": "\\boxed{red}"}]},
+    ]
+    messages = [
+        {"role": "user", "content": "<image>What is it?"},
+        {"role": "assistant", "content": "It is red."},
+    ]
+    thinkmorph = {
+        "question": "What is it?",
+        "answer": "red",
+        "problem_image_0": cell,
+        "resoning_thought_0": "I look.",
+        "reasoning_image_0": cell,
+        "resoning_thought_1": "It is red.",
+    }
+    mirage = {
+        "text_input": "Look: <image> What is it?",
+        "text_output": "<think>I see.</think><output_image>\\boxed{red}",
+        "image_input": "a.png",
+        "image_output": "b.png",
+    }
+    viscot = {"question": "What is it?", "answer": "red", "image": "a.png", "width": 40, "height": 20}
+    viscot |= {"bboxs": [[10, 0, 30, 20]], "dataset": ".", "split": "train"}
+    covt = {"id": "1", "image": cell, "image_relpath": "x", "conversations": [turns[0], turns[1] | {"value": "red"}]}
+    lvr = {"dataset": "d", "image": ["a.png"], "conversations": turns, "bboxes": [[0.25, 0, 0.75, 1]]}
+    written = {
+        "lvr": lambda: write_list(root / "lvr.json", *[lvr] * count),
+        "pixelreasoner": lambda: write_list(root / "release.json", *[{"qid": "q", "message_list": chat}] * count),
+        "messages": lambda: write_lines(root / "chat.jsonl", *[{"messages": messages, "images": ["a.png"]}] * count),
+        "mirage": lambda: write_lines(root / "mirage.jsonl", *[mirage] * count),
+        "viscot": lambda: write_lines(root / "viscot.jsonl", *[viscot] * count),
+        "thinkmorph": lambda: write_table(root / "thinkmorph" / "train.parquet", *[thinkmorph] * count),
+        "covt": lambda: write_table(root / "covt" / "train.parquet", *[covt] * count),
+    }
+    return f"{name}:{written[name]()}"
+
+
+FORMATS_WITH_EXAMPLES = ("covt", "lvr", "messages", "mirage", "pixelreasoner", "thinkmorph", "viscot")
