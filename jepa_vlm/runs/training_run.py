@@ -36,7 +36,7 @@ def train(
     Args:
         recipe: A recipe, or the name or file of one.
         backbone: As for ``load_backbone``; None is the embedded default.
-        data: ``playground:TASK``, ``jsonl:PATH`` or a path; None is the embedded default.
+        data: ``playground:TASK``, ``FORMAT:PATH``, a path, or a mixture of them; None is the embedded default.
         output: A new folder; None takes ``runs/RECIPE``, numbered if it is taken.
         parameters: Of the recipe, if it is given by name.
         **asked: Further fields of ``runs.settings.Asked``: steps, seed, batch_size, resume, ...

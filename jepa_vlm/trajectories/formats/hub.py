@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, final
 
 from jepa_vlm.errors import DataError, missing_extra
@@ -11,7 +12,7 @@ from jepa_vlm.trajectories.formats.records import Record, Records
 from jepa_vlm.trajectories.formats.tables import Columns, spelled
 
 PREFIX = "hf://"
-_PINNED = re.compile(r"([\w.-]+/[\w.-]+)@([\w./-]+)")
+_PINNED = re.compile(r"(\w[\w.-]*/\w[\w.-]*)@(\w[\w./-]*)")
 
 
 @final
@@ -62,6 +63,8 @@ class HubRecords(Records):
     def __init__(self, path: HubPath, columns: Columns, *, split: str, label: str) -> None:
         super().__init__(label=label)
         self.path = path
+        if Path(path.id).exists():  # datasets would read it instead, whatever the revision
+            raise DataError(f"{path.id} is also a folder here; read that by its path, or work elsewhere.", "file")
         try:
             import datasets
         except ImportError:

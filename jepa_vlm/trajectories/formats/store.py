@@ -5,8 +5,7 @@
                         shards, or {"image": number, "region": [left, top, right, bottom], "relative"} for a part of it
 ``images-00000.parquet`` sha256, width, height (as viewers show it), bytes
 
-Row groups are small, so that reading a row anywhere costs about as much as its images. Nothing is held open or in
-memory but the last group read.
+Row groups are small, so that reading a row anywhere costs about as much as its images, and few are held in memory.
 """
 
 from __future__ import annotations

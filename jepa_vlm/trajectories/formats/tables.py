@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from bisect import bisect_right
+from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from itertools import accumulate
 from pathlib import Path
@@ -13,6 +14,9 @@ from jepa_vlm.errors import DataError, missing_extra
 from jepa_vlm.trajectories.formats.images import check_image, image_in
 from jepa_vlm.trajectories.formats.records import Record, Records
 from jepa_vlm.trajectories.image import LazyImage
+
+HELD_BYTES = 1 << 28
+_HELD: OrderedDict[tuple[Path, int, tuple[str, ...], int], Any] = OrderedDict()  # row groups, the last used at the end
 
 Columns = Mapping[str, tuple[str, ...]]
 """Columns by the name that a format uses, each with the spellings that files have for it."""
@@ -33,7 +37,7 @@ def parquet() -> Any:
 
 @final
 class ParquetRecords(Records):
-    """The rows of one parquet file, by column. One row group is kept in memory, for reading in order.
+    """The rows of one parquet file, by column. The last row groups of all files stay in memory, up to ``HELD_BYTES``.
 
     Args:
         path: The file.
@@ -48,16 +52,17 @@ class ParquetRecords(Records):
         super().__init__(label=label or path.stem)
         self.path = path
         file = self._file()
+        self._written = path.stat().st_mtime_ns
         self._columns = spelled(file.schema_arrow.names, columns, str(path))
         groups = [file.metadata.row_group(i).num_rows for i in range(file.metadata.num_row_groups)]
         self._starts: list[int] = [0, *accumulate(groups)]
-        self._held: tuple[int, int, Any, Any] | None = None  # process, group, the open file, the group's table
+        self._open: tuple[int, Any] | None = None  # the process that opened the file, and the file
 
     def __len__(self) -> int:
         return self._starts[-1]
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**vars(self), "_held": None}
+        return {**vars(self), "_open": None}
 
     def place(self, index: int) -> str:
         """Return file and row, from 0."""
@@ -66,16 +71,24 @@ class ParquetRecords(Records):
     def read(self, index: int) -> Record:
         """Return a row."""
         group = bisect_right(self._starts, index) - 1
-        process = os.getpid()
-        if self._held is None or self._held[:2] != (process, group):
-            file = self._held[2] if self._held is not None and self._held[0] == process else self._file()
-            try:
-                table = file.read_row_group(group, columns=list(self._columns.values()), use_threads=False)
-            except (OSError, ValueError) as err:
-                raise DataError(f"row group {group} cannot be read ({err}).", "file") from None
-            self._held = (process, group, file, table)
-        (row,) = self._held[3].slice(index - self._starts[group], 1).to_pylist()
+        (row,) = self._group(group).slice(index - self._starts[group], 1).to_pylist()
         return {name: row[spelling] for name, spelling in self._columns.items()}
+
+    def _group(self, group: int) -> Any:
+        key = (self.path, self._written, tuple(self._columns.values()), group)
+        if key in _HELD:
+            _HELD.move_to_end(key)
+            return _HELD[key]
+        if self._open is None or self._open[0] != os.getpid():
+            self._open = (os.getpid(), self._file())
+        try:
+            table = self._open[1].read_row_group(group, columns=list(self._columns.values()), use_threads=False)
+        except (OSError, ValueError) as err:
+            raise DataError(f"row group {group} cannot be read ({err}).", "file") from None
+        _HELD[key] = table
+        while len(_HELD) > 1 and sum(held.nbytes for held in _HELD.values()) > HELD_BYTES:
+            _HELD.popitem(last=False)
+        return table
 
     def _file(self) -> Any:
         module = parquet()

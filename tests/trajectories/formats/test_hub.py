@@ -51,6 +51,13 @@ def test_what_cannot_be_loaded_is_one_message(hub):
         load_trajectories("thinkmorph:hf://owner/thinkmorph@main#split=test")
 
 
+def test_a_folder_of_the_same_name_is_not_read_instead(hub, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "owner" / "thinkmorph").mkdir(parents=True)
+    with pytest.raises(DataError, match="is also a folder here"):
+        load_trajectories("thinkmorph:hf://owner/thinkmorph@main")
+
+
 def test_formats_of_files_say_how_to_download_them():
     with pytest.raises(DataError, match=r"lvr reads files; download them with `hf download .* owner/x --revision v1"):
         load_trajectories("lvr:hf://owner/x@v1")

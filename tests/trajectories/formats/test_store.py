@@ -48,6 +48,23 @@ def test_what_is_written_is_read_back(tmp_path, monkeypatch, rows, group, shard)
     assert read.place(6).endswith("[6]" if shard > 7 else "rows-00001.parquet[2]")
 
 
+def test_opening_reads_no_row_and_the_first_row_one_group(tmp_path, monkeypatch, rows):
+    module = sys.modules[write_store.__module__]
+    monkeypatch.setattr(module, "ROW_GROUP", 2)
+    monkeypatch.setattr(module, "IMAGE_GROUP", 1)
+    write_store(rows, tmp_path / "store")
+    groups, columns = [], []
+    read_group, read_table = pq.ParquetFile.read_row_group, pq.read_table
+    monkeypatch.setattr(pq.ParquetFile, "read_row_group", lambda *a, **k: groups.append(a[1]) or read_group(*a, **k))
+    monkeypatch.setattr(pq, "read_table", lambda *a, **k: columns.append(k["columns"]) or read_table(*a, **k))
+    read = load_trajectories(f"parquet:{tmp_path / 'store'}")
+    assert (groups, columns) == ([], [])
+    first = read[4]
+    assert (groups, columns) == ([2], [["width"], ["height"]])  # sizes are known without any image's bytes
+    first.images[0].load()
+    assert len(groups) == 2
+
+
 def test_an_image_is_stored_once_and_a_crop_is_a_part_of_it(tmp_path, root):
     path = write_list(root / "x.json", *(lvr_row() for _ in range(5)))
     done = write_store(load_trajectories(f"lvr:{path}"), tmp_path / "store")

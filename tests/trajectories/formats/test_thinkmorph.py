@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from jepa_vlm.errors import DataError
+from jepa_vlm.trajectories.formats import tables
 from jepa_vlm.trajectories.load import load_trajectories
 from tests.trajectories.formats.files import png, png_header
 
@@ -86,6 +87,18 @@ def test_a_cap_holds_for_each_task_and_is_counted(tasks):
     assert rows.ids == load_trajectories(f"thinkmorph:{tasks}#cap=2").ids
     with pytest.raises(DataError, match="cap must be a whole number of at least 1, got '0'"):
         load_trajectories(f"thinkmorph:{tasks}#cap=0")
+
+
+def test_only_so_many_row_groups_are_held(tasks, monkeypatch):
+    rows = load_trajectories(f"thinkmorph:{tasks}")
+    tables._HELD.clear()
+    monkeypatch.setattr(tables, "HELD_BYTES", 1)
+    for index in (0, 7, 3, 7):
+        rows[index]
+        assert len(tables._HELD) == 1
+    monkeypatch.setattr(tables, "HELD_BYTES", 1 << 20)
+    list(rows)
+    assert len(tables._HELD) > 2
 
 
 @pytest.mark.parametrize("column", ["question", "answer", "problem_image_0", "reasoning_image_0"])
