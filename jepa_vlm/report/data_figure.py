@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from jepa_vlm.report.figures import BLUE, drawing, short, svg_of
@@ -10,8 +10,8 @@ from jepa_vlm.report.figures import BLUE, drawing, short, svg_of
 PANELS = (
     ("calls", "Calls per trajectory", "calls"),
     ("images", "Images per trajectory", "images"),
-    ("tools", "Calls by tool", ""),
     ("box_percent", "Box size", "% of its image"),
+    ("box_tokens", "Visual tokens in a box", "tokens"),
 )
 
 
@@ -24,31 +24,28 @@ def data_figure(found: Mapping[str, Mapping[str, Any]]) -> str:
     Raises:
         JepaVLMError: If matplotlib is not installed.
     """
-    with drawing(13.0, 2.6 * len(found), "data") as figure:
-        grid = figure.subplots(len(found), len(PANELS) + 1, squeeze=False)
+    with drawing(15.0, 2.6 * len(found), "data") as figure:
+        grid = figure.subplots(len(found), len(PANELS) + 2, squeeze=False)
         for axes, (name, counts) in zip(grid, found.items(), strict=True):
             for axis, (key, title, label) in zip(axes, PANELS, strict=False):
-                values = counts[key]
-                axis.bar(
-                    range(len(values)) if key == "tools" else [int(k) for k in values], values.values(), color=BLUE
-                )
-                if key == "tools":
-                    axis.set_xticks(range(len(values)), [short(name) for name in values])
+                values = {int(value): count for value, count in counts[key].items()}
+                axis.bar(list(values), list(values.values()), color=BLUE, width=1.0 if len(values) > 12 else 0.8)
+                axis.set_xlim(-0.5, 100.5 if key == "box_percent" else max(values, default=0) + 1.5)
+                axis.xaxis.get_major_locator().set_params(integer=True)
                 axis.set_title(title)
                 axis.set_xlabel(label)
             axes[0].set_ylabel(short(f"{name}: rows"))
-            _lengths(axes[-1], counts)
+            _bars(axes[-2], "Calls by tool", {tool: (count,) for tool, count in counts["tools"].items()})
+            views = {view: kinds["total"] for view, kinds in counts["tokens"].items()}
+            tokens = {view: (one["p95"], one["median"]) for view, one in views.items()}
+            _bars(axes[-1], "Tokens by view: median, 95th percentile", tokens)
         return svg_of(figure)
 
 
-def _lengths(axis: Any, counts: Mapping[str, Any]) -> None:
-    """Draw median and 95th percentile of each view's tokens, and of the tokens inside boxes."""
-    bars = {view: kinds["total"] for view, kinds in counts["tokens"].items()}
-    bars |= {"in a box": counts["box_tokens"]} if counts["box_tokens"]["count"] else {}
-    places = range(len(bars))
-    axis.barh(places, [one["p95"] for one in bars.values()], color="#bfdbfe", label="95th percentile")
-    axis.barh(places, [one["median"] for one in bars.values()], color=BLUE, label="median")
-    axis.set_yticks(places, list(bars))
-    axis.set_title("Tokens")
-    if bars:
-        axis.legend()
+def _bars(axis: Any, title: str, values: Mapping[str, Sequence[float]]) -> None:
+    """Draw one bar for each name, its first value behind its second."""
+    for place, colour in enumerate(("#93c5fd", BLUE)):
+        heights = [own[place] if place < len(own) else 0 for own in values.values()]
+        axis.barh(range(len(values)), heights, color=colour)
+    axis.set_yticks(range(len(values)), [short(name) for name in values])
+    axis.set_title(title)

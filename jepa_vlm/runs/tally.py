@@ -59,7 +59,7 @@ class Tally:
             **{name: {str(key): value for key, value in sorted(c.items())} for name, c in self.counts.items()},
             "tokens": {v: {kind: spread(c) for kind, c in kinds.items()} for v, kinds in self.tokens.items()},
             "box_percent": {str(key): value for key, value in sorted(self.boxes.items())},
-            "box_tokens": spread(self.latents),
+            "box_tokens": {str(key): value for key, value in sorted(self.latents.items())},
         }
 
 

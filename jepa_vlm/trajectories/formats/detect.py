@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from jepa_vlm.errors import DataError
-from jepa_vlm.trajectories.formats.records import json_records
+from jepa_vlm.trajectories.formats.json_files import json_records
 from jepa_vlm.trajectories.formats.store import is_store
 from jepa_vlm.trajectories.formats.tables import parquet, parquet_files
 

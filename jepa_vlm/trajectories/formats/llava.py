@@ -14,9 +14,10 @@ from jepa_vlm.errors import DataError
 from jepa_vlm.trajectories.formats.conversation import llava_turns, question_of, tagged_answer
 from jepa_vlm.trajectories.formats.fields import checked, choice, shown
 from jepa_vlm.trajectories.formats.images import ImageRoots
+from jepa_vlm.trajectories.formats.json_files import json_records
 from jepa_vlm.trajectories.formats.parsed import ParsedRows
 from jepa_vlm.trajectories.formats.reader import FORMATS
-from jepa_vlm.trajectories.formats.records import Record, json_records
+from jepa_vlm.trajectories.formats.records import Record
 from jepa_vlm.trajectories.rows import Rows
 from jepa_vlm.trajectories.trajectory import IMAGE, Step, Trajectory
 

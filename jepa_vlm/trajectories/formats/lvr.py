@@ -19,10 +19,11 @@ from jepa_vlm.trajectories.box import Box
 from jepa_vlm.trajectories.formats.conversation import llava_turns, question_of, tagged_answer
 from jepa_vlm.trajectories.formats.fields import checked, choice, field, four_numbers
 from jepa_vlm.trajectories.formats.images import ImageRoots
+from jepa_vlm.trajectories.formats.json_files import JsonList
 from jepa_vlm.trajectories.formats.looks import look_at
 from jepa_vlm.trajectories.formats.parsed import ParsedRows
 from jepa_vlm.trajectories.formats.reader import FORMATS
-from jepa_vlm.trajectories.formats.records import JsonList, Record
+from jepa_vlm.trajectories.formats.records import Record
 from jepa_vlm.trajectories.rows import Joined, Rows
 from jepa_vlm.trajectories.trajectory import Step, Trajectory
 

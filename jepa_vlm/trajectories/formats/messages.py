@@ -20,9 +20,10 @@ from jepa_vlm.errors import DataError
 from jepa_vlm.trajectories.formats.conversation import crop_of, question_of, split_call, tagged_answer
 from jepa_vlm.trajectories.formats.fields import checked, field, shown
 from jepa_vlm.trajectories.formats.images import image_in
+from jepa_vlm.trajectories.formats.json_files import json_records
 from jepa_vlm.trajectories.formats.parsed import ParsedRows
 from jepa_vlm.trajectories.formats.reader import FORMATS
-from jepa_vlm.trajectories.formats.records import Record, json_records
+from jepa_vlm.trajectories.formats.records import Record
 from jepa_vlm.trajectories.rows import Rows
 from jepa_vlm.trajectories.trajectory import IMAGE, Step, Trajectory
 

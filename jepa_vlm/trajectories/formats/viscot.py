@@ -16,10 +16,11 @@ from jepa_vlm.errors import DataError
 from jepa_vlm.trajectories.box import Box
 from jepa_vlm.trajectories.formats.fields import field, four_numbers
 from jepa_vlm.trajectories.formats.images import ImageRoots
+from jepa_vlm.trajectories.formats.json_files import JsonLines
 from jepa_vlm.trajectories.formats.looks import look_at
 from jepa_vlm.trajectories.formats.parsed import ParsedRows
 from jepa_vlm.trajectories.formats.reader import FORMATS
-from jepa_vlm.trajectories.formats.records import JsonLines, Record
+from jepa_vlm.trajectories.formats.records import Record
 from jepa_vlm.trajectories.rows import Rows
 from jepa_vlm.trajectories.trajectory import Step, Trajectory
 

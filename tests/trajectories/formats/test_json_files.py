@@ -7,8 +7,8 @@ import json
 import pytest
 
 from jepa_vlm.errors import DataError
-from jepa_vlm.trajectories.formats import records
-from jepa_vlm.trajectories.formats.records import JsonLines, JsonList, json_records
+from jepa_vlm.trajectories.formats import json_files
+from jepa_vlm.trajectories.formats.json_files import JsonLines, JsonList, json_records
 
 ROWS = [{"a": i, "text": 'é ü 雪 \\ " ] } , 🙂' * (i % 7), "list": [1, {"b": None}]} for i in range(60)]
 
@@ -17,7 +17,7 @@ ROWS = [{"a": i, "text": 'é ü 雪 \\ " ] } , 🙂' * (i % 7), "list": [1, {"b"
 @pytest.mark.parametrize("indent", [None, 1])
 @pytest.mark.parametrize("bom", [b"", b"\xef\xbb\xbf"])
 def test_a_list_is_indexed_as_json_loads_reads_it(tmp_path, monkeypatch, chunk, indent, bom):
-    monkeypatch.setattr(records, "_CHUNK", chunk)
+    monkeypatch.setattr(json_files, "_CHUNK", chunk)
     path = tmp_path / "rows.json"
     path.write_bytes(bom + b" \n" + json.dumps(ROWS, indent=indent, ensure_ascii=False).encode() + b"\n")
     found = JsonList(path)
@@ -28,7 +28,7 @@ def test_a_list_is_indexed_as_json_loads_reads_it(tmp_path, monkeypatch, chunk, 
 @pytest.mark.parametrize("chunk", [7, 1 << 20])
 @pytest.mark.parametrize("bom", [b"", b"\xef\xbb\xbf"])
 def test_lines_are_found_with_their_numbers(tmp_path, monkeypatch, chunk, bom):
-    monkeypatch.setattr(records, "_CHUNK", chunk)
+    monkeypatch.setattr(json_files, "_CHUNK", chunk)
     path = tmp_path / "rows.jsonl"
     path.write_bytes(bom + "\n  \n".join(json.dumps(row, ensure_ascii=False) for row in ROWS).encode())
     found = JsonLines(path)
@@ -69,8 +69,8 @@ def test_a_record_that_is_no_object_is_refused_when_it_is_read(tmp_path):
 
 @pytest.mark.parametrize("name", ["rows.json", "rows.jsonl"])
 def test_a_giant_record_is_refused_without_being_parsed(tmp_path, monkeypatch, name):
-    monkeypatch.setattr(records, "MAX_RECORD", 100)
-    monkeypatch.setattr(records, "_CHUNK", 64)
+    monkeypatch.setattr(json_files, "MAX_RECORD", 100)
+    monkeypatch.setattr(json_files, "_CHUNK", 64)
     path = tmp_path / name
     rows = [json.dumps({"a": 1}), json.dumps({"a": "x" * 150})]
     path.write_text("\n".join(rows) if name.endswith("l") else f"[{','.join(rows)}]")
@@ -81,8 +81,8 @@ def test_a_giant_record_is_refused_without_being_parsed(tmp_path, monkeypatch, n
 
 
 def test_a_list_that_never_ends_a_value_is_not_read_whole(tmp_path, monkeypatch):
-    monkeypatch.setattr(records, "MAX_RECORD", 100)
-    monkeypatch.setattr(records, "_CHUNK", 64)
+    monkeypatch.setattr(json_files, "MAX_RECORD", 100)
+    monkeypatch.setattr(json_files, "_CHUNK", 64)
     path = tmp_path / "rows.json"
     path.write_text('["' + "x" * 5000)
     with pytest.raises(DataError, match=r"rows\.json\[0\]: no JSON value ends within 400 characters"):
