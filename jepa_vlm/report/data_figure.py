@@ -38,7 +38,8 @@ def data_figure(found: Mapping[str, Mapping[str, Any]]) -> str:
             _bars(axes[-2], "Calls by tool", {tool: (count,) for tool, count in counts["tools"].items()})
             views = {view: kinds["total"] for view, kinds in counts["tokens"].items()}
             tokens = {view: (one["p95"], one["median"]) for view, one in views.items()}
-            _bars(axes[-1], "Tokens by view: median, 95th percentile", tokens)
+            _bars(axes[-1], "Tokens by view", tokens)
+            axes[-1].set_xlabel("median; pale: 95th percentile")
         return svg_of(figure)
 
 

@@ -53,7 +53,7 @@ def question_of(text: str, images: int) -> str:
         inner = inner.removesuffix(IMAGE).rstrip()
     if IMAGE not in inner:
         return inner
-    outer = found - inner.count(IMAGE)  # the order of the images stays, wherever the outer placeholders stood
+    outer = found - inner.count(IMAGE)
     if text.rstrip().endswith(IMAGE):
         raise DataError(
             f"the question has {IMAGE} both inside and after its words; move the last before it.", "placeholder"
