@@ -11,7 +11,20 @@ class JepaVLMError(Exception):
 
 
 class DataError(JepaVLMError):
-    """A data file, a row of it, an image or a box is not what it must be."""
+    """A data file, a row of it, an image or a box is not what it must be.
+
+    Args:
+        message: What must hold, what came, what to do.
+        problem: The kind of problem in a word or two, by which checks count: ``"image missing"``.
+    """
+
+    def __init__(self, message: str, problem: str = "row") -> None:
+        super().__init__(message)
+        self.problem = problem
+
+    def at(self, place: str) -> DataError:
+        """Return the error with its file and row in front."""
+        return DataError(f"{place}: {self}", self.problem)
 
 
 class BackboneError(JepaVLMError):

@@ -168,7 +168,9 @@ def test_every_import_is_declared_and_extras_are_imported_late():
     names = {"PIL": "pillow", "huggingface_hub": "huggingface-hub"}
     required = {Requirement(text).name for text in PROJECT_TABLE["dependencies"]}
     extras = {
-        Requirement(text).name for extra in ("eval", "report") for text in PROJECT_TABLE["optional-dependencies"][extra]
+        Requirement(text).name
+        for extra in ("data", "eval", "report")
+        for text in PROJECT_TABLE["optional-dependencies"][extra]
     }
     for path in sorted((PROJECT / "jepa_vlm").rglob("*.py")):
         tree = ast.parse(path.read_text(encoding="utf-8"))

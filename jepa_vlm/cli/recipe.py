@@ -43,7 +43,9 @@ def register(app: typer.Typer) -> None:
 def recipe(
     name: Annotated[str, typer.Argument(help="A shipped recipe, or a path to a .py file.")],
     backbone: Annotated[str | None, typer.Option(help="A name of `backbones`, a folder, or a hub id.")] = None,
-    data: Annotated[str | None, typer.Option(help="playground:TASK, jsonl:PATH, or a path.")] = None,
+    data: Annotated[
+        str | None, typer.Option(help="playground:TASK, FORMAT:PATH, a path, or a mixture of them.")
+    ] = None,
     output: Annotated[Path | None, typer.Option(help="A new folder for the run.")] = None,
     set_: Annotated[list[str] | None, typer.Option("--set", help="KEY=VALUE, a parameter of the recipe.")] = None,
     steps: Annotated[int | None, typer.Option(min=1, help="Optimiser steps.")] = None,

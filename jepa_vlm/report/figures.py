@@ -74,7 +74,7 @@ def panels_svg(panels: Sequence[Panel], *, name: str) -> str:
     """
     columns = 2 if len(panels) in (1, 2, 4) else 3
     rows = math.ceil(len(panels) / columns)
-    with _drawing(10.4, 2.6 * rows, name) as figure:
+    with drawing(10.4, 2.6 * rows, name) as figure:
         grid = figure.subplots(rows, columns, squeeze=False)
         for place, axes in enumerate(grid.flat):
             if place >= len(panels):
@@ -91,12 +91,12 @@ def panels_svg(panels: Sequence[Panel], *, name: str) -> str:
                     marker=marker,
                     markersize=3.5,
                 )
-            axes.set_title(_short(panels[place].title))
+            axes.set_title(short(panels[place].title))
             axes.set_xlabel("step")
             axes.xaxis.get_major_locator().set_params(integer=True)
             axes.margins(x=0.03)
             axes.legend(loc="best")
-        return _svg(figure)
+        return svg_of(figure)
 
 
 def accuracy_svg(rows: Sequence[tuple[str, Accuracy | None, Accuracy | None]], *, name: str) -> str:
@@ -105,7 +105,7 @@ def accuracy_svg(rows: Sequence[tuple[str, Accuracy | None, Accuracy | None]], *
     Raises:
         JepaVLMError: If matplotlib is not installed.
     """
-    with _drawing(8.4, 0.9 + 0.45 * len(rows), name) as figure:
+    with drawing(8.4, 0.9 + 0.45 * len(rows), name) as figure:
         axes = figure.subplots()
         for place, (_, before, after) in enumerate(rows):
             for accuracy, shift, colour in ((before, -0.14, GREY), (after, 0.14, BLUE)):
@@ -115,7 +115,7 @@ def accuracy_svg(rows: Sequence[tuple[str, Accuracy | None, Accuracy | None]], *
             known = after or before
             if known is not None:
                 axes.plot([known.chance] * 2, [place - 0.38, place + 0.38], color=ORANGE, linestyle=":", linewidth=1.6)
-        axes.set_yticks(range(len(rows)), [_short(label) for label, _, _ in rows])
+        axes.set_yticks(range(len(rows)), [short(label) for label, _, _ in rows])
         axes.set_ylim(len(rows) - 0.5, -0.5)
         axes.set_xlim(-0.02, 1.02)
         axes.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0%", "25%", "50%", "75%", "100%"])
@@ -124,11 +124,16 @@ def accuracy_svg(rows: Sequence[tuple[str, Accuracy | None, Accuracy | None]], *
             axes.plot([], [], label=label, color=colour, marker="o")
         axes.plot([], [], color=ORANGE, linestyle=":", label="chance")
         axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
-        return _svg(figure)
+        return svg_of(figure)
 
 
 @contextmanager
-def _drawing(width: float, height: float, name: str) -> Iterator[Figure]:
+def drawing(width: float, height: float, name: str) -> Iterator[Figure]:
+    """Yield an empty figure in the house style.
+
+    Raises:
+        JepaVLMError: If matplotlib is not installed.
+    """
     try:
         import matplotlib
         from matplotlib.figure import Figure
@@ -139,12 +144,14 @@ def _drawing(width: float, height: float, name: str) -> Iterator[Figure]:
         yield Figure(figsize=(width, height), layout="constrained")
 
 
-def _svg(figure: Figure) -> str:
+def svg_of(figure: Figure) -> str:
+    """Return a figure as SVG, the same bytes every time."""
     held = io.StringIO()
     figure.savefig(held, format="svg", metadata={"Date": None, "Creator": None})
     drawn = held.getvalue()
     return drawn[drawn.index("<svg") :]
 
 
-def _short(title: str) -> str:
+def short(title: str) -> str:
+    """Return a title that fits a panel."""
     return title if len(title) <= 40 else title[:39] + "…"

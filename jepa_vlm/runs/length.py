@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, final
 
 from jepa_vlm.errors import DataError
 from jepa_vlm.trajectories import Box, LazyImage, Trajectory
+from jepa_vlm.trajectories.mixture import Mixture
+from jepa_vlm.trajectories.rows import Picked, Rows
 
 if TYPE_CHECKING:
     from jepa_vlm.latent_vlm import LatentVLM
@@ -45,11 +47,15 @@ def fit(model: LatentVLM, trajectories: Sequence[Trajectory], *, limit: int | No
     """
     if limit is None:
         return Fitted(trajectories)
-    kept, dropped, shrunk = [], [], []
-    for trajectory in trajectories:
+    if isinstance(trajectories, Mixture):
+        return _fit_mixture(model, trajectories, limit=limit, policy=policy)
+    indices: list[int] = []
+    dropped: list[str] = []
+    shrunk: dict[int, Trajectory] = {}
+    for index, trajectory in enumerate(trajectories):
         length = longest(model, trajectory)
         if length <= limit:
-            kept.append(trajectory)
+            indices.append(index)
         elif policy == "error":
             raise DataError(
                 f"Trajectory {trajectory.id!r} has {length} tokens, limit {limit}; raise --max-tokens, or choose "
@@ -58,11 +64,23 @@ def fit(model: LatentVLM, trajectories: Sequence[Trajectory], *, limit: int | No
         elif policy == "drop":
             dropped.append(trajectory.id)
         else:
-            kept.append(_shrunk(model, trajectory, limit))
-            shrunk.append(trajectory.id)
-    if not kept:
+            indices.append(index)
+            shrunk[index] = _shrunk(model, trajectory, limit)
+    if not indices:
         raise DataError(f"All {len(trajectories)} trajectories have more than {limit} tokens; raise --max-tokens.")
-    return Fitted(kept, tuple(dropped), tuple(shrunk))
+    smaller = tuple(one.id for one in shrunk.values())
+    if isinstance(trajectories, Rows) and not shrunk:
+        return Fitted(Picked(trajectories, indices), tuple(dropped))
+    return Fitted([shrunk.get(index) or trajectories[index] for index in indices], tuple(dropped), smaller)
+
+
+def _fit_mixture(model: LatentVLM, mixture: Mixture, *, limit: int, policy: str) -> Fitted:
+    parts = [fit(model, source.examples, limit=limit, policy=policy) for source in mixture.sources]
+    return Fitted(
+        Mixture([replace(one, examples=own.kept) for one, own in zip(mixture.sources, parts, strict=True)]),
+        tuple(name for own in parts for name in own.dropped),
+        tuple(name for own in parts for name in own.shrunk),
+    )
 
 
 def longest(model: LatentVLM, trajectory: Trajectory) -> int:

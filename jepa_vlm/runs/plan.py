@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from itertools import chain
 from typing import Any, cast, final
 
 import torch
@@ -74,7 +75,7 @@ class Plan:
         """How ``batch_tokens`` cuts a pass over the training set, if it does."""
         if self.decoded is None:
             return None
-        passes = Passes(count=len(self.decoded), seed=self["seed"])
+        passes = Passes(examples=self.train.kept, seed=self["seed"])
         return filling(passes, self.decoded, budget=self["batch_tokens"])
 
     def config(self) -> dict[str, Any]:
@@ -127,7 +128,7 @@ def plan_run(asked: Asked, recipe: Recipe | None = None) -> Plan:
         store.is_complete()  # refuses other targets' folders before any work is done
     data = load_data(values["data"].value, seed=seed)
     collator = model.collator()
-    for trajectory in (*data.train, *data.validation):
+    for trajectory in chain(data.train, data.validation):  # one at a time: they may not fit in memory
         collator.serializer.check(trajectory)
     limit, policy = values["max_tokens"].value, values["too_long"].value
     train = fit(model, data.train, limit=limit, policy=policy)

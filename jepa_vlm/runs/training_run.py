@@ -20,6 +20,7 @@ from jepa_vlm.runs.result import RunResult
 from jepa_vlm.runs.settings import Asked
 from jepa_vlm.training import ObjectiveTrainer, Origin, TrainSettings, fill_targets, save_weights
 from jepa_vlm.training.callbacks import Progress, StopRequest, StopWhenAsked
+from jepa_vlm.trajectories.mixture import Mixture, Source
 
 
 def train(
@@ -36,7 +37,7 @@ def train(
     Args:
         recipe: A recipe, or the name or file of one.
         backbone: As for ``load_backbone``; None is the embedded default.
-        data: ``playground:TASK``, ``jsonl:PATH`` or a path; None is the embedded default.
+        data: ``playground:TASK``, ``FORMAT:PATH``, a path, or a mixture of them; None is the embedded default.
         output: A new folder; None takes ``runs/RECIPE``, numbered if it is taken.
         parameters: Of the recipe, if it is given by name.
         **asked: Further fields of ``runs.settings.Asked``: steps, seed, batch_size, resume, ...
@@ -72,7 +73,7 @@ def start_run(asked: Asked, recipe: Recipe | None = None) -> RunResult:
     _say(console, plan, folder)
     fill_targets(
         plan.model,
-        [*plan.train.kept, *plan.validation.kept],
+        Mixture([Source("train", plan.train.kept), Source("validation", plan.validation.kept)]),
         batch_size=plan["batch_size"],
         workers=plan["workers"],
         tell=lambda said: console.print(said, highlight=False, soft_wrap=True),

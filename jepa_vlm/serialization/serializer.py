@@ -41,7 +41,7 @@ class Serializer:
         try:
             return [self.adapter.grid(self.processor.image_processor, *image.size) for image in trajectory.all_images]
         except DataError as err:
-            raise DataError(f"Trajectory {trajectory.id!r}: {err}") from None
+            raise err.at(f"Trajectory {trajectory.id!r}") from None
 
     def check(self, trajectory: Trajectory) -> None:
         """Check what can be checked cheaply before a run begins: texts, and images by their headers.
@@ -181,7 +181,7 @@ def _mark(tokenizer: Any, adapter: Adapter, rendered: Rendered, grids: Sequence[
     def inside(span: Span) -> Tensor:
         return (begin >= span[0]) & (begin < span[1])
 
-    question = inside(rendered.question)
+    question = torch.stack([inside(span) for span in rendered.question]).any(0)
     labels = torch.full_like(input_ids, IGNORED)
     content = question | (image_index >= 0)
     for span in rendered.observations:

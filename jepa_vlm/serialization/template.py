@@ -13,6 +13,7 @@ from typing import Any, final
 
 from jepa_vlm.errors import BackboneError, DataError
 from jepa_vlm.trajectories import Trajectory
+from jepa_vlm.trajectories.trajectory import IMAGE
 
 _OPEN, _CLOSE = "\ue000{}\ue001", "\ue002{}\ue003"
 _MARKER = re.compile("\ue000(\\d+)\ue001|\ue002(\\d+)\ue003")
@@ -28,7 +29,7 @@ class Rendered:
 
     Args:
         text: What the template made, image placeholders not yet expanded.
-        question: Span of Q.
+        question: Spans of Q: one, or several where images stand inside it.
         reasoning: Spans of R_1 ... R_n.
         observations: Spans of the words that came with tool images.
         trajectory: Where T begins: the header of the first assistant turn.
@@ -36,7 +37,7 @@ class Rendered:
     """
 
     text: str
-    question: Span
+    question: tuple[Span, ...]
     reasoning: tuple[Span, ...]
     observations: tuple[Span, ...]
     trajectory: int
@@ -45,9 +46,9 @@ class Rendered:
 
 def messages_of(trajectory: Trajectory) -> list[dict[str, Any]]:
     """Return the conversation view as chat messages; tool images come back as user turns."""
-    question: list[dict[str, Any]] = [{"type": "image"} for _ in trajectory.images]
-    question.append({"type": "text", "text": trajectory.question.strip()})
-    messages: list[dict[str, Any]] = [{"role": "user", "content": question}]
+    system = [{"type": "text", "text": trajectory.system.strip()}]
+    messages: list[dict[str, Any]] = [{"role": "system", "content": system}] if trajectory.system.strip() else []
+    messages.append({"role": "user", "content": _asked(trajectory)})
     for step in trajectory.steps:
         messages.append({"role": "assistant", "content": [{"type": "text", "text": step.spoken.strip()}]})
         if step.image is not None:
@@ -56,6 +57,18 @@ def messages_of(trajectory: Trajectory) -> list[dict[str, Any]]:
                 observed.append({"type": "text", "text": step.observation.strip()})
             messages.append({"role": "user", "content": observed})
     return messages
+
+
+def _asked(trajectory: Trajectory) -> list[dict[str, Any]]:
+    question = trajectory.question.strip()
+    image = {"type": "image"}
+    if IMAGE not in question:
+        return [*(image for _ in trajectory.images), {"type": "text", "text": question}]
+    parts: list[dict[str, Any]] = []
+    for number, text in enumerate(question.split(IMAGE)):
+        parts += [image] if number else []
+        parts += [{"type": "text", "text": text}] if text else []
+    return parts
 
 
 def render(processor: Any, trajectory: Trajectory, *, image_token: str, reserved: Sequence[str]) -> Rendered:
@@ -83,7 +96,8 @@ def render(processor: Any, trajectory: Trajectory, *, image_token: str, reserved
             + (f"but it dropped {', '.join(lost)}" if lost else "but it rewrites a text")
             + f" (trajectory {trajectory.id!r}); use a template that keeps all turns."
         )
-    opening = _apply(processor, messages[:1])
+    asked = next(number for number, message in enumerate(messages) if message["role"] == "user")
+    opening = _apply(processor, messages[: asked + 1])
     if not plain.startswith(opening):
         raise BackboneError(
             "The rendered question must be a prefix of the rendered conversation, so that the trajectory can be cut "
@@ -96,7 +110,9 @@ def render(processor: Any, trajectory: Trajectory, *, image_token: str, reserved
             f"{len(trajectory.all_images)} images (trajectory {trajectory.id!r})."
         )
     order = iter(spans[i] for i in range(len(texts)))
-    question = next(order)
+    if asked:
+        next(order)  # the system prompt
+    question = tuple(next(order) for part in messages[asked]["content"] if part["type"] == "text")
     reasoning, observations = [], []
     for step in trajectory.steps:
         reasoning.append(next(order))
@@ -158,11 +174,13 @@ def _strip_markers(marked: str) -> tuple[str, dict[int, Span]]:
 def _refuse_reserved(text: str, identity: str, reserved: Sequence[str]) -> None:
     if _RESERVED.search(text):
         raise DataError(
-            f"Trajectory {identity!r} holds a private-use character (U+E000 to U+E003) in {text[:60]!r}; remove it."
+            f"Trajectory {identity!r} holds a private-use character (U+E000 to U+E003) in {text[:60]!r}; remove it.",
+            "special token",
         )
     for token in reserved:
         if token in text:
             raise DataError(
                 f"Trajectory {identity!r} holds the backbone's special token {token!r} in a text ({text[:60]!r}); "
-                "it would be read as structure. Remove or rename it."
+                "it would be read as structure. Remove or rename it.",
+                "special token",
             )

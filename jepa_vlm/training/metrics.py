@@ -5,7 +5,8 @@ Rows of training, every few steps, averaged since the last one:
      "terms": {term: {"raw", "weighted"}}}
 Rows of validation, on held-out trajectories, exact sums over all of them:
     {"kind": "validation", "step", "passes", "loss",
-     "terms": {term: {"raw", "weighted", "count"}}, "monitors": {term: {name: value}}}
+     "terms": {term: {"raw", "weighted", "count"}}, "monitors": {term: {name: value}},
+     "sources": {name: {"loss", "terms"}}}, the last of a mixture alone
 ``loss`` is the sum of the weighted terms; ``passes`` counts how often the training set has been seen; ``seconds`` is
 the time since training started or resumed. A run that is resumed repeats no step: later rows are cut off.
 """

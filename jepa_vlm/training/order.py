@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import final
 
 import torch
 from torch.utils.data import Dataset
 
 from jepa_vlm.trajectories import Trajectory
+from jepa_vlm.trajectories.mixture import Mixture, Source
 
 
 @final
@@ -19,30 +22,50 @@ class Passes:
     Position i holds the same example however the run is split into micro-batches and processes, and however often it is
     resumed; the last batch of a pass is filled from the next one.
 
+    A pass over a mixture takes of each source its share, weight times length, of that source's own shuffled passes: a
+    weight of 2 shows every example twice, one of 0.5 each half in turn.
+
     Args:
-        count: Size of the training set, at least 1.
+        examples: The training set, at least one example; a mixture is mixed by its weights.
         seed: Of the shuffles.
 
     Raises:
         ValueError: If there are no examples.
     """
 
-    def __init__(self, *, count: int, seed: int) -> None:
-        if count < 1:
+    def __init__(self, *, examples: Sequence[Trajectory], seed: int) -> None:
+        if not examples:
             raise ValueError("A run needs at least one training example, got none.")
-        self.count, self._seed = count, seed
-        self._orders: dict[int, list[int]] = {}
+        self._seed = seed
+        self._sources = examples.sources if isinstance(examples, Mixture) else (Source("", examples),)
+        self._starts = [0, *accumulate(source.share for source in self._sources)]
+        self._numbers = [0, *accumulate(len(source.examples) for source in self._sources)]
+        self._orders: dict[tuple[int, ...], tuple[int, list[int]]] = {}
+
+    @property
+    def pass_length(self) -> int:
+        """How many examples one pass has."""
+        return self._starts[-1]
 
     def at(self, position: int) -> int:
-        """Return the number of the example at a position."""
-        number, place = divmod(position, self.count)
-        return self._order(number)[place]
+        """Return the number of the example at a position, among all of them."""
+        number, place = divmod(position, self.pass_length)
+        slot = self._order(number, self.pass_length)[place]
+        which = bisect_right(self._starts, slot) - 1
+        size, share = len(self._sources[which].examples), self._sources[which].share
+        own, row = divmod(number * share + slot - self._starts[which], size)
+        if share % size:  # a pass that ends inside the source's own
+            row = self._order(own, size, which)[row]
+        return self._numbers[which] + row
 
-    def _order(self, number: int) -> list[int]:
-        if number not in self._orders:
-            generator = torch.Generator().manual_seed(self._seed * 1_000_003 + number)
-            self._orders = {number: torch.randperm(self.count, generator=generator).tolist()}
-        return self._orders[number]
+    def _order(self, number: int, size: int, *which: int) -> list[int]:
+        """Return pass ``number`` of the mixture, or of one source; the last of each is kept."""
+        kept = self._orders.get(which)
+        if kept is None or kept[0] != number:
+            seed = self._seed * 1_000_003 + number + sum(7_368_787 * (one + 1) for one in which)
+            order = torch.randperm(size, generator=torch.Generator().manual_seed(seed)).tolist()
+            self._orders[which] = kept = (number, order)
+        return kept[1]
 
 
 @final
@@ -85,4 +108,4 @@ class MicroBatches(Dataset[MicroBatch]):
 
     def passes_until(self, step: int) -> float:
         """Return how often the training set has been seen before a step."""
-        return self._starts[step * self._per_step] / len(self._examples)
+        return self._starts[step * self._per_step] / self._passes.pass_length

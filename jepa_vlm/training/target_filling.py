@@ -66,8 +66,8 @@ def fill_targets(
             store.begin()
         missing = store.missing(digests)
         _wait()
-        share = [(digests[number], trajectories[number]) for number in missing[rank::processes]]
-        for done in _compute(model, request, store, share, batch_size=batch_size, workers=workers):
+        share = [(digests[number], number) for number in missing[rank::processes]]
+        for done in _compute(model, request, store, trajectories, share, batch_size=batch_size, workers=workers):
             tell(f"computing targets {min(done * processes, len(missing))}/{len(missing)} into {store.folder}")
         _wait()
         if rank == 0:
@@ -79,7 +79,8 @@ def _compute(
     model: LatentVLM,
     request: ViewRequest,
     store: TargetStore,
-    examples: Sequence[tuple[bytes, Trajectory]],
+    trajectories: Sequence[Trajectory],
+    share: Sequence[tuple[bytes, int]],
     *,
     batch_size: int,
     workers: int,
@@ -87,10 +88,10 @@ def _compute(
     """Encode and store, file by file; yield how many are done."""
     policy = frozen() if isinstance(model.backbone.model, PeftModel) else stop_gradient()
     reader = LatentVLM(model.backbone, _Read(replace(request, policy=policy)), engine=model.engine)
-    for start in range(0, len(examples), SHARD):
-        shard = examples[start : start + SHARD]
+    for start in range(0, len(share), SHARD):
+        shard = share[start : start + SHARD]
         loader: DataLoader[Any] = DataLoader(
-            [trajectory for _, trajectory in shard],  # type: ignore[arg-type]
+            [trajectories[number] for _, number in shard],  # type: ignore[arg-type]
             batch_size=batch_size,
             collate_fn=reader.collator(),
             num_workers=workers,

@@ -76,7 +76,7 @@ def cut(passes: Passes, tokens: Sequence[int], *, budget: int, micro_batches: in
 
 def filling(passes: Passes, tokens: Sequence[int], *, budget: int) -> Filling:
     """Return how a budget cuts the first pass."""
-    filled = [total for _, total in _fill((tokens[passes.at(i)] for i in range(len(tokens))), budget)]
+    filled = [total for _, total in _fill((tokens[passes.at(i)] for i in range(passes.pass_length)), budget)]
     share = sum(min(total, budget) for total in filled) / (budget * len(filled))
     return Filling(budget, len(filled), round(share, 4), sum(length > budget for length in tokens))
 

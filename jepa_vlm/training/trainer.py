@@ -71,7 +71,7 @@ class ObjectiveTrainer(Trainer):
             args=args,
             data_collator=TrainCollator(collator, dropout),
             train_dataset=self._order,
-            eval_dataset=list(validation),
+            eval_dataset=validation,
             callbacks=[
                 FiniteLoss(ledger=self.ledger),
                 GradientsReach(skipped=dropout.skipped),
@@ -187,7 +187,7 @@ class ObjectiveTrainer(Trainer):
 def _order(
     settings: TrainSettings, train: Sequence[Trajectory], tokens: Sequence[int] | None, *, processes: int
 ) -> MicroBatches:
-    passes, per_step = Passes(count=len(train), seed=settings.seed), settings.accumulation * processes
+    passes, per_step = Passes(examples=train, seed=settings.seed), settings.accumulation * processes
     starts: Sequence[int]
     if settings.batch_tokens is None or tokens is None:
         starts = range(0, (settings.steps * per_step + 1) * settings.batch_size, settings.batch_size)

@@ -14,7 +14,9 @@ from jepa_vlm.generation.inference import inference
 from jepa_vlm.latent_vlm import LatentVLM
 from jepa_vlm.training.monitors import LatentMonitor
 from jepa_vlm.trajectories import Trajectory
+from jepa_vlm.trajectories.mixture import Mixture, Source
 
+_Found = tuple[Any, Any, Any]
 Collate = Callable[[list[Trajectory]], dict[str, Any]]
 
 
@@ -33,11 +35,25 @@ class Validation:
         self.examples, self.collator, self.batch_size, self.workers = examples, collator, batch_size, workers
 
     def __call__(self, model: LatentVLM, accelerator: Accelerator) -> dict[str, Any]:
-        """Return ``loss``, ``terms`` (raw, weighted, count) and ``monitors`` of every latent term."""
+        """Return ``loss``, ``terms`` (raw, weighted, count) and ``monitors`` of every latent term.
+
+        Of a mixture also ``sources``: loss and terms by the name of each source.
+        """
+        sources = self.examples.sources if isinstance(self.examples, Mixture) else (Source("", self.examples),)
+        weights = model.objective.weights
+        found = [self._gathered(model, accelerator, source.examples) for source in sources]
+        whole = _joined([one for parts in found for one in parts], weights)
+        if not isinstance(self.examples, Mixture):
+            return whole
+        own = {source.name: _joined(parts, weights) for source, parts in zip(sources, found, strict=True)}
+        return {**whole, "sources": {name: {key: one[key] for key in ("loss", "terms")} for name, one in own.items()}}
+
+    def _gathered(self, model: LatentVLM, accelerator: Accelerator, examples: Sequence[Trajectory]) -> list[_Found]:
+        """Return every process's sums, counts and latents over the examples."""
         sums: dict[str, float] = {}
         counts: dict[str, float] = {}
         latents: dict[str, list[tuple[torch.Tensor, torch.Tensor]]] = {}
-        share = list(self.examples[accelerator.process_index :: accelerator.num_processes])
+        share = examples[accelerator.process_index :: accelerator.num_processes]
         loader: DataLoader[Any] = DataLoader(
             share,  # type: ignore[arg-type]
             batch_size=self.batch_size,
@@ -53,18 +69,19 @@ class Validation:
                     counts[name] = counts.get(name, 0.0) + float(terms.counts[name])
                 for name, pair in terms.latents.items():
                     latents.setdefault(name, []).append((pair[0].float().cpu(), pair[1].float().cpu()))
-        found = gather_object([(sums, counts, latents)]) if accelerator.num_processes > 1 else [(sums, counts, latents)]
-        return _joined(found, model.objective.weights)
+        own = (sums, counts, latents)
+        found: list[_Found] = gather_object([own]) if accelerator.num_processes > 1 else [own]
+        return found
 
 
-def _joined(found: Sequence[tuple[Any, Any, Any]], weights: dict[str, float]) -> dict[str, Any]:
+def _joined(found: Sequence[_Found], weights: dict[str, float]) -> dict[str, Any]:
     terms, monitors = {}, {}
     for name, weight in weights.items():
         total = sum(sums.get(name, 0.0) for sums, _, _ in found)
         count = sum(counts.get(name, 0.0) for _, counts, _ in found)
         raw = total / max(count, 1)
         terms[name] = {"raw": raw, "weighted": weight * raw, "count": count}
-    for name in found[0][2]:
+    for name in dict.fromkeys(name for _, _, latents in found for name in latents):
         monitor = LatentMonitor()
         for _, _, latents in found:
             for predicted, target in latents.get(name, []):

@@ -30,11 +30,13 @@ class Box:
     def __post_init__(self) -> None:
         edges = (self.left, self.top, self.right, self.bottom)
         if not (self.left < self.right and self.top < self.bottom):
-            raise DataError(f"A box needs left < right and top < bottom, got {edges}; are its corners swapped?")
+            raise DataError(f"A box needs left < right and top < bottom, got {edges}; are its corners swapped?", "box")
         if min(edges) < 0:
-            raise DataError(f"A box must lie inside its image, got {edges}; an edge is negative.")
+            raise DataError(f"A box must lie inside its image, got {edges}; an edge is negative.", "box")
         if self.relative and max(edges) > 1:
-            raise DataError(f"A relative box has edges in [0, 1], got {edges}; are these pixels (relative=False)?")
+            raise DataError(
+                f"A relative box has edges in [0, 1], got {edges}; are these pixels (relative=False)?", "box"
+            )
 
     def in_pixels(self, width: int, height: int) -> tuple[int, int, int, int]:
         """Return (left, top, right, bottom) in whole pixels of an image, at least one pixel wide and high.
@@ -47,6 +49,8 @@ class Box:
             edges = (self.left * width, self.top * height, self.right * width, self.bottom * height)
         left, top, right, bottom = (round(edge) for edge in edges)
         if right > width or bottom > height:
-            raise DataError(f"Box {edges} reaches beyond its {width} x {height} image; was it made for another size?")
+            raise DataError(
+                f"Box {edges} reaches beyond its {width} x {height} image; was it made for another size?", "box"
+            )
         left, top = min(left, width - 1), min(top, height - 1)
         return left, top, max(right, left + 1), max(bottom, top + 1)

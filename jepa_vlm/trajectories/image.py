@@ -5,14 +5,16 @@ from __future__ import annotations
 import hashlib
 import io
 import warnings
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import final
 
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from jepa_vlm.errors import DataError
+from jepa_vlm.trajectories.box import Box
 
 MAX_PIXELS = 64_000_000  # an 8000 x 8000 photograph; beyond it, decoding alone takes hundreds of megabytes
 ORIENTATION, ON_ITS_SIDE = 274, (5, 6, 7, 8)  # the EXIF tag, and its values that swap width and height
@@ -21,33 +23,41 @@ ORIENTATION, ON_ITS_SIDE = 274, (5, 6, 7, 8)  # the EXIF tag, and its values tha
 @final
 @dataclass(frozen=True)
 class LazyImage:
-    """An image by path, by encoded bytes, or already open. Exactly one of the three is given.
+    """An image by path, by encoded bytes (given, or read when needed), or already open: exactly one of the four.
 
     Size and pixels are those of the picture as viewers show it: turned as its EXIF orientation says.
 
     Args:
         path: A file.
         data: An encoded image (PNG, JPEG, ...).
+        read: Returns an encoded image whenever it is called, so that a store keeps nothing in memory.
         pixels: An open image.
+        region: The part of it that is meant, such as a crop that nobody stored; None for all of it.
+        known: Width and height of the whole picture, where they are known without opening it; checked on loading.
         origin: Where the reference came from ("data.jsonl:7"), for messages.
         resized: Width and height that the image is scaled to whenever it is loaded; None for its own.
     """
 
     path: Path | None = None
     data: bytes | None = None
+    read: Callable[[], bytes] | None = None
     pixels: Image.Image | None = None
+    region: Box | None = None
+    known: tuple[int, int] | None = None
     origin: str = ""
     resized: tuple[int, int] | None = None
 
     def __post_init__(self) -> None:
-        given = [name for name in ("path", "data", "pixels") if getattr(self, name) is not None]
+        given = [name for name in ("path", "data", "read", "pixels") if getattr(self, name) is not None]
         if len(given) != 1:
-            raise ValueError(f"An image needs exactly one of path, data, pixels; got {given or 'none'}.")
+            raise ValueError(f"An image needs exactly one of path, data, read, pixels; got {given or 'none'}.")
 
     @property
     def source(self) -> tuple[Hashable, ...]:
-        """What tells this image's pixels from another's: equal for two references to one file, buffer or open image."""
-        return self.path, self.data, None if self.pixels is None else id(self.pixels), self.resized
+        """What tells this image's pixels from another's: equal for two references to one part of one file."""
+        read = (self.read.func, self.read.args) if isinstance(self.read, partial) else self.read
+        pixels = None if self.pixels is None else id(self.pixels)
+        return self.path, self.data, read, pixels, self.region, self.resized
 
     @property
     def size(self) -> tuple[int, int]:
@@ -58,10 +68,24 @@ class LazyImage:
         """
         if self.resized is not None:
             return self.resized
-        if self.pixels is not None:
-            return _upright_size(self._checked(self.pixels))
-        with self._open() as image:
-            return _upright_size(image)
+        width, height = self._whole_size()
+        if self.region is None:
+            return width, height
+        left, top, right, bottom = self.region.in_pixels(width, height)
+        return right - left, bottom - top
+
+    def encoded(self) -> bytes | None:
+        """Return the file's own bytes, as they are stored, or None for an open image.
+
+        Raises:
+            DataError: If the file is missing.
+        """
+        if self.path is not None:
+            try:
+                return self.path.read_bytes()
+            except OSError as err:
+                raise DataError(f"{self._where()} cannot be read ({err.strerror}).", "image missing") from None
+        return self.read() if self.read is not None else self.data
 
     def load(self) -> Image.Image:
         """Return the decoded RGB image; a path is read anew on every call, so that a data set stays small in memory.
@@ -70,12 +94,13 @@ class LazyImage:
             DataError: If the image is missing, unreadable or larger than ``MAX_PIXELS``.
         """
         if self.pixels is not None:
-            return self._scaled(_upright_rgb(self._checked(self.pixels)))
+            return self._cut(_upright_rgb(self._checked(self.pixels)))
         with self._open() as image:
             try:
-                return self._scaled(_upright_rgb(image))
-            except OSError as err:
-                raise DataError(f"{self._where()} cannot be decoded ({err}); replace or drop it.") from None
+                return self._cut(_upright_rgb(image))
+            except (OSError, SyntaxError, ValueError) as err:  # Pillow's readers raise all three
+                message = f"{self._where()} cannot be decoded ({err}); replace or drop it."
+                raise DataError(message, "image unreadable") from None
 
     def digest(self) -> bytes:
         """Return a SHA-256 of what the picture comes from, undecoded: its file as it is, or the pixels if it is open.
@@ -85,32 +110,46 @@ class LazyImage:
         Raises:
             DataError: If the image is missing or unreadable.
         """
-        digest = hashlib.sha256(repr(self.resized).encode())
+        digest = hashlib.sha256(repr((self.region, self.resized)).encode())
         if self.pixels is not None:
             image = self.load()
             digest.update(f"pixels {image.size}".encode() + image.tobytes())
-        elif self.path is not None:
-            with self._open():
-                digest.update(b"file" + self.path.read_bytes())
         else:
-            digest.update(b"file" + (self.data or b""))
+            with self._open():  # refuses what is no image
+                digest.update(b"file" + (self.encoded() or b""))
         return digest.digest()
 
-    def _scaled(self, image: Image.Image) -> Image.Image:
+    def _whole_size(self) -> tuple[int, int]:
+        if self.known is not None:
+            return self.known
+        if self.pixels is not None:
+            return _upright_size(self._checked(self.pixels))
+        with self._open() as image:
+            return _upright_size(image)
+
+    def _cut(self, image: Image.Image) -> Image.Image:
+        if self.known not in (None, image.size):
+            message = f"{self._where()} has the size {image.size}, but {self.known} is stated; write the data anew."
+            raise DataError(message, "image unreadable")
+        if self.region is not None:
+            image = image.crop(self.region.in_pixels(*image.size))
         return image if self.resized is None else image.resize(self.resized)
 
     def _open(self) -> Image.Image:
-        source = self.path if self.path is not None else io.BytesIO(self.data or b"")
+        source = self.path if self.path is not None else io.BytesIO(self.encoded() or b"")
         try:
             with warnings.catch_warnings():  # ours is the one message about size
                 warnings.simplefilter("ignore", Image.DecompressionBombWarning)
                 image = Image.open(source)
         except FileNotFoundError:
-            raise DataError(f"{self._where()} does not exist; check the path and the data root.") from None
+            message = f"{self._where()} does not exist; check the path and the data root."
+            raise DataError(message, "image missing") from None
         except Image.DecompressionBombError:
-            raise DataError(f"{self._where()} has too many pixels (limit {MAX_PIXELS:,}); shrink it first.") from None
-        except (UnidentifiedImageError, OSError) as err:
-            raise DataError(f"{self._where()} is not a readable image ({err}); replace or drop it.") from None
+            message = f"{self._where()} has too many pixels (limit {MAX_PIXELS:,}); shrink it first."
+            raise DataError(message, "image too large") from None
+        except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as err:
+            message = f"{self._where()} is not a readable image ({err}); replace or drop it."
+            raise DataError(message, "image unreadable") from None
         return self._checked(image)
 
     def _checked(self, image: Image.Image) -> Image.Image:
@@ -118,7 +157,8 @@ class LazyImage:
         if width * height > MAX_PIXELS:
             raise DataError(
                 f"{self._where()} is {width} x {height} = {width * height:,} pixels, limit {MAX_PIXELS:,}; "
-                "shrink it first."
+                "shrink it first.",
+                "image too large",
             )
         return image
 

@@ -5,14 +5,20 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from inspect import Parameter, signature
 from pathlib import Path
 from typing import final
 
-from jepa_vlm.errors import DataError
-from jepa_vlm.trajectories.formats import FORMATS
-from jepa_vlm.trajectories.trajectory import Trajectory
+from jepa_vlm.errors import DataError, UnknownNameError
+from jepa_vlm.trajectories.formats import FORMATS, Reader
+from jepa_vlm.trajectories.formats.detect import detect
+from jepa_vlm.trajectories.formats.hub import PREFIX, HubPath, no_hub
+from jepa_vlm.trajectories.rows import Rows
 
 _NAMED = re.compile(r"([A-Za-z][\w-]+):(.*)", re.DOTALL)
+_NEXT = re.compile(r",(?=[A-Za-z][\w-]+:)")
+_WEIGHTED = re.compile(r"(.+)\*(\d+(?:\.\d+)?)", re.DOTALL)
+AUTO = "auto"  # the source of a bare path: the format is found by what the file holds
 _OPTIONS = re.compile(r"(.+)#(\w+=[^,#]*(?:,\w+=[^,#]*)*)", re.DOTALL)
 
 
@@ -41,9 +47,24 @@ class DataSpec:
         return f"{self.rest}#{options}" if options else self.rest
 
 
+def split_mixture(spec: str) -> list[tuple[str, float]]:
+    """Return (spec, weight) of each source of ``SPEC*WEIGHT,SPEC,...``; a comma parts sources where NAME: follows it.
+
+    Raises:
+        DataError: If a weight is zero.
+    """
+    found = []
+    for part in _NEXT.split(spec):
+        weighted = _WEIGHTED.fullmatch(part)
+        text, weight = (weighted[1], float(weighted[2])) if weighted is not None else (part, 1.0)
+        if weight <= 0:
+            raise DataError(f"A source's weight must be positive, got {part!r}.")
+        found.append((text, weight))
+    return found
+
+
 def parse_spec(spec: str) -> DataSpec:
-    """Return the parts of ``NAME:REST`` or ``NAME:REST#KEY=VALUE,KEY=VALUE``; a bare path that ends in .jsonl is one of
-    the native format.
+    """Return the parts of ``NAME:REST`` or ``NAME:REST#KEY=VALUE,KEY=VALUE``, or of a bare path, whose source is AUTO.
 
     Raises:
         DataError: If the text is none of these, or sets an option twice.
@@ -58,27 +79,46 @@ def parse_spec(spec: str) -> DataSpec:
         if len(options) < len(pairs):
             raise DataError(f"Every option may be given once, got {spec!r}.")
         return DataSpec(named[1], found[1], options)
-    if named is None and spec.endswith(".jsonl"):
-        return DataSpec("jsonl", spec)
+    if named is None and (spec.endswith((".json", ".jsonl", ".parquet")) or (spec and Path(spec).is_dir())):
+        return DataSpec(AUTO, spec)
     raise DataError(
-        f"Data must be NAME:PATH (such as jsonl:data/train.jsonl) or a path ending in .jsonl, got {spec!r}."
+        f"Data must be NAME:PATH (such as jsonl:data/train.jsonl), or the path of a folder or of a .json, .jsonl or "
+        f".parquet file, got {spec!r}."
     )
 
 
-def load_trajectories(spec: str | DataSpec) -> list[Trajectory]:
-    """Return the trajectories of a data file.
+def load_trajectories(spec: str | DataSpec) -> Rows:
+    """Return the rows of a data file, indexed but not yet read.
 
     Args:
-        spec: ``FORMAT:PATH``, or a path that ends in .jsonl. A ``#`` is part of the path; no format takes options.
+        spec: ``FORMAT:PATH``, ``FORMAT:PATH#KEY=VALUE``, ``FORMAT:hf://OWNER/NAME@REVISION``, or a path, whose format
+            is found. Where a file's name holds what looks like options, it is the name.
 
     Raises:
-        DataError: If the file, or a row of it, is not what it must be, or an option is given.
-        UnknownNameError: If there is no such format.
+        DataError: If the file is not what it must be, or an option is given to a format that takes none.
+        UnknownNameError: If there is no such format or option.
     """
     parts = parse_spec(spec) if isinstance(spec, str) else spec
-    reader, path = FORMATS[parts.source], Path(parts.whole).expanduser()
-    if parts.options and not path.exists():
+    if parts.rest.startswith(PREFIX):
+        reader, hub = FORMATS[parts.source], HubPath.parse(parts.rest)
+        if "split" not in signature(reader).parameters:
+            raise no_hub(parts.source, hub)
+        return reader(hub, **_known(parts, reader))
+    path = Path(parts.whole).expanduser()
+    reader = FORMATS[detect(path) if parts.source == AUTO else parts.source]
+    if not parts.options or path.exists():
+        return reader(path)
+    return reader(Path(parts.rest).expanduser(), **_known(parts, reader))
+
+
+def _known(parts: DataSpec, reader: Reader) -> Mapping[str, str]:
+    """Return the options, if the reader has them."""
+    known = [name for name, one in signature(reader).parameters.items() if one.kind is Parameter.KEYWORD_ONLY]
+    if parts.options and not known:
         raise DataError(
-            f"{parts.source} takes no options, and no file is named {str(path)!r}; leave out what follows the '#'."
+            f"{parts.source} takes no options, and no file is named {parts.whole!r}; leave out what follows the '#'."
         )
-    return reader(path)
+    for name in parts.options:
+        if name not in known:
+            raise UnknownNameError(f"option of {parts.source}", name, known=known)
+    return parts.options

@@ -11,6 +11,9 @@ from jepa_vlm.errors import DataError
 from jepa_vlm.trajectories.box import Box
 from jepa_vlm.trajectories.image import LazyImage
 
+IMAGE = "<image>"  # in a question: here stands an image
+MAX_TEXT = 100_000  # characters of one trajectory: about 25,000 tokens, beyond what a step of training holds
+
 
 @final
 @dataclass(frozen=True)
@@ -22,15 +25,20 @@ class ToolCall:
         arguments: What it was called with, as JSON values.
         box: The region that it looked at, if it has one; drawn by ``data show``.
         image: Which image the call is about, counted over the trajectory's ``all_images``.
+        written: The call in the words of the data, right after the step's text, "" if nothing is said of it; None
+            writes it as JSON.
     """
 
     name: str
     arguments: Mapping[str, Any] = field(default_factory=dict)
     box: Box | None = None
     image: int = 0
+    written: str | None = None
 
     def text(self) -> str:
         """Return the call as the model writes it."""
+        if self.written is not None:
+            return self.written
         return f"<tool_call>{json.dumps({'name': self.name, 'arguments': dict(self.arguments)})}</tool_call>"
 
 
@@ -54,7 +62,10 @@ class Step:
     @property
     def spoken(self) -> str:
         """``R_i`` as it is trained: reasoning, then the call."""
-        return " ".join(part for part in (self.text, self.call.text() if self.call else "") if part)
+        if self.call is None:
+            return self.text
+        between = " " if self.text and self.call.written is None else ""
+        return self.text + between + self.call.text()
 
 
 @final
@@ -65,13 +76,14 @@ class Trajectory:
     Args:
         id: Unique in its data set; named in messages.
         images: The input images I, at least one.
-        question: The question Q.
+        question: The question Q. Images come before it, or where an ``IMAGE`` stands for each of them.
         steps: T; every step but the last has an image, the last has neither image nor call.
         answer: The answer alone.
         task: A label to group by, or "".
+        system: The system prompt, or "" for the chat template's own.
 
     Raises:
-        DataError: If a part is missing or out of place.
+        DataError: If a part is missing or out of place, or the texts have more than ``MAX_TEXT`` characters.
     """
 
     id: str
@@ -80,12 +92,24 @@ class Trajectory:
     steps: tuple[Step, ...]
     answer: str
     task: str = ""
+    system: str = ""
 
     def __post_init__(self) -> None:
         if not self.images:
             raise DataError(f"Trajectory {self.id!r} has a question but no image; every example needs at least one.")
+        length = sum(map(len, (self.system, self.question, *(step.spoken + step.observation for step in self.steps))))
+        if length > MAX_TEXT:
+            message = f"Trajectory {self.id!r} has texts of {length:,} characters, limit {MAX_TEXT:,}."
+            raise DataError(message, "text too long")
         if not self.question.strip():
             raise DataError(f"Trajectory {self.id!r} has an empty question.")
+        marks = self.question.count(IMAGE)
+        if marks not in (0, len(self.images)) or self.question.rstrip().endswith(IMAGE):
+            raise DataError(
+                f"Trajectory {self.id!r}: its question has {marks} {IMAGE} for {len(self.images)} images; it needs "
+                "none, or one for each image with words after the last.",
+                "placeholder",
+            )
         if not self.steps:
             raise DataError(f"Trajectory {self.id!r} has no steps; one without tools still has its answer as a step.")
         *calls, last = self.steps

@@ -127,6 +127,9 @@ def test_the_flags_that_stand_alone_exist():
     from jepa_vlm.cli.app import app
 
     group = get_command(app)
-    flags = {flag for command in group.commands.values() for option in command.params for flag in option.opts}
+    commands = [*group.commands.values()]
+    commands += [inner for command in commands for inner in getattr(command, "commands", {}).values()]
+    options = [option for command in commands for option in command.params]
+    flags = {flag for option in options for flag in (*option.opts, *option.secondary_opts)}
     named = set(re.findall(r"`(--[a-z-]+)", "\n".join(page.read_text(encoding="utf-8") for page in PAGES)))
     assert named <= flags | {"--debug", "--help"}

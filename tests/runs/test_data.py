@@ -12,6 +12,7 @@ from jepa_vlm.evaluation import load_benchmark
 from jepa_vlm.runs import data
 from jepa_vlm.runs.data import first_trajectories, held_out, load_data
 from jepa_vlm.trajectories.formats import write_jsonl
+from tests.trajectories.formats.files import make_root, write_example
 
 
 def test_the_rule_is_the_smallest_hashes_whatever_the_order():
@@ -75,3 +76,27 @@ def test_a_regime_is_a_data_spec():
 def test_a_misspelt_source_gets_a_suggestion(spec):
     with pytest.raises(UnknownNameError, match="Did you mean"):
         load_data(spec)
+
+
+def test_a_mixture_holds_out_of_every_source_and_names_them(tmp_path, monkeypatch):
+    monkeypatch.setattr(data, "TRAIN", 6)
+    monkeypatch.setattr(data, "VALIDATION", 3)
+    root = make_root(tmp_path)
+    specs = [write_example("lvr", root, 8), write_example("mirage", root, 5), "playground:maze"]
+    loaded = load_data(f"{specs[0]}*2,{specs[1]},{specs[2]}*0.5,{specs[0]}#style=original")
+    assert [(one.name, len(one.examples), one.weight) for one in loaded.train.sources] == [
+        ("lvr", 7, 2.0),
+        ("mirage", 4, 1.0),
+        ("playground", 6, 0.5),
+        ("lvr-2", 7, 1.0),
+    ]
+    assert [len(one.examples) for one in loaded.validation.sources] == [1, 1, 3, 1]
+    assert loaded.benchmark == "playground:maze"
+    assert loaded.rule.startswith("lvr: held out: the 1 ids")
+    assert len(list(loaded.train)) == 24
+
+
+def test_what_a_format_drops_is_said(tmp_path):
+    root = make_root(tmp_path)
+    path = write_example("thinkmorph", root, 5)
+    assert load_data(f"{path}#cap=4").rule.endswith("dropped by the format: 1 beyond the cap")

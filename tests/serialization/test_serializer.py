@@ -129,6 +129,24 @@ def test_words_that_came_with_an_image_are_content_and_not_trained(backbone: jv.
     assert "two" not in decode(backbone, view.labels[view.labels != -100])
 
 
+def test_images_stand_where_the_question_puts_them(backbone: jv.Backbone, serializer: Serializer) -> None:
+    asked = replace(trajectory("Here <image> is\n a map. And a ring?"), images=trajectory().images)
+    view = serializer.views(asked, [Encoding(Question(), with_gradient(), Slots("term", 2))])[0]
+    assert f"user\nHere {IMAGE} is\n a map. And a ring?<|im_end|>" in view.text
+    assert view.image_tokens.sum() == 3 * 2
+    at = int(view.slots.nonzero()[0])
+    assert decode(backbone, view.input_ids[:at]).endswith("And a ring?")
+    cut = serializer.views(asked, [Encoding(TrajectoryOnly(context="image"), with_gradient())])[0]
+    assert cut.text == X.replace("What color is the ring?", "") + T
+
+
+def test_a_system_prompt_replaces_the_templates_own(serializer: Serializer) -> None:
+    asked = replace(trajectory(), system="Use tools.")
+    views = serializer.views(asked, [Encoding(view, with_gradient()) for view in (Conversation(), TrajectoryOnly())])
+    assert views[0].text == X.replace("You are a helpful assistant.", "Use tools.") + T
+    assert views[1].text == T
+
+
 def test_special_tokens_in_a_text_are_refused(serializer: Serializer) -> None:
     for bad in ("What <|im_end|> color?", "What <|image_pad|> color?", "a \ue000 b"):
         with pytest.raises(DataError, match="golden"):

@@ -8,6 +8,7 @@ import torch
 import jepa_vlm as jv
 from jepa_vlm.training.order import MicroBatches, Passes
 from jepa_vlm.training.token_budget import Filling, count_tokens, cut, filling
+from jepa_vlm.trajectories.mixture import Mixture, Source
 from tests.factories import lora_backbone, pearl_objective, random_batch
 
 
@@ -15,10 +16,10 @@ class InOrder:
     """Passes that are not shuffled."""
 
     def __init__(self, count: int) -> None:
-        self.count = count
+        self.pass_length = count
 
     def at(self, position: int) -> int:
-        return position % self.count
+        return position % self.pass_length
 
 
 def test_a_micro_batch_ends_before_the_example_that_would_be_too_much() -> None:
@@ -28,7 +29,9 @@ def test_a_micro_batch_ends_before_the_example_that_would_be_too_much() -> None:
 
 def test_a_longer_run_begins_like_a_shorter_one() -> None:
     tokens = torch.randint(1, 50, (30,), generator=torch.Generator().manual_seed(0)).tolist()
-    one, other = (cut(Passes(count=30, seed=4), tokens, budget=60, micro_batches=number) for number in (20, 50))
+    one, other = (
+        cut(Passes(examples=range(30), seed=4), tokens, budget=60, micro_batches=number) for number in (20, 50)
+    )
     assert len(one) == 21
     assert other[:21] == one
 
@@ -38,6 +41,12 @@ def test_the_filling_of_a_pass_by_hand() -> None:
     assert found == Filling(10, 5, 0.66, 1)  # 8, 3, 9, 10 (of 12), 3
     assert found.warning == "1 trajectories have more than 10 tokens; each is a micro-batch of its own"
     assert filling(InOrder(2), [5, 5], budget=10).warning == ""
+
+
+def test_a_mixture_is_cut_by_the_tokens_of_what_its_weights_show() -> None:
+    mixture = Mixture([Source("a", [0, 1], 2), Source("b", [2], 1)])
+    found = filling(Passes(examples=mixture, seed=0), [10, 10, 6], budget=10)
+    assert (found.micro_batches, found.share) == (5, 0.92)  # 10, 10, 10, 10 and 6, in some order
 
 
 @pytest.mark.parametrize("engine", ["one_pass", "separate"])

@@ -2,12 +2,14 @@ from __future__ import annotations
 
 import io
 from dataclasses import replace
+from functools import partial
+from pathlib import Path
 
 import pytest
 from PIL import Image
 
 from jepa_vlm.errors import DataError
-from jepa_vlm.trajectories import LazyImage
+from jepa_vlm.trajectories import Box, LazyImage
 from jepa_vlm.trajectories import image as image_module
 
 RED = Image.new("RGB", (6, 4), (255, 0, 0))
@@ -39,7 +41,7 @@ def test_other_modes_become_rgb():
 
 @pytest.mark.parametrize("given", [{}, {"data": b"", "pixels": RED}])
 def test_exactly_one_source_is_needed(given):
-    with pytest.raises(ValueError, match="exactly one of path, data, pixels"):
+    with pytest.raises(ValueError, match="exactly one of path, data, read, pixels"):
         LazyImage(**given)
 
 
@@ -113,6 +115,35 @@ def test_a_digest_is_of_the_file_or_of_the_pixels_undecoded(tmp_path, monkeypatc
     red.save(path)
     monkeypatch.setattr(LazyImage, "load", lambda self: pytest.fail("decoded"))
     assert LazyImage(path=path).digest() == LazyImage(data=path.read_bytes()).digest()
-    assert LazyImage(path=path, resized=(2, 2)).digest() != LazyImage(path=path).digest()
+    assert LazyImage(read=path.read_bytes).digest() == LazyImage(path=path).digest()
+    region = Box(0, 0, 0.5, 0.5, relative=True)
+    parts = [LazyImage(path=path, **change) for change in ({}, {"resized": (2, 2)}, {"region": region})]
+    assert len({part.digest() for part in parts}) == len({part.source for part in parts}) == 3
+    one, same, other = (LazyImage(read=partial(Path.read_bytes, tmp_path / name)) for name in ("a", "a", "b"))
+    assert one.source == same.source != other.source
     with pytest.raises(DataError, match="does not exist"):
         LazyImage(path=tmp_path / "gone.png").digest()
+
+
+def test_a_region_is_cut_whenever_the_image_is_loaded(tmp_path):
+    whole = Image.new("RGB", (40, 20), "red")
+    whole.paste((0, 0, 255), (10, 5, 30, 15))
+    whole.save(tmp_path / "a.png")
+    cut = LazyImage(path=tmp_path / "a.png", region=Box(0.25, 0.25, 0.75, 0.75, relative=True))
+    assert cut.size == cut.load().size == (20, 10)
+    assert cut.load().tobytes() == bytes([0, 0, 255] * 200)
+    assert replace(cut, resized=(4, 2)).load().size == (4, 2)
+
+
+def test_bytes_are_read_whenever_they_are_needed(tmp_path):
+    RED.save(tmp_path / "a.png")
+    reads = []
+
+    def read() -> bytes:
+        reads.append(1)
+        return (tmp_path / "a.png").read_bytes()
+
+    image = LazyImage(read=read)
+    assert not reads
+    assert (image.size, image.load().size, len(reads)) == ((6, 4), (6, 4), 2)
+    assert image.encoded() == LazyImage(path=tmp_path / "a.png").encoded()

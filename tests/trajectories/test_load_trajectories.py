@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from jepa_vlm import playground
 from jepa_vlm.errors import DataError, UnknownNameError
-from jepa_vlm.trajectories.formats import FORMATS, write_jsonl
-from jepa_vlm.trajectories.load import DataSpec, load_trajectories, parse_spec
+from jepa_vlm.trajectories.formats import FORMATS, write_jsonl, write_store
+from jepa_vlm.trajectories.formats.detect import detect
+from jepa_vlm.trajectories.load import DataSpec, load_trajectories, parse_spec, split_mixture
+from tests.trajectories.formats.files import FORMATS_WITH_EXAMPLES, make_root, write_example, write_list
 
 
 @pytest.mark.parametrize(
     ("spec", "source", "rest"),
     [
         ("jsonl:/data/train.jsonl", "jsonl", "/data/train.jsonl"),
-        ("data/train.jsonl", "jsonl", "data/train.jsonl"),
-        ("./a:b/train.jsonl", "jsonl", "./a:b/train.jsonl"),
+        ("data/train.jsonl", "auto", "data/train.jsonl"),
+        ("./a:b/train.json", "auto", "./a:b/train.json"),
         ("playground:visual-search", "playground", "visual-search"),
         ("lvr:C:/meta.json", "lvr", "C:/meta.json"),
         ("jsonl:a#b/train.jsonl", "jsonl", "a#b/train.jsonl"),
@@ -47,7 +51,7 @@ def test_an_option_given_twice_is_refused():
         parse_spec("playground:maze#direct=1,direct=0")
 
 
-@pytest.mark.parametrize("spec", ["", "train.json", "jsonl:", ":x", "no name:x"])
+@pytest.mark.parametrize("spec", ["", "train.csv", "jsonl:", ":x", "no name:x"])
 def test_anything_else_is_refused_with_what_is_expected(spec):
     with pytest.raises(DataError, match=r"must be NAME:PATH .* got"):
         parse_spec(spec)
@@ -56,7 +60,9 @@ def test_anything_else_is_refused_with_what_is_expected(spec):
 def test_both_spellings_load_the_same_file(tmp_path):
     path = write_jsonl(playground.trajectories("maze", count=2), tmp_path / "train.jsonl")
     assert (
-        load_trajectories(f"jsonl:{path}") == load_trajectories(str(path)) == load_trajectories(parse_spec(str(path)))
+        list(load_trajectories(f"jsonl:{path}"))
+        == list(load_trajectories(str(path)))
+        == list(load_trajectories(parse_spec(str(path))))
     )
     assert len(load_trajectories(str(path))) == 2
 
@@ -81,3 +87,41 @@ def test_an_unknown_format_is_named_with_the_closest_one():
 def test_every_format_is_a_function():
     assert "jsonl" in FORMATS
     assert all(callable(FORMATS[name]) for name in FORMATS)
+
+
+@pytest.mark.parametrize(
+    ("spec", "parts"),
+    [
+        ("lvr:/a.json", [("lvr:/a.json", 1.0)]),
+        ("lvr:/a.json*2,thinkmorph:/b", [("lvr:/a.json", 2.0), ("thinkmorph:/b", 1.0)]),
+        (
+            "lvr:/a.json#root=/d,style=original*0.5,mirage:/m.jsonl",
+            [("lvr:/a.json#root=/d,style=original", 0.5), ("mirage:/m.jsonl", 1.0)],
+        ),
+        ("lvr:/a,b/c.json", [("lvr:/a,b/c.json", 1.0)]),
+        ("a*b.jsonl", [("a*b.jsonl", 1.0)]),
+    ],
+)
+def test_a_mixture_is_split_at_commas_before_names(spec, parts):
+    assert split_mixture(spec) == parts
+
+
+def test_a_weight_of_zero_is_refused():
+    with pytest.raises(DataError, match=r"weight must be positive, got 'lvr:/a\*0'"):
+        split_mixture("lvr:/a*0,mirage:/b")
+
+
+@pytest.mark.parametrize("name", FORMATS_WITH_EXAMPLES)
+def test_a_bare_path_is_read_in_the_format_that_its_keys_tell(tmp_path, name):
+    spec = write_example(name, make_root(tmp_path))
+    path = spec.partition(":")[2]
+    assert detect(Path(path)) == name
+    assert [one.id for one in load_trajectories(path)] == list(load_trajectories(spec).ids)
+    write_store(load_trajectories(spec), tmp_path / "store")
+    assert load_trajectories(str(tmp_path / "store")).ids == load_trajectories(spec).ids
+
+
+def test_what_could_be_several_formats_has_to_be_named(tmp_path):
+    path = write_list(tmp_path / "x.json", {"id": "1", "image": "a.png", "conversations": []})
+    with pytest.raises(DataError, match=r"cannot be told from the keys conversations, id, image; say FORMAT:PATH"):
+        load_trajectories(str(path))

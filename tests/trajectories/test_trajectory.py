@@ -39,9 +39,21 @@ def test_what_is_spoken_is_reasoning_then_call():
     assert LAST.spoken == "B"
 
 
+def test_a_call_in_the_words_of_the_data_follows_the_text_as_it_is():
+    assert Step("Look.", ToolCall("crop", written="\n<call>"), OUT).spoken == "Look.\n<call>"
+    assert Step("Look.", ToolCall("crop", written=""), OUT).spoken == "Look."
+
+
+def test_images_may_stand_inside_the_question():
+    assert trajectory(question="Compare <image> with <image>!", images=(IN, IN)).question.count("<image>") == 2
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
+        ({"question": "See <image>.", "images": (IN, IN)}, "1 <image> for 2 images"),
+        ({"question": "See <image> "}, "with words after the last"),
+        ({"question": "x" * 100_001}, "texts of 100,002 characters, limit 100,000"),
         ({"images": ()}, "has a question but no image"),
         ({"question": " \n"}, "has an empty question"),
         ({"steps": ()}, "has no steps"),

@@ -1,8 +1,8 @@
 """The native format: one JSON object per line, images beside the file.
 
-A line is ``{"id", "images": [PATH, ...], "question", "steps": [STEP, ...], "answer", "task"}``; a STEP is
+A line is ``{"id", "images": [PATH, ...], "question", "steps": [STEP, ...], "answer", "task", "system"}``; a STEP is
 ``{"text", "call": CALL, "image": PATH, "observation"}``; a CALL is
-``{"name", "arguments", "box": [left, top, right, bottom], "relative": true or false, "image": which}``.
+``{"name", "arguments", "box": [left, top, right, bottom], "relative": true or false, "image": which, "written"}``.
 
 Paths are relative to the file's folder, which is the data root. Of a step everything but the text may be missing. A
 call's box is optional, but with a box ``relative`` must say what its numbers are. Other keys are ignored.
@@ -14,40 +14,33 @@ import hashlib
 import io
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Mapping
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 from jepa_vlm.errors import DataError
-from jepa_vlm.trajectories.box import Box
-from jepa_vlm.trajectories.formats.fields import checked, field, four_numbers
+from jepa_vlm.trajectories.formats.fields import checked, field
 from jepa_vlm.trajectories.formats.images import image_in
+from jepa_vlm.trajectories.formats.json_files import JsonLines
+from jepa_vlm.trajectories.formats.native import row_of, trajectory_of
+from jepa_vlm.trajectories.formats.parsed import ParsedRows
 from jepa_vlm.trajectories.formats.reader import FORMATS
+from jepa_vlm.trajectories.formats.records import Record
 from jepa_vlm.trajectories.image import LazyImage
-from jepa_vlm.trajectories.trajectory import Step, ToolCall, Trajectory
+from jepa_vlm.trajectories.rows import Rows
+from jepa_vlm.trajectories.trajectory import Trajectory
 
 
 @FORMATS.register("jsonl")
-def read_jsonl(path: Path) -> list[Trajectory]:
-    """Return the trajectories of a file; images are checked by their headers and stay on disk.
+def read_jsonl(path: Path) -> Rows:
+    """Return the rows of a file; images are checked by their headers and stay on disk.
 
     Raises:
-        DataError: If the file or a row is not what it must be; the message begins with file and line.
+        DataError: If the file cannot be read.
     """
-    found: list[Trajectory] = []
-    lines: dict[str, int] = {}
-    for number, line in _lines(path):
-        try:
-            trajectory = _trajectory(_object(line), path.parent, f"{path}:{number}")
-            if trajectory.id in lines:
-                raise DataError(f"id {trajectory.id!r} is taken by line {lines[trajectory.id]}; ids must be unique.")
-        except DataError as err:
-            raise DataError(f"{path}:{number}: {err}") from None
-        lines[trajectory.id] = number
-        found.append(trajectory)
-    if not found:
-        raise DataError(f"Data file {path} is empty; it must hold one JSON object per line.")
-    return found
+    records = JsonLines(path)
+    ids, taken = _ids(records)
+    return ParsedRows(records, partial(_trajectory, root=path.parent, taken=taken), ids)
 
 
 def write_jsonl(trajectories: Iterable[Trajectory], path: Path) -> Path:
@@ -58,107 +51,42 @@ def write_jsonl(trajectories: Iterable[Trajectory], path: Path) -> Path:
     """
     folder = path.parent / f"{path.stem}_images"
     folder.mkdir(parents=True, exist_ok=True)
-    rows = [json.dumps(_row(trajectory, folder), ensure_ascii=False) for trajectory in trajectories]
+    rows = [
+        json.dumps(row_of(trajectory, partial(_save, folder=folder)), ensure_ascii=False) for trajectory in trajectories
+    ]
     _replace(path, "".join(row + "\n" for row in rows).encode())
     return path
 
 
-def _lines(path: Path) -> Iterator[tuple[int, str]]:
-    """Yield the lines that are not blank, with their numbers from 1."""
-    try:
-        with path.open(encoding="utf-8-sig") as file:
-            yield from ((number, line.rstrip()) for number, line in enumerate(file, start=1) if line.strip())
-    except FileNotFoundError:
-        raise DataError(f"Data file {path} does not exist; check the path.") from None
-    except (OSError, UnicodeDecodeError) as err:
-        raise DataError(f"Data file {path} cannot be read as UTF-8 text ({err}).") from None
+def _ids(records: JsonLines) -> tuple[list[str], dict[str, int]]:
+    """Return every line's id, and by place the lines whose id an earlier line has, with that line."""
+    ids: list[str] = []
+    lines: dict[str, int] = {}
+    taken: dict[str, int] = {}
+    for index in range(len(records)):
+        place = records.place(index)
+        line = int(place.rpartition(":")[2])
+        try:
+            ids.append(field(records.read(index), "id", str))
+        except DataError:  # said when the line is read
+            ids.append(f"{records.label}-{index}")
+        if lines.setdefault(ids[-1], line) != line:
+            taken[place] = lines[ids[-1]]
+    return ids, taken
 
 
-def _object(line: str) -> dict[str, Any]:
-    try:
-        row = json.loads(line)
-    except json.JSONDecodeError as err:
-        raise DataError(f"not valid JSON ({err.msg} at column {err.colno}); a line must be one JSON object.") from None
-    except (ValueError, RecursionError) as err:
-        raise DataError(f"not usable JSON ({err}).") from None
-    return checked(row, dict, "a line")
+def _trajectory(row: Record, identity: str, origin: str, *, root: Path, taken: Mapping[str, int]) -> Trajectory:
+    field(row, "id", str)
+    if origin in taken:
+        raise DataError(f"id {identity!r} is taken by line {taken[origin]}; ids must be unique.", "id")
 
-
-def _trajectory(row: dict[str, Any], root: Path, origin: str) -> Trajectory:
     def image(reference: object) -> LazyImage:
         return image_in(root, checked(reference, str, "an image path"), origin=origin)
 
-    trajectory = Trajectory(
-        id=field(row, "id", str),
-        images=tuple(image(reference) for reference in field(row, "images", list, [])),
-        question=field(row, "question", str),
-        steps=tuple(_step(checked(step, dict, "a step"), image) for step in field(row, "steps", list)),
-        answer=field(row, "answer", str),
-        task=field(row, "task", str, ""),
-    )
-    _check_boxes(trajectory)
-    return trajectory
+    return trajectory_of(row, identity, image)
 
 
-def _step(step: dict[str, Any], image: Callable[[object], LazyImage]) -> Step:
-    call, reference = step.get("call"), step.get("image")
-    return Step(
-        text=field(step, "text", str),
-        call=None if call is None else _call(checked(call, dict, "key 'call'")),
-        image=None if reference is None else image(reference),
-        observation=field(step, "observation", str, ""),
-    )
-
-
-def _call(call: dict[str, Any]) -> ToolCall:
-    edges = call.get("box")
-    box = None
-    if edges is not None:
-        left, top, right, bottom = four_numbers(edges, "key 'box'")
-        box = Box(left, top, right, bottom, relative=field(call, "relative", bool))
-    return ToolCall(field(call, "name", str), field(call, "arguments", dict, {}), box, field(call, "image", int, 0))
-
-
-def _check_boxes(trajectory: Trajectory) -> None:
-    """Hold every call to the images that there are when it is made."""
-    sizes = [image.size for image in trajectory.images]
-    for number, step in enumerate(trajectory.steps, start=1):
-        if step.call is not None:
-            if not 0 <= step.call.image < len(sizes):
-                raise DataError(
-                    f"step {number} calls for image {step.call.image}, but there are {len(sizes)} before it."
-                )
-            if step.call.box is not None:
-                step.call.box.in_pixels(*sizes[step.call.image])
-        if step.image is not None:
-            sizes.append(step.image.size)
-
-
-def _row(trajectory: Trajectory, folder: Path) -> dict[str, Any]:
-    return {
-        "id": trajectory.id,
-        "images": [_save(image, folder) for image in trajectory.images],
-        "question": trajectory.question,
-        "steps": [_step_row(step, folder) for step in trajectory.steps],
-        "answer": trajectory.answer,
-        "task": trajectory.task,
-    }
-
-
-def _step_row(step: Step, folder: Path) -> dict[str, Any]:
-    row: dict[str, Any] = {"text": step.text}
-    if step.call is not None:
-        row["call"] = {"name": step.call.name, "arguments": dict(step.call.arguments), "image": step.call.image}
-        if (box := step.call.box) is not None:
-            row["call"] |= {"box": [box.left, box.top, box.right, box.bottom], "relative": box.relative}
-    if step.image is not None:
-        row["image"] = _save(step.image, folder)
-    if step.observation:
-        row["observation"] = step.observation
-    return row
-
-
-def _save(image: LazyImage, folder: Path) -> str:
+def _save(image: LazyImage, *, folder: Path) -> str:
     """Write an image unless it is there; return its path relative to the data root."""
     encoded = io.BytesIO()
     image.load().save(encoded, format="PNG")

@@ -110,7 +110,7 @@ def test_reading_decodes_no_pixels(root):
     ("bad", "message"),
     [
         ('{"id": "x",', r"data\.jsonl:2: not valid JSON \(.+ at column 12\)"),
-        ("[1, 2]", r":2: a line must be an object, got \[1, 2\]"),
+        ("[1, 2]", r":2: a record must be an object, got \[1, 2\]"),
         ("[" * 100_000, r":2: not usable JSON"),
         (row(id=None), r":2: key 'id' is missing; it must be a string"),
         (row(question=7), r":2: key 'question' must be a string, got 7"),
@@ -156,7 +156,7 @@ def test_a_bad_row_is_one_message_that_names_file_and_line(root, bad, message):
     if isinstance(bad, dict) and bad.get("id") == "x" and "is taken" not in message:
         bad = bad | {"id": "y"}
     with pytest.raises(DataError, match=message) as caught:
-        read_jsonl(write(root, row(), bad))
+        list(read_jsonl(write(root, row(), bad)))
     assert str(caught.value).count("data.jsonl:2") == 1
     assert "\n" not in str(caught.value)
 
@@ -177,4 +177,4 @@ def test_a_folder_or_bytes_are_refused(root):
     with pytest.raises(DataError, match="cannot be read"):
         read_jsonl(root)
     with pytest.raises(DataError, match="cannot be read as UTF-8"):
-        read_jsonl(root / "a.png")
+        list(read_jsonl(root / "a.png"))

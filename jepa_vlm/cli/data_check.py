@@ -1,0 +1,149 @@
+"""``jepa-vlm data check`` and ``jepa-vlm data stats``: every row read once."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from json import dumps
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from jepa_vlm.cli.output import SPEC, Json, columns, progress_bar, quiet_stdout, write, write_json
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    app.command()(check)
+    app.command()(stats)
+
+
+def check(
+    spec: Annotated[str, SPEC],
+    backbone: Annotated[str | None, typer.Option(help="Whose tokens are counted.")] = None,
+    recipe: Annotated[str, typer.Option(help="Whose views are counted.")] = "pearl",
+    visual_tokens: Annotated[int | None, typer.Option(min=1, help="Most tokens of one image.")] = None,
+    max_tokens: Annotated[int | None, typer.Option(min=1, help="A longer view is a problem.")] = None,
+    decode: Annotated[bool, typer.Option(help="Decode every image; else read headers.")] = True,
+    workers: Annotated[int, typer.Option(min=0, help="Processes that read; 0 reads in this one.")] = 0,
+    json: Json = False,
+) -> None:
+    """Read every row once and count what is wrong, by kind and with the first places; exit 1 if anything is.
+
+    Checks keys, images, boxes, placeholders, lengths, and the tokens of every view of the recipe.
+
+    Examples:
+        jepa-vlm data check lvr:/data/meta_data_lvr_sft_stage1.json --workers 8
+        jepa-vlm data check thinkmorph:/data/ThinkMorph#cap=6000 --backbone qwen2.5-vl-3b --max-tokens 4096
+    """
+    with quiet_stdout():
+        found = tallies(
+            spec,
+            backbone=backbone,
+            recipe=recipe,
+            visual_tokens=visual_tokens,
+            limit=max_tokens,
+            decode=decode,
+            workers=workers,
+        )
+    bad = sum(one["bad"] for one in found.values())
+    if json:
+        write_json({"bad": bad, "sources": found})
+    else:
+        for name, one in found.items():
+            write(check_text(name, one))
+    if bad:
+        raise typer.Exit(1)
+
+
+def stats(
+    spec: Annotated[str, SPEC],
+    output: Annotated[Path, typer.Option(help="The figure; its numbers go beside it as .json.")] = Path("stats.svg"),
+    backbone: Annotated[str | None, typer.Option(help="Whose tokens are counted.")] = None,
+    recipe: Annotated[str, typer.Option(help="Whose views are counted.")] = "pearl",
+    visual_tokens: Annotated[int | None, typer.Option(min=1, help="Most tokens of one image.")] = None,
+    workers: Annotated[int, typer.Option(min=0, help="Processes that read; 0 reads in this one.")] = 0,
+    json: Json = False,
+) -> None:
+    """Draw lengths, calls per trajectory, tools, box sizes, and the latent tokens that boxes hold.
+
+    Examples:
+        jepa-vlm data stats pixelreasoner:/data/PixelReasoner-SFT-Data/release.json
+        jepa-vlm data stats lvr:/data/meta.json --backbone qwen2.5-vl-3b --output lvr.svg
+    """
+    with quiet_stdout():
+        from jepa_vlm.report.data_figure import data_figure
+
+        found = tallies(
+            spec,
+            backbone=backbone,
+            recipe=recipe,
+            visual_tokens=visual_tokens,
+            limit=None,
+            decode=False,
+            workers=workers,
+        )
+        output.write_text(data_figure(found), encoding="utf-8")
+        numbers = output.with_suffix(".json")
+        numbers.write_text(dumps(found, indent=1) + "\n", encoding="utf-8")
+    if json:
+        write_json({"figure": str(output), "numbers": str(numbers), "sources": found})
+        return
+    for name, one in found.items():
+        write(check_text(name, one))
+    write(f"{output}, {numbers}")
+
+
+def tallies(
+    spec: str,
+    *,
+    backbone: str | None,
+    recipe: str,
+    visual_tokens: int | None,
+    limit: int | None,
+    decode: bool,
+    workers: int,
+) -> dict[str, dict[str, Any]]:
+    """Return the counts of each source of a spec, after reading all its rows."""
+    from jepa_vlm.adapters import load_backbone
+    from jepa_vlm.latent_vlm import LatentVLM
+    from jepa_vlm.recipe import load_recipe
+    from jepa_vlm.runs.data import load_rows
+    from jepa_vlm.runs.environment import prepare
+    from jepa_vlm.runs.settings import BACKBONE
+    from jepa_vlm.runs.survey import survey
+    from jepa_vlm.runs.tally import Tally
+
+    sources = load_rows(spec)
+    name = backbone or BACKBONE
+    prepare(0, backbone=name)
+    model = LatentVLM(load_backbone(name, visual_tokens=visual_tokens), load_recipe(recipe).objective)
+    found = {}
+    with progress_bar(sum(len(rows) for _, rows in sources)) as advance:
+        for source, rows in sources:
+            tally, taken = Tally(), Counter(rows.ids)
+            for facts in survey(rows, model, workers=workers, decode=decode, limit=limit):
+                tally.add(facts)
+                advance()
+            for twin in [one for one, count in taken.items() if count > 1]:
+                tally.problem("id", f"{source}: id {twin!r} stands in {taken[twin]} rows; ids must be unique.")
+            found[source] = {**tally.summary(), "dropped": dict(rows.dropped)}
+    return found
+
+
+def check_text(name: str, found: Mapping[str, Any]) -> str:
+    """Return the counts of one source as text."""
+    lines = [f"{name}: {found['rows']} rows, {found['good']} good, {found['bad']} bad"]
+    lines += [f"  dropped by the format: {count} {why}" for why, count in found["dropped"].items()]
+    for kind, one in found["problems"].items():
+        lines.append(f"  {one['count']} x {kind}")
+        lines += [f"    {message if len(message) <= 300 else message[:300] + '...'}" for message in one["first"]]
+    titles = ("VIEW", "TOKENS", "MEAN", "MEDIAN", "P95", "MAX")
+    rows = [
+        (view, kind, *(str(spread[key]) for key in ("mean", "median", "p95", "max")))
+        for view, kinds in found["tokens"].items()
+        for kind, spread in kinds.items()
+        if spread["max"]
+    ]
+    return "\n".join([*lines, *([columns([titles, *rows], indent="  ")] if rows else [])])

@@ -1,0 +1,164 @@
+"""Reads every row of a source once, in parallel and bounded memory: what ``data check`` and ``data stats`` count."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, final
+
+from torch.utils.data import DataLoader, Dataset
+
+from jepa_vlm.errors import BackboneError, DataError
+from jepa_vlm.latent_vlm import LatentVLM
+from jepa_vlm.serialization import IGNORED, Serializer
+from jepa_vlm.trajectories import Box, Rows, Trajectory
+from jepa_vlm.views import Encoding
+
+BATCH = 16  # rows that a worker hands over at once
+
+
+@final
+@dataclass(frozen=True)
+class ViewTokens:
+    """Tokens of one view of a trajectory.
+
+    Args:
+        total: All of them.
+        visual: Those of images.
+        supervised: Those that are trained.
+    """
+
+    total: int
+    visual: int
+    supervised: int
+
+
+@final
+@dataclass(frozen=True)
+class RowFacts:
+    """What was found out about one row.
+
+    Args:
+        place: File and row.
+        problem: Its kind of problem, or "".
+        message: What is wrong, or "".
+        task, calls, tools, images: Of its trajectory.
+        boxes: Share of its image that each box covers.
+        latents: Merged visual tokens inside each box, as LVR counts them.
+        tokens: By view.
+    """
+
+    place: str
+    problem: str = ""
+    message: str = ""
+    task: str = ""
+    calls: int = 0
+    tools: tuple[str, ...] = ()
+    images: int = 0
+    boxes: tuple[float, ...] = ()
+    latents: tuple[int, ...] = ()
+    tokens: Mapping[str, ViewTokens] = field(default_factory=dict)
+
+
+def survey(
+    rows: Rows, model: LatentVLM, *, workers: int = 0, decode: bool = True, limit: int | None = None
+) -> Iterator[RowFacts]:
+    """Yield the facts of every row, in order.
+
+    Args:
+        rows: The source.
+        model: Whose processor, template and views count tokens.
+        workers: Processes that read; 0 reads in this one.
+        decode: Whether images are decoded; else their headers must do.
+        limit: Most tokens of a view; a longer one is a problem.
+    """
+    collator = model.collator()
+    names = [encoding.view.name for encoding in collator.encodings]
+    reader = _Reader(rows, collator.serializer, dict(zip(names, collator.encodings, strict=True)), decode, limit)
+    loader: DataLoader[Any] = DataLoader(reader, batch_size=BATCH, num_workers=workers, collate_fn=list)
+    for batch in loader:
+        yield from batch
+
+
+@final
+class _Reader(Dataset[RowFacts]):
+    def __init__(
+        self,
+        rows: Rows,
+        serializer: Serializer,
+        encodings: Mapping[str, Encoding],
+        decode: bool,
+        limit: int | None,
+    ) -> None:
+        self.rows, self.serializer, self.encodings = rows, serializer, encodings
+        self.decode, self.limit = decode, limit
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, index: int) -> RowFacts:
+        place = self.rows.place(index)
+        try:
+            return self._facts(self.rows[index], place)
+        except DataError as err:
+            message = str(err)
+            return RowFacts(place, err.problem, message if message.startswith(place) else f"{place}: {message}")
+        except BackboneError as err:
+            return RowFacts(place, "chat template", f"{place}: {err}")
+
+    def _facts(self, trajectory: Trajectory, place: str) -> RowFacts:
+        grids = self.serializer.grids(trajectory)
+        if self.decode:
+            for image in trajectory.all_images:
+                image.load()
+        views = self.serializer.views(trajectory, tuple(self.encodings.values()), grids)
+        tokens = {
+            name: ViewTokens(len(view), int(view.image_tokens.sum()), int((view.labels != IGNORED).sum()))
+            for name, view in zip(self.encodings, views, strict=True)
+        }
+        for name, one in tokens.items():
+            if self.limit is not None and one.total > self.limit:
+                raise DataError(f"{place}: view {name!r} has {one.total} tokens, limit {self.limit}.", "too long")
+        looked = [step.call for step in trajectory.steps if step.call is not None]
+        boxes, latents = [], []
+        for call in looked:
+            if call.box is not None:
+                size, grid = trajectory.all_images[call.image].size, grids[call.image]
+                left, top, right, bottom = call.box.in_pixels(*size)
+                boxes.append((right - left) * (bottom - top) / (size[0] * size[1]))
+                latents.append(box_tokens(call.box, size, grid[1:], self.serializer.adapter.image_length(grid)))
+        return RowFacts(
+            place,
+            task=trajectory.task,
+            calls=trajectory.calls,
+            tools=tuple(call.name for call in looked),
+            images=len(trajectory.all_images),
+            boxes=tuple(boxes),
+            latents=tuple(latents),
+            tokens=tokens,
+        )
+
+
+def box_tokens(box: Box, size: tuple[int, int], patches: Sequence[int], tokens: int) -> int:
+    """Return how many merged visual tokens a box touches, by the rule of LVR's packed data set.
+
+    Edges go outwards to whole patches, then outwards to whole tokens.
+
+    Args:
+        box: The region.
+        size: Width and height of its image.
+        patches: Rows and columns of the image's patches.
+        tokens: How many tokens they are merged into.
+
+    Source: VincentLeebang/lvr@637a9f7, src/dataset/lvr_sft_dataset_packed.py.
+    """
+    rows, columns = patches
+    merge = math.isqrt(rows * columns // tokens)
+    scale = (1.0, 1.0) if box.relative else (float(size[0]), float(size[1]))
+
+    def covered(low: float, high: float, count: int) -> int:
+        return -(-math.ceil(high * count) // merge) - math.floor(low * count) // merge
+
+    across = covered(box.left / scale[0], box.right / scale[0], columns)
+    return across * covered(box.top / scale[1], box.bottom / scale[1], rows)

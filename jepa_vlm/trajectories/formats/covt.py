@@ -1,0 +1,59 @@
+"""The training data of CoVT (Chain-of-Visual-Thought): parquet with LLaVA conversations and embedded images.
+
+Columns are id, image ``{"bytes", "path"}``, image_relpath and conversations, a list of ``{"from", "value"}`` or the
+same as JSON text. ``<image>`` opens the first human turn. CoVT trains on the first question and answer alone, and so do
+we (``turns=first``); it has no boxes and no tool images.
+
+Source: Wakals/CoVT@80a28bf, train/src/data_transform.py and train/src/training/data.py.
+"""
+
+from __future__ import annotations
+
+import json
+from functools import partial
+from pathlib import Path
+
+from jepa_vlm.errors import DataError
+from jepa_vlm.trajectories.formats.conversation import tagged_answer
+from jepa_vlm.trajectories.formats.fields import choice
+from jepa_vlm.trajectories.formats.hub import HubPath
+from jepa_vlm.trajectories.formats.llava import TURNS, first_pair
+from jepa_vlm.trajectories.formats.parsed import ParsedRows
+from jepa_vlm.trajectories.formats.reader import FORMATS
+from jepa_vlm.trajectories.formats.records import Record
+from jepa_vlm.trajectories.formats.tables import Columns, embedded_image
+from jepa_vlm.trajectories.formats.tabular import open_tables
+from jepa_vlm.trajectories.rows import Joined, Rows
+from jepa_vlm.trajectories.trajectory import Step, Trajectory
+
+COLUMNS: Columns = {"image": ("image",), "conversations": ("conversations",)}
+
+
+@FORMATS.register("covt")
+def read_covt(path: Path | HubPath, *, split: str = "train", turns: str = "first") -> Rows:
+    """Return the rows of a parquet file, or of all of them below a folder.
+
+    Args:
+        path: The file, the folder, or the data set on the hub.
+        split: Of a folder with several splits, the one to read.
+        turns: ``first`` keeps the first question and answer; ``one`` refuses rows that have more.
+    """
+    choice(turns, TURNS, "turns")
+    return Joined(
+        [
+            ParsedRows(records, partial(_trajectory, root=folder, turns=turns))
+            for _, folder, records in open_tables(path, COLUMNS, split=split)
+        ]
+    )
+
+
+def _trajectory(row: Record, identity: str, origin: str, *, root: Path | None, turns: str) -> Trajectory:
+    image = embedded_image(row["image"], "image", root=root, origin=origin)
+    conversations = row["conversations"]
+    if isinstance(conversations, str):
+        try:
+            conversations = json.loads(conversations)
+        except (ValueError, RecursionError) as err:
+            raise DataError(f"column 'conversations' is no JSON ({err}).", "json") from None
+    question, answer = first_pair({"conversations": conversations}, 1, turns=turns)
+    return Trajectory(identity, (image,), question, (Step(answer.strip()),), tagged_answer(answer), task="covt")

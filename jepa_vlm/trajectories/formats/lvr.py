@@ -1,0 +1,116 @@
+"""The training data of LVR (Latent Visual Reasoning): a JSON list, or the meta file that lists such lists.
+
+A record is ``{"dataset", "split", "question_id", "image": [PATH], "conversations": [human, gpt], "bboxes": [[x0, y0,
+x1, y1], ...]}``. Boxes are fractions of the image. The human turn is ``<image>\\nQUESTION``, gpt's is
+``<lvr>\\n<answer> ANSWER </answer>``; each ``<lvr>`` consumes a box, and words may stand before, between and after.
+A meta file is a JSON list of ``{"ds_name", "data_path", "image_folder"}``.
+
+One image per record: the format does not say which image a box is in.
+Source: VincentLeebang/lvr@637a9f7, README.md and src/dataset/lvr_sft_dataset_packed.py.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+
+from jepa_vlm.errors import DataError
+from jepa_vlm.trajectories.box import Box
+from jepa_vlm.trajectories.formats.conversation import llava_turns, question_of, tagged_answer
+from jepa_vlm.trajectories.formats.fields import checked, choice, field, four_numbers
+from jepa_vlm.trajectories.formats.images import ImageRoots
+from jepa_vlm.trajectories.formats.json_files import JsonList
+from jepa_vlm.trajectories.formats.looks import look_at
+from jepa_vlm.trajectories.formats.parsed import ParsedRows
+from jepa_vlm.trajectories.formats.reader import FORMATS
+from jepa_vlm.trajectories.formats.records import Record
+from jepa_vlm.trajectories.rows import Joined, Rows
+from jepa_vlm.trajectories.trajectory import Step, Trajectory
+
+SLOT = "<lvr>"
+STYLES = ("pearl", "original")
+
+
+@FORMATS.register("lvr")
+def read_lvr(path: Path, *, images: str = "", roots: str = "", root: str = "", style: str = "pearl") -> Rows:
+    """Return the rows of a list, or of all the lists of a meta file.
+
+    Args:
+        path: The list or the meta file.
+        images: Folder that image paths are relative to; the list's own, or what the meta file says.
+        roots: A JSON file ``{"viscot/flickr30k": "/data/flickr30k-images", ...}``: where paths that begin so really
+            lie, since the released paths are no official image tree.
+        root: Folder that a meta file's own paths may lead to; the meta file's, if it is not given.
+        style: ``pearl`` renders a crop as Pearl does, in words, and strips the tags; ``original`` keeps the answer's
+            tags and calls the crop as JSON, for recipes that put latents in its place.
+
+    Raises:
+        DataError: If a file is missing or no list, or a meta file leads out of the root.
+    """
+    choice(style, STYLES, "style")
+    records = JsonList(path)
+    if "data_path" not in _first(records):
+        return _rows(records, ImageRoots.of(images or path.parent, roots), style)
+    parts = []
+    for index in range(len(records)):
+        try:
+            entry = records.read(index)
+            data = _inside(path.parent, field(entry, "data_path", str), root)
+            folder = images or _inside(path.parent, field(entry, "image_folder", str), root)
+            listed = JsonList(data)
+            listed.label = field(entry, "ds_name", str)
+        except DataError as err:
+            raise err.at(records.place(index)) from None
+        parts.append(_rows(listed, ImageRoots.of(folder, roots), style))
+    return Joined(parts)
+
+
+def _first(records: JsonList) -> Record:
+    try:
+        return records.read(0)
+    except DataError:
+        return {}  # said when it is read as a row
+
+
+def _inside(folder: Path, reference: str, root: str) -> Path:
+    path, bounds = folder / reference, Path(root).expanduser() if root else folder
+    if not path.resolve().is_relative_to(bounds.resolve()):
+        message = f"path {reference!r} leads outside {bounds}; name a folder that holds it: #root=FOLDER."
+        raise DataError(message, "image path")
+    return path
+
+
+def _rows(records: JsonList, roots: ImageRoots, style: str) -> ParsedRows:
+    return ParsedRows(records, partial(_trajectory, roots=roots, style=style))
+
+
+def _trajectory(record: Record, identity: str, origin: str, *, roots: ImageRoots, style: str) -> Trajectory:
+    paths = [checked(one, str, "an image path") for one in field(record, "image", list)]
+    if len(paths) != 1:
+        message = f"key 'image' must hold one path, got {len(paths)}: the format does not say which one a box is in."
+        raise DataError(message, "key")
+    boxes = [
+        Box(*four_numbers(one, f"bboxes[{number}]"), relative=True)
+        for number, one in enumerate(field(record, "bboxes", list))
+    ]
+    turns = llava_turns(record)
+    if len(turns) != 2:
+        raise DataError(f"conversations must be one human and one gpt turn, got {len(turns)}.", "turns")
+    asked, told = turns[0][1], turns[1][1]
+    *before, last = told.split(SLOT)
+    if len(before) != len(boxes):
+        message = f"the gpt turn has {len(before)} {SLOT} for {len(boxes)} bboxes; each box needs one."
+        raise DataError(message, "placeholder")
+    if "<answer>" not in last:
+        raise DataError("the gpt turn must end with <answer> ... </answer>.", "key")
+    image = roots.image(paths[0], origin=origin)
+    said = last if style == "original" else last.replace("<answer>", "").replace("</answer>", "")
+    looks = [look_at(image, box, text.strip(), style=style) for text, box in zip(before, boxes, strict=True)]
+    return Trajectory(
+        id=identity,
+        images=(image,),
+        question=question_of(asked, 1),
+        steps=(*looks, Step(said.strip())),
+        answer=tagged_answer(last),
+        task=field(record, "dataset", str, ""),
+    )

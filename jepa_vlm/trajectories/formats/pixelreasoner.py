@@ -1,0 +1,124 @@
+"""The fine-tuning data of Pixel-Reasoner: a JSON list of chats in which crops are stored images.
+
+A record is ``{"qid", "message_list"}``, a message ``{"role", "content": [ITEM, ...]}``. An ITEM has no type: of its
+keys text, image and video one is set and the others are missing or null. Message 0 is the system prompt with the tools,
+1 the question with its images, then assistant turns that end with a ``<tool_call>`` and user turns with the stored
+crop, any number of them, and last an assistant turn with ``\\boxed{ANSWER}``. Paths are relative to the list's folder.
+
+Boxes (``bbox_2d``) are pixels of the image that ``target_image`` counts, from 1, or fractions of it: coordinates that
+are all at most 1. What reaches beyond the image is clamped for ``Box``, as the tool does; the written call stays.
+Chats about videos, or that select frames, are dropped and counted.
+
+Source: TIGER-AI-Lab/Pixel-Reasoner@a3a6c3a, instruction_tuning/sft_tool.py, and converters of its users.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from jepa_vlm.errors import DataError
+from jepa_vlm.trajectories.formats.conversation import crop_of, split_call, tagged_answer
+from jepa_vlm.trajectories.formats.fields import checked, choice, field, shown
+from jepa_vlm.trajectories.formats.images import image_in
+from jepa_vlm.trajectories.formats.json_files import json_records
+from jepa_vlm.trajectories.formats.parsed import ParsedRows
+from jepa_vlm.trajectories.formats.reader import FORMATS
+from jepa_vlm.trajectories.formats.records import Record
+from jepa_vlm.trajectories.image import LazyImage
+from jepa_vlm.trajectories.rows import Rows
+from jepa_vlm.trajectories.trajectory import Step, Trajectory
+
+STYLES = ("pearl", "original")
+
+
+@FORMATS.register("pixelreasoner")
+def read_pixelreasoner(path: Path, *, images: str = "", style: str = "pearl") -> Rows:
+    """Return one row for each chat about images.
+
+    Args:
+        path: release.json.
+        images: Folder that image paths are relative to; the list's, if it is not given.
+        style: ``pearl`` leaves tool calls and the tools' system prompt unsaid, as Pearl does, which calls no tools at
+            inference; ``original`` keeps both as they are written.
+    """
+    choice(style, STYLES, "style")
+    records = json_records(path)
+    records.keep(_reason)
+    folder = Path(images).expanduser() if images else path.parent
+    return ParsedRows(records, partial(_trajectory, root=folder, style=style))
+
+
+def _reason(record: Record) -> str:
+    """Say why a chat is left out, or ""; what is malformed is kept, to be refused."""
+    messages = record.get("message_list")
+    for message in messages if isinstance(messages, list) else []:
+        content = message.get("content") if isinstance(message, dict) else None
+        for item in content if isinstance(content, list) else []:
+            if isinstance(item, dict) and item.get("video") is not None:
+                return "video"
+    return ""
+
+
+def _trajectory(record: Record, identity: str, origin: str, *, root: Path, style: str) -> Trajectory:
+    messages = [_message(one, number) for number, one in enumerate(field(record, "message_list", list))]
+    roles = [role for role, _, _ in messages]
+    system = messages.pop(0)[1] if roles[:1] == ["system"] else ""
+    if len(messages) % 2 or [role for role, _, _ in messages] != ["user", "assistant"] * (len(messages) // 2):
+        found = ", ".join(roles)
+        raise DataError(f"message_list must hold system, then user and assistant by turns, got {found}.", "turns")
+    if not messages:
+        raise DataError("message_list has neither question nor answer.", "turns")
+
+    def opened(paths: Sequence[str]) -> tuple[LazyImage, ...]:
+        return tuple(image_in(root, path, origin=origin) for path in paths)
+
+    images = opened(messages[0][2])
+    sizes = [image.size for image in images]
+    steps = []
+    for turn in range(0, len(messages) - 2, 2):
+        words, written, call = split_call(messages[turn + 1][1])
+        _, observation, paths = messages[turn + 2]
+        if len(paths) != 1:
+            message = f"message {turn + 2} must show the tool's one image, got {len(paths)}."
+            raise DataError(message, "turns")
+        if call is None:
+            raise DataError(f"message {turn + 1} must end with a tool call, since an image follows.", "tool call")
+        made = crop_of(call, sizes, written=written if style == "original" else "", clamp=True)
+        (image,) = opened(paths)
+        sizes.append(image.size)
+        steps.append(Step(words if style == "original" else words.strip(), made, image, observation.strip()))
+    last, _, call = split_call(messages[-1][1])
+    if call is not None:
+        raise DataError("the last turn must be the answer, but it ends with a tool call.", "tool call")
+    return Trajectory(
+        id=identity,
+        images=images,
+        question=messages[0][1].strip(),
+        steps=(*steps, Step(last.strip())),
+        answer=tagged_answer(last),
+        task="pixelreasoner",
+        system=system if style == "original" else "",
+    )
+
+
+def _message(message: object, number: int) -> tuple[str, str, list[str]]:
+    """Return role, text and image paths of a message."""
+    turn = checked(message, dict, f"message {number}")
+    role = field(turn, "role", str)
+    texts: list[str] = []
+    images: list[str] = []
+    for item in field(turn, "content", list):
+        kind, value = _item(checked(item, dict, f"an item of message {number}"), number)
+        (texts if kind == "text" else images).append(checked(value, str, f"key {kind!r} of message {number}"))
+    return role, "".join(texts), images
+
+
+def _item(item: Mapping[str, Any], number: int) -> tuple[str, Any]:
+    given = [(kind, item[kind]) for kind in ("text", "image", "video") if item.get(kind) is not None]
+    if len(given) != 1:
+        message = f"an item of message {number} must set one of text, image and video, got {shown(dict(item))}."
+        raise DataError(message, "key")
+    return given[0]

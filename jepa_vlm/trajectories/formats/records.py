@@ -1,0 +1,58 @@
+"""What a format reads: records, found and parsed one at a time."""
+
+from __future__ import annotations
+
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import Any
+
+from jepa_vlm.errors import DataError
+from jepa_vlm.trajectories.formats.fields import checked
+
+Record = dict[str, Any]
+
+
+class Records(ABC):
+    """Records of a source, by index.
+
+    Args:
+        label: Short name of the source, from which rows without an id of their own get one.
+    """
+
+    def __init__(self, *, label: str) -> None:
+        self.label = label
+        self.dropped: Mapping[str, int] = {}
+
+    @abstractmethod
+    def __len__(self) -> int: ...
+
+    @abstractmethod
+    def place(self, index: int) -> str:
+        """Return what messages call the record."""
+
+    @abstractmethod
+    def read(self, index: int) -> Record:
+        """Return a record.
+
+        Raises:
+            DataError: If it cannot be parsed; without its place.
+        """
+
+
+def parse_object(content: bytes) -> Record:
+    """Return the JSON object that the bytes spell.
+
+    Raises:
+        DataError: If they are no UTF-8, no JSON, or no object.
+    """
+    try:
+        row = json.loads(content.decode("utf-8"))
+    except UnicodeDecodeError as err:
+        raise DataError(f"cannot be read as UTF-8 text ({err.reason} at byte {err.start}).", "json") from None
+    except json.JSONDecodeError as err:
+        message = f"not valid JSON ({err.msg} at column {err.colno}); a record must be one JSON object."
+        raise DataError(message, "json") from None
+    except (ValueError, RecursionError) as err:
+        raise DataError(f"not usable JSON ({err}).", "json") from None
+    return checked(row, dict, "a record")

@@ -1,0 +1,88 @@
+"""ThinkMorph's four tasks: parquet with one intermediate picture for each row.
+
+Columns are pid, question, answer, problem_image_0, resoning_thought_0, reasoning_image_0, resoning_thought_1; thoughts
+are spelt so, or ``reasoning_thought_...``. Thoughts carry no tags, and there are no boxes. The tasks differ in size
+(Visual_Search has 6,990 rows, the others 6,000): ``cap`` takes the same number of each.
+
+Source: ThinkMorph/ThinkMorph@c1a48ad, README.md, and loaders of its users.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+from jepa_vlm.errors import DataError
+from jepa_vlm.trajectories.formats.fields import choice, field, whole_number
+from jepa_vlm.trajectories.formats.hub import HubPath
+from jepa_vlm.trajectories.formats.parsed import ParsedRows
+from jepa_vlm.trajectories.formats.reader import FORMATS
+from jepa_vlm.trajectories.formats.records import Record
+from jepa_vlm.trajectories.formats.tables import Columns, embedded_image
+from jepa_vlm.trajectories.formats.tabular import open_tables
+from jepa_vlm.trajectories.rows import Joined, Picked, Rows
+from jepa_vlm.trajectories.trajectory import Step, Trajectory
+
+STYLES = ("pearl", "original")
+SHOWN = "Here is the focused image."  # in Pearl's released code
+COLUMNS: Columns = {
+    "question": ("question",),
+    "answer": ("answer",),
+    "problem_image_0": ("problem_image_0",),
+    "thought_0": ("resoning_thought_0", "reasoning_thought_0"),
+    "reasoning_image_0": ("reasoning_image_0",),
+    "thought_1": ("resoning_thought_1", "reasoning_thought_1"),
+}
+
+
+@FORMATS.register("thinkmorph")
+def read_thinkmorph(path: Path | HubPath, *, cap: str = "", split: str = "train", style: str = "pearl") -> Rows:
+    """Return the rows of a parquet file, or of all the tasks below a folder.
+
+    Args:
+        path: The file, the folder, or one task on the hub.
+        cap: Most rows of each task: those whose ids have the smallest SHA-256, in the file's order; the rest is
+            counted as dropped.
+        split: Of a folder with several splits, the one to read.
+        style: ``pearl`` takes the thoughts as they are; ``original`` as ThinkMorph trains on them,
+            ``<think>...</think>`` and, at the end, ``<answer>...</answer>``.
+    """
+    choice(style, STYLES, "style")
+    most = whole_number(cap, "cap") if cap else None
+    tasks: dict[str, list[Rows]] = {}
+    for task, folder, records in open_tables(path, COLUMNS, split=split):
+        parse = partial(_trajectory, task=task, root=folder, style=style)
+        tasks.setdefault(task, []).append(ParsedRows(records, parse))
+    return Joined([capped(Joined(parts), most) for parts in tasks.values()])
+
+
+def capped(rows: Rows, most: int | None) -> Rows:
+    """Return at most so many rows, chosen by their ids alone."""
+    if most is None or len(rows) <= most:
+        return rows
+    ids: Sequence[str] = rows.ids
+    first = sorted(range(len(ids)), key=lambda i: hashlib.sha256(ids[i].encode()).digest())[:most]
+    return Picked(rows, sorted(first), why="beyond the cap")
+
+
+def _trajectory(row: Record, identity: str, origin: str, *, task: str, root: Path | None, style: str) -> Trajectory:
+    problem, result = (
+        embedded_image(row[name], name, root=root, origin=origin) for name in ("problem_image_0", "reasoning_image_0")
+    )
+    thoughts = [field(row, name, str) for name in ("thought_0", "thought_1")]
+    if not all(thought.strip() for thought in thoughts):
+        raise DataError("a thought is empty; each row needs one before and one after its picture.", "key")
+    answer = field(row, "answer", str)
+    first, last = thoughts
+    if style == "original":
+        first, last = f"<think>{first}</think>", f"<think>{last}</think><answer>{answer}</answer>"
+    return Trajectory(
+        id=identity,
+        images=(problem,),
+        question=field(row, "question", str),
+        steps=(Step(first, image=result, observation=SHOWN if style == "pearl" else ""), Step(last)),
+        answer=answer,
+        task=task,
+    )

@@ -1,0 +1,73 @@
+"""Visual-CoT's metadata: JSON lines with boxes in pixels.
+
+A line is ``{"question", "answer", "image", "width", "height", "bboxs": [[x0, y0, x1, y1], ...], "dataset", "split"}``,
+some with ``full_answer`` or ``thought`` besides. Images lie at ``DATASET/IMAGE`` below the folder of images (textcap's
+below textvqa). Boxes are pixels of an image of the stated width and height, and have fractions; each becomes one crop.
+
+Source: deepcs233/Visual-CoT@bd7d040, viscot_dataset/ and tools/convert_data_to_llava_format.py.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+
+from jepa_vlm.errors import DataError
+from jepa_vlm.trajectories.box import Box
+from jepa_vlm.trajectories.formats.fields import field, four_numbers
+from jepa_vlm.trajectories.formats.images import ImageRoots
+from jepa_vlm.trajectories.formats.json_files import JsonLines
+from jepa_vlm.trajectories.formats.looks import look_at
+from jepa_vlm.trajectories.formats.parsed import ParsedRows
+from jepa_vlm.trajectories.formats.reader import FORMATS
+from jepa_vlm.trajectories.formats.records import Record
+from jepa_vlm.trajectories.rows import Rows
+from jepa_vlm.trajectories.trajectory import Step, Trajectory
+
+SHARED = {"textcap": "textvqa"}  # datasets whose images lie in another's folder
+
+
+@FORMATS.register("viscot")
+def read_viscot(path: Path, *, images: str = "", roots: str = "") -> Rows:
+    """Return one row for each line.
+
+    Args:
+        path: DATASET_cot_train.jsonl.
+        images: Folder that holds a folder for each dataset; the file's, if it is not given.
+        roots: A JSON file ``{"flickr30k": "/data/flickr30k-images", ...}``: datasets whose images lie elsewhere.
+    """
+    return ParsedRows(JsonLines(path), partial(_trajectory, roots=ImageRoots.of(images or path.parent, roots)))
+
+
+def _trajectory(record: Record, identity: str, origin: str, *, roots: ImageRoots) -> Trajectory:
+    dataset = field(record, "dataset", str)
+    image = roots.image(f"{SHARED.get(dataset, dataset)}/{field(record, 'image', str)}", origin=origin)
+    stated = field(record, "width", int), field(record, "height", int)
+    if stated != image.size:
+        message = f"boxes are for an image of {stated[0]} x {stated[1]}, but it has {image.size[0]} x {image.size[1]}."
+        raise DataError(message, "box")
+    boxes = [_box(edges, f"bboxs[{i}]", *stated) for i, edges in enumerate(field(record, "bboxs", list))]
+    if not boxes:
+        raise DataError("key 'bboxs' must hold at least one box, got none.", "box")
+    answer = field(record, "answer", str)
+    return Trajectory(
+        id=identity,
+        images=(image,),
+        question=field(record, "question", str),
+        steps=(*(look_at(image, box, "", style="pearl") for box in boxes), Step(answer)),
+        answer=answer,
+        task=dataset,
+    )
+
+
+def _box(value: object, what: str, width: int, height: int) -> Box:
+    left, top, right, bottom = four_numbers(value, what)
+    Box(left, top, right, bottom, relative=False).in_pixels(width, height)
+    places = 4  # of a fraction: a tenth of a pixel in an image of a thousand
+    return Box(
+        round(left / width, places),
+        round(top / height, places),
+        min(1.0, round(right / width, places)),
+        min(1.0, round(bottom / height, places)),
+        relative=True,
+    )

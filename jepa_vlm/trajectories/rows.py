@@ -1,0 +1,134 @@
+"""Rows of a source: trajectories that are read when they are asked for."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from bisect import bisect_right
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from itertools import accumulate
+from typing import final, overload
+
+from jepa_vlm.trajectories.trajectory import Trajectory
+
+
+class Rows(Sequence[Trajectory], ABC):
+    """Trajectories of a source, each read anew when it is asked for. Picklable; holds no open file.
+
+    Reading a row checks it: keys, boxes, and images by their headers. What stands in the source but is no trajectory
+    by the format's own rules (a video, say) is no row; ``dropped`` counts it.
+    """
+
+    @property
+    def dropped(self) -> Mapping[str, int]:
+        """How many entries of the source are left out, by reason."""
+        return {}
+
+    @property
+    @abstractmethod
+    def ids(self) -> Sequence[str]:
+        """The id of every row, unique in the source, without reading its images."""
+
+    @abstractmethod
+    def place(self, index: int) -> str:
+        """Return the file and row, as messages name it."""
+
+    @abstractmethod
+    def read(self, index: int) -> Trajectory:
+        """Return row ``index``, from 0.
+
+        Raises:
+            DataError: If it is not what it must be; the message begins with the row's place.
+        """
+
+    @overload
+    def __getitem__(self, index: int) -> Trajectory: ...
+    @overload
+    def __getitem__(self, index: slice) -> Picked: ...
+    def __getitem__(self, index: int | slice) -> Trajectory | Picked:
+        if isinstance(index, slice):
+            return Picked(self, range(len(self))[index])
+        at = index + len(self) if index < 0 else index
+        if not 0 <= at < len(self):
+            raise IndexError(f"Row {index} is outside a source of {len(self)} rows.")
+        return self.read(at)
+
+
+@final
+class Picked(Rows):
+    """Some rows of a source.
+
+    Args:
+        rows: The source.
+        indices: Which of its rows, in order.
+        why: The reason to count the others as dropped, or "" if they are used elsewhere.
+    """
+
+    def __init__(self, rows: Rows, indices: Sequence[int], *, why: str = "") -> None:
+        self._rows, self._indices, self._why = rows, indices, why
+
+    def __len__(self) -> int:
+        return len(self._indices)
+
+    @property
+    def dropped(self) -> Mapping[str, int]:
+        """What the source left out, and the rows that were not picked."""
+        more = {self._why: len(self._rows) - len(self)} if self._why else {}
+        return {**self._rows.dropped, **more}
+
+    @property
+    def ids(self) -> Sequence[str]:
+        """The ids of the picked rows."""
+        ids = self._rows.ids
+        return [ids[i] for i in self._indices]
+
+    def place(self, index: int) -> str:
+        """Return the place in the source."""
+        return self._rows.place(self._indices[index])
+
+    def read(self, index: int) -> Trajectory:
+        """Return a picked row."""
+        return self._rows.read(self._indices[index])
+
+
+@final
+class Joined(Rows):
+    """Sources one after another.
+
+    Args:
+        parts: At least one source.
+    """
+
+    def __init__(self, parts: Sequence[Rows]) -> None:
+        self.parts = tuple(parts)
+        self._starts = [0, *accumulate(len(part) for part in self.parts)]
+
+    def __len__(self) -> int:
+        return self._starts[-1]
+
+    @property
+    def dropped(self) -> Mapping[str, int]:
+        """The parts' counts, added."""
+        counts: Counter[str] = Counter()
+        for part in self.parts:
+            counts.update(part.dropped)
+        return dict(counts)
+
+    @property
+    def ids(self) -> Sequence[str]:
+        """The parts' ids, one after another."""
+        return [name for part in self.parts for name in part.ids]
+
+    def place(self, index: int) -> str:
+        """Return the place in its part."""
+        part, own = self._find(index)
+        return part.place(own)
+
+    def read(self, index: int) -> Trajectory:
+        """Return a row of the part that holds it."""
+        part, own = self._find(index)
+        return part.read(own)
+
+    def _find(self, index: int) -> tuple[Rows, int]:
+        number = bisect_right(self._starts, index) - 1
+        return self.parts[number], index - self._starts[number]

@@ -1,0 +1,121 @@
+"""A data root with images, good and hostile, and files in the layouts of the formats."""
+
+from __future__ import annotations
+
+import io
+import json
+import struct
+import zlib
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from PIL import Image
+
+HOSTILE = [  # a reference to an image, the kind of problem, and what the message says
+    ("gone.png", "image missing", "does not exist"),
+    ("/etc/passwd", "image path", "must be relative to the data root"),
+    ("../secret.png", "image path", "leads outside the data root"),
+    ("link.png", "image path", "leads outside the data root"),
+    ("a\0.png", "image path", "cannot be followed"),
+    ("", "image path", "must be relative"),
+    ("folder", "image path", "is no regular file"),
+    ("text.png", "image unreadable", "is not a readable image"),
+    ("huge.png", "image too large", "50000 x 50000|too many pixels"),
+]
+
+
+def png(width: int = 40, height: int = 20, color: str = "red") -> bytes:
+    held = io.BytesIO()
+    Image.new("RGB", (width, height), color).save(held, format="PNG")
+    return held.getvalue()
+
+
+def png_header(width: int, height: int) -> bytes:
+    """The start of a PNG that claims a size, without any pixels."""
+    body = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + body + struct.pack(">II", zlib.crc32(body), 0) + b"IDAT"
+
+
+def make_root(folder: Path) -> Path:
+    """Return a data root with the 40 x 20 images a.png and b.png, and everything that ``HOSTILE`` refers to."""
+    root = folder / "data"
+    (root / "folder").mkdir(parents=True)
+    (root / "a.png").write_bytes(png())
+    (root / "b.png").write_bytes(png(color="blue"))
+    (root / "text.png").write_text("not an image")
+    (root / "huge.png").write_bytes(png_header(50_000, 50_000))
+    (folder / "secret.png").write_bytes(png())
+    (root / "link.png").symlink_to(folder / "secret.png")
+    return root
+
+
+def write_list(path: Path, *rows: object) -> Path:
+    """Write a JSON list."""
+    path.write_text(json.dumps(rows), encoding="utf-8")
+    return path
+
+
+def write_lines(path: Path, *rows: object) -> Path:
+    """Write JSON lines."""
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return path
+
+
+def write_table(path: Path, *rows: dict[str, object]) -> Path:
+    """Write a parquet file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pq.write_table(pa.Table.from_pylist(list(rows)), path)
+    return path
+
+
+def write_example(name: str, root: Path, count: int = 3) -> str:
+    """Write ``count`` good rows of a format into a data root; return the data spec."""
+    turns = [
+        {"from": "human", "value": "<image>\nWhat is it?"},
+        {"from": "gpt", "value": "<lvr>\n<answer> red </answer>"},
+    ]
+    cell = {"bytes": png(), "path": None}
+    call = '{"name": "crop_image", "arguments": {"bbox_2d": [10, 0, 30, 20], "target_image": 1}}'
+    chat = [
+        {"role": "system", "content": [{"text": "You are a helpful assistant."}]},
+        {"role": "user", "content": [{"text": "What is it?"}, {"image": "a.png"}]},
+        {"role": "assistant", "content": [{"text": f"I zoom.\n<tool_call>{call}</tool_call>"}]},
+        {"role": "user", "content": [{"text": "Here is the cropped image:"}, {"image": "b.png"}]},
+        {"role": "assistant", "content": [{"text": "\\boxed{red}"}]},
+    ]
+    messages = [
+        {"role": "user", "content": "<image>What is it?"},
+        {"role": "assistant", "content": "It is red."},
+    ]
+    thinkmorph = {
+        "question": "What is it?",
+        "answer": "red",
+        "problem_image_0": cell,
+        "resoning_thought_0": "I look.",
+        "reasoning_image_0": cell,
+        "resoning_thought_1": "It is red.",
+    }
+    mirage = {
+        "text_input": "Look: <image> What is it?",
+        "text_output": "<think>I see.</think><output_image>\\boxed{red}",
+        "image_input": "a.png",
+        "image_output": "b.png",
+    }
+    viscot = {"question": "What is it?", "answer": "red", "image": "a.png", "width": 40, "height": 20}
+    viscot |= {"bboxs": [[10, 0, 30, 20]], "dataset": ".", "split": "train"}
+    covt = {"id": "1", "image": cell, "image_relpath": "x", "conversations": [turns[0], turns[1] | {"value": "red"}]}
+    lvr = {"dataset": "d", "image": ["a.png"], "conversations": turns, "bboxes": [[0.25, 0, 0.75, 1]]}
+    written = {
+        "lvr": lambda: write_list(root / "lvr.json", *[lvr] * count),
+        "pixelreasoner": lambda: write_list(root / "release.json", *[{"qid": "q", "message_list": chat}] * count),
+        "messages": lambda: write_lines(root / "chat.jsonl", *[{"messages": messages, "images": ["a.png"]}] * count),
+        "mirage": lambda: write_lines(root / "mirage.jsonl", *[mirage] * count),
+        "viscot": lambda: write_lines(root / "viscot.jsonl", *[viscot] * count),
+        "thinkmorph": lambda: write_table(root / "thinkmorph" / "train.parquet", *[thinkmorph] * count),
+        "covt": lambda: write_table(root / "covt" / "train.parquet", *[covt] * count),
+    }
+    return f"{name}:{written[name]()}"
+
+
+FORMATS_WITH_EXAMPLES = ("covt", "lvr", "messages", "mirage", "pixelreasoner", "thinkmorph", "viscot")

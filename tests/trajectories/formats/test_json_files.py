@@ -1,0 +1,105 @@
+"""Indexed JSON: the same records as a plain parser finds, each by itself, whatever the size of the window."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from jepa_vlm.errors import DataError
+from jepa_vlm.trajectories.formats import json_files
+from jepa_vlm.trajectories.formats.json_files import JsonLines, JsonList, json_records
+
+ROWS = [{"a": i, "text": 'é ü 雪 \\ " ] } , 🙂' * (i % 7), "list": [1, {"b": None}]} for i in range(60)]
+
+
+@pytest.mark.parametrize("chunk", [7, 64, 1 << 20])
+@pytest.mark.parametrize("indent", [None, 1])
+@pytest.mark.parametrize("bom", [b"", b"\xef\xbb\xbf"])
+def test_a_list_is_indexed_as_json_loads_reads_it(tmp_path, monkeypatch, chunk, indent, bom):
+    monkeypatch.setattr(json_files, "_CHUNK", chunk)
+    path = tmp_path / "rows.json"
+    path.write_bytes(bom + b" \n" + json.dumps(ROWS, indent=indent, ensure_ascii=False).encode() + b"\n")
+    found = JsonList(path)
+    assert [found.read(i) for i in range(len(found))] == ROWS
+    assert found.place(3) == f"{path}[3]"
+
+
+@pytest.mark.parametrize("chunk", [7, 1 << 20])
+@pytest.mark.parametrize("bom", [b"", b"\xef\xbb\xbf"])
+def test_lines_are_found_with_their_numbers(tmp_path, monkeypatch, chunk, bom):
+    monkeypatch.setattr(json_files, "_CHUNK", chunk)
+    path = tmp_path / "rows.jsonl"
+    path.write_bytes(bom + "\n  \n".join(json.dumps(row, ensure_ascii=False) for row in ROWS).encode())
+    found = JsonLines(path)
+    assert [found.read(i) for i in range(len(found))] == ROWS
+    assert found.place(3) == f"{path}:7"
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("", r"must hold a JSON list, it begins with ''"),
+        ('{"a": 1}', r"must hold a JSON list, it begins with '\{'"),
+        ("[]", "is empty"),
+        ('[{"a": 1} {"a": 2}]', r"rows\.json\[1\]: not valid JSON \(expected ',' or '\]', got '\{'\)"),
+        ('[{"a": 1}, ]', r"rows\.json\[1\]: not valid JSON \(Expecting value\); the list ends here"),
+        ('[{"a": 1}, {"a": ', r"rows\.json\[1\]: not valid JSON"),
+        ('[{"a": 1}', r"rows\.json\[0\]: not valid JSON \(it is cut short\)"),
+        ("[" * 100_000, r"rows\.json\[0\]: not valid JSON"),
+        (b'[{"a": "\xff"}]', "cannot be read as UTF-8"),
+    ],
+)
+def test_what_is_no_list_is_refused_with_its_place(tmp_path, content, message):
+    path = tmp_path / "rows.json"
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    with pytest.raises(DataError, match=message):
+        JsonList(path)
+
+
+def test_a_record_that_is_no_object_is_refused_when_it_is_read(tmp_path):
+    path = tmp_path / "rows.json"
+    path.write_text('[3, {"a": 1}, NaN]')
+    found = json_records(path)
+    assert found.read(1) == {"a": 1}
+    for index in (0, 2):
+        with pytest.raises(DataError, match="a record must be an object"):
+            found.read(index)
+
+
+@pytest.mark.parametrize("name", ["rows.json", "rows.jsonl"])
+def test_a_giant_record_is_refused_without_being_parsed(tmp_path, monkeypatch, name):
+    monkeypatch.setattr(json_files, "MAX_RECORD", 100)
+    monkeypatch.setattr(json_files, "_CHUNK", 64)
+    path = tmp_path / name
+    rows = [json.dumps({"a": 1}), json.dumps({"a": "x" * 150})]
+    path.write_text("\n".join(rows) if name.endswith("l") else f"[{','.join(rows)}]")
+    found = json_records(path)
+    with pytest.raises(DataError, match=r"a record may have 100 bytes, this one has 1\d\d") as caught:
+        found.read(1)
+    assert caught.value.problem == "text too long"
+
+
+def test_a_list_that_never_ends_a_value_is_not_read_whole(tmp_path, monkeypatch):
+    monkeypatch.setattr(json_files, "MAX_RECORD", 100)
+    monkeypatch.setattr(json_files, "_CHUNK", 64)
+    path = tmp_path / "rows.json"
+    path.write_text('["' + "x" * 5000)
+    with pytest.raises(DataError, match=r"rows\.json\[0\]: no JSON value ends within 400 characters"):
+        JsonList(path)
+
+
+def test_records_that_are_left_out_are_counted_and_the_rest_keep_their_places(tmp_path):
+    path = tmp_path / "rows.jsonl"
+    path.write_text("\n".join(json.dumps({"a": i}) for i in range(5)) + "\nbroken")
+    found = JsonLines(path)
+    found.keep(lambda record: "odd" if record["a"] % 2 else "")
+    assert found.dropped == {"odd": 2}
+    assert [found.place(i) for i in range(len(found))] == [f"{path}:{line}" for line in (1, 3, 5, 6)]
+
+
+def test_a_folder_and_a_missing_file_are_refused(tmp_path):
+    with pytest.raises(DataError, match="it is not a file"):
+        JsonLines(tmp_path)
+    with pytest.raises(DataError, match="does not exist"):
+        JsonList(tmp_path / "gone.json")

@@ -1,0 +1,119 @@
+"""Chat messages: placeholders in texts or parts, tool calls in texts or beside them, and every wrong field."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from jepa_vlm.errors import DataError
+from jepa_vlm.trajectories.load import load_trajectories
+from tests.trajectories.formats.files import HOSTILE, write_lines, write_list
+
+CALL = {"name": "crop", "arguments": {"bbox_2d": [0, 0, 0.5, 1]}}
+SEEN = {"role": "tool", "content": [{"type": "image"}, {"type": "text", "text": "zoomed"}]}
+LOOK = {"role": "assistant", "content": f"I look. <tool_call>{json.dumps(CALL)}</tool_call>"}
+
+
+def asked(content: object = "<image>What?") -> dict[str, object]:
+    return {"role": "user", "content": content}
+
+
+def said(content: object = "Red.") -> dict[str, object]:
+    return {"role": "assistant", "content": content}
+
+
+def row(*messages: object, images: object = ("a.png",), **more: object) -> dict[str, object]:
+    return {"messages": list(messages or (asked(), said())), "images": images, **more}
+
+
+def load(root, *rows):
+    return load_trajectories(f"messages:{write_lines(root / 'x.jsonl', *rows)}")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "<image>What?",
+        [{"type": "image"}, {"type": "text", "text": "What?"}],
+        [{"type": "text", "text": "<image>\nWhat?"}],
+    ],
+)
+def test_placeholders_stand_in_texts_or_as_parts(root, content):
+    (read,) = load(root, row({"role": "system", "content": "Be brief."}, asked(content), said()))
+    assert (read.question, read.answer, read.system, read.images[0].path) == (
+        "What?",
+        "Red.",
+        "Be brief.",
+        root / "a.png",
+    )
+
+
+def test_prompt_and_completion_and_images_in_place(root):
+    parts = [{"type": "image", "image": "b.png"}, {"type": "text", "text": "Q?"}]
+    rows = load(
+        root, {"prompt": [asked(parts)], "completion": [said()]}, row(images=[{"path": "a.png", "bytes": None}])
+    )
+    assert [read.images[0].path.name for read in rows] == ["b.png", "a.png"]
+
+
+def test_a_list_is_read_as_well(root):
+    assert len(load_trajectories(f"messages:{write_list(root / 'x.json', row(), row())}")) == 2
+
+
+@pytest.mark.parametrize(
+    "look",
+    [
+        LOOK,
+        {"role": "assistant", "content": "I look.", "tool_calls": [{"type": "function", "function": CALL}]},
+        {
+            "role": "assistant",
+            "content": "I look.",
+            "tool_calls": [{"function": CALL | {"arguments": json.dumps(CALL["arguments"])}}],
+        },
+    ],
+)
+def test_a_tool_call_stands_in_the_text_or_beside_it(root, look):
+    (read,) = load(root, row(asked(), look, SEEN, said(), images=["a.png", "b.png"]))
+    first = read.steps[0]
+    assert first.spoken == f"I look. <tool_call>{json.dumps(CALL)}</tool_call>"
+    assert (first.call.name, first.call.box.in_pixels(40, 20)) == ("crop", (0, 0, 20, 20))
+    assert (first.observation, first.image.path.name) == ("zoomed", "b.png")
+
+
+TWO = ("a.png", "b.png")
+
+
+@pytest.mark.parametrize(
+    ("bad", "message", "problem"),
+    [
+        ({"images": []}, "key 'prompt' is missing", "key"),
+        (row("x", said()), "message 0 must be an object, got 'x'", "key"),
+        (row({"content": "x"}, said()), "key 'role' is missing", "key"),
+        (row(asked([{"text": "x"}]), said()), "key 'type' is missing", "key"),
+        (row(asked([{"type": "video"}]), said()), "a part of message 0 must be a text or an image, got 'video'", "key"),
+        (row(asked("What?"), said()), "1 of the images have no place in the messages", "placeholder"),
+        (row(asked("<image><image>"), said()), "message 0 shows an image beyond the list", "placeholder"),
+        (row(asked("What?"), said(), images=[]), "has a question but no image", "row"),
+        (row(images=[7]), "an image path must be a string, got 7", "key"),
+        (row(images="a.png"), "key 'images' must be a list", "key"),
+        (row(asked()), "by turns, got user", "turns"),
+        (row(said(), asked()), "by turns, got assistant, user", "turns"),
+        (row(asked(), said(), asked("More?"), said()), "must show the tool's one image, got 0", "turns"),
+        (row(asked(), LOOK), "the last turn must be the answer", "tool call"),
+        (row(asked(), said("<image>"), images=TWO), "role 'assistant' shows an image", "turns"),
+        (row(asked(), LOOK | {"tool_calls": [{"function": CALL}]}, SEEN, said(), images=TWO), "twice", "tool call"),
+        (
+            row(asked(), said() | {"tool_calls": [{}, {}]}, SEEN, said(), images=TWO),
+            "may make one tool call",
+            "tool call",
+        ),
+        (row(asked(), said() | {"tool_calls": [{}]}, SEEN, said(), images=TWO), "key 'function' is missing", "key"),
+        *((row(images=[name]), message, problem) for name, problem, message in HOSTILE),
+    ],
+)
+def test_a_bad_chat_is_refused_with_file_and_line(root, bad, message, problem):
+    rows = load(root, row(), bad)
+    with pytest.raises(DataError, match=rf"x\.jsonl:2: .*({message})") as caught:
+        rows[1]
+    assert caught.value.problem == problem

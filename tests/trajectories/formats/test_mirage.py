@@ -1,0 +1,85 @@
+"""Mirage's lines: helper images between words, paths from another folder, and every wrong field."""
+
+from __future__ import annotations
+
+import pytest
+
+from jepa_vlm.errors import DataError
+from jepa_vlm.trajectories.load import load_trajectories
+from tests.trajectories.formats.files import HOSTILE, write_lines
+
+TOLD = "<think>I move.</think><output_image>The answer is \\boxed{A}."
+
+
+def row(**changes: object) -> dict[str, object]:
+    good = {
+        "text_input": "\nHere is the map: <image>\n\nPlan: UP\n",
+        "image_input": "a.png",
+        "image_output": "b.png",
+        "text_output": TOLD,
+    }
+    return {key: value for key, value in (good | changes).items() if value is not None}
+
+
+def test_the_helper_image_stands_between_the_words(root):
+    (read,) = load_trajectories(f"mirage:{write_lines(root / 'train_direct.jsonl', row())}")
+    look, say = read.steps
+    assert (read.id, read.answer, read.task) == ("train_direct-0", "A", "train_direct")
+    assert read.question == "Here is the map: <image>\n\nPlan: UP"
+    assert (look.spoken, look.call, look.image.path) == ("<think>I move.</think>", None, root / "b.png")
+    assert say.text == "The answer is \\boxed{A}."
+
+
+@pytest.mark.parametrize(
+    ("asked", "question"),
+    [
+        ("<image><image>\nWhich?", "Which?"),
+        ("Which? <image>\n<image>", "Which?"),
+        ("<image> left and <image> right?", "<image>left and <image> right?"),
+        ("One <image>, two <image>?", "One <image>, two <image>?"),
+    ],
+)
+def test_several_images_and_steps(root, asked, question):
+    made = row(
+        text_input=asked,
+        image_input=["a.png", "b.png"],
+        image_output=["b.png", "a.png"],
+        text_output="x<output_image>y<output_image>\\boxed{\\frac{1}{2}}",
+    )
+    (read,) = load_trajectories(f"mirage:{write_lines(root / 'x.jsonl', made)}")
+    assert (read.question, read.calls, read.answer) == (question, 2, "\\frac{1}{2}")
+
+
+def test_paths_may_be_relative_to_the_folder_of_the_code(root):
+    (root / "data").mkdir()
+    path = write_lines(root / "data" / "x.jsonl", row(image_input="./a.png"))
+    assert len(list(load_trajectories(f"mirage:{path}#root={root}"))) == 1
+    with pytest.raises(DataError, match=r"x\.jsonl:1: .*does not exist.*say so: #root=FOLDER"):
+        load_trajectories(f"mirage:{path}")[0]
+
+
+@pytest.mark.parametrize(
+    ("bad", "message", "problem"),
+    [
+        (row(text_input=None), "key 'text_input' is missing", "key"),
+        (row(text_output=7), "key 'text_output' must be a string, got 7", "key"),
+        (row(text_output="no image"), "text_output has 0 <output_image> for 1 image_output", "placeholder"),
+        (row(image_output=None), "text_output has 1 <output_image> for 0 image_output", "placeholder"),
+        (row(text_output="<output_image>B"), "step 1 of 2 has no text", "row"),
+        (row(text_output="A<output_image>"), "step 2 of 2 has no text", "row"),
+        (row(image_input=None), "the question has 1 <image> for 0 images", "placeholder"),
+        (row(image_input=[3]), r"key 'image_input' must be a path or a list of paths, got \[3\]", "key"),
+        (row(image_input={"a": 1}), "key 'image_input' must be a path or a list", "key"),
+        (row(text_input="<image> a <image>", image_input=["a.png"] * 2), None, None),
+        (row(text_input="x <image> y <image>", image_input=["a.png"] * 2), "both inside and after", "placeholder"),
+        *((row(image_output=name), message, problem) for name, problem, message in HOSTILE),
+    ],
+)
+def test_a_bad_row_is_refused_with_file_and_line(root, bad, message, problem):
+    rows = load_trajectories(f"mirage:{write_lines(root / 'x.jsonl', row(), bad)}")
+    if message is None:
+        assert rows[1].question == "a"
+        return
+    with pytest.raises(DataError, match=rf"x\.jsonl:2: .*({message})") as caught:
+        rows[1]
+    assert caught.value.problem == problem
