@@ -21,6 +21,7 @@ from jepa_vlm.encoders import (
     one_pass,
     separate,
 )
+from jepa_vlm.errors import BackboneError
 from jepa_vlm.serialization import IGNORED, Collator, Read, Serializer, TokenizedView
 from jepa_vlm.terms import Objective, Term, Unit
 from jepa_vlm.trajectories import Trajectory
@@ -69,7 +70,7 @@ class LatentVLM(nn.Module):
 
     Raises:
         ValueError: If the engine is unknown.
-        BackboneError: If a target policy needs LoRA and there is none.
+        BackboneError: If a target policy needs LoRA and there is none, or the family cannot run the engine.
     """
 
     accepts_loss_kwargs = False
@@ -80,6 +81,10 @@ class LatentVLM(nn.Module):
         super().__init__()
         if engine not in ENGINES:
             raise ValueError(f"engine must be one of {', '.join(ENGINES)}; got {engine!r}.")
+        if engine == "one_pass" and backbone.adapter.separate_because:
+            raise BackboneError(
+                f"{backbone.name!r} needs engine='separate' (--engine separate): {backbone.adapter.separate_because}."
+            )
         whole = objective if isinstance(objective, Objective) else 1.0 * objective
         self.backbone, self.engine = backbone, engine
         self.model = backbone.model

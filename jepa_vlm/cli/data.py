@@ -40,7 +40,7 @@ def show(
         prepare(seed)
         trajectories = first_trajectories(spec, count=count, seed=seed)
         loaded = load_backbone(backbone or BACKBONE)
-        model = LatentVLM(loaded, load_recipe(recipe).objective)
+        model = LatentVLM(loaded, load_recipe(recipe).objective, engine="separate")
         entries = []
         for trajectory in trajectories:
             views = model.serialize(trajectory)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -113,10 +114,11 @@ def prompt_inputs(backbone: Backbone, items: Sequence[MultipleChoice]) -> Inputs
         processor_kwargs={"padding": True, "padding_side": "left"},
     )
     parameter = next(backbone.model.parameters())
+    read = set(inspect.signature(backbone.base.forward).parameters) - {"labels"}  # processors return other keys too
     return {
         name: value.to(parameter.device, parameter.dtype if value.is_floating_point() else None)
         for name, value in inputs.items()
-        if name != "labels"
+        if name in read
     }
 
 

@@ -7,7 +7,7 @@ from typing import Any, Protocol, final
 
 from torch import Tensor
 
-from jepa_vlm.adapters import Grid
+from jepa_vlm.adapters import ImageTokens
 from jepa_vlm.serialization.reads import Read, needed_tokens, read_latent, read_region
 from jepa_vlm.serialization.serializer import Serializer
 from jepa_vlm.serialization.tokenized import TokenizedView
@@ -16,7 +16,12 @@ from jepa_vlm.views import BatchPlan, ViewRequest
 
 
 class Planner(Protocol):
-    """Lays out a batch's views in rows; each engine brings its own."""
+    """Lays out a batch's views in rows; each engine brings its own.
+
+    ``images_together`` says whether the engine encodes all images of a batch in one pass, or those of each view.
+    """
+
+    images_together: bool
 
     def __call__(
         self,
@@ -66,11 +71,12 @@ class Collator:
         """
         if not trajectories:
             raise ValueError("A batch needs at least one trajectory, got none.")
+        adapter = self.serializer.adapter
         processed = [self._images(trajectory) for trajectory in trajectories]
-        grids = [[_grid(image) for image in images] for images in processed]
+        written = [self.serializer.images(trajectory) for trajectory in trajectories]
         views = [
             self.serializer.views(trajectory, self.encodings, own)
-            for trajectory, own in zip(trajectories, grids, strict=True)
+            for trajectory, own in zip(trajectories, written, strict=True)
         ]
         needed = [
             [
@@ -79,31 +85,22 @@ class Collator:
             ]
             for own in views
         ]
-        plan = self.planner(views, needed, self._image_starts(grids))
+        plan = self.planner(views, needed, _image_starts(written))
         reads = {request: self._read(request, views, plan) for request in self.requests}
         return {
             "ids": [trajectory.id for trajectory in trajectories],
             "examples": len(trajectories),
-            "image_counts": [len(images) for images in processed],
             "counts": {name: counter(len(trajectories), reads) for name, counter in self.counters.items()},
-            "images": self.serializer.adapter.collate_images([image for images in processed for image in images]),
+            "images": adapter.collate_images([image for images in processed for image in images])
+            if self.planner.images_together
+            else processed,
             "rows": dict(plan.rows),
             "reads": [read.tensors for read in reads.values()],
         }
 
     def _images(self, trajectory: Trajectory) -> list[dict[str, Tensor]]:
-        processor = self.serializer.processor.image_processor
-        return [dict(processor(images=[image.load()], return_tensors="pt")) for image in trajectory.all_images]
-
-    def _image_starts(self, grids: Sequence[Sequence[Grid]]) -> list[list[int]]:
-        starts: list[list[int]] = []
-        start = 0
-        for own in grids:
-            starts.append([])
-            for grid in own:
-                starts[-1].append(start)
-                start += self.serializer.adapter.image_length(grid)
-        return starts
+        adapter, processor, images = self.serializer.adapter, self.serializer.processor, trajectory.all_images
+        return [adapter.process_image(processor, image.load(), together=len(images)) for image in images]
 
     def _read(self, request: ViewRequest, views: Sequence[Sequence[TokenizedView]], plan: BatchPlan) -> Read:
         number = self.encodings.index(request.encoding)
@@ -113,6 +110,13 @@ class Collator:
         return read_region(own, request.region or "all", location)
 
 
-def _grid(image: Mapping[str, Tensor]) -> Grid:
-    frames, rows, columns = image["image_grid_thw"][0].tolist()
-    return frames, rows, columns
+def _image_starts(images: Sequence[Sequence[ImageTokens]]) -> list[list[int]]:
+    """Return, by example and image, the first row of its features among the batch's."""
+    starts: list[list[int]] = []
+    start = 0
+    for own in images:
+        starts.append([])
+        for image in own:
+            starts[-1].append(start)
+            start += image.length
+    return starts
