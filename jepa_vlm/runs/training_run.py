@@ -103,7 +103,7 @@ def _open(folder: RunFolder, plan: Plan) -> None:
 
 
 def _settings(plan: Plan, folder: RunFolder) -> TrainSettings:
-    names = ("steps", "batch_size", "accumulation", "learning_rate", "warmup", "weight_decay", "schedule")
+    names = ("steps", "batch_size", "accumulation", "learning_rate", "warmup", "weight_decay", "schedule", "rates")
     return TrainSettings(
         folder=folder.checkpoints,
         **{name: plan[name] for name in names},
