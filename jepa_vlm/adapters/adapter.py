@@ -7,8 +7,7 @@ most families as it is; a family that differs overrides what differs.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import torch
@@ -16,6 +15,7 @@ from PIL import Image
 from torch import Tensor, nn
 from transformers import PretrainedConfig
 
+from jepa_vlm.adapters.feeding import fed, flat
 from jepa_vlm.adapters.image_tokens import ImageTokens
 from jepa_vlm.errors import BackboneError, DataError
 from jepa_vlm.registry import Registry
@@ -255,19 +255,3 @@ class Adapter:
                 f"Every image takes {spent} tokens in the family {self.config.model_type!r}, whatever its size; "
                 f"visual_tokens must be at least that, got {budget}."
             )
-
-
-def flat(features: Any) -> Tensor:
-    """Return features as ("rows", "dim"), whatever container a family puts them in."""
-    pieces = features if not torch.is_tensor(features) else [features]
-    return torch.cat([piece.reshape(-1, piece.shape[-1]) for piece in pieces])
-
-
-@contextmanager
-def fed(base: Any, embeddings: Hidden) -> Iterator[None]:
-    """Let the model's embedding layer return these embeddings, whatever identifiers it is given."""
-    handle = base.get_input_embeddings().register_forward_hook(lambda module, args, out: embeddings[None])
-    try:
-        yield
-    finally:
-        handle.remove()

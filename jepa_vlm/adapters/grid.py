@@ -6,14 +6,18 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
-from einops import rearrange
 from PIL import Image
 from torch import Tensor
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import smart_resize
-from transformers.vision_utils import get_vision_cu_seqlens, get_vision_position_ids
+from transformers.vision_utils import (
+    get_vision_cu_seqlens,
+    get_vision_interpolation_indices_and_weights,
+    get_vision_position_ids,
+)
 
 from jepa_vlm.adapters.adapter import Adapter
 from jepa_vlm.adapters.image_tokens import ImageTokens
+from jepa_vlm.adapters.mrope import rotary_positions
 from jepa_vlm.errors import DataError
 from jepa_vlm.typing import TokenIds, TokenMask
 
@@ -23,6 +27,7 @@ class GridAdapter(Adapter):
 
     chunked_vision = True
     image_inputs = ("pixel_values", "image_grid_thw")
+    interpolated = False  # whether the tower resamples a table of position embeddings to each image's grid
 
     def image_tokens(self, processor: Any, width: int, height: int, *, together: int = 1) -> ImageTokens:
         """See ``Adapter.image_tokens``."""
@@ -55,25 +60,8 @@ class GridAdapter(Adapter):
         return dict(processor.image_processor(images=[image], return_tensors="pt"))
 
     def positions(self, image_tokens: TokenMask, images: Sequence[ImageTokens]) -> Tensor:
-        """M-RoPE (Qwen2-VL, arXiv 2409.12191, section 2.1): text counts on all axes, an image spans its grid."""
-        pieces: list[Tensor] = []
-        at, start, waiting = 0, 0, iter(images)
-        flags = image_tokens.tolist()
-        while at < len(flags):
-            if flags[at]:
-                frames, rows, columns = next(waiting).grid
-                shape = (frames, rows // self.merge, columns // self.merge)
-                axes = torch.meshgrid(*(torch.arange(n) for n in shape), indexing="ij")
-                pieces.append(rearrange(list(axes), "axes t h w -> axes (t h w)") + start)
-                at += shape[0] * shape[1] * shape[2]
-                start += max(shape[1:])
-            else:
-                end = at
-                while end < len(flags) and not flags[end]:
-                    end += 1
-                pieces.append(torch.arange(start, start + end - at).expand(3, -1))
-                at, start = end, start + end - at
-        return torch.cat(pieces, dim=1)
+        """See ``Adapter.positions``."""
+        return rotary_positions(image_tokens, images, self.merge)
 
     def collate_images(self, images: Sequence[Mapping[str, Tensor]]) -> dict[str, Any]:
         """See ``Adapter.collate_images``; all that the tower derives from the grids is made here, off the device."""
@@ -87,7 +75,15 @@ class GridAdapter(Adapter):
             "image_cu_seqlens": ends,
             "image_max_seqlen": max(frames),
             "image_chunk_lengths": {len(frames): frames},
+            **(self._resampling(grids) if self.interpolated else {}),
         }
+
+    def _resampling(self, grids: Tensor) -> dict[str, Tensor]:
+        side = int(self.config.vision_config.num_position_embeddings**0.5)
+        indices, weights = get_vision_interpolation_indices_and_weights(
+            grids, num_grid_per_side=side, mode="bilinear", align_corners=True, spatial_merge_size=self.merge
+        )
+        return {"image_interp_indices": indices, "image_interp_weights": weights}
 
     def encode_images(self, base: Any, images: Mapping[str, Any]) -> Tensor:
         """See ``Adapter.encode_images``. transformers' ``get_image_features`` would read the grids off the device."""

@@ -12,7 +12,8 @@ from transformers.models.mllama.processing_mllama import (
     get_cross_attention_token_mask,
 )
 
-from jepa_vlm.adapters.adapter import ADAPTERS, Adapter, fed
+from jepa_vlm.adapters.adapter import ADAPTERS, Adapter
+from jepa_vlm.adapters.feeding import fed
 from jepa_vlm.adapters.image_tokens import ImageTokens
 from jepa_vlm.errors import BackboneError
 from jepa_vlm.typing import Hidden, TokenIds, TokenMask

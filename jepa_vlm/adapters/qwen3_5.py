@@ -14,6 +14,7 @@ class Qwen35Adapter(GridAdapter):
     """The family of ``Qwen3_5ForConditionalGeneration``."""
 
     video_processor = "Qwen3VLVideoProcessor"
+    interpolated = True
     projections = (*PROJECTIONS, "in_proj_qkv", "in_proj_z", "in_proj_b", "in_proj_a", "out_proj")
 
     @property

@@ -16,6 +16,7 @@ class _DeepStackAdapter(GridAdapter):
     """Features carry the levels of DeepStack (arXiv 2406.04334) in further columns."""
 
     video_processor = "Qwen3VLVideoProcessor"
+    interpolated = True
 
     def features(self, out: Any) -> Tensor:
         """See ``GridAdapter.features``."""

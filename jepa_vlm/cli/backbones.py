@@ -87,7 +87,8 @@ def table(found: Found) -> str:
         apart = any(r.check == "one_pass equals separate" and r.verdict != "pass" for r in results)
         family = BACKBONES[name].family if name in BACKBONES else name
         engines = "separate" if apart else "one_pass, separate"
-        lines.append(f"| `{family}` | `{name}` | {engines} | {held(results)} | {'; '.join(remarks)} |")
+        cells = (f"`{family}`", f"`{name}`", engines, held(results), "; ".join(remarks))
+        lines.append(f"| {' | '.join(cells)} |".replace("|  |", "| |"))
     return "\n".join(lines)
 
 

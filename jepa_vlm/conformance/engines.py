@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor
 
-from jepa_vlm.adapters.adapter import flat
+from jepa_vlm.adapters.feeding import flat
 from jepa_vlm.conformance.result import Failure, NotApplicable
 from jepa_vlm.conformance.subject import Subject
 from jepa_vlm.latent_vlm import LatentVLM
