@@ -24,6 +24,7 @@ from jepa_vlm.encoders import (
     run_ahead,
     separate,
 )
+from jepa_vlm.errors import BackboneError
 from jepa_vlm.serialization import IGNORED, Collator, Read, Serializer, TokenizedView
 from jepa_vlm.serialization.stored_targets import target_stores
 from jepa_vlm.terms import Objective, Term, Unit
@@ -76,7 +77,7 @@ class LatentVLM(nn.Module):
     Raises:
         ValueError: If the engine is unknown, loss dropout would leave a step without any term, or two cached targets
             have one folder.
-        BackboneError: If a target policy needs LoRA and there is none.
+        BackboneError: If a target policy needs LoRA and there is none, or the family cannot run the engine.
     """
 
     accepts_loss_kwargs = False
@@ -87,6 +88,10 @@ class LatentVLM(nn.Module):
         super().__init__()
         if engine not in ENGINES:
             raise ValueError(f"engine must be one of {', '.join(ENGINES)}; got {engine!r}.")
+        if engine == "one_pass" and backbone.adapter.separate_because:
+            raise BackboneError(
+                f"{backbone.name!r} needs engine='separate' (--engine separate): {backbone.adapter.separate_because}."
+            )
         whole = objective if isinstance(objective, Objective) else 1.0 * objective
         if all(term.loss_dropout for _, term in whole.parts()):
             raise ValueError("One term at least must have no loss dropout, or some steps have nothing to compute.")

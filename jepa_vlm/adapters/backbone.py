@@ -22,6 +22,7 @@ class Profile:
         batch_size: Examples in a micro-batch.
         accumulation: Micro-batches in an optimiser step.
         steps: Optimiser steps.
+        engine: How views are encoded.
     """
 
     learning_rate: float | None = None
@@ -30,6 +31,7 @@ class Profile:
     batch_size: int | None = None
     accumulation: int | None = None
     steps: int | None = None
+    engine: str | None = None
 
 
 @final

@@ -2,24 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import importlib.util
+from dataclasses import replace
+from functools import cache
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
-from transformers import AutoConfig, AutoModelForImageTextToText, PreTrainedModel
+from transformers import (
+    AutoConfig,
+    AutoModelForImageTextToText,
+    BitsAndBytesConfig,
+    PretrainedConfig,
+    PreTrainedModel,
+)
 
-from jepa_vlm.adapters import qwen2_5_vl as qwen2_5_vl  # files itself in ADAPTERS
-from jepa_vlm.adapters.adapter import ADAPTERS
+from jepa_vlm.adapters import families as families  # file themselves in ADAPTERS
+from jepa_vlm.adapters.adapter import ADAPTERS, Adapter
 from jepa_vlm.adapters.backbone import Backbone, Profile
 from jepa_vlm.adapters.names import BACKBONES, DTYPES, Named
 from jepa_vlm.adapters.processors import load_processor
-from jepa_vlm.adapters.tiny import tiny_qwen2_5_vl
-from jepa_vlm.errors import BackboneError, UnknownNameError
+from jepa_vlm.adapters.tiny import TINY
+from jepa_vlm.adapters.unlisted import UnlistedAdapter
+from jepa_vlm.errors import BackboneError, UnknownNameError, missing_extra
 
 WEIGHTS = Path(__file__).with_name("weights")
-_RANDOM: dict[str, Callable[..., tuple[PreTrainedModel, Any]]] = {"tiny-random-qwen2.5-vl": tiny_qwen2_5_vl}
+PLUG_INS = "jepa_vlm.adapters"
 _SHIPPED = {"tiny-qwen2.5-vl": WEIGHTS / "tiny-qwen2.5-vl"}
 _TINY = Profile(learning_rate=1e-3, lora_rank=16, lora_alpha=32, batch_size=8, accumulation=1, steps=600)
 
@@ -30,6 +40,7 @@ def load_backbone(
     seed: int = 0,
     dtype: str | torch.dtype = "float32",
     visual_tokens: int | None = None,
+    quantize: bool = False,
     trust_remote_code: bool = False,
 ) -> Backbone:
     """Load a vision-language model, its processor and its adapter.
@@ -38,24 +49,85 @@ def load_backbone(
         name: A name of ``jepa-vlm backbones``, a local folder saved by transformers, or a hub id ("owner/name").
         seed: Of the weights of a ``tiny-random-*`` model; the others have weights of their own.
         dtype: Of the weights: ``float32``, ``bfloat16``, ``float16``, ``float64``, or a torch dtype.
-        visual_tokens: Most tokens that one image may take; larger images are shrunk. None keeps the processor's limit.
+        visual_tokens: Most tokens that one image may take; larger images are shrunk, or cut into fewer tiles. None
+            keeps the processor's limit.
+        quantize: Whether the base's linear layers are held in 4 bits (NF4), for an adapter in full precision on top
+            (QLoRA, arXiv 2305.14314). Needs bitsandbytes.
         trust_remote_code: Passed to transformers; code of the repository runs only if this is set.
 
     Raises:
-        UnknownNameError: If nothing has this name, or no adapter covers the model's family.
-        BackboneError: If the folder is not a model, or the hub cannot be reached.
+        UnknownNameError: If nothing has this name, or transformers' interfaces do not cover the model's kind.
+        BackboneError: If the folder is not a model, the hub cannot be reached, or model and processor do not fit.
+        JepaVLMError: If ``quantize`` is asked for and bitsandbytes is not installed.
     """
     torch_dtype = _dtype(dtype)
-    profile = _TINY if name in _RANDOM or name in _SHIPPED else Profile()
-    if name in _RANDOM:
-        model, processor = _RANDOM[name](seed=seed)
+    _load_plug_ins()
+    settings = {"trust_remote_code": trust_remote_code, **(_four_bits(name, torch_dtype) if quantize else {})}
+    if name in TINY:
+        model, processor = TINY[name](seed=seed)
         model = nn.Module.to(model, torch_dtype)
     else:
-        model, processor = _from_pretrained(_source(name), torch_dtype, trust_remote_code=trust_remote_code)
-    adapter = ADAPTERS[model.config.model_type](config=model.config)
+        model, processor = _from_pretrained(_source(name), torch_dtype, settings)
+    adapter = adapter_of(model.config)
+    _check_processor(name, adapter, processor)
     if visual_tokens is not None:
-        _limit_pixels(processor.image_processor, visual_tokens)
+        if visual_tokens < 1:
+            raise BackboneError(f"visual_tokens must be at least 1, got {visual_tokens}.")
+        adapter.limit_visual_tokens(processor, visual_tokens)
+    profile = _TINY if name in TINY or name in _SHIPPED else Profile()
+    if adapter.separate_because:
+        profile = replace(profile, engine="separate")
     return Backbone(name=name, model=model.eval(), processor=processor, adapter=adapter, profile=profile)
+
+
+def adapter_of(config: PretrainedConfig) -> Adapter:
+    """Return the adapter of a model's family.
+
+    Raises:
+        UnknownNameError: If there is none, and transformers' interfaces do not suffice for one.
+        BackboneError: If the model does something that no adapter can answer for.
+    """
+    kind = config.model_type
+    if kind not in ADAPTERS and UnlistedAdapter.fits(config):
+        return UnlistedAdapter(config=config)
+    adapter = ADAPTERS[kind](config=config)
+    if getattr(config.get_text_config(), "final_logit_softcapping", None):
+        raise BackboneError(
+            f"A decoder of {config.get_text_config().model_type!r} caps its logits behind the head, so that token "
+            "losses on its states would not be the model's; it is not supported."
+        )
+    return adapter
+
+
+@cache
+def _load_plug_ins() -> None:
+    """Import the adapters of installed packages, which file themselves in ``ADAPTERS``."""
+    for point in entry_points(group=PLUG_INS):
+        try:
+            point.load()
+        except Exception as err:
+            raise BackboneError(f"The plug-in {point.name!r} ({point.value}) does not load: {err}") from err
+
+
+def _check_processor(name: str, adapter: Adapter, processor: Any) -> None:
+    """Check that the processor writes what the model expects in an image's place, and give it a template if need be.
+
+    Raises:
+        BackboneError: If it does not.
+    """
+    if not processor.chat_template:
+        if not adapter.template:
+            raise BackboneError(f"The processor of {name} has no chat template; save one as chat_template.jinja.")
+        processor.chat_template = adapter.template
+    if adapter.feature_id < 0:
+        return
+    written = adapter.image_tokens(processor, 224, 224)
+    found = processor.tokenizer(written.text, add_special_tokens=False).input_ids
+    if not written.runs or found.count(adapter.feature_id) != len(written.runs):
+        raise BackboneError(
+            f"The model of {name} expects token {adapter.feature_id} in an image's place, and its processor writes "
+            f"{written.text[:60]!r} without it; they do not belong together."
+        )
 
 
 def _dtype(dtype: str | torch.dtype) -> torch.dtype:
@@ -72,12 +144,7 @@ def _source(name: str) -> str:
     if name in _SHIPPED:
         return str(_SHIPPED[name])
     named: Named | None = BACKBONES.get(name)
-    if named is not None and named.family not in ADAPTERS:
-        raise BackboneError(
-            f"{name} is of the family {named.family!r}, which has no adapter yet (there are: {', '.join(ADAPTERS)}); "
-            "see docs/adding_an_adapter.md."
-        )
-    if named is not None and named.hub_id:
+    if named is not None:
         return named.hub_id
     path = Path(name).expanduser()
     if path.is_dir():
@@ -97,15 +164,22 @@ def _source(name: str) -> str:
     return name
 
 
-def _from_pretrained(source: str, dtype: torch.dtype, *, trust_remote_code: bool) -> tuple[PreTrainedModel, Any]:
+def _four_bits(name: str, dtype: torch.dtype) -> dict[str, Any]:
+    if name in TINY:
+        raise BackboneError(f"{name} is made on the spot and has no weights to quantize; leave it in full precision.")
+    if importlib.util.find_spec("bitsandbytes") is None:
+        raise missing_extra("bitsandbytes", "qlora", "Holding the base in 4 bits")
+    kinds = {"bnb_4bit_quant_type": "nf4", "bnb_4bit_compute_dtype": dtype, "bnb_4bit_use_double_quant": True}
+    return {"quantization_config": BitsAndBytesConfig(load_in_4bit=True, **kinds)}
+
+
+def _from_pretrained(source: str, dtype: torch.dtype, settings: dict[str, Any]) -> tuple[PreTrainedModel, Any]:
+    trusted = {"trust_remote_code": settings["trust_remote_code"]}
     try:
-        config = AutoConfig.from_pretrained(source, trust_remote_code=trust_remote_code)
-        ADAPTERS[config.model_type]  # refuse an unknown family before gigabytes are read
-        model = AutoModelForImageTextToText.from_pretrained(
-            source, dtype=dtype, trust_remote_code=trust_remote_code, use_safetensors=True
-        )
-        processor = load_processor(source, trust_remote_code=trust_remote_code)
-    except (OSError, ValueError) as err:
+        adapter_of(AutoConfig.from_pretrained(source, **trusted))  # before gigabytes are read
+        processor = load_processor(source, **trusted)
+        model = AutoModelForImageTextToText.from_pretrained(source, dtype=dtype, use_safetensors=True, **settings)
+    except (OSError, ValueError, ImportError) as err:
         where = "folder" if Path(source).is_dir() else "hub id"
         first_line = str(err).strip().splitlines()[0]
         remedy = (
@@ -115,13 +189,3 @@ def _from_pretrained(source: str, dtype: torch.dtype, *, trust_remote_code: bool
         )
         raise BackboneError(f"Cannot load {where} {source}: {first_line} To mend it, {remedy}") from None
     return model, processor
-
-
-def _limit_pixels(image_processor: Any, visual_tokens: int) -> None:
-    if visual_tokens < 1:
-        raise BackboneError(f"visual_tokens must be at least 1, got {visual_tokens}.")
-    side = image_processor.patch_size * image_processor.merge_size
-    size = dict(image_processor.size)
-    size["longest_edge"] = visual_tokens * side * side
-    size["shortest_edge"] = min(size["shortest_edge"], size["longest_edge"])
-    image_processor.size = size

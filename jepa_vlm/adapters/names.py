@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from typing import final
 
 DTYPES = ("float32", "bfloat16", "float16", "float64")
+UNVERIFIED = "nothing yet"
+CHATML, GRID_28, GRID_32 = "ChatML", "one per 28 x 28 pixels", "one per 32 x 32 pixels"
 
 
 @final
@@ -17,11 +19,25 @@ class Named:
         hub_id: Where its weights are, or "" if they are in the package or made on the spot.
         family: Its ``model_type`` in transformers, which names the adapter that it needs.
         note: One line for the list.
+        visual_tokens: How many an image takes.
+        template: The chat template's manner.
+        verified: What was checked on the real weights.
     """
 
     hub_id: str
     family: str
     note: str
+    visual_tokens: str = ""
+    template: str = ""
+    verified: str = ""
+
+
+def _tiny(family: str, note: str) -> Named:
+    return Named("", family, f"{note}, random weights, built offline; takes a seed")
+
+
+def _public(hub_id: str, family: str, visual_tokens: str, template: str, note: str = "") -> Named:
+    return Named(hub_id, family, note, visual_tokens, template, UNVERIFIED)
 
 
 BACKBONES: dict[str, Named] = {
@@ -30,16 +46,61 @@ BACKBONES: dict[str, Named] = {
         "qwen2_5_vl",
         "Qwen2.5-VL's architecture, 1.4M parameters that have learned to see the playground; the default",
     ),
-    "tiny-random-qwen2.5-vl": Named(
-        "", "qwen2_5_vl", "Qwen2.5-VL's architecture, 1M random weights, built offline; takes a seed"
+    "tiny-random-qwen2.5-vl": _tiny("qwen2_5_vl", "Qwen2.5-VL's architecture, 1M parameters"),
+    "tiny-random-qwen2-vl": _tiny("qwen2_vl", "Qwen2-VL's architecture"),
+    "tiny-random-qwen3-vl": _tiny("qwen3_vl", "Qwen3-VL's architecture, with DeepStack"),
+    "tiny-random-qwen3-vl-moe": _tiny("qwen3_vl_moe", "Qwen3-VL's architecture with experts"),
+    "tiny-random-qwen3.5": _tiny("qwen3_5", "Qwen3.5's architecture, linear and full attention"),
+    "tiny-random-llava": _tiny("llava", "LLaVA's architecture on Llama"),
+    "tiny-random-llava-next": _tiny("llava_next", "LLaVA-NeXT's architecture on Mistral"),
+    "tiny-random-llava-onevision": _tiny("llava_onevision", "LLaVA-OneVision's architecture on Qwen2"),
+    "tiny-random-internvl": _tiny("internvl", "InternVL's architecture on Qwen2"),
+    "tiny-random-idefics3": _tiny("idefics3", "Idefics3's architecture"),
+    "tiny-random-smolvlm": _tiny("smolvlm", "SmolVLM's architecture"),
+    "tiny-random-gemma3": _tiny("gemma3", "Gemma 3's architecture"),
+    "tiny-random-paligemma": _tiny("paligemma", "PaliGemma's architecture"),
+    "tiny-random-glm-4v": _tiny("glm4v", "GLM-4V's architecture"),
+    "tiny-random-aya-vision": _tiny("aya_vision", "Aya Vision's architecture on Cohere2"),
+    "tiny-random-mllama": _tiny("mllama", "Llama 3.2 Vision's architecture"),
+    "qwen2-vl-2b": _public("Qwen/Qwen2-VL-2B-Instruct", "qwen2_vl", GRID_28, CHATML),
+    "qwen2-vl-7b": _public("Qwen/Qwen2-VL-7B-Instruct", "qwen2_vl", GRID_28, CHATML),
+    "qwen2.5-vl-3b": _public("Qwen/Qwen2.5-VL-3B-Instruct", "qwen2_5_vl", GRID_28, CHATML),
+    "qwen2.5-vl-7b": _public("Qwen/Qwen2.5-VL-7B-Instruct", "qwen2_5_vl", GRID_28, CHATML),
+    "qwen3-vl-2b": _public("Qwen/Qwen3-VL-2B-Instruct", "qwen3_vl", GRID_32, CHATML),
+    "qwen3-vl-4b": _public("Qwen/Qwen3-VL-4B-Instruct", "qwen3_vl", GRID_32, CHATML),
+    "qwen3-vl-8b": _public("Qwen/Qwen3-VL-8B-Instruct", "qwen3_vl", GRID_32, CHATML),
+    "qwen3-vl-30b-a3b": _public("Qwen/Qwen3-VL-30B-A3B-Instruct", "qwen3_vl_moe", GRID_32, CHATML),
+    "qwen3.5-0.8b": _public("Qwen/Qwen3.5-0.8B", "qwen3_5", GRID_32, CHATML),
+    "qwen3.5-2b": _public("Qwen/Qwen3.5-2B", "qwen3_5", GRID_32, CHATML),
+    "llava-1.5-7b": _public("llava-hf/llava-1.5-7b-hf", "llava", "576", "USER: ... ASSISTANT: ..."),
+    "llava-next-mistral-7b": _public(
+        "llava-hf/llava-v1.6-mistral-7b-hf", "llava_next", "576 and 576 per tile", "[INST] ... [/INST]"
     ),
-    "qwen2.5-vl-3b": Named(
-        "Qwen/Qwen2.5-VL-3B-Instruct", "qwen2_5_vl", "from the hub; not yet checked on the real weights"
+    "llava-onevision-0.5b": _public(
+        "llava-hf/llava-onevision-qwen2-0.5b-ov-hf", "llava_onevision", "729 per tile, one tile for one of many", CHATML
     ),
-    "qwen2.5-vl-7b": Named(
-        "Qwen/Qwen2.5-VL-7B-Instruct", "qwen2_5_vl", "from the hub; not yet checked on the real weights"
+    "llava-onevision-7b": _public(
+        "llava-hf/llava-onevision-qwen2-7b-ov-hf", "llava_onevision", "729 per tile, one tile for one of many", CHATML
     ),
-    "qwen3-vl-4b": Named(
-        "Qwen/Qwen3-VL-4B-Instruct", "qwen3_vl", "from the hub; its family has no adapter yet and is refused"
+    "internvl3-2b": _public("OpenGVLab/InternVL3-2B-hf", "internvl", "256 per tile", CHATML),
+    "internvl3-8b": _public("OpenGVLab/InternVL3-8B-hf", "internvl", "256 per tile", CHATML),
+    "idefics3-8b": _public("HuggingFaceM4/Idefics3-8B-Llama3", "idefics3", "169 per tile", "User: ... Assistant: ..."),
+    "smolvlm2-2.2b": _public(
+        "HuggingFaceTB/SmolVLM2-2.2B-Instruct", "smolvlm", "81 per tile", "User: ... Assistant: ..."
+    ),
+    "gemma3-4b": _public("google/gemma-3-4b-it", "gemma3", "256", "<start_of_turn>"),
+    "paligemma-3b": _public("google/paligemma-3b-mix-224", "paligemma", "256", "none of its own; see the adapter"),
+    "glm-4.1v-9b": _public("zai-org/GLM-4.1V-9B-Thinking", "glm4v", GRID_28, "<|user|> ... <|assistant|>"),
+    "aya-vision-8b": _public("CohereLabs/aya-vision-8b", "aya_vision", "169 per tile", "<|START_OF_TURN_TOKEN|>"),
+    "mistral-small-3.1-24b": _public(
+        "mistralai/Mistral-Small-3.1-24B-Instruct-2503",
+        "mistral3",
+        GRID_28,
+        "[INST] ... [/INST]",
+        "its processor needs torchvision",
+    ),
+    "lfm2-vl-1.6b": _public("LiquidAI/LFM2-VL-1.6B", "lfm2_vl", GRID_32, CHATML, "its processor needs torchvision"),
+    "llama-3.2-11b-vision": _public(
+        "meta-llama/Llama-3.2-11B-Vision-Instruct", "mllama", "one, and cross-attention", "<|start_header_id|>"
     ),
 }

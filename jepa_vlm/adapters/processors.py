@@ -10,6 +10,7 @@ from __future__ import annotations
 import importlib.util
 import inspect
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from transformers import AutoConfig, AutoProcessor, ProcessorMixin
 from transformers.models.auto.auto_mappings import PROCESSOR_MAPPING_NAMES
 from transformers.models.auto.processing_auto import processor_class_from_name
 
-from jepa_vlm.errors import BackboneError
+from jepa_vlm.errors import BackboneError, missing_extra
 
 _made: dict[type[ProcessorMixin], type[ProcessorMixin]] = {}
 
@@ -62,9 +63,21 @@ class _NoVideo(ProcessorMixin):
 def image_only(processor_class: type[ProcessorMixin]) -> type[ProcessorMixin]:
     """Return the class under its own name, without its video slot; instances still pass ``isinstance``."""
     if processor_class not in _made:
+        _without_number_words(processor_class)
         members = {"__module__": processor_class.__module__, "slots": tuple(processor_class.get_attributes())}
         _made[processor_class] = type(processor_class.__name__, (processor_class, _NoVideo), members)
     return _made[processor_class]
+
+
+def _without_number_words(processor_class: type[ProcessorMixin]) -> None:
+    """Let SmolVLM's processor be built without num2words, which only spells out the length of a video."""
+    module: Any = sys.modules[processor_class.__module__]
+    if vars(module).get("num2words", _Absent) is None:
+        module.num2words = _no_number_words
+
+
+def _no_number_words(number: int) -> str:
+    raise missing_extra("num2words", "smolvlm", f"Spelling out a video of {number} frames")
 
 
 def _restore(processor_class: type[ProcessorMixin], state: dict[str, Any]) -> ProcessorMixin:
@@ -99,6 +112,8 @@ def load_processor(folder_or_id: str, **options: Any) -> Any:
     found = processor_class_from_name(name)
     if found is None:
         raise BackboneError(f"transformers has no processor class {name!r}; upgrade transformers or check the folder.")
+    if not issubclass(found, ProcessorMixin):  # a stand-in of transformers' for what cannot be imported
+        raise BackboneError(f"{name} needs torchvision, which is not installed; install the build for this torch.")
     return image_only(found).from_pretrained(folder_or_id, **options)
 
 

@@ -55,9 +55,13 @@ def recipe(
     ] = None,
     accumulation: Annotated[int | None, typer.Option(min=1, help="Micro-batches per step.")] = None,
     lr: Annotated[float | None, typer.Option(min=0, help="Peak learning rate.")] = None,
+    train: Annotated[
+        list[str] | None, typer.Option(help="PART=FACTOR: language, projector or vision trains at FACTOR x --lr.")
+    ] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Of weights, order and questions.")] = None,
     dtype: Annotated[Literal["float32", "bfloat16"] | None, typer.Option(help="Of the base weights.")] = None,
     visual_tokens: Annotated[int | None, typer.Option(min=1, help="Most tokens an image may take.")] = None,
+    quantize: Annotated[bool, typer.Option("--quantize", help="Hold the base in 4 bits (QLoRA).")] = False,
     max_tokens: Annotated[int | None, typer.Option(min=1, help="Most tokens a trajectory may have.")] = None,
     too_long: Annotated[
         Literal["error", "drop", "shrink"] | None, typer.Option(help="What becomes of longer ones.")
@@ -90,9 +94,11 @@ def recipe(
             accumulation=accumulation,
             learning_rate=lr,
             engine=engine,
+            rates=_rates(train) if train else None,
             seed=seed,
             dtype=dtype,
             visual_tokens=visual_tokens,
+            quantize=quantize,
             workers=workers,
             report_to=tuple(report_to) if report_to else None,
             max_tokens=max_tokens,
@@ -120,6 +126,17 @@ def _command() -> tuple[str, ...]:
     here = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
     begin = ("jepa-vlm",) if here == 1 else ("torchrun", "--nproc_per_node", str(here), "-m", "jepa_vlm.cli")
     return (*begin, *sys.argv[1:])
+
+
+def _rates(pairs: list[str]) -> dict[str, float]:
+    found = {}
+    for pair in pairs:
+        name, _, factor = pair.partition("=")
+        try:
+            found[name] = float(factor)
+        except ValueError:
+            raise RecipeError(f"--train takes PART=FACTOR, got {pair!r}; for example --train projector=0.5.") from None
+    return found
 
 
 def _parameters(pairs: list[str]) -> dict[str, str]:

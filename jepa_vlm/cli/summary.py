@@ -14,13 +14,13 @@ if TYPE_CHECKING:
 def plan_text(plan: Plan) -> str:
     """Return a plan: every value with its origin, what trains, how long trajectories are, what memory is held."""
     values = [(name, str(entry.value), entry.origin) for name, entry in plan.values.items()]
-    trained = [(part.name, f"{part.trainable:,}", f"{part.frozen:,}") for part in plan.parts]
+    trained = [(part.name, f"{part.modules:,}", f"{part.trainable:,}", f"{part.frozen:,}") for part in plan.parts]
     memory = ", ".join(f"{name} {size / 2**20:.1f} MiB" for name, size in plan.memory().items())
     return "\n".join(
         [
             columns([("VALUE", "", "FROM"), *values]),
             "",
-            columns([("PART", "TRAINED", "FROZEN"), *trained]),
+            columns([("PART", "MODULES", "TRAINED", "FROZEN"), *trained]),
             "",
             f"objective  {plan.model.objective.extra_repr()}",
             f"examples   {len(plan.train.kept)} to train on, {len(plan.validation.kept)} held out ({plan.data.rule})",

@@ -17,6 +17,7 @@ from accelerate.utils import send_to_device
 from torch import Tensor
 
 from jepa_vlm.adapters import Backbone
+from jepa_vlm.encoders import blocks
 from jepa_vlm.encoders.attention import kernel_indices
 from jepa_vlm.encoders.one_pass import encode_images, run_row
 from jepa_vlm.encoders.planner import GRADIENT
@@ -100,10 +101,12 @@ def join(rows: Sequence[Mapping[str, Any]], features: Sequence[int]) -> tuple[di
         for row, move in zip(rows, moves, strict=True)
         for owner, place in row["slots"].items()
     ]
+    joined = blocks.joined([(row["blocks"], slice(None)) for row in rows])
     indices = send_to_device(kernel_indices(layout), rows[0]["input_ids"].device, non_blocking=True)
     return {
         "input_ids": _interleave([row["input_ids"] for row in rows], moves),
         "positions": _interleave([row["positions"] for row in rows], moves),
+        "blocks": joined if joined is None else _interleave(joined.split([len(row["blocks"]) for row in rows]), moves),
         "image_at": torch.cat([move(row["image_at"]) for row, move in zip(rows, moves, strict=True)]),
         "image_rows": torch.cat([row["image_rows"] + start for row, start in zip(rows, starts, strict=True)]),
         "slots": {

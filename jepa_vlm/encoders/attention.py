@@ -18,7 +18,7 @@ from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
-from jepa_vlm.encoders import varlen
+from jepa_vlm.encoders import masked, varlen
 from jepa_vlm.views import Layout
 
 NAME = "jepa_vlm_packed"
@@ -34,6 +34,8 @@ def packed_attention(
     dropout: float = 0.0,
     packed_layout: Layout | None = None,
     packed_indices: Mapping[str, Any] | None = None,
+    packed_blocks: Tensor | None = None,
+    sliding_window: int | None = None,
     **kwargs: Any,
 ) -> tuple[Tensor, None]:
     """Attend within a row's layout; transformers' signature. Tensors are (1, heads, tokens, head size).
@@ -42,13 +44,17 @@ def packed_attention(
         module, query, key, value, attention_mask, scaling, dropout, **kwargs: As for every attention function.
         packed_layout: The row's; None for transformers' own attention.
         packed_indices: See ``kernel_indices``; without them the kernel is not used.
+        packed_blocks: Numbers of the blocks whose tokens see each other both ways, (tokens,), or None.
+        sliding_window: How many tokens a query of this layer sees, itself included, or None.
     """
     if packed_layout is None:
         out, _ = sdpa_attention_forward(
             module, query, key, value, attention_mask, dropout=dropout, scaling=scaling, **kwargs
         )
         return out, None
-    if packed_indices is not None and varlen.can_run(query, dropout):
+    if packed_blocks is not None or masked.narrower(sliding_window, packed_layout):
+        out = masked.attend(query, key, value, packed_layout, packed_blocks, sliding_window, scaling, dropout)
+    elif packed_indices is not None and varlen.can_run(query, dropout):
         out = by_kernel(query, key, value, packed_layout, packed_indices, scaling)
     else:
         out = by_segment(query, key, value, packed_layout, scaling, dropout)

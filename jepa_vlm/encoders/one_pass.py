@@ -16,6 +16,7 @@ from jepa_vlm.adapters import Backbone
 from jepa_vlm.encoders import attention, vision_attention
 from jepa_vlm.encoders.planner import GRADIENT
 from jepa_vlm.encoders.states import AHEAD, Ahead, RowStates
+from jepa_vlm.encoders.stock import call_attention
 from jepa_vlm.encoders.target_weights import TargetWeights
 from jepa_vlm.typing import Hidden
 from jepa_vlm.views import Layout
@@ -29,8 +30,7 @@ def prepare(backbone: Backbone) -> None:
     names = {"text_config": attention.NAME}
     if backbone.adapter.chunked_vision:
         names["vision_config"] = vision_attention.NAME
-    if any(getattr(backbone.base.config, part)._attn_implementation != name for part, name in names.items()):
-        backbone.base.set_attn_implementation(names)
+    call_attention(backbone.base, names)
 
 
 def run_rows(
@@ -74,8 +74,10 @@ def run_row(
     """Feed the decoder a row's token embeddings, with image features and learned slots in their places."""
     adapter, base = backbone.adapter, backbone.base
     inputs = adapter.embed(base, row["input_ids"])
-    inputs = inputs.index_copy(0, row["image_at"], features[row["image_rows"]].to(inputs.dtype))
+    shown, width = features[row["image_rows"]].to(inputs.dtype), inputs.shape[1]
+    inputs = inputs.index_copy(0, row["image_at"], shown[:, :width])
     for owner, place in row["slots"].items():
         inputs = inputs.index_copy(0, place["at"], slot_inputs[owner][place["rows"]].to(inputs.dtype))
-    arguments = {"packed_layout": Layout.of(row), "packed_indices": row["indices"]}
-    return RowStates(adapter.decode(base, inputs, row["positions"], arguments), inputs)
+    packed = {"packed_layout": Layout.of(row), "packed_indices": row["indices"], "packed_blocks": row["blocks"]}
+    hidden = adapter.decode(base, inputs, row["positions"], packed, row["image_at"], shown[:, width:])
+    return RowStates(hidden, inputs)

@@ -18,6 +18,7 @@ from typing import Any, final
 import torch
 from torch import Tensor
 
+from jepa_vlm.encoders import blocks
 from jepa_vlm.encoders.attention import kernel_indices
 from jepa_vlm.serialization import TokenizedView
 from jepa_vlm.views import BatchPlan, Branch, Encoding, Layout, Location
@@ -54,6 +55,8 @@ class OnePassPlanner:
             dropout, which targets must not.
     """
 
+    images_together = True
+
     def __init__(self, *, encodings: Sequence[Encoding], share_detached: bool = True) -> None:
         self.encodings, self.share_detached = tuple(encodings), share_detached
 
@@ -70,8 +73,10 @@ class OnePassPlanner:
             needed: Likewise: how many tokens of the view, from the front, must be computed.
             image_starts: By example, then by image: first row of its features among the batch's.
         """
+        given = list(zip(views, needed, strict=True))
         pieces = [
-            [Piece(e, i, views[i][e], needed[i][e]) for i in range(len(views))] for e in range(len(self.encodings))
+            [Piece(e, i, own[e], blocks.whole(own[e].blocks, n[e])) for i, (own, n) in enumerate(given)]
+            for e in range(len(self.encodings))
         ]
         groups: dict[str, list[int]] = {}
         for e in range(len(self.encodings)):
@@ -112,7 +117,10 @@ def shared_prefix(one: Piece, other: Piece) -> int:
     length = min(one.needed, other.needed)
     same = one.view.identity()[:length] == other.view.identity()[:length]
     same &= ~one.view.slots[:length]
-    return int(same.int().cumprod(0).sum())
+    alike = int(same.int().cumprod(0).sum())
+    while (uncut := min(blocks.uncut(piece.view.blocks, alike) for piece in (one, other))) < alike:
+        alike = uncut
+    return alike
 
 
 @final
@@ -178,6 +186,7 @@ class _RowBuilder:
         return {
             "input_ids": torch.cat(ids),
             "positions": torch.cat(positions, dim=1),
+            "blocks": blocks.joined([(piece.view.blocks, slice(first, piece.needed)) for piece, first, _ in spans]),
             "image_at": torch.cat(image_at),
             "image_rows": torch.cat(image_rows),
             "slots": {o: {key: torch.cat(part) for key, part in found.items()} for o, found in slots.items()},

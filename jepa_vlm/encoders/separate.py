@@ -12,6 +12,7 @@ from torch import Tensor
 
 from jepa_vlm.adapters import Backbone
 from jepa_vlm.encoders.states import RowStates
+from jepa_vlm.encoders.stock import call_attention
 from jepa_vlm.encoders.target_weights import TargetWeights
 from jepa_vlm.serialization import TokenizedView
 from jepa_vlm.views import BatchPlan, Encoding, Location
@@ -24,6 +25,8 @@ class SeparatePlanner:
     Args:
         encodings: What the objective needs.
     """
+
+    images_together = False
 
     def __init__(self, *, encodings: Sequence[Encoding]) -> None:
         self.encodings = tuple(encodings)
@@ -51,6 +54,7 @@ class SeparatePlanner:
                         "slots": view.slots,
                         "example": i,
                         "images": view.images,
+                        "blocks": view.blocks,
                     }
                     for i, view in enumerate(own)
                 ],
@@ -61,7 +65,7 @@ class SeparatePlanner:
 
 def prepare(backbone: Backbone) -> None:
     """Let every layer call stock attention, whatever engine ran on the backbone before."""
-    backbone.base.set_attn_implementation({"text_config": "sdpa", "vision_config": "sdpa"})
+    call_attention(backbone.base, {"text_config": "sdpa", "vision_config": "sdpa"})
 
 
 def run_separately(
@@ -78,22 +82,13 @@ def run_separately(
         batch: From the collator, with a ``SeparatePlanner``'s rows.
         slot_inputs: Learned inputs by owner, ("slots dim").
     """
-    images = _by_example(batch)
     states: dict[str, RowStates] = {}
     for name, row in batch["rows"].items():
         tracked = row["gradient"] and torch.is_grad_enabled()
         with torch.set_grad_enabled(tracked), nullcontext() if row["gradient"] else weights.use(row["weights"]):
-            outs = [_run_view(backbone, view, images, slot_inputs.get(row["owner"])) for view in row["views"]]
+            outs = [_run_view(backbone, view, batch["images"], slot_inputs.get(row["owner"])) for view in row["views"]]
         states[name] = RowStates(torch.cat([hidden for hidden, _ in outs]), torch.cat([fed for _, fed in outs]))
     return states
-
-
-def _by_example(batch: Mapping[str, Any]) -> list[list[dict[str, Tensor]]]:
-    """Cut the batch's pixels back into images, by example, where the collator had them: on the host."""
-    grids = batch["images"]["image_grid_thw"].cpu()
-    pixels = batch["images"]["pixel_values"].cpu().split(grids.prod(dim=1).tolist())
-    found = [{"pixel_values": p, "image_grid_thw": g[None]} for p, g in zip(pixels, grids, strict=True)]
-    return [[found[number] for number in own] for own in batch["shown"]]
 
 
 def _run_view(
@@ -101,14 +96,14 @@ def _run_view(
 ) -> tuple[Tensor, Tensor]:
     """Return the states of one view, and what the decoder was fed."""
     adapter, base = backbone.adapter, backbone.base
-    own = [images[view["example"]][i] for i in view["images"]]
+    own = send_to_device([images[view["example"]][i] for i in view["images"]], "cpu")
     shown = send_to_device(adapter.collate_images(own), view["input_ids"].device) if own else None
     embeddings = adapter.embed(base, view["input_ids"])
     if slots is not None:
         embeddings = embeddings.index_copy(0, view["slots"].nonzero()[:, 0], slots.to(embeddings.dtype))
-    hidden = adapter.reference(base, view["input_ids"], embeddings, view["image_tokens"], shown)
+    hidden = adapter.reference(base, view["input_ids"], embeddings, view["image_tokens"], shown, view["blocks"])
     fed = embeddings
     if shown is not None:
-        features = adapter.encode_images(base, shown).to(fed.dtype)
+        features = adapter.encode_images(base, shown)[:, : fed.shape[1]].to(fed.dtype)
         fed = fed.index_copy(0, view["image_tokens"].nonzero()[:, 0], features)
     return hidden, fed

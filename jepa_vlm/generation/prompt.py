@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -38,8 +39,9 @@ def prompt_inputs(backbone: Backbone, conversations: Sequence[Sequence[Turn]], *
         options["add_special_tokens"] = False  # the template wrote it
     inputs = backbone.processor(text=texts, images=images if any(images) else None, **options)
     parameter = next(backbone.model.parameters())
+    read = set(inspect.signature(backbone.base.forward).parameters) - {"labels"}  # processors return other keys too
     return {
         name: value.to(parameter.device, parameter.dtype if value.is_floating_point() else None)
         for name, value in inputs.items()
-        if name != "labels"
+        if name in read
     }

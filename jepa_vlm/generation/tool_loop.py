@@ -177,7 +177,7 @@ def _run(held: Conversation, loop: ToolLoop) -> Image.Image:
 def _shown(picture: Image.Image, backbone: Backbone, loop: ToolLoop) -> Image.Image:
     """Return the picture in the size in which it is shown, and cropped from later on; raise on an impossible shape."""
     processor = backbone.processor.image_processor
-    backbone.adapter.grid(processor, *picture.size)
+    backbone.adapter.image_tokens(backbone.processor, *picture.size)
     if loop.crop_tokens is None:
         return picture
     side = processor.patch_size * processor.merge_size

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, final
 
 if TYPE_CHECKING:
@@ -11,6 +12,8 @@ if TYPE_CHECKING:
 
 SCHEDULES = ("cosine", "linear", "constant", "constant_with_warmup")
 ENGINES = ("one_pass", "separate")
+VARIANTS = ("plain", "dora", "rslora")
+PARTS = ("language", "projector", "vision")
 
 
 @final
@@ -22,6 +25,8 @@ class Lora:
         rank: Rank r of the update B @ A.
         alpha: The update is scaled by alpha / rank.
         dropout: On the adapter's input. Engines and accumulation splits agree exactly only at 0.
+        variant: ``plain``; ``dora`` (arXiv 2402.09353), which learns the length of each output apart from its
+            direction; ``rslora`` (arXiv 2312.03732), which scales by alpha / sqrt(rank).
 
     Raises:
         ValueError: If a value is out of its range.
@@ -30,8 +35,11 @@ class Lora:
     rank: int = 64
     alpha: int = 128
     dropout: float = 0.0
+    variant: str = "plain"
 
     def __post_init__(self) -> None:
+        if self.variant not in VARIANTS:
+            raise ValueError(f"variant must be one of {', '.join(VARIANTS)}; got {self.variant!r}.")
         if self.rank < 1:
             raise ValueError(f"rank must be at least 1, got {self.rank}; to train without an adapter use lora=None.")
         if self.alpha < 1:
@@ -57,6 +65,8 @@ class Recipe:
         schedule: How the learning rate falls: ``cosine``, ``linear``, ``constant`` or ``constant_with_warmup``.
         max_grad_norm: Gradients are clipped to this norm; 0 clips nothing.
         engine: How views are encoded: ``one_pass``, or ``separate``, the reference.
+        rates: Which parts of the backbone train, each with its multiple of the learning rate: ``language`` (the
+            adapter, or without one the decoder and its head), ``projector``, ``vision``. What is left out is frozen.
 
     Raises:
         ValueError: If a value is out of its range.
@@ -73,6 +83,7 @@ class Recipe:
     schedule: str = "cosine"
     max_grad_norm: float = 1.0
     engine: str = "one_pass"
+    rates: Mapping[str, float] = field(default_factory=lambda: {"language": 1.0})
 
     def __post_init__(self) -> None:
         from jepa_vlm.terms import Objective, Term  # brings torch, which listing recipes must not
@@ -95,5 +106,10 @@ class Recipe:
             raise ValueError(f"warmup is a share of the steps in [0, 1), got {self.warmup}; 0.05 is 5%.")
         if self.schedule not in SCHEDULES:
             raise ValueError(f"schedule must be one of {', '.join(SCHEDULES)}; got {self.schedule!r}.")
+        for name, factor in self.rates.items():
+            if name not in PARTS:
+                raise ValueError(f"rates names parts of the backbone: {', '.join(PARTS)}; got {name!r}.")
+            if not 0 < factor < math.inf:
+                raise ValueError(f"The rate of {name} must be a positive multiple, got {factor}; leave it out instead.")
         if self.engine not in ENGINES:
             raise ValueError(f"engine must be one of {', '.join(ENGINES)}; got {self.engine!r}.")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from itertools import chain
 from typing import Any, cast, final
 
@@ -118,11 +118,12 @@ def plan_run(asked: Asked, recipe: Recipe | None = None) -> Plan:
         seed=seed,
         dtype=values["dtype"].value,
         visual_tokens=values["visual_tokens"].value,
+        quantize=values["quantize"].value,
     )
     values |= training_values(asked, recipe, backbone.profile)
     recipe = _in_place(recipe, values)
     nn.Module.to(backbone.model, device())
-    apply_lora(backbone, recipe.lora, seed=seed)
+    apply_lora(backbone, recipe.lora, seed=seed, train=recipe.rates)
     model = LatentVLM(backbone, recipe.objective, engine=cast("Engine", recipe.engine), seed=seed)
     for store in model.target_stores.values():
         store.is_complete()  # refuses other targets' folders before any work is done
@@ -162,7 +163,7 @@ def _in_place(recipe: Recipe, values: Mapping[str, Resolved]) -> Recipe:
     """Return the recipe with the resolved values, each checked again by the recipe itself."""
     lora = recipe.lora
     if lora is not None:
-        lora = replace(lora, **{name: values[f"lora_{name}"].value for name in ("rank", "alpha", "dropout")})
+        lora = replace(lora, **{item.name: values[f"lora_{item.name}"].value for item in fields(lora)})
     try:
         return replace(recipe, lora=lora, **{name: values[name].value for name in FROM_RECIPE})
     except ValueError as err:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, final
@@ -13,10 +14,10 @@ if TYPE_CHECKING:
     from jepa_vlm.recipe import Recipe
 
 BACKBONE, DATA = "tiny-qwen2.5-vl", "playground:visual-search"
-FROM_PROFILE = ("learning_rate", "lora_rank", "lora_alpha", "batch_size", "accumulation", "steps")
+FROM_PROFILE = ("learning_rate", "lora_rank", "lora_alpha", "batch_size", "accumulation", "steps", "engine")
 FROM_RECIPE = (
     "steps", "batch_size", "accumulation", "learning_rate", "warmup", "weight_decay", "schedule", "max_grad_norm",
-    "engine",
+    "engine", "rates",
 )  # fmt: skip
 TRAINED_IN = ("float32", "bfloat16", "float64")
 TOO_LONG = ("error", "drop", "shrink")
@@ -43,9 +44,9 @@ class Asked:
         parameters: Of the recipe.
         backbone, data, output: As on the command line.
         resume: Go on with the run in the output folder.
-        steps, batch_size, accumulation, learning_rate, engine: In place of the recipe's.
+        steps, batch_size, accumulation, learning_rate, engine, rates: In place of the recipe's.
         batch_tokens: Most tokens of a training micro-batch on a device, in place of ``batch_size``.
-        seed, dtype, visual_tokens, workers, report_to: Of the run.
+        seed, dtype, visual_tokens, quantize, workers, report_to: Of the run.
         max_tokens: Longest conversation, in tokens.
         too_long: What becomes of longer ones: ``error``, ``drop`` (counted) or ``shrink`` (their images).
         questions: How many held-out questions are asked before and after.
@@ -69,9 +70,11 @@ class Asked:
     accumulation: int | None = None
     learning_rate: float | None = None
     engine: str | None = None
+    rates: Mapping[str, float] | None = None
     seed: int | None = None
     dtype: str | None = None
     visual_tokens: int | None = None
+    quantize: bool = False
     workers: int | None = None
     report_to: tuple[str, ...] | None = None
     max_tokens: int | None = None
@@ -111,6 +114,7 @@ def run_values(asked: Asked, *, gpu: bool) -> dict[str, Resolved]:
         "seed": _or(asked.seed, 0),
         "dtype": _or(asked.dtype, "bfloat16" if gpu and not tiny else "float32"),
         "visual_tokens": _or(asked.visual_tokens, None),
+        "quantize": _or(asked.quantize or None, False),
         "batch_tokens": _or(asked.batch_tokens, None),
         "max_tokens": _or(asked.max_tokens, None),
         "too_long": _or(asked.too_long, "error"),
@@ -133,7 +137,7 @@ def training_values(asked: Asked, recipe: Recipe, profile: Profile) -> dict[str,
     for name in FROM_PROFILE:
         if (value := getattr(profile, name)) is not None and name in values:
             values[name] = Resolved(value, "backbone profile")
-    for name in ("steps", "batch_size", "accumulation", "learning_rate", "engine"):
+    for name in ("steps", "batch_size", "accumulation", "learning_rate", "engine", "rates"):
         if (value := getattr(asked, name)) is not None:
             values[name] = Resolved(value, "user")
     values["validate_every"] = _or(asked.validate_every, max(1, values["steps"].value // 5))

@@ -108,11 +108,11 @@ class _Reader(Dataset[RowFacts]):
             return RowFacts(place, "chat template", f"{place}: {err}")
 
     def _facts(self, trajectory: Trajectory, place: str) -> RowFacts:
-        grids = self.serializer.grids(trajectory)
+        written = self.serializer.images(trajectory)
         if self.decode:
             for image in trajectory.all_images:
                 image.load()
-        views = self.serializer.views(trajectory, tuple(self.encodings.values()), grids)
+        views = self.serializer.views(trajectory, tuple(self.encodings.values()), written)
         tokens = {
             name: ViewTokens(len(view), int(view.image_tokens.sum()), int((view.labels != IGNORED).sum()))
             for name, view in zip(self.encodings, views, strict=True)
@@ -124,10 +124,11 @@ class _Reader(Dataset[RowFacts]):
         boxes, latents = [], []
         for call in looked:
             if call.box is not None:
-                size, grid = trajectory.all_images[call.image].size, grids[call.image]
+                size, tokens_of = trajectory.all_images[call.image].size, written[call.image]
                 left, top, right, bottom = call.box.in_pixels(*size)
                 boxes.append((right - left) * (bottom - top) / (size[0] * size[1]))
-                latents.append(box_tokens(call.box, size, grid[1:], self.serializer.adapter.image_length(grid)))
+                if tokens_of.grid:  # a box has tokens of its own only where they lie as its pixels do
+                    latents.append(box_tokens(call.box, size, tokens_of.grid[1:], tokens_of.length))
         return RowFacts(
             place,
             task=trajectory.task,

@@ -120,6 +120,7 @@ def _settings(plan: Plan, folder: RunFolder) -> TrainSettings:
         "warmup",
         "weight_decay",
         "schedule",
+        "rates",
     )
     return TrainSettings(
         folder=folder.checkpoints,

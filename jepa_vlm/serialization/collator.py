@@ -8,7 +8,7 @@ from typing import Any, Protocol, final
 
 from torch import Tensor
 
-from jepa_vlm.adapters import Grid
+from jepa_vlm.adapters import ImageTokens
 from jepa_vlm.serialization.reads import Read, needed_tokens, read_latent, read_region
 from jepa_vlm.serialization.serializer import Serializer
 from jepa_vlm.serialization.stored_targets import target_digest
@@ -19,7 +19,13 @@ from jepa_vlm.views import BatchPlan, Encoding, Location, ViewRequest
 
 
 class Planner(Protocol):
-    """Lays out a batch's views in rows; each engine brings its own."""
+    """Lays out a batch's views in rows; each engine brings its own.
+
+    ``images_together`` says whether the engine encodes all images of a batch in one pass, or those of each view.
+    """
+
+    images_together: bool
+    encodings: tuple[Encoding, ...]
 
     def __call__(
         self,
@@ -77,12 +83,13 @@ class Collator:
             raise ValueError("A batch needs at least one trajectory, got none.")
         if unknown := sorted(set(without) - self.requests.keys()):
             raise ValueError(f"There is no term {', '.join(unknown)} to leave out; known: {', '.join(self.requests)}.")
-        images = _Images(self.serializer.processor.image_processor)
+        images = _Images(self.serializer)
         shown = [images.add(trajectory) for trajectory in trajectories]
-        grids = [_grid(image) for image in images.processed]
+        written = [self.serializer.images(trajectory) for trajectory in trajectories]
         requests = self._requests(without)
-        views = self._views(trajectories, requests, [[grids[number] for number in own] for own in shown])
-        plan, locations = self._plan(views, requests, self._image_starts(grids, shown))
+        views = self._views(trajectories, requests, written)
+        planner = self._planner(requests)
+        plan, locations = self._plan(planner, views, requests, _image_starts(written, shown))
         reads = {
             request: self._stored(request, views[request.encoding], trajectories)
             if request in self.stores
@@ -98,7 +105,9 @@ class Collator:
                 name: 0 if name in without else counter(len(trajectories), reads)
                 for name, counter in self.counters.items()
             },
-            "images": self.serializer.adapter.collate_images(images.processed),
+            "images": self.serializer.adapter.collate_images(images.processed)
+            if planner.images_together
+            else [[images.processed[number] for number in own] for own in shown],
             "rows": dict(plan.rows),
             "reads": [read.tensors for read in reads.values()],
         }
@@ -111,31 +120,45 @@ class Collator:
         """
         requests, counts = self._requests(), []
         for trajectory in trajectories:
-            grids = self.serializer.grids(trajectory)
-            starts = self._image_starts(grids, [range(len(grids))])
-            plan, _ = self._plan(self._views([trajectory], requests, [grids]), requests, starts)
+            written = [self.serializer.images(trajectory)]
+            starts = _image_starts(written, [range(len(written[0]))])
+            views = self._views([trajectory], requests, written)
+            plan, _ = self._plan(self._planner(requests), views, requests, starts)
             counts.append(plan.tokens())
         return counts
+
+    @property
+    def encodings(self) -> tuple[Encoding, ...]:
+        """Every encoding that a term reads, each once."""
+        return tuple(dict.fromkeys(request.encoding for request in self._requests()))
 
     def _requests(self, without: Collection[str] = ()) -> tuple[ViewRequest, ...]:
         asked = (request for name, own in self.requests.items() if name not in without for request in own)
         return tuple(dict.fromkeys(asked))
 
     def _views(
-        self, trajectories: Sequence[Trajectory], requests: Sequence[ViewRequest], grids: Sequence[Sequence[Grid]]
+        self,
+        trajectories: Sequence[Trajectory],
+        requests: Sequence[ViewRequest],
+        written: Sequence[Sequence[ImageTokens]],
     ) -> dict[Encoding, list[TokenizedView]]:
         encodings = tuple(dict.fromkeys(request.encoding for request in requests))
-        each = [self.serializer.views(t, encodings, own) for t, own in zip(trajectories, grids, strict=True)]
+        each = [self.serializer.views(t, encodings, own) for t, own in zip(trajectories, written, strict=True)]
         return {encoding: [views[e] for views in each] for e, encoding in enumerate(encodings)}
+
+    def _planner(self, requests: Sequence[ViewRequest]) -> Planner:
+        computed = (request.encoding for request in requests if request not in self.stores)
+        return self.planner(encodings=tuple(dict.fromkeys(computed)))
 
     def _plan(
         self,
+        planner: Planner,
         views: Mapping[Encoding, Sequence[TokenizedView]],
         requests: Sequence[ViewRequest],
         image_starts: Sequence[Sequence[int]],
     ) -> tuple[BatchPlan, dict[Encoding, Location]]:
         requests = [request for request in requests if request not in self.stores]
-        encodings = tuple(dict.fromkeys(request.encoding for request in requests))
+        encodings = planner.encodings
         own = [[views[encoding][i] for encoding in encodings] for i in range(len(image_starts))]
         needed = [
             [
@@ -144,16 +167,12 @@ class Collator:
             ]
             for each in own
         ]
-        plan = self.planner(encodings=encodings)(own, needed, image_starts)
+        plan = planner(own, needed, image_starts)
         return plan, dict(zip(encodings, plan.locations, strict=True))
 
     def _stored(self, request: ViewRequest, views: Sequence[TokenizedView], trajectories: Sequence[Trajectory]) -> Read:
         digests = [target_digest(view, trajectory) for view, trajectory in zip(views, trajectories, strict=True)]
         return Read({"latent": self.stores[request].read(digests, [trajectory.id for trajectory in trajectories])})
-
-    def _image_starts(self, grids: Sequence[Grid], shown: Sequence[Sequence[int]]) -> list[list[int]]:
-        starts = list(accumulate((self.serializer.adapter.image_length(grid) for grid in grids), initial=0))
-        return [[starts[number] for number in own] for own in shown]
 
 
 def _read(request: ViewRequest, views: Sequence[TokenizedView], locations: Mapping[Encoding, Location]) -> Read:
@@ -167,21 +186,30 @@ def _read(request: ViewRequest, views: Sequence[TokenizedView], locations: Mappi
 class _Images:
     """A batch's images, each once, however many examples show it."""
 
-    def __init__(self, image_processor: Any) -> None:
+    def __init__(self, serializer: Serializer) -> None:
         self.processed: list[dict[str, Tensor]] = []
-        self._processor, self._numbers = image_processor, dict[Hashable, int]()
+        self._serializer, self._numbers = serializer, dict[Hashable, int]()
 
     def add(self, trajectory: Trajectory) -> list[int]:
         """Return the numbers of a trajectory's images among the batch's."""
-        return [self._number(image) for image in trajectory.all_images]
+        images = trajectory.all_images
+        return [self._number(image, len(images)) for image in images]
 
-    def _number(self, image: LazyImage) -> int:
-        if image.source not in self._numbers:
-            self._numbers[image.source] = len(self.processed)
-            self.processed.append(dict(self._processor(images=[image.load()], return_tensors="pt")))
-        return self._numbers[image.source]
+    def _number(self, image: LazyImage, together: int) -> int:
+        adapter, key = self._serializer.adapter, (image.source, together)
+        if key not in self._numbers:
+            self._numbers[key] = len(self.processed)
+            self.processed.append(adapter.process_image(self._serializer.processor, image.load(), together=together))
+        return self._numbers[key]
 
 
-def _grid(image: Mapping[str, Tensor]) -> Grid:
-    frames, rows, columns = image["image_grid_thw"][0].tolist()
-    return frames, rows, columns
+def _image_starts(written: Sequence[Sequence[ImageTokens]], shown: Sequence[Sequence[int]]) -> list[list[int]]:
+    """Return, by example and image, the first row of its features among the batch's.
+
+    Args:
+        written: By example and image: its tokens.
+        shown: Likewise: its number among the batch's images.
+    """
+    lengths = {n: one.length for w, own in zip(written, shown, strict=True) for one, n in zip(w, own, strict=True)}
+    starts = list(accumulate((lengths[number] for number in sorted(lengths)), initial=0))
+    return [[starts[number] for number in own] for own in shown]

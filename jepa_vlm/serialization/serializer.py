@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise
 from typing import Any, final
 
 import torch
 from torch import Tensor
 
-from jepa_vlm.adapters import Adapter, Grid
+from jepa_vlm.adapters import Adapter, ImageTokens
 from jepa_vlm.errors import DataError
 from jepa_vlm.serialization.template import Rendered, Span, refuse_reserved, render
+from jepa_vlm.serialization.tokenise import Tokens, tokenise
 from jepa_vlm.serialization.tokenized import IGNORED, TokenizedView
 from jepa_vlm.trajectories import Trajectory
 from jepa_vlm.views import Conversation, Encoding, Question, TrajectoryOnly
@@ -32,14 +32,15 @@ class Serializer:
         added = processor.tokenizer.added_tokens_decoder.values()
         self._reserved = tuple(token.content for token in added if token.special)
 
-    def grids(self, trajectory: Trajectory) -> list[Grid]:
-        """Return the patch grid of every image, from its header alone.
+    def images(self, trajectory: Trajectory) -> list[ImageTokens]:
+        """Return the tokens that stand for each image, from its header alone.
 
         Raises:
             DataError: If an image is missing, unreadable, or of a shape that the processor refuses.
         """
+        images = trajectory.all_images
         try:
-            return [self.adapter.grid(self.processor.image_processor, *image.size) for image in trajectory.all_images]
+            return [self.adapter.image_tokens(self.processor, *i.size, together=len(images)) for i in images]
         except DataError as err:
             raise err.at(f"Trajectory {trajectory.id!r}") from None
 
@@ -50,34 +51,35 @@ class Serializer:
             DataError: If a text contains a special token, or an image cannot be read or has an impossible shape.
         """
         refuse_reserved(trajectory, self._reserved)
-        self.grids(trajectory)
+        self.images(trajectory)
 
     def views(
-        self, trajectory: Trajectory, encodings: Sequence[Encoding], grids: Sequence[Grid] | None = None
+        self, trajectory: Trajectory, encodings: Sequence[Encoding], images: Sequence[ImageTokens] | None = None
     ) -> list[TokenizedView]:
         """Return the tokens of each encoding's view.
 
         Args:
             trajectory: The example.
             encodings: What to serialise; slots are placed where their view says.
-            grids: Patch grid of each image; read from the images if not given.
+            images: The tokens of each image; read from the images' headers if not given.
 
         Raises:
             DataError: If a text contains a special token.
             BackboneError: If the chat template cannot render the conversation faithfully.
         """
-        conversation = self.conversation(trajectory, self.grids(trajectory) if grids is None else grids)
+        conversation = self.conversation(trajectory, self.images(trajectory) if images is None else images)
         return [self._view(conversation, encoding) for encoding in encodings]
 
-    def conversation(self, trajectory: Trajectory, grids: Sequence[Grid]) -> _Marked:
+    def conversation(self, trajectory: Trajectory, images: Sequence[ImageTokens]) -> _Marked:
         """Return the whole conversation's tokens with all marks, from which views are cut."""
         rendered = render(
             self.processor,
             trajectory,
-            image_token=self.adapter.image_token,
+            image_token=self.adapter.placeholder(self.processor),
             reserved=self._reserved,
         )
-        return _mark(self.processor.tokenizer, self.adapter, rendered, grids)
+        tokens = tokenise(self.processor.tokenizer, rendered, images, self.adapter.feature_id)
+        return _mark(tokens, self.adapter, rendered, images)
 
     def _view(self, marked: _Marked, encoding: Encoding) -> TokenizedView:
         view = encoding.view
@@ -111,9 +113,10 @@ class _Marked:
     labels: Tensor
     image_index: Tensor
     image_rows: Tensor
+    placed: Tensor
     content: Tensor
     question_tokens: Tensor
-    grids: Sequence[Grid]
+    written: Sequence[ImageTokens]
     x_end: int  # where T begins
     last_question: int  # Q's last token
     last_turn: int  # the last reasoning's first token
@@ -125,7 +128,8 @@ class _Marked:
         """Return the kept tokens as a view, positions restarting at 0, ``slots`` inserted after token ``last``."""
         image_index = self.image_index[kept]
         is_image = image_index >= 0
-        images = tuple(dict.fromkeys(image_index[is_image].tolist()))
+        placed = self.placed[kept]
+        images = tuple(dict.fromkeys(placed[placed >= 0].tolist()))
         place = {int(token): i for i, token in enumerate(kept.tolist())}
         readouts = {"last_token": place[last], "turn_end": place[turn_end] + slots}
         at = place[last] + 1
@@ -141,79 +145,61 @@ class _Marked:
             "image_rows": _insert(self.image_rows[kept], at, slots, -1),
             "image_index": _insert(image_index, at, slots, -1),
         }
-        positions = self.adapter.positions(tokens["image_tokens"], [self.grids[i] for i in images])
+        positions = self.adapter.positions(tokens["image_tokens"], [self.written[i] for i in images])
+        prompt = ~tokens["trajectory"] & ~tokens["slots"]
         return TokenizedView(
             **tokens,
             text=_text_of(self.text, self.offsets, kept),
             images=images,
             positions=positions,
             readouts=readouts,
+            blocks=self.adapter.blocks(tokens["image_tokens"], prompt),
         )
 
     def question(self, slots: int, pad: int) -> TokenizedView:
         """Return x with ``slots`` learned inputs right after Q's last token; nothing in it is trained."""
         kept = torch.arange(self.x_end)
-        end = self.last_question + 1
+        end = min(self.last_question + 1, self.x_end - 1)  # a template may write nothing behind Q
         return self.cut(kept, last=self.last_question, turn_end=end, slots=slots, pad=pad)
 
 
-def _mark(tokenizer: Any, adapter: Adapter, rendered: Rendered, grids: Sequence[Grid]) -> _Marked:
-    """Tokenise the rendered text, each placeholder as often as its image has tokens, and carry the spans over."""
-    lengths = [adapter.image_length(grid) for grid in grids]
-    coded = tokenizer(rendered.text, return_offsets_mapping=True, add_special_tokens=False)
-    starts = {start: i for i, (start, _) in enumerate(rendered.images)}
-    # A token reaches to the next one: where the tokenizer composes characters, its own ends are too early.
-    ends_at = dict(pairwise(sorted({start for start, _ in coded["offset_mapping"]} | {len(rendered.text)})))
-    ids: list[int] = []
-    index: list[int] = []
-    rows: list[int] = []
-    spans: list[Span] = []
-    for token, (start, end) in zip(coded["input_ids"], coded["offset_mapping"], strict=True):
-        image = starts.get(start, -1) if end > start else -1
-        repeat = lengths[image] if image >= 0 else 1
-        ids.extend([token] * repeat)
-        index.extend([image] * repeat)
-        rows.extend(range(repeat) if image >= 0 else [-1])
-        spans.extend([(start, ends_at[start])] * repeat)
-    input_ids, image_index = torch.tensor(ids), torch.tensor(index)
-    begin = torch.tensor([start for start, _ in spans])
-
-    def inside(span: Span) -> Tensor:
-        return (begin >= span[0]) & (begin < span[1])
-
-    question = torch.stack([inside(span) for span in rendered.question]).any(0)
-    labels = torch.full_like(input_ids, IGNORED)
-    content = question | (image_index >= 0)
+def _mark(tokens: Tokens, adapter: Adapter, rendered: Rendered, images: Sequence[ImageTokens]) -> _Marked:
+    """Carry the text's spans over to its tokens."""
+    question = torch.stack([tokens.inside(span) for span in rendered.question]).any(0)
+    labels = torch.full_like(tokens.input_ids, IGNORED)
+    content = question | (tokens.image_index >= 0)
     for span in rendered.observations:
-        content |= inside(span)
+        content |= tokens.inside(span)
     starts_of_turns, ends = [], []
     for span in rendered.reasoning:
-        spoken = inside(span)
+        spoken = tokens.inside(span)
         if not spoken.any():
             raise DataError(f"A reasoning step has no token of its own: {rendered.text[span[0] : span[1]]!r}.")
         starts_of_turns.append(int(spoken.nonzero()[0]))
         ends.append(int(spoken.nonzero()[-1]) + 1)
         trained = spoken.clone()
-        trained[ends[-1]] = True  # the template's end-of-turn token: the model must learn to stop
-        labels[trained] = input_ids[trained]
+        # The template's end-of-turn token: the model must learn to stop. Where a template has none, what follows is
+        # another's turn, which it must not learn to begin; the last turn always ends with one.
+        trained[ends[-1]] = tokens.special[ends[-1]]
+        labels[trained] = tokens.input_ids[trained]
         content |= spoken
-    x_end = int((begin < rendered.trajectory).sum())
     return _Marked(
         adapter=adapter,
         text=rendered.text,
-        input_ids=input_ids,
+        input_ids=tokens.input_ids,
         labels=labels,
-        image_index=image_index,
-        image_rows=torch.tensor(rows),
+        image_index=tokens.image_index,
+        image_rows=tokens.image_rows,
+        placed=tokens.placed,
         content=content,
         question_tokens=question,
-        grids=grids,
-        x_end=x_end,
+        written=images,
+        x_end=int((tokens.end <= rendered.trajectory).sum()),
         last_question=int(question.nonzero()[-1]),
         last_turn=starts_of_turns[-1],
         last_token=ends[-1] - 1,
         turn_end=ends[-1],
-        offsets=spans,
+        offsets=tokens.spans,
     )
 
 
@@ -223,5 +209,8 @@ def _insert(values: Tensor, at: int, count: int, fill: int | bool) -> Tensor:
 
 def _text_of(text: str, offsets: Sequence[Span], kept: Tensor) -> str:
     """Return the kept tokens' text, each image placeholder once."""
-    spans = dict.fromkeys(offsets[i] for i in kept.tolist())
-    return "".join(text[start:end] for start, end in spans)
+    pieces, at = [], 0
+    for start, end in (offsets[i] for i in kept.tolist()):
+        pieces.append(text[max(start, at) : end])
+        at = max(at, end)
+    return "".join(pieces)

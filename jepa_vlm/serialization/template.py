@@ -118,7 +118,13 @@ def render(processor: Any, trajectory: Trajectory, *, image_token: str, reserved
         reasoning.append(next(order))
         if step.image is not None and step.observation.strip():
             observations.append(next(order))
-    return Rendered(plain, question, tuple(reasoning), tuple(observations), len(opening), images)
+    text = _closed(plain, reasoning[-1][1], processor.tokenizer.eos_token, reserved)
+    return Rendered(text, question, tuple(reasoning), tuple(observations), len(opening), images)
+
+
+def _closed(text: str, end: int, eos: str, reserved: Sequence[str]) -> str:
+    """Return the text with an end behind its last turn: some templates leave that to the tokenizer's own token."""
+    return text if any(token in text[end:] for token in reserved) else text[:end] + eos
 
 
 def refuse_reserved(trajectory: Trajectory, reserved: Sequence[str]) -> None:

@@ -31,6 +31,7 @@ class TokenizedView:
         image_index: At image positions: which image (as in ``images``); -1 elsewhere.
         positions: Rotary positions, (axes, tokens).
         readouts: Position of ``last_token``, ``turn_end`` and, with slots, ``last_pred``.
+        blocks: Tokens of the same number see each other both ways, -1 is causal, (tokens,); None where all is causal.
     """
 
     input_ids: Tensor
@@ -45,6 +46,7 @@ class TokenizedView:
     image_index: Tensor
     positions: Tensor
     readouts: Mapping[str, int]
+    blocks: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.input_ids)

@@ -1,7 +1,8 @@
 """A checkpoint's weights: the adapter as PEFT writes it, and the objective's own parameters beside it.
 
     adapter_model.safetensors, adapter_config.json   load with ``PeftModel.from_pretrained(base, folder)``
-    model.safetensors, config.json                   instead of the two, for a run without an adapter
+    parts.safetensors                                vision tower or projector, where they train beside the adapter
+    model.safetensors, config.json                   instead of the three, for a run without an adapter
     heads.safetensors                                heads, [PRED] inputs, averaged target weights: for resuming only
     origin.json                                      which backbone it belongs to
 The Trainer adds optimizer.pt, scheduler.pt, rng_state.pth and trainer_state.json, which only resuming reads.
@@ -26,6 +27,7 @@ from jepa_vlm.errors import RunError
 from jepa_vlm.latent_vlm import LatentVLM
 
 ADAPTER, HEADS, FULL, ORIGIN = "adapter_model.safetensors", "heads.safetensors", "model.safetensors", "origin.json"
+PARTS = "parts.safetensors"
 STATE, PICKLED = "trainer_state.json", ("optimizer.pt", "scheduler.pt")
 
 
@@ -57,6 +59,8 @@ def save_weights(model: LatentVLM, folder: Path, origin: Origin) -> None:
         training, config.inference_mode = config.inference_mode, True
         config.save_pretrained(str(folder))
         config.inference_mode = training
+        if beside := _trained_beside(inner):
+            _save(beside, folder / PARTS)
     else:
         inner.save_pretrained(folder)
     _save(_own_state(model), folder / HEADS)
@@ -78,6 +82,7 @@ def load_weights(model: LatentVLM, folder: Path) -> None:
         held = load_file(folder / name)
         _compare(folder / name, set(_adapter_state(inner)), set(held))
         set_peft_model_state_dict(inner, held)
+        load_parts(inner, folder)
     else:  # transformers saves some families under other names and knows how to read them back
         inner.load_state_dict(type(inner).from_pretrained(folder, dtype=inner.dtype).state_dict())
     heads = load_file(folder / HEADS)
@@ -97,6 +102,21 @@ def load_adapter(base: PreTrainedModel, folder: Path) -> PeftModel:
     with safe_open(folder / ADAPTER, framework="pt") as held:
         _compare(folder / ADAPTER, set(_adapter_state(loaded)), set(held.keys()))
     return loaded
+
+
+def load_parts(model: PeftModel, folder: Path) -> None:
+    """Read the parts that trained beside the adapter into the base, if there are any.
+
+    Raises:
+        RunError: If one of them has no place.
+    """
+    if not (folder / PARTS).is_file():
+        return
+    base = dict(model.get_base_model().named_parameters())
+    for name, tensor in load_file(folder / PARTS).items():
+        if name not in base:
+            raise RunError(f"{folder / PARTS} holds {name}, which this backbone does not have; is it another one's?")
+        base[name].data.copy_(tensor)
 
 
 def read_origin(folder: Path) -> Origin:
@@ -133,6 +153,11 @@ def _adapter_state(model: PeftModel) -> dict[str, Tensor]:
     """Return the adapter's tensors alone; left to itself, PEFT asks the hub whether the vocabulary has grown."""
     state: dict[str, Tensor] = get_peft_model_state_dict(model, save_embedding_layers=False)
     return state
+
+
+def _trained_beside(model: PeftModel) -> dict[str, Tensor]:
+    named = model.get_base_model().named_parameters()
+    return {name: p for name, p in named if p.requires_grad and ".lora_" not in name}
 
 
 def _save(tensors: Mapping[str, Tensor], path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import final
 
@@ -14,7 +15,7 @@ from jepa_vlm.adapters import Backbone
 from jepa_vlm.errors import BackboneError
 from jepa_vlm.recipe import Lora
 
-PROJECTIONS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+ROWS = {"language": "decoder", "projector": "projector", "vision": "vision tower"}
 
 
 @final
@@ -24,16 +25,18 @@ class Part:
 
     Args:
         name: The part.
+        modules: Modules that hold its tensors.
         trainable: Numbers in its tensors that train.
         frozen: Numbers in its tensors that do not.
     """
 
     name: str
+    modules: int
     trainable: int
     frozen: int
 
 
-def apply_lora(backbone: Backbone, lora: Lora | None, *, seed: int = 0) -> None:
+def apply_lora(backbone: Backbone, lora: Lora | None, *, seed: int = 0, train: Collection[str] = ("language",)) -> None:
     """Wrap the backbone's model so that only the adapter trains; without one, only the decoder and its head train.
 
     The decoder is found by its own name, because vision towers have projections of the same names. Adapter weights are
@@ -43,24 +46,43 @@ def apply_lora(backbone: Backbone, lora: Lora | None, *, seed: int = 0) -> None:
         backbone: Changed in place: its ``model`` becomes a ``PeftModel``.
         lora: The adapter, or None.
         seed: Of the adapter's random half.
+        train: Which parts train, see ``Recipe.rates``; ``projector`` and ``vision`` train in full.
 
     Raises:
-        BackboneError: If the backbone already has an adapter, or projections are found nowhere or outside the decoder.
+        BackboneError: If the backbone already has an adapter, projections are found nowhere or outside the decoder, or
+            a part that is to train has no parameters of its own.
     """
     if isinstance(backbone.model, PeftModel):
         raise BackboneError("The backbone already has an adapter; load it anew, or export the run that made it first.")
-    prefix = backbone.adapter.decoder_prefix(backbone.base)
-    if lora is None:
-        backbone.model.requires_grad_(False)
-        backbone.adapter.decoder(backbone.base).requires_grad_(True)
-        backbone.base.get_output_embeddings().requires_grad_(True)
-        return
-    targets = decoder_targets(prefix)
+    adapter, base, prefix = backbone.adapter, backbone.base, backbone.adapter.decoder_prefix(backbone.base)
+    backbone.model.requires_grad_(False)
+    if lora is not None and "language" in train:
+        _wrap(backbone, lora, prefix, seed)
+    elif "language" in train:
+        adapter.decoder(base).requires_grad_(True)
+        base.get_output_embeddings().requires_grad_(True)
+    for part in sorted({"projector", "vision"}.intersection(train)):
+        own = [p for name, p in base.named_parameters() if adapter.part(name, prefix) == part]
+        if not own:
+            raise BackboneError(f"{backbone.name!r} has no parameters of its own in the part {part!r}.")
+        for parameter in own:
+            parameter.requires_grad_(True)
+
+
+def _wrap(backbone: Backbone, lora: Lora, prefix: str, seed: int) -> None:
+    targets = decoder_targets(prefix, backbone.adapter.projections)
     if not any(re.fullmatch(targets, name) for name, _ in backbone.base.named_modules()):
         raise BackboneError(
             f"No module of {backbone.name!r} matches {targets!r}; its decoder has other projection names."
         )
-    config = LoraConfig(r=lora.rank, lora_alpha=lora.alpha, lora_dropout=lora.dropout, target_modules=targets)
+    config = LoraConfig(
+        r=lora.rank,
+        lora_alpha=lora.alpha,
+        lora_dropout=lora.dropout,
+        use_dora=lora.variant == "dora",
+        use_rslora=lora.variant == "rslora",
+        target_modules=targets,
+    )
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         backbone.model = get_peft_model(backbone.base, config)
@@ -71,9 +93,9 @@ def apply_lora(backbone: Backbone, lora: Lora | None, *, seed: int = 0) -> None:
         )
 
 
-def decoder_targets(prefix: str) -> str:
+def decoder_targets(prefix: str, projections: Sequence[str]) -> str:
     """Return the regular expression of the decoder's projections, for PEFT to match against whole module names."""
-    return rf"{re.escape(prefix)}\..*\.({'|'.join(PROJECTIONS)})"
+    return rf"{re.escape(prefix)}\..*\.({'|'.join(projections)})"
 
 
 def adapted(backbone: Backbone) -> dict[str, nn.Module]:
@@ -82,30 +104,21 @@ def adapted(backbone: Backbone) -> dict[str, nn.Module]:
 
 
 def parts(backbone: Backbone, objective: nn.Module) -> tuple[Part, ...]:
-    """Return what trains and what does not: adapter, decoder, vision tower, and each term's own parameters."""
-    base, prefix = backbone.base, f"{backbone.adapter.decoder_prefix(backbone.base)}."
-    vision = {id(p) for p in backbone.adapter.vision(base).parameters()}
-    filed: dict[str, list[nn.Parameter]] = {
-        "LoRA adapter": [],
-        "decoder": [],
-        "vision tower": [],
-        "head and the rest": [],
-    }
+    """Return what trains and what does not: the backbone's parts, the adapter, and each term's own parameters."""
+    base, prefix = backbone.base, backbone.adapter.decoder_prefix(backbone.base)
+    filed: dict[str, dict[str, nn.Parameter]] = {name: {} for name in ("LoRA adapter", *ROWS.values())}
     for name, parameter in base.named_parameters():
-        if ".lora_" in name:
-            filed["LoRA adapter"].append(parameter)
-        elif id(parameter) in vision:
-            filed["vision tower"].append(parameter)
-        elif name.startswith(prefix):
-            filed["decoder"].append(parameter)
-        else:
-            filed["head and the rest"].append(parameter)
+        row = "LoRA adapter" if ".lora_" in name else ROWS[backbone.adapter.part(name, prefix)]
+        if row == "decoder" and not name.startswith(f"{prefix}."):
+            row = "head and the rest"
+        filed.setdefault(row, {})[name] = parameter
     for name, parameter in objective.named_parameters():
         term = name.removeprefix("terms.").partition(".")[0]
-        filed.setdefault(f"objective: {term}", []).append(parameter)
+        filed.setdefault(f"objective: {term}", {})[name] = parameter
     return tuple(_part(name, tensors) for name, tensors in filed.items() if tensors)
 
 
-def _part(name: str, tensors: list[nn.Parameter]) -> Part:
-    trainable = sum(p.numel() for p in tensors if p.requires_grad)
-    return Part(name, trainable, sum(p.numel() for p in tensors) - trainable)
+def _part(name: str, tensors: Mapping[str, nn.Parameter]) -> Part:
+    holders = {tensor.partition(".lora_")[0] if ".lora_" in tensor else tensor.rpartition(".")[0] for tensor in tensors}
+    trainable = sum(p.numel() for p in tensors.values() if p.requires_grad)
+    return Part(name, len(holders), trainable, sum(p.numel() for p in tensors.values()) - trainable)

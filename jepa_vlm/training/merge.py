@@ -19,7 +19,7 @@ from jepa_vlm.adapters import Backbone, load_backbone
 from jepa_vlm.adapters.processors import load_processor, save_processor
 from jepa_vlm.errors import ExportError, RunError
 from jepa_vlm.generation.inference import inference
-from jepa_vlm.training.checkpoint import ADAPTER, ORIGIN, load_adapter, read_origin
+from jepa_vlm.training.checkpoint import ADAPTER, ORIGIN, load_adapter, load_parts, read_origin
 
 BEST, CHECKPOINTS = "best", "checkpoints"
 TOLERANCE = {torch.float64: 1e-9, torch.float32: 1e-4, torch.bfloat16: 0.1, torch.float16: 0.02}
@@ -101,7 +101,9 @@ def load_checkpoint(checkpoint: Path) -> Backbone:
     origin = read_origin(checkpoint)
     backbone = load_backbone(origin.backbone, seed=origin.seed, dtype=origin.dtype, visual_tokens=origin.visual_tokens)
     if (checkpoint / ADAPTER).is_file():
-        backbone.model = load_adapter(backbone.base, checkpoint).eval()
+        adapted = load_adapter(backbone.base, checkpoint)
+        load_parts(adapted, checkpoint)
+        backbone.model = adapted.eval()
     else:
         trained = AutoModelForImageTextToText.from_pretrained(checkpoint, dtype=backbone.base.dtype)
         backbone.model = trained.eval()

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import final
 
@@ -27,6 +28,7 @@ class TrainSettings:
         workers: Processes that load data.
         log_every: Steps between two rows of training metrics.
         validate_every: Steps between two validations; each saves a checkpoint.
+        rates: Multiples of the learning rate by part, as in ``Recipe``.
         report_to: Trackers of transformers ("tensorboard", "wandb", ...).
     """
 
@@ -46,6 +48,7 @@ class TrainSettings:
     log_every: int = 10
     validate_every: int = 100
     report_to: tuple[str, ...] = ()
+    rates: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def warmup_steps(self) -> int:

@@ -19,6 +19,7 @@ from jepa_vlm.training.ledger import TermLedger
 from jepa_vlm.training.loss_dropout import LossDropout, TrainCollator
 from jepa_vlm.training.metrics import MetricsFile
 from jepa_vlm.training.order import MicroBatches, Passes
+from jepa_vlm.training.rates import split_by_rate
 from jepa_vlm.training.settings import TrainSettings
 from jepa_vlm.training.token_budget import count_tokens, cut
 from jepa_vlm.training.validation import Validation
@@ -59,6 +60,7 @@ class ObjectiveTrainer(Trainer):
         callbacks: Sequence[TrainerCallback] = (),
     ) -> None:
         self.ledger, self._origin, self._latent_vlm = TermLedger(), origin, model
+        self._rates = settings.rates
         args, collator = settings.arguments(), model.collator()
         shares = {term.name: term.loss_dropout for _, term in model.objective.parts()}
         dropout = LossDropout(shares, settings.seed)
@@ -133,6 +135,12 @@ class ObjectiveTrainer(Trainer):
         torch.distributed.all_reduce(units)
         units = units.clamp(min=1) / self.args.world_size
         return dict(zip(names, units.unbind(), strict=True))
+
+    def create_optimizer(self, *args: Any, **kwargs: Any) -> Any:
+        """Return the optimiser, its groups split by the parts' rates."""
+        optimizer = super().create_optimizer(*args, **kwargs)
+        split_by_rate(optimizer, self._latent_vlm, self._rates)
+        return optimizer
 
     def compute_loss(
         self,

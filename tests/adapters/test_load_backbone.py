@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
+from importlib.metadata import EntryPoint
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -11,7 +14,8 @@ from safetensors.torch import save_file
 
 import jepa_vlm as jv
 from jepa_vlm import playground
-from jepa_vlm.errors import BackboneError, UnknownNameError
+from jepa_vlm.adapters import ADAPTERS, load, requirements
+from jepa_vlm.errors import BackboneError, JepaVLMError, UnknownNameError
 
 TINY = "tiny-random-qwen2.5-vl"
 
@@ -88,12 +92,7 @@ def test_dtype() -> None:
 
 def test_an_unknown_name_says_which_come_close() -> None:
     with pytest.raises(UnknownNameError, match=r"Did you mean 'tiny-random-qwen2\.5-vl'"):
-        jv.load_backbone("tiny-random-qwen2.5")
-
-
-def test_a_named_backbone_without_adapter_is_refused_before_anything_is_fetched() -> None:
-    with pytest.raises(BackboneError, match="'qwen3_vl', which has no adapter yet"):
-        jv.load_backbone("qwen3-vl-4b")
+        jv.load_backbone("tiny-random-qwen2.5vl")
 
 
 def test_missing_and_wrong_folders(tmp_path: Path) -> None:
@@ -110,6 +109,94 @@ def test_a_folder_without_processor_is_one_message(tmp_path: Path) -> None:
     jv.load_backbone(TINY).model.save_pretrained(tmp_path)
     with pytest.raises(BackboneError, match="Cannot load folder"):
         jv.load_backbone(str(tmp_path))
+
+
+def saved(folder: Path, name: str = TINY) -> jv.Backbone:
+    backbone = jv.load_backbone(name)
+    backbone.model.save_pretrained(folder)
+    backbone.processor.save_pretrained(folder)
+    return backbone
+
+
+def changed(path: Path, **values: Any) -> None:
+    path.write_text(json.dumps({**json.loads(path.read_text()), **values}))
+
+
+def test_a_processor_of_another_model_is_one_message(tmp_path: Path) -> None:
+    saved(tmp_path)
+    changed(tmp_path / "config.json", image_token_id=7)
+    with pytest.raises(BackboneError, match=r"expects token 7 in an image's place.*do not belong together"):
+        jv.load_backbone(str(tmp_path))
+
+
+def test_a_processor_without_template_is_one_message(tmp_path: Path) -> None:
+    saved(tmp_path)
+    (tmp_path / "chat_template.jinja").unlink()
+    with pytest.raises(BackboneError, match="has no chat template"):
+        jv.load_backbone(str(tmp_path))
+
+
+def test_paligemma_s_adapter_brings_the_template_that_its_processor_lacks(tmp_path: Path) -> None:
+    saved(tmp_path, "tiny-random-paligemma")
+    (tmp_path / "chat_template.jinja").unlink()
+    backbone = jv.load_backbone(str(tmp_path))
+    assert backbone.processor.chat_template == backbone.adapter.template
+
+
+def test_a_processor_that_needs_torchvision_is_one_message(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("jepa_vlm.adapters.processors.torchvision_works", lambda: False)
+    saved(tmp_path)
+    changed(tmp_path / "processor_config.json", processor_class="PixtralProcessor")
+    with pytest.raises(BackboneError, match="PixtralProcessor needs torchvision"):
+        jv.load_backbone(str(tmp_path))
+
+
+def test_logits_that_are_capped_behind_the_head_are_refused(tmp_path: Path) -> None:
+    saved(tmp_path, "tiny-random-gemma3")
+    config = json.loads((tmp_path / "config.json").read_text())
+    changed(tmp_path / "config.json", text_config={**config["text_config"], "final_logit_softcapping": 30.0})
+    with pytest.raises(BackboneError, match="caps its logits behind the head"):
+        jv.load_backbone(str(tmp_path))
+
+
+def test_too_old_a_transformers_is_one_message(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(requirements, "version", lambda package: "5.9.2")
+    with pytest.raises(BackboneError, match=r"must be 5\.23 or later, found 5\.9\.2"):
+        requirements.check_transformers()
+    monkeypatch.setattr(requirements, "version", lambda package: "6.0.0.dev0")
+    requirements.check_transformers()
+
+
+def test_four_bits_need_bitsandbytes_and_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    saved(tmp_path)
+    monkeypatch.setattr(load.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(JepaVLMError, match=r"needs bitsandbytes; install it with: pip install 'jepa-vlm\[qlora\]'"):
+        jv.load_backbone(str(tmp_path), quantize=True)
+    with pytest.raises(BackboneError, match="no weights to quantize"):
+        jv.load_backbone(TINY, quantize=True)
+    monkeypatch.setattr(load.importlib.util, "find_spec", lambda name: object())
+    config = load._four_bits("folder", torch.bfloat16)["quantization_config"]
+    assert (config.load_in_4bit, config.bnb_4bit_quant_type) == (True, "nf4")
+    assert config.bnb_4bit_compute_dtype == torch.bfloat16
+
+
+def test_a_broken_plug_in_is_one_message(monkeypatch: pytest.MonkeyPatch) -> None:
+    broken = EntryPoint("mine", "no_such_module_anywhere", load.PLUG_INS)
+    monkeypatch.setattr(load, "entry_points", lambda group: [broken])
+    load._load_plug_ins.cache_clear()
+    with pytest.raises(BackboneError, match=r"plug-in 'mine' \(no_such_module_anywhere\) does not load"):
+        jv.load_backbone(TINY)
+    load._load_plug_ins.cache_clear()
+
+
+def test_an_unlisted_family_is_trained_by_the_stock_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    saved(tmp_path, "tiny-random-llava")
+    monkeypatch.delitem(ADAPTERS._filed, "llava")
+    backbone = jv.load_backbone(str(tmp_path))
+    assert backbone.profile.engine == "separate"
+    assert backbone.adapter.image_inputs == ("pixel_values",)
+    with pytest.raises(BackboneError, match=r"needs engine='separate'.*nobody has checked the family 'llava'"):
+        jv.LatentVLM(backbone, jv.NextToken())
 
 
 def test_an_unreachable_hub_is_one_message(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -78,7 +78,7 @@ def test_objectives_lists_exported_parts_with_their_arguments(cli, tmp_path):
         (("recipe", "pearl", "--set", "token=3"), 2, "Did you mean 'tokens'"),
         (("recipe", "pearl", "--set", "tokens=x"), 2, "must be int"),
         (("recipe", "pearl", "--set", "tokens"), 2, "KEY=VALUE"),
-        (("recipe", "pearl", "--backbone", "tiny-random-qwen"), 2, "Did you mean 'tiny-random-qwen2.5-vl'"),
+        (("recipe", "pearl", "--backbone", "tiny-random-qwen2.5vl"), 2, "Did you mean 'tiny-random-qwen2.5-vl'"),
         (("recipe", "pearl", "--data", "playground:maize"), 2, "Did you mean 'maze'"),
         (("recipe", "pearl", "--data", "playground:maze#dirct=1"), 2, "Did you mean 'direct'"),
         (("recipe", "pearl", "--data", "playground:maze#direct=2"), 1, "must be a share from 0 to 1"),

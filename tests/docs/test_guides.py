@@ -14,8 +14,10 @@ import pytest
 
 PROJECT = Path(__file__).resolve().parents[2]
 COPIED = ("jepa_vlm", "tests", "recipes", "docs", "pyproject.toml")
-BLOCK = re.compile(r'```(python|diff) title="([^"]+)"\n(.*?)```', re.DOTALL)
+BLOCK = re.compile(r'```(python|diff|toml) title="([^"]+)"\n(.*?)```', re.DOTALL)
 CHECK = re.compile(r"```bash\n(pytest [^\n]+)\n```")
+INSTALL = re.compile(r"```bash\npip install ([^\n]+)\n```")
+OFFLINE = ("--no-build-isolation", "--no-deps", "--no-index", "--quiet")
 
 
 def apply_edit(text: str, edit: str) -> str:
@@ -64,13 +66,17 @@ def test_a_guide_can_be_followed(guide, tmp_path):
     assert len(checks) == 1
     for kind, name, body in blocks:
         path = tmp_path / name
-        if kind == "python":
+        if kind != "diff":
             assert not path.exists(), f"{name} exists already; the guide needs another example"
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(body, encoding="utf-8")
         else:
             path.write_text(apply_edit(path.read_text(encoding="utf-8"), body), encoding="utf-8")
     command = [sys.executable, "-m", *shlex.split(checks[0])]
-    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    site = tmp_path / "site"
+    for package in INSTALL.findall(text):
+        install = [sys.executable, "-m", "pip", "install", *OFFLINE, "--target", str(site), package]
+        subprocess.run(install, cwd=tmp_path, check=True)
+    environment = {**os.environ, "PYTHONPATH": f"{tmp_path}{os.pathsep}{site}"}
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-2000:]

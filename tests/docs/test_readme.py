@@ -7,8 +7,12 @@ import runpy
 from pathlib import Path
 
 import pytest
+import torch
 
 import jepa_vlm as jv
+from jepa_vlm.adapters.names import BACKBONES
+from jepa_vlm.cli.backbones import table
+from jepa_vlm.conformance import verify
 from jepa_vlm.recipe import list_recipes
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -133,3 +137,12 @@ def test_the_flags_that_stand_alone_exist():
     flags = {flag for option in options for flag in (*option.opts, *option.secondary_opts)}
     named = set(re.findall(r"`(--[a-z-]+)", "\n".join(page.read_text(encoding="utf-8") for page in PAGES)))
     assert named <= flags | {"--debug", "--help"}
+
+
+@pytest.mark.slow
+def test_the_families_are_what_verify_says():
+    """The table is generated; this generates it again."""
+    names = re.findall(r"^\| `\w+` \| `([^`]+)` \|", section("Families"), re.MULTILINE)
+    assert names == [name for name in BACKBONES if name.startswith("tiny-random")]
+    found = {name: verify(name, dtype=torch.float64) for name in names}
+    assert table(found) in section("Families")

@@ -97,7 +97,7 @@ def compute_a_token_too_few(patch: pytest.MonkeyPatch) -> None:
 
 
 def take_the_first_example_s_images(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(collator.Collator, "_image_starts", lambda self, made, shown: [[0] * len(own) for own in shown])
+    patch.setattr(collator, "_image_starts", lambda written, shown: [[0] * len(own) for own in shown])
 
 
 def leave_the_adapter_on(patch: pytest.MonkeyPatch) -> None:

@@ -201,4 +201,4 @@ def test_the_collator_is_picklable_and_small(backbone: jv.Backbone) -> None:
 def test_an_image_too_elongated_for_the_processor_is_named_with_its_trajectory(serializer: Serializer) -> None:
     strip = replace(trajectory(), images=(jv.LazyImage(pixels=Image.new("RGB", (300, 1))),))
     with pytest.raises(DataError, match=r"'golden': An image of 300 x 1 pixels .*aspect ratio.*; crop or pad it"):
-        serializer.grids(strip)
+        serializer.images(strip)

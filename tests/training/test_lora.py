@@ -6,9 +6,10 @@ import pytest
 import torch
 
 import jepa_vlm as jv
+from jepa_vlm.adapters.adapter import PROJECTIONS
 from jepa_vlm.errors import BackboneError
 from jepa_vlm.training import apply_lora, parts
-from jepa_vlm.training.lora import PROJECTIONS, adapted, decoder_targets
+from jepa_vlm.training.lora import adapted, decoder_targets
 
 TINY = "tiny-random-qwen2.5-vl"
 
@@ -31,7 +32,7 @@ def test_every_projection_of_the_decoder_and_nothing_of_the_vision_tower():
 
 
 def test_the_prefix_is_the_decoders_own_name():
-    assert decoder_targets("model.text_model").startswith(r"model\.text_model\.")
+    assert decoder_targets("model.text_model", PROJECTIONS).startswith(r"model\.text_model\.")
 
 
 def test_only_the_adapter_trains_and_in_float32():
@@ -76,7 +77,7 @@ def test_a_decoder_without_such_projections_is_refused(monkeypatch):
 
 def test_a_stray_adapter_is_refused(monkeypatch):
     backbone = jv.load_backbone(TINY)
-    monkeypatch.setattr("jepa_vlm.training.lora.decoder_targets", lambda prefix: r".*\.gate_proj")
+    monkeypatch.setattr("jepa_vlm.training.lora.decoder_targets", lambda *named: r".*\.gate_proj")
     with pytest.raises(BackboneError, match=r"outside the decoder.*visual"):
         apply_lora(backbone, jv.Lora())
 
@@ -105,3 +106,41 @@ def test_the_table_counts_every_parameter_once():
     assert sum(part.trainable + part.frozen for part in table) == sum(p.numel() for p in model.parameters())
     by_name = {part.name: part.trainable for part in table}
     assert by_name["objective: latent_prediction"] == 4 * backbone.dim  # four [PRED] inputs
+
+
+def test_variants_are_pefts():
+    for variant, attribute in (("dora", "use_dora"), ("rslora", "use_rslora")):
+        backbone = jv.load_backbone("tiny-random-qwen2-vl")
+        apply_lora(backbone, jv.Lora(rank=4, alpha=8, variant=variant))
+        assert getattr(backbone.model.peft_config["default"], attribute)
+    scaling = next(iter(adapted(backbone).values())).scaling["default"]
+    assert scaling == 8 / 4**0.5  # alpha / sqrt(rank)
+    with pytest.raises(ValueError, match="plain, dora, rslora"):
+        jv.Lora(variant="qlora")
+
+
+def trained_parts(**given):
+    backbone = jv.load_backbone("tiny-random-internvl")
+    apply_lora(backbone, jv.Lora(rank=4, alpha=8), **given)
+    return {part.name for part in parts(backbone, torch.nn.Module()) if part.trainable}
+
+
+def test_parts_train_by_name():
+    assert trained_parts() == {"LoRA adapter"}
+    assert trained_parts(train=("language", "projector")) == {"LoRA adapter", "projector"}
+    assert trained_parts(train=("vision",)) == {"vision tower"}
+
+
+def test_the_projector_is_found_inside_and_beside_the_tower():
+    for name, modules in (("tiny-random-qwen3-vl", 9), ("tiny-random-llava", 2), ("tiny-random-smolvlm", 1)):
+        backbone = jv.load_backbone(name)
+        table = {part.name: part for part in parts(backbone, torch.nn.Module())}
+        assert table["projector"].modules == modules
+        assert table["vision tower"].modules > 5
+
+
+def test_a_part_without_parameters_is_refused(monkeypatch):
+    backbone = jv.load_backbone("tiny-random-internvl")
+    monkeypatch.setattr(type(backbone.adapter), "part", lambda self, name, prefix: "language")
+    with pytest.raises(BackboneError, match="no parameters of its own in the part 'projector'"):
+        apply_lora(backbone, jv.Lora(), train=("language", "projector"))

@@ -1,49 +1,17 @@
-"""Tiny models of real architectures with seeded random weights, built offline: for tests, and for a first run."""
+"""A Qwen2.5-VL of about a million parameters: the architecture of the embedded backbone."""
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import torch
-from tokenizers import AddedToken, Regex, Tokenizer, models, normalizers, pre_tokenizers, trainers
 from transformers import PreTrainedModel, Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration, Qwen2_5_VLProcessor
-from transformers.models.qwen2.tokenization_qwen2 import PRETOKENIZE_REGEX, Qwen2Tokenizer
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
 
-from jepa_vlm import playground
 from jepa_vlm.adapters.processors import image_only
+from jepa_vlm.adapters.tiny.chatml import SPECIALS, chatml, qwen_tokenizer
 
-SPECIALS = (
-    "<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|vision_start|>", "<|vision_end|>", "<|vision_pad|>",
-    "<|image_pad|>", "<|video_pad|>",
-)  # fmt: skip
-CALL_TAGS = ("<tool_call>", "</tool_call>")  # words of the vocabulary, not structure: a text may hold them
-
-TEMPLATE = """\
-{%- if messages[0].role != 'system' -%}
-{{ '<|im_start|>system\\nYou are a helpful assistant.<|im_end|>\\n' }}
-{%- endif -%}
-{%- for message in messages -%}
-{{ '<|im_start|>' + message.role + '\\n' }}
-{%- if message.content is string -%}
-{{ message.content }}
-{%- else -%}
-{%- for part in message.content -%}
-{%- if part.type == 'image' -%}
-{{ '<|vision_start|><|image_pad|><|vision_end|>' }}
-{%- elif 'text' in part -%}
-{{ part.text }}
-{%- endif -%}
-{%- endfor -%}
-{%- endif -%}
-{{ '<|im_end|>\\n' }}
-{%- endfor -%}
-{%- if add_generation_prompt -%}
-{{ '<|im_start|>assistant\\n' }}
-{%- endif -%}
-"""
-TEMPLATE_WORDS = ("system", "user", "assistant", "You", "are", "a", "helpful", ".")
+TEMPLATE = chatml("<|vision_start|><|image_pad|><|vision_end|>")
 PATCH, MERGE, SIDE = 8, 2, 112
 SCALE = 128**-0.5  # of the weights: the large model's 0.02 would bound the logits of so small a head near zero
 
@@ -57,7 +25,7 @@ def tiny_qwen2_5_vl(*, seed: int = 0) -> tuple[PreTrainedModel, Any]:
     Args:
         seed: Of the weights.
     """
-    tokenizer = tiny_qwen_tokenizer((*TEMPLATE_WORDS, *playground.words()))
+    tokenizer = qwen_tokenizer()
     ids: dict[str, int] = {token: tokenizer.get_vocab()[token] for token in SPECIALS}
     config = Qwen2_5_VLConfig(
         text_config={
@@ -105,33 +73,3 @@ def tiny_qwen2_5_vl(*, seed: int = 0) -> tuple[PreTrainedModel, Any]:
     )
     processor = image_only(Qwen2_5_VLProcessor)(image_processor, tokenizer, chat_template=TEMPLATE)
     return model.eval(), processor
-
-
-def tiny_qwen_tokenizer(words: tuple[str, ...]) -> Qwen2Tokenizer:
-    """Return a byte-level BPE tokenizer of Qwen's kind, lossless on any text, in which each of ``words`` is one token.
-
-    Args:
-        words: Each becomes one token, at the start of a line and after a space.
-    """
-    core = Tokenizer(models.BPE())
-    core.normalizer = normalizers.NFC()
-    core.pre_tokenizer = pre_tokenizers.Sequence(
-        [
-            pre_tokenizers.Split(Regex(PRETOKENIZE_REGEX), "isolated"),
-            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
-        ]
-    )
-    trainer = trainers.BpeTrainer(
-        vocab_size=100_000,
-        min_frequency=1,
-        initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
-        show_progress=False,
-    )
-    core.train_from_iterator([form for word in sorted(set(words)) for form in (word, f" {word}")], trainer)
-    learned = json.loads(core.to_str())["model"]
-    learned_merges: Any = [tuple(merge) for merge in learned["merges"]]
-    tokenizer = Qwen2Tokenizer(vocab=learned["vocab"], merges=learned_merges, model_max_length=4096)
-    tokenizer.add_tokens([AddedToken(s, special=True, normalized=False) for s in SPECIALS], special_tokens=True)
-    tokenizer.add_tokens([AddedToken(s, special=False, normalized=False) for s in CALL_TAGS])
-    tokenizer.eos_token, tokenizer.pad_token = "<|im_end|>", "<|endoftext|>"
-    return tokenizer

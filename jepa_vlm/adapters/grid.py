@@ -1,0 +1,115 @@
+"""Families that cut an image into a grid of patches and count positions along it (M-RoPE)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from PIL import Image
+from torch import Tensor
+from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import smart_resize
+from transformers.vision_utils import (
+    get_vision_cu_seqlens,
+    get_vision_interpolation_indices_and_weights,
+    get_vision_position_ids,
+)
+
+from jepa_vlm.adapters.adapter import Adapter
+from jepa_vlm.adapters.image_tokens import ImageTokens
+from jepa_vlm.adapters.mrope import rotary_positions
+from jepa_vlm.errors import DataError
+from jepa_vlm.typing import TokenIds, TokenMask
+
+
+class GridAdapter(Adapter):
+    """What Qwen's vision-language models have in common, and GLM-4V with them."""
+
+    chunked_vision = True
+    image_inputs = ("pixel_values", "image_grid_thw")
+    interpolated = False  # whether the tower resamples a table of position embeddings to each image's grid
+
+    def image_tokens(self, processor: Any, width: int, height: int, *, together: int = 1) -> ImageTokens:
+        """See ``Adapter.image_tokens``."""
+        image_processor = processor.image_processor
+        try:
+            rows, columns = self.resized(image_processor, width, height)
+        except ValueError as err:
+            raise DataError(f"An image of {width} x {height} pixels cannot be read ({err}); crop or pad it.") from None
+        grid = (1, rows // image_processor.patch_size, columns // image_processor.patch_size)
+        length = grid[1] * grid[2] // self.merge**2
+        return ImageTokens(self.placeholder(processor), (length,), grid)
+
+    def resized(self, image_processor: Any, width: int, height: int) -> tuple[int, int]:
+        """Return the pixels, rows then columns, to which the processor brings an image.
+
+        Raises:
+            ValueError: If it refuses the size.
+        """
+        found: tuple[int, int] = smart_resize(
+            height,
+            width,
+            factor=image_processor.patch_size * image_processor.merge_size,
+            min_pixels=image_processor.size["shortest_edge"],
+            max_pixels=image_processor.size["longest_edge"],
+        )
+        return found
+
+    def process_image(self, processor: Any, image: Image.Image, *, together: int = 1) -> dict[str, Tensor]:
+        """See ``Adapter.process_image``."""
+        return dict(processor.image_processor(images=[image], return_tensors="pt"))
+
+    def positions(self, image_tokens: TokenMask, images: Sequence[ImageTokens]) -> Tensor:
+        """See ``Adapter.positions``."""
+        return rotary_positions(image_tokens, images, self.merge)
+
+    def collate_images(self, images: Sequence[Mapping[str, Tensor]]) -> dict[str, Any]:
+        """See ``Adapter.collate_images``; all that the tower derives from the grids is made here, off the device."""
+        grids = torch.cat([image["image_grid_thw"] for image in images])
+        ends = get_vision_cu_seqlens(grids)
+        frames = ends.diff().tolist()
+        return {
+            "pixel_values": torch.cat([image["pixel_values"] for image in images]),
+            "image_grid_thw": grids,
+            "image_position_ids": get_vision_position_ids(grids, self.merge),
+            "image_cu_seqlens": ends,
+            "image_max_seqlen": max(frames),
+            "image_chunk_lengths": {len(frames): frames},
+            **(self._resampling(grids) if self.interpolated else {}),
+        }
+
+    def _resampling(self, grids: Tensor) -> dict[str, Tensor]:
+        side = int(self.config.vision_config.num_position_embeddings**0.5)
+        indices, weights = get_vision_interpolation_indices_and_weights(
+            grids, num_grid_per_side=side, mode="bilinear", align_corners=True, spatial_merge_size=self.merge
+        )
+        return {"image_interp_indices": indices, "image_interp_weights": weights}
+
+    def encode_images(self, base: Any, images: Mapping[str, Any]) -> Tensor:
+        """See ``Adapter.encode_images``. transformers' ``get_image_features`` would read the grids off the device."""
+        tower: Any = base.base_model.visual
+        made = {key.removeprefix("image_"): value for key, value in images.items()}
+        return self.features(tower(made.pop("pixel_values").to(tower.dtype), return_dict=True, **made))
+
+    def features(self, out: Any) -> Tensor:
+        """Return the rows of the tower's output."""
+        rows: Tensor = out.pooler_output
+        return rows
+
+    def token_types(self, image_tokens: TokenMask, blocks: TokenIds | None, shown: bool) -> dict[str, Tensor]:
+        """See ``Adapter.token_types``; positions follow them."""
+        return {"mm_token_type_ids": image_tokens.int()} if shown else {}
+
+    def limit_visual_tokens(self, processor: Any, budget: int) -> None:
+        """See ``Adapter.limit_visual_tokens``."""
+        image_processor = processor.image_processor
+        size = dict(image_processor.size)
+        size["longest_edge"] = budget * (image_processor.patch_size * image_processor.merge_size) ** 2
+        size["shortest_edge"] = min(size["shortest_edge"], size["longest_edge"])
+        image_processor.size = size
+
+    @property
+    def merge(self) -> int:
+        """Patches on each side of a token."""
+        merge: int = self.config.vision_config.spatial_merge_size
+        return merge

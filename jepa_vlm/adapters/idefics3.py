@@ -1,0 +1,45 @@
+"""Idefics3 and SmolVLM: tiles between markers of row and column, behind them the whole image."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, final
+
+import torch
+from torch import Tensor
+
+from jepa_vlm.adapters.adapter import ADAPTERS, Adapter
+from jepa_vlm.errors import BackboneError
+
+
+class _MarkedTilesAdapter(Adapter):
+    image_inputs = ("pixel_values", "pixel_attention_mask")
+
+    def collate_images(self, images: Sequence[Mapping[str, Tensor]]) -> dict[str, Any]:
+        """See ``Adapter.collate_images``: tiles are all of one size, and the model takes any number in a row."""
+        return {key: torch.cat([image[key] for image in images], dim=1) for key in self.image_inputs}
+
+    def limit_visual_tokens(self, processor: Any, budget: int) -> None:
+        """See ``Adapter.limit_visual_tokens``: shrinks the image to fewer tiles on its longer side."""
+        image_processor, each = processor.image_processor, processor.image_seq_len
+        side = image_processor.max_image_size["longest_edge"]
+        if each > budget:
+            raise BackboneError(f"A tile takes {each} tokens in {self.config.model_type!r}; visual_tokens is {budget}.")
+        tiles = max((n for n in range(2, 65) if (n * n + 1) * each <= budget), default=1)
+        longest = min(image_processor.size["longest_edge"], tiles * side)
+        image_processor.size = {"longest_edge": longest}
+        self._known.clear()
+
+
+@ADAPTERS.register("idefics3")
+@final
+class Idefics3Adapter(_MarkedTilesAdapter):
+    """The family of ``Idefics3ForConditionalGeneration``."""
+
+
+@ADAPTERS.register("smolvlm")
+@final
+class SmolVLMAdapter(_MarkedTilesAdapter):
+    """The family of ``SmolVLMForConditionalGeneration``."""
+
+    video_processor = "SmolVLMVideoProcessor"

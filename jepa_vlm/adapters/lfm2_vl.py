@@ -1,0 +1,28 @@
+"""LFM2-VL: convolutions between the attention layers. Its image processor needs torchvision."""
+
+from __future__ import annotations
+
+from typing import Any, final
+
+from jepa_vlm.adapters.adapter import ADAPTERS, Adapter
+
+
+@ADAPTERS.register("lfm2_vl")
+@final
+class Lfm2VlAdapter(Adapter):
+    """The family of ``Lfm2VlForConditionalGeneration``."""
+
+    image_inputs = ("pixel_values", "spatial_shapes", "pixel_attention_mask")
+    projections = ("q_proj", "k_proj", "v_proj", "out_proj", "in_proj", "w1", "w2", "w3")
+
+    @property
+    def separate_because(self) -> str:
+        """See ``Adapter.separate_because``."""
+        if "conv" not in self.config.get_text_config().layer_types:
+            return ""
+        return "its convolution layers reach back across the views of a row, whatever the mask says"
+
+    def limit_visual_tokens(self, processor: Any, budget: int) -> None:
+        """See ``Adapter.limit_visual_tokens``."""
+        processor.image_processor.max_image_tokens = min(processor.image_processor.max_image_tokens, budget)
+        self._known.clear()

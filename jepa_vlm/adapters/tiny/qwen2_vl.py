@@ -1,0 +1,38 @@
+"""A small Qwen2-VL."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from transformers import PreTrainedModel, Qwen2VLConfig, Qwen2VLProcessor
+
+from jepa_vlm.adapters.tiny.chatml import chatml, qwen_tokenizer
+from jepa_vlm.adapters.tiny.parts import MERGE, PATCH, WIDTH, made, qwen_image_processor, rotary, text_sizes
+from jepa_vlm.adapters.tiny.tokenizer import identifiers
+
+
+def tiny_qwen2_vl(*, seed: int = 0) -> tuple[PreTrainedModel, Any]:
+    """Return the model with random weights, and its processor."""
+    tokenizer = qwen_tokenizer()
+    ids = identifiers(tokenizer)
+    config = Qwen2VLConfig(
+        text_config=text_sizes(tokenizer, rope_parameters=rotary(mrope_section=[2, 3, 3]), tie_word_embeddings=True),
+        vision_config={
+            "embed_dim": 32,
+            "hidden_size": WIDTH,
+            "num_heads": 2,
+            "depth": 2,
+            "mlp_ratio": 2,
+            "patch_size": PATCH,
+            "spatial_merge_size": MERGE,
+            "initializer_range": 32**-0.5,
+        },
+        tie_word_embeddings=True,
+        image_token_id=ids("<|image_pad|>"),
+        video_token_id=ids("<|video_pad|>"),
+        vision_start_token_id=ids("<|vision_start|>"),
+        vision_end_token_id=ids("<|vision_end|>"),
+    )
+    template = chatml("<|vision_start|><|image_pad|><|vision_end|>")
+    stops = ("<|endoftext|>",)
+    return made(config, Qwen2VLProcessor, qwen_image_processor(), tokenizer, template, seed=seed, stops=stops)

@@ -1,0 +1,98 @@
+"""Checks of the engines: both ways give the same numbers, and the states are what the head reads."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor
+
+from jepa_vlm.adapters.feeding import flat
+from jepa_vlm.conformance.result import Failure, NotApplicable
+from jepa_vlm.conformance.subject import Subject
+from jepa_vlm.latent_vlm import LatentVLM
+
+Numbers = dict[str, Tensor]
+
+
+def engines_agree(subject: Subject) -> str:
+    """Every loss and every gradient of ``one_pass`` equals that of ``separate``, the stock forward for each view."""
+    adapter = subject.backbone.adapter
+    if adapter.separate_because:
+        raise NotApplicable(f"separate passes only: {adapter.separate_because}")
+    with subject.exact(), _vision_trains(subject):
+        packed, stock = (_numbers(subject.model(engine), subject) for engine in ("one_pass", "separate"))
+    if packed.keys() != stock.keys():
+        raise Failure(f"{min(packed.keys() ^ stock.keys())} has a value in one engine only")
+    # A gradient that is zero up to rounding has no relative size; it is measured against the median one.
+    floor = 1e-6 * torch.stack([value.norm() for value in stock.values()]).median()
+    errors = {
+        name: float((packed[name] - value).norm() / torch.maximum(value.norm(), floor)) for name, value in stock.items()
+    }
+    worst = max(errors, key=lambda name: errors[name])
+    if not errors[worst] <= subject.tolerance:
+        raise Failure(f"{worst} differs by {errors[worst]:.2g}, limit {subject.tolerance:g}")
+    return f"{len(errors)} losses and gradients, largest difference {errors[worst]:.1g}"
+
+
+@contextmanager
+def _vision_trains(subject: Subject) -> Iterator[None]:
+    """Let the vision tower take part, where the model is small enough to be compared in float64."""
+    small = subject.dtype == torch.float64
+    parameters = subject.backbone.adapter.vision_parameters(subject.backbone.base) if small else []
+    for parameter in parameters:
+        parameter.requires_grad_(True)
+    try:
+        yield
+    finally:
+        for parameter in parameters:
+            parameter.requires_grad_(False)
+
+
+def _numbers(model: LatentVLM, subject: Subject) -> Numbers:
+    model.zero_grad()
+    terms = model(model.collator()(subject.trajectories))
+    terms.total.backward()
+    gradients = {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
+    model.zero_grad()
+    return {**{name: value.detach() for name, value in terms.raw.items()}, **gradients}
+
+
+def head_reads_the_state(subject: Subject) -> str:
+    """The logits of the stock model are the head's product with ``last_hidden_state``."""
+    inputs, base = subject.prompt(0), subject.backbone.base
+    head = base.get_output_embeddings()
+    with torch.no_grad(), subject.exact():
+        subject.model()  # stock attention
+        logits = base(**inputs, use_cache=False).logits[0]
+        state = base.base_model(**inputs, use_cache=False).last_hidden_state[0]
+        made = torch.nn.functional.linear(state, head.weight, getattr(head, "bias", None))
+    error = float((made - logits).norm() / logits.norm())
+    if not error <= subject.tolerance:
+        raise Failure(f"logits differ by {error:.2g}: the model changes them behind its head")
+    return f"largest difference {error:.1g}"
+
+
+def images_encode_alone(subject: Subject) -> str:
+    """An image's features are the same with others and by itself, and as many as its tokens."""
+    backbone = subject.backbone
+    adapter, base, processor = backbone.adapter, backbone.base, backbone.processor
+    if adapter.feature_id < 0:
+        raise NotApplicable("its images are not placed among the tokens")
+    compared = 0
+    for trajectory in subject.trajectories:
+        images = trajectory.all_images
+        made = [adapter.process_image(processor, image.load(), together=len(images)) for image in images]
+        tokens = [adapter.image_tokens(processor, *image.size, together=len(images)) for image in images]
+        with torch.no_grad(), subject.exact():
+            joint = adapter.encode_images(base, adapter.collate_images(made))
+            apart = [adapter.encode_images(base, adapter.collate_images([one])) for one in made]
+        for features, image in zip(apart, tokens, strict=True):
+            if len(features) != image.length:
+                raise Failure(f"an image has {image.length} tokens and {len(features)} features")
+        error = float((joint - flat(apart)).norm() / joint.norm())
+        if not error <= subject.tolerance:
+            raise Failure(f"features differ by {error:.2g} when images are encoded together")
+        compared += len(images)
+    return f"{compared} images"

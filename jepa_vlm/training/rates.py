@@ -1,0 +1,28 @@
+"""A learning rate of its own for each part of the model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from torch.optim import Optimizer
+
+from jepa_vlm.latent_vlm import LatentVLM
+
+
+def split_by_rate(optimizer: Optimizer, model: LatentVLM, rates: Mapping[str, float]) -> None:
+    """Split the optimiser's groups so that each part's parameters have their multiple of the learning rate.
+
+    Args:
+        optimizer: Changed in place, before its schedule is made.
+        model: What it trains.
+        rates: Multiples by part, see ``Recipe``; the objective's own parameters have the rate itself.
+    """
+    adapter, base = model.backbone.adapter, model.backbone.base
+    prefix = adapter.decoder_prefix(base)
+    factors = {id(p): rates.get(adapter.part(name, prefix), 1.0) for name, p in base.named_parameters()}
+    split = []
+    for group in optimizer.param_groups:
+        for factor in sorted({factors.get(id(p), 1.0) for p in group["params"]}):
+            own = [p for p in group["params"] if factors.get(id(p), 1.0) == factor]
+            split.append({**group, "params": own, "lr": group["lr"] * factor})
+    optimizer.param_groups[:] = split

@@ -1,0 +1,121 @@
+"""A check must be able to fail: planted mistakes are found, each by the check that promises the opposite."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from jepa_vlm.adapters.adapter import Adapter
+from jepa_vlm.conformance import CHECKS, NotApplicable, Subject
+from jepa_vlm.conformance.result import Check, Failure, hold
+from jepa_vlm.encoders import masked
+from jepa_vlm.serialization import template
+
+BY_NAME = {check.name: check for check in CHECKS}
+
+
+@pytest.fixture(scope="module")
+def gemma():
+    return Subject.load("tiny-random-gemma3", torch.float64)
+
+
+def held(name, subject):
+    return hold(BY_NAME[name], subject)
+
+
+def test_a_failure_says_what_differs_and_what_it_means():
+    def fails(subject):
+        raise Failure("3 is not 4")
+
+    def breaks(subject):
+        raise KeyError("gone")
+
+    def silent(subject):
+        raise NotApplicable("no images")
+
+    found = [hold(Check("n", "bad", run), None) for run in (fails, breaks, silent, lambda subject: "fine")]
+    assert [result.verdict for result in found] == ["fail", "fail", "not applicable", "pass"]
+    assert (found[0].detail, found[0].meaning) == ("3 is not 4", "bad")
+    assert "KeyError" in found[1].detail
+    assert found[3].meaning == ""
+
+
+def test_without_its_blocks_gemma_is_found_out(gemma, monkeypatch):
+    monkeypatch.setattr(type(gemma.backbone.adapter), "blocks", Adapter.blocks)
+    result = held("one_pass equals separate", gemma)
+    assert result.verdict == "fail"
+    assert "--engine separate" in result.meaning
+
+
+def test_without_its_window_gemma_is_found_out(gemma, monkeypatch):
+    whole = masked.visible
+    monkeypatch.setattr(masked, "visible", lambda q, k, blocks, window, device: whole(q, k, blocks, None, device))
+    assert held("one_pass equals separate", gemma).verdict == "fail"
+
+
+def test_positions_off_by_one_are_found_out(gemma, monkeypatch):
+    def later(self, image_tokens, images):
+        return 2 * torch.arange(len(image_tokens))[None]
+
+    monkeypatch.setattr(type(gemma.backbone.adapter), "positions", later)
+    assert held("one_pass equals separate", gemma).verdict == "fail"
+
+
+def test_features_in_another_order_are_found_out(gemma, monkeypatch):
+    plain = Adapter.encode_images
+    monkeypatch.setattr(type(gemma.backbone.adapter), "encode_images", lambda *given: plain(*given).flip(0))
+    assert held("images encoded once equal images per view", gemma).verdict == "fail"
+
+
+def test_too_many_features_are_found_out(gemma, monkeypatch):
+    plain = Adapter.encode_images
+    monkeypatch.setattr(type(gemma.backbone.adapter), "encode_images", lambda *given: plain(*given).repeat(2, 1))
+    assert "features" in held("images encoded once equal images per view", gemma).detail
+
+
+def test_a_head_that_is_not_the_last_word_is_found_out(gemma):
+    handle = gemma.backbone.base.lm_head.register_forward_hook(lambda module, args, out: 2 * out)
+    try:
+        assert held("the state is what the head reads", gemma).verdict == "fail"
+    finally:
+        handle.remove()
+
+
+def test_a_layer_that_lora_leaves_out_is_found_out(gemma, monkeypatch):
+    monkeypatch.setattr(type(gemma.backbone.adapter), "projections", ("q_proj", "v_proj"))
+    partial = Subject.load("tiny-random-gemma3", torch.float64)
+    assert "leaves out 10 linear layers" in held("LoRA lands on the decoder alone", partial).detail
+
+
+def test_a_base_that_trains_along_is_found_out(gemma):
+    weight = gemma.backbone.base.lm_head.weight
+    weight.requires_grad_(True)
+    try:
+        assert "trains as well" in held("LoRA lands on the decoder alone", gemma).detail
+    finally:
+        weight.requires_grad_(False)
+
+
+def test_slots_without_gradient_are_found_out(gemma, monkeypatch):
+    plain = type(gemma).model
+
+    def frozen(self, engine="separate"):
+        model = plain(self, engine)
+        for value in model.objective.slot_inputs().values():
+            value.register_hook(torch.zeros_like)
+        return model
+
+    monkeypatch.setattr(type(gemma), "model", frozen)
+    assert "no gradient" in held("[PRED] and the adapter get gradient", gemma).detail
+
+
+def test_a_hook_that_stays_is_found_out(gemma, monkeypatch):
+    tokens = iter([[[1, 2]], [[1, 3]]])
+    monkeypatch.setattr(type(gemma), "generate", lambda self, inputs: next(tokens))
+    assert "other tokens" in held("generation is unchanged by training hooks", gemma).detail
+
+
+def test_another_text_is_found_out(gemma, monkeypatch):
+    plain = template._apply
+    monkeypatch.setattr(template, "_apply", lambda *given: plain(*given).replace("<end_of_turn>\n", "<end_of_turn>"))
+    assert held("the cut-out trajectory is its golden text", gemma).verdict == "fail"
