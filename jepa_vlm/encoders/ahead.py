@@ -52,7 +52,7 @@ def run_ahead(
         with weights.use(name):
             states = run_row(backbone, row, torch.cat(own), slot_inputs)
         for i, move in zip(members, moves, strict=True):
-            asked = {n: each for n, each in enumerate(batches[i]["reads"]) if each["row"] == name}
+            asked = {n: each for n, each in enumerate(batches[i]["reads"]) if each.get("row") == name}
             read[i].update({n: states.at(move(each["index"])) for n, each in asked.items()})
     return [{**batch, AHEAD: Ahead(features[i], read[i])} for i, batch in enumerate(batches)]
 
