@@ -81,18 +81,14 @@ def by_kernel(
     query: Tensor, key: Tensor, value: Tensor, layout: Layout, indices: Mapping[str, Any], scaling: float | None
 ) -> Tensor:
     """Attend in two calls: all segments at once, then all branches, whose keys are gathered."""
-    tokens = sum(layout.segments)
-    own = indices["segments"]
-    out = varlen.attend(
-        query[:, :, :tokens], key[:, :, :tokens], value[:, :, :tokens], own, own, scale=scaling, causal=True
-    )
+    tokens, own = sum(layout.segments), indices["segments"]
+    front, tails = query.split([tokens, query.shape[2] - tokens], dim=2)
+    out = varlen.attend(front, key[:, :, :tokens], value[:, :, :tokens], own, own, scale=scaling, causal=True)
     if not layout.branches:
         return out
     keys, values = (tensor.index_select(2, indices["seen_at"]) for tensor in (key, value))
-    tails = varlen.attend(
-        query[:, :, tokens:], keys, values, indices["branches"], indices["seen"], scale=scaling, causal=True
-    )
-    return torch.cat([out, tails], dim=2)
+    behind = varlen.attend(tails, keys, values, indices["branches"], indices["seen"], scale=scaling, causal=True)
+    return torch.cat([out, behind], dim=2)
 
 
 def by_segment(

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, final
 
 import torch
+from peft.helpers import disable_input_dtype_casting
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, SequentialSampler
 from transformers import PrinterCallback, Trainer, TrainerCallback
@@ -96,7 +97,9 @@ class ObjectiveTrainer(Trainer):
         began_anew = resume_from_checkpoint is None
         self._logged_at = 0 if began_anew else int(str(resume_from_checkpoint).rpartition("-")[2])
         self.metrics.cut_after(-1 if began_anew else self._logged_at)
-        return super().train(resume_from_checkpoint, *args, **kwargs)
+        # Under autocast PEFT's own casts to float32 and back change no number; they only double what is kept.
+        with disable_input_dtype_casting(self._latent_vlm, active=self.args.bf16):
+            return super().train(resume_from_checkpoint, *args, **kwargs)
 
     def get_batch_samples(self, epoch_iterator: Any, num_batches: int, device: torch.device) -> tuple[list[Any], Any]:
         """Fetch the micro-batches of one optimiser step, and run their rows without gradient as one.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -13,9 +14,11 @@ from safetensors.torch import load_file
 from transformers import TrainerCallback
 
 import jepa_vlm as jv
+from jepa_vlm.training import apply_lora, trainer
 from jepa_vlm.training.checkpoint import ADAPTER, HEADS
+from jepa_vlm.training.lora import adapted
 from jepa_vlm.training.metrics import read_metrics
-from tests.training.setting import cheap_trainer, small_model, small_trainer, trained
+from tests.training.setting import BACKBONE, cheap_trainer, small_model, small_trainer, trained
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -63,6 +66,26 @@ def test_rows_without_gradient_run_once_a_step_and_change_nothing(tmp_path, monk
     assert sum(rows) == sum(fewer) == 2 * 3
     assert len(rows) - len(fewer) == 2 * (3 - 1)
     close(joined, apart, 5e-6)
+
+
+def test_adapters_keep_no_copies_in_float32_of_a_half_precision_run(tmp_path, monkeypatch):
+    def trained_in_half(folder):
+        backbone = jv.load_backbone(BACKBONE, dtype="bfloat16")
+        apply_lora(backbone, jv.Lora(rank=4, alpha=8))
+        model = jv.LatentVLM(backbone, jv.load_recipe("pearl").objective)
+        layers = list(adapted(backbone).values())
+        seen = set()
+        layers[0].register_forward_hook(lambda layer, given, out: seen.add(layer.cast_input_dtype_enabled))
+        small_trainer(model, folder, steps=2, validate_every=2, dtype="bfloat16").train()
+        assert all(layer.cast_input_dtype_enabled for layer in layers)
+        return seen, trained(model)
+
+    seen, without = trained_in_half(tmp_path / "without")
+    assert seen == {False}
+    monkeypatch.setattr(trainer, "disable_input_dtype_casting", lambda model, active: nullcontext())
+    seen, casting = trained_in_half(tmp_path / "casting")
+    assert seen == {True}
+    assert all(torch.equal(value, casting[name]) for name, value in without.items())
 
 
 def test_the_loss_is_the_sum_of_the_weighted_terms(four_by_one):
