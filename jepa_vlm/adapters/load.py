@@ -21,7 +21,7 @@ from jepa_vlm.errors import BackboneError, UnknownNameError
 WEIGHTS = Path(__file__).with_name("weights")
 _RANDOM: dict[str, Callable[..., tuple[PreTrainedModel, Any]]] = {"tiny-random-qwen2.5-vl": tiny_qwen2_5_vl}
 _SHIPPED = {"tiny-qwen2.5-vl": WEIGHTS / "tiny-qwen2.5-vl"}
-_TINY = Profile(learning_rate=1e-3, lora_rank=16, lora_alpha=32, batch_size=8, accumulation=1, steps=600)
+_TINY = Profile(learning_rate=3e-3, lora_rank=16, lora_alpha=32, batch_size=8, accumulation=1, steps=600)
 
 
 def load_backbone(
