@@ -31,7 +31,7 @@ from jepa_vlm.errors import BackboneError, UnknownNameError, missing_extra
 WEIGHTS = Path(__file__).with_name("weights")
 PLUG_INS = "jepa_vlm.adapters"
 _SHIPPED = {"tiny-qwen2.5-vl": WEIGHTS / "tiny-qwen2.5-vl"}
-_TINY = Profile(learning_rate=1e-3, lora_rank=16, lora_alpha=32, batch_size=8, accumulation=1, steps=600)
+_TINY = Profile(learning_rate=3e-3, lora_rank=16, lora_alpha=32, batch_size=8, accumulation=1, steps=600)
 
 
 def load_backbone(

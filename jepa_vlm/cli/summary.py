@@ -71,7 +71,7 @@ def result_text(result: RunResult) -> str:
         "Next:",
         f"  jepa-vlm evaluate {result.run} --on playground",
         f"  jepa-vlm recipe {'pearl' if plain else 'sft'}",
-        "  jepa-vlm data show playground:visual-search",
+        "  jepa-vlm data show playground:sequential-crops",
     ]
     return "\n".join(lines)
 

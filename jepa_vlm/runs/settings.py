@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from jepa_vlm.adapters import Profile
     from jepa_vlm.recipe import Recipe
 
-BACKBONE, DATA = "tiny-qwen2.5-vl", "playground:visual-search"
+BACKBONE, DATA = "tiny-qwen2.5-vl", "playground:sequential-crops"
 FROM_PROFILE = ("learning_rate", "lora_rank", "lora_alpha", "batch_size", "accumulation", "steps", "engine")
 FROM_RECIPE = (
     "steps", "batch_size", "accumulation", "learning_rate", "warmup", "weight_decay", "schedule", "max_grad_norm",

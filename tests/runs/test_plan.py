@@ -28,7 +28,7 @@ def test_the_resolved_values_are_the_ones_in_force():
     adapter = plan.backbone.model.peft_config["default"]
     assert (adapter.r, adapter.lora_alpha) == (plan["lora_rank"], plan["lora_alpha"]) == (16, 32)
     assert plan.model.objective.terms["latent_prediction"].predictor.slots == 3
-    assert plan.train.kept[0].id == "visual-search-train-1-0"
+    assert plan.train.kept[0].id == "sequential-crops-train-1-0"
 
 
 def test_memory_counts_weights_gradients_and_two_averages():

@@ -43,7 +43,7 @@ def test_the_result_is_one_json_object_with_terms_and_accuracy(finished):
     for when in ("before", "after"):
         scored = held["accuracy"][when]["letter-logits"]
         assert {"value", "n", "low", "high"} <= scored["overall"].keys()
-        assert scored["tasks"]["visual-search"]["n"] == 8
+        assert scored["tasks"]["sequential-crops"]["n"] == 8
     assert RunResult.read(Path(finished.run)) == RunResult(**held)
 
 
