@@ -11,6 +11,7 @@ from torch import nn
 from transformers.integrations.integration_utils import get_available_reporting_integrations
 
 from jepa_vlm.adapters import Backbone, load_backbone
+from jepa_vlm.cost import StepMemory
 from jepa_vlm.errors import DataError, RecipeError, UnknownNameError
 from jepa_vlm.evaluation import commit, versions
 from jepa_vlm.latent_vlm import Engine, LatentVLM
@@ -18,6 +19,7 @@ from jepa_vlm.recipe import Recipe, load_recipe
 from jepa_vlm.runs.data import RunData, load_data
 from jepa_vlm.runs.environment import device, prepare
 from jepa_vlm.runs.length import Fitted, fit, longest
+from jepa_vlm.runs.memory import estimate_memory
 from jepa_vlm.runs.settings import FROM_RECIPE, Asked, Resolved, run_values, training_values
 from jepa_vlm.training import Part, apply_lora, parts
 
@@ -39,6 +41,8 @@ class Plan:
         train, validation: What is left of it under the token limit.
         parts: What trains and what does not.
         tokens: Mean and largest length of the longest view, over the first training trajectories.
+        step: Memory that a micro-batch of the longest of these takes; None if it is not known.
+        step_unknown: Why not, or "".
     """
 
     asked: Asked
@@ -51,19 +55,27 @@ class Plan:
     validation: Fitted
     parts: tuple[Part, ...]
     tokens: Mapping[str, float]
+    step: StepMemory | None
+    step_unknown: str
 
     def __getitem__(self, name: str) -> Any:
         return self.values[name].value
 
     def memory(self) -> dict[str, int]:
-        """Return bytes held throughout: weights, gradients and AdamW's two averages. Activations come on top."""
+        """Return bytes held throughout: weights, gradients and AdamW's two averages; and, where it can be estimated,
+        the most that a micro-batch takes on top, and the total.
+        """
         tensors = [*self.model.parameters(), *self.model.buffers()]
         trained = [p for p in self.model.parameters() if p.requires_grad]
-        return {
+        held = {
             "weights": sum(t.numel() * t.element_size() for t in tensors),
             "gradients": sum(p.numel() * p.element_size() for p in trained),
             "optimizer": sum(2 * p.numel() * p.element_size() for p in trained),
         }
+        if self.step is not None:
+            held["micro-batch"] = self.step.peak
+            held["total"] = sum(held.values())
+        return held
 
     def config(self) -> dict[str, Any]:
         """Return what config.json holds: the values by name, and beside them what else defines the run."""
@@ -117,6 +129,8 @@ def plan_run(asked: Asked, recipe: Recipe | None = None) -> Plan:
     limit, policy = values["max_tokens"].value, values["too_long"].value
     train = fit(model, data.train, limit=limit, policy=policy)
     validation = fit(model, data.validation, limit=limit, policy=policy)
+    tokens = _lengths(model, train.kept)
+    step, step_unknown = estimate_memory(model, train.kept[:SAMPLED], batch_size=recipe.batch_size)
     return Plan(
         asked=asked,
         values=values,
@@ -127,7 +141,9 @@ def plan_run(asked: Asked, recipe: Recipe | None = None) -> Plan:
         train=train,
         validation=validation,
         parts=parts(backbone, model.objective),
-        tokens=_lengths(model, train.kept),
+        tokens=tokens,
+        step=step,
+        step_unknown=step_unknown,
     )
 
 
