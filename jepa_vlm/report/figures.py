@@ -74,7 +74,7 @@ def panels_svg(panels: Sequence[Panel], *, name: str) -> str:
     """
     columns = 2 if len(panels) in (1, 2, 4) else 3
     rows = math.ceil(len(panels) / columns)
-    with _drawing(10.4, 2.6 * rows, name) as figure:
+    with drawing(10.4, 2.6 * rows, name) as figure:
         grid = figure.subplots(rows, columns, squeeze=False)
         for place, axes in enumerate(grid.flat):
             if place >= len(panels):
@@ -96,7 +96,7 @@ def panels_svg(panels: Sequence[Panel], *, name: str) -> str:
             axes.xaxis.get_major_locator().set_params(integer=True)
             axes.margins(x=0.03)
             axes.legend(loc="best")
-        return _svg(figure)
+        return as_svg(figure)
 
 
 def accuracy_svg(rows: Sequence[tuple[str, Accuracy | None, Accuracy | None]], *, name: str) -> str:
@@ -105,7 +105,7 @@ def accuracy_svg(rows: Sequence[tuple[str, Accuracy | None, Accuracy | None]], *
     Raises:
         JepaVLMError: If matplotlib is not installed.
     """
-    with _drawing(8.4, 0.9 + 0.45 * len(rows), name) as figure:
+    with drawing(8.4, 0.9 + 0.45 * len(rows), name) as figure:
         axes = figure.subplots()
         for place, (_, before, after) in enumerate(rows):
             for accuracy, shift, colour in ((before, -0.14, GREY), (after, 0.14, BLUE)):
@@ -124,11 +124,16 @@ def accuracy_svg(rows: Sequence[tuple[str, Accuracy | None, Accuracy | None]], *
             axes.plot([], [], label=label, color=colour, marker="o")
         axes.plot([], [], color=ORANGE, linestyle=":", label="chance")
         axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
-        return _svg(figure)
+        return as_svg(figure)
 
 
 @contextmanager
-def _drawing(width: float, height: float, name: str) -> Iterator[Figure]:
+def drawing(width: float, height: float, name: str) -> Iterator[Figure]:
+    """Give a figure in the pages' style, in inches. ``name`` keeps the identifiers of several on a page apart.
+
+    Raises:
+        JepaVLMError: If matplotlib is not installed.
+    """
     try:
         import matplotlib
         from matplotlib.figure import Figure
@@ -139,7 +144,8 @@ def _drawing(width: float, height: float, name: str) -> Iterator[Figure]:
         yield Figure(figsize=(width, height), layout="constrained")
 
 
-def _svg(figure: Figure) -> str:
+def as_svg(figure: Figure) -> str:
+    """Return a figure as an SVG element."""
     held = io.StringIO()
     figure.savefig(held, format="svg", metadata={"Date": None, "Creator": None})
     drawn = held.getvalue()
