@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, final
 
-from jepa_vlm.bench.suite import SCHEMA
+from jepa_vlm.bench.record import case_key
 from jepa_vlm.errors import JepaVLMError
 
 ERRORS = 3.0  # standard errors of the difference that a time must move by
@@ -70,23 +68,6 @@ class Comparison:
         return tuple(movement for movement in self.movements if movement.worse)
 
 
-def read_record(path: Path) -> dict[str, Any]:
-    """Read a record of the suite.
-
-    Raises:
-        JepaVLMError: If the file is not one.
-    """
-    try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise JepaVLMError(f"There is no record {path}; `jepa-vlm bench step` writes one.") from None
-    except ValueError as err:
-        raise JepaVLMError(f"{path} is not JSON ({err}); give a record of `jepa-vlm bench step`.") from None
-    if not isinstance(record, dict) or record.get("suite") != "step" or record.get("schema") != SCHEMA:
-        raise JepaVLMError(f"{path} is not a record of `jepa-vlm bench step` in format {SCHEMA}; make it anew.")
-    return record
-
-
 def compare_records(new: Mapping[str, Any], old: Mapping[str, Any]) -> Comparison:
     """Compare two records, figure by figure.
 
@@ -112,21 +93,21 @@ def compare_records(new: Mapping[str, Any], old: Mapping[str, Any]) -> Compariso
         if new["versions"][name] != old["versions"][name]:
             notes.append(f"{name} is {new['versions'][name]}, before {old['versions'][name]}")
     movements, compared = [], 0
-    earlier = {_key(case): case for case in old["cases"]}
+    earlier = {case_key(case): case for case in old["cases"]}
     for case in new["cases"]:
-        before = earlier.pop(_key(case), None)
+        before = earlier.pop(case_key(case), None)
         if before is None:
-            notes.append(f"{_key(case)} was not measured before")
+            notes.append(f"{case_key(case)} was not measured before")
             continue
         for name in sorted(before["variants"].keys() - case["variants"].keys()):
-            notes.append(f"{_key(case)}: {name} was not measured now")
+            notes.append(f"{case_key(case)}: {name} was not measured now")
         for name in case["variants"].keys() & before["variants"].keys():
             for figure, was, now, moved in _figures(before["variants"][name], case["variants"][name]):
                 if figure in ("seconds", "peak_allocated") and not same_machine:
                     continue
                 compared += 1
                 if moved:
-                    movements.append(Movement(_key(case), name, figure, was, now))
+                    movements.append(Movement(case_key(case), name, figure, was, now))
     notes += [f"{key} was not measured now" for key in earlier]
     if not compared:
         raise JepaVLMError("The records have no figure in common; measure the same mixes and variants.")
@@ -153,10 +134,6 @@ def _figures(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[tuple[s
     if old["timed"]["peak_allocated"] and new["timed"]["peak_allocated"]:
         was, now = old["timed"]["peak_allocated"], new["timed"]["peak_allocated"]
         yield "peak_allocated", was, now, abs(now - was) > ALLOCATED * was
-
-
-def _key(case: Mapping[str, Any]) -> str:
-    return f"{case['mix']}, checkpointing {'on' if case['checkpointing'] else 'off'}, {case['examples']} examples"
 
 
 def _named(machine: Mapping[str, Any]) -> str:

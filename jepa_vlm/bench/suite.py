@@ -15,6 +15,7 @@ from jepa_vlm.bench.crossover import crossover
 from jepa_vlm.bench.figures import figures
 from jepa_vlm.bench.machine import machine
 from jepa_vlm.bench.mixes import make_trajectories, view_lengths
+from jepa_vlm.bench.record import SCHEMA
 from jepa_vlm.bench.settings import SuiteSettings
 from jepa_vlm.bench.shapes import SHAPES, build_backbone, lora_rank
 from jepa_vlm.bench.sizes import example_sizes
@@ -28,7 +29,6 @@ from jepa_vlm.objectives import NextToken
 from jepa_vlm.serialization import Serializer
 from jepa_vlm.trajectories import Trajectory
 
-SCHEMA = 1
 Say = Callable[[str], None]
 
 
@@ -53,9 +53,8 @@ def run_suite(settings: SuiteSettings, *, command: Sequence[str] = (), say: Say 
         "machine": machine(device),
         "versions": versions(),
         "commit": commit(),
-        "command": list(command),
         "config": settings.recorded(),
-        "ceilings": asdict(ceilings) if ceilings else None,
+        "calls": [{"command": list(command), "ceilings": asdict(ceilings) if ceilings else None}],
         "cases": [],
         "crossover": [],
     }

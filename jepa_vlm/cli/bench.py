@@ -48,11 +48,13 @@ def step(
     seed: Annotated[int, typer.Option(min=0, help="Of lengths, words, pictures and weights.")] = 0,
     against: Annotated[Path | None, typer.Option(help="An earlier record: say what moved, 1 on a regression.")] = None,
     output: Annotated[Path | None, typer.Option(help="The record, .json; the pages stand beside it.")] = None,
+    add: Annotated[bool, typer.Option("--add", help="Put the cases into the record that is there.")] = False,
     json: Json = False,
 ) -> None:
     """Count and time the training step against stock, reference and released ones; write a record and its page."""
     with quiet_stdout():
-        from jepa_vlm.bench.against import compare_records, read_record
+        from jepa_vlm.bench.against import compare_records
+        from jepa_vlm.bench.record import merge_records, read_record
         from jepa_vlm.bench.settings import SuiteSettings
         from jepa_vlm.bench.suite import run_suite
         from jepa_vlm.evaluation.files import write_whole
@@ -74,11 +76,13 @@ def step(
             deterministic=deterministic,
         )
         before = read_record(against) if against is not None else None
-        record = run_suite(settings, command=("jepa-vlm", *sys.argv[1:]), say=_say)
         path = output or RESULTS / f"step_{shape}_{settings.place.type}.json"
+        there = read_record(path) if add else None
+        record = run_suite(settings, command=("jepa-vlm", *sys.argv[1:]), say=_say)
+        comparison = compare_records(record, before) if before is not None else None
+        record = merge_records(there, record) if there is not None else record
         write_whole(path, json_module.dumps(record, indent=1) + "\n")
         write_step_page([record], path.with_suffix(".html"))
-        comparison = compare_records(record, before) if before is not None else None
     found: dict[str, Any] = {"record": str(path), "page": str(path.with_suffix(".html"))}
     if comparison is not None:
         found["against"] = {
@@ -105,7 +109,7 @@ def page(
 ) -> None:
     """Put several records on one page: a suite that took more than one call."""
     with quiet_stdout():
-        from jepa_vlm.bench.against import read_record
+        from jepa_vlm.bench.record import read_record
         from jepa_vlm.report.step_page import write_step_page
 
         write_step_page([read_record(path) for path in records], output)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from jepa_vlm.evaluation.files import write_whole
@@ -35,7 +36,7 @@ def step_markdown(records: Sequence[Mapping[str, Any]]) -> str:
     parts = [f"# {TITLE}"]
     for record in records:
         facts = "; ".join(f"{name}: {value}" for name, value in _facts(record))
-        parts += [f"## {_title(record)}", f"```bash\n{shlex.join(record['command'])}\n```", f"{facts}."]
+        parts += [f"## {_title(record)}", f"```bash\n{_commands(record)}\n```", f"{facts}."]
         parts += [markdown_table(table) for table in tables(record)]
     return "\n\n".join(parts) + "\n"
 
@@ -45,13 +46,23 @@ def _section(record: Mapping[str, Any], name: str) -> dict[str, Any]:
     return {
         "title": _title(record),
         "facts": _facts(record),
-        "unit": "Time" if record["ceilings"] else "FLOPs",
+        "unit": "Time" if _ceilings(record) else "FLOPs",
         "ratios": ratios_svg(cases, name=f"{name}-ratios"),
         "phases": phases_svg(cases, name=f"{name}-phases"),
         "crossover": crossover_svg(record["crossover"], name=f"{name}-crossover") if record["crossover"] else None,
         "tables": tables(record),
-        "command": shlex.join(record["command"]),
+        "command": _commands(record),
     }
+
+
+def _commands(record: Mapping[str, Any]) -> str:
+    return "\n".join(shlex.join(call["command"]) for call in record["calls"])
+
+
+def _ceilings(record: Mapping[str, Any]) -> dict[str, float]:
+    """Return the roofs, medians over the calls; empty where nothing was timed."""
+    measured = [call["ceilings"] for call in record["calls"] if call["ceilings"]]
+    return {name: median(roofs[name] for roofs in measured) for name in measured[0]} if measured else {}
 
 
 def _title(record: Mapping[str, Any]) -> str:
@@ -61,7 +72,7 @@ def _title(record: Mapping[str, Any]) -> str:
 
 
 def _facts(record: Mapping[str, Any]) -> list[tuple[str, str]]:
-    config, roofs = record["config"], record["ceilings"]
+    config, roofs = record["config"], _ceilings(record)
     facts = [
         ("shape", config["note"]),
         ("weights", f"random, {config['dtype']}"),

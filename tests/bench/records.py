@@ -44,12 +44,16 @@ def record() -> dict[str, Any]:
         "machine": {"kind": "cuda", "cpu": "a processor", "threads": 1, "gpu": "a GPU"},
         "versions": {"torch": "2.13.0", "transformers": "5.23.0", "peft": "0.21.2"},
         "commit": "0123456789abcdef",
-        "command": ["jepa-vlm", "bench", "step", "--shape", "3b"],
         "config": {
             "shape": "3b", "note": "Qwen2.5-VL-3B", "dtype": "bfloat16", "rounds": 9, "warmup": 2, "lora_rank": 64,
             "stock_attention": "sdpa", "deterministic": False, "seed": 0,
         },
-        "ceilings": {"flops": 7e14, "bytes": 4e12, "operation": 5e-6},
+        "calls": [
+            {
+                "command": ["jepa-vlm", "bench", "step", "--shape", "3b"],
+                "ceilings": {"flops": 7e14, "bytes": 4e12, "operation": 5e-6},
+            }
+        ],
         "cases": [
             {
                 "mix": "lvr", "checkpointing": False, "examples": 4, "tokens": 2212, "context": 395.0,

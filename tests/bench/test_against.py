@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from copy import deepcopy
 
 import pytest
 
-from jepa_vlm.bench.against import compare_records, read_record
+from jepa_vlm.bench.against import compare_records
 from jepa_vlm.errors import JepaVLMError
 from tests.bench.records import record
 
@@ -105,19 +104,3 @@ def test_other_settings_and_nothing_in_common_are_refused():
     new["cases"][0]["mix"] = "thinkmorph"
     with pytest.raises(JepaVLMError, match="no figure in common"):
         compare_records(new, record())
-
-
-@pytest.mark.parametrize("text", ["{", "[]", "{}", json.dumps({**record(), "schema": 0})])
-def test_a_file_of_another_kind_is_one_message(text, tmp_path):
-    path = tmp_path / "record.json"
-    with pytest.raises(JepaVLMError, match="There is no record"):
-        read_record(path)
-    path.write_text(text, encoding="utf-8")
-    with pytest.raises(JepaVLMError, match="record of `jepa-vlm bench step`"):
-        read_record(path)
-
-
-def test_a_record_is_read_back_as_it_was(tmp_path):
-    path = tmp_path / "record.json"
-    path.write_text(json.dumps(record()), encoding="utf-8")
-    assert read_record(path) == record()

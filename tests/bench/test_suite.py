@@ -34,6 +34,7 @@ def shape_of(value):
 def test_a_record_looks_as_the_readers_of_records_expect(measured):
     hand = record()
     assert shape_of({**measured, "cases": None}) == shape_of({**hand, "cases": None})
+    assert shape_of(measured["calls"][0]) == shape_of(hand["calls"][0])
     own, expected = measured["cases"][0], hand["cases"][0]
     assert own.keys() == expected.keys()
     assert shape_of(own["closed_form"]) == shape_of(expected["closed_form"])
@@ -51,7 +52,7 @@ def test_a_record_is_json(measured):
 
 
 def test_figures_follow_from_counts_and_times(measured):
-    case, roofs = measured["cases"][0], measured["ceilings"]
+    case, roofs = measured["cases"][0], measured["calls"][0]["ceilings"]
     pearl = case["variants"]["pearl"]
     seconds, flops = pearl["timed"]["seconds"]["median"], pearl["counted"]["total_flops"]
     assert case["tokens"] == case["context"] + case["trajectory"]
@@ -75,7 +76,7 @@ def test_a_record_compared_with_itself_is_quiet(measured):
 def test_the_meta_device_is_counted_and_not_timed():
     settings = SuiteSettings(mixes=("lvr",), variants=("sft", "sft_stock", "pearl_released"), examples=1, device="meta")
     found = run_suite(settings)
-    assert found["ceilings"] is None
+    assert found["calls"][0]["ceilings"] is None
     for one in found["cases"][0]["variants"].values():
         assert one.keys() == {"failure", "counted"}
         assert one["counted"]["total_flops"] > 0

@@ -72,6 +72,15 @@ def test_an_unchanged_run_is_quiet(cli, measured, tmp_path):
     assert "0 of 11 figures moved beyond their spread" in done.stdout
 
 
+def test_cases_are_added_to_a_record(cli, measured, tmp_path):
+    assert cli("step", "--output", "r.json").exit_code == 0
+    measured["cases"][0]["mix"] = "thinkmorph"
+    assert cli("step", "--output", "r.json", "--add").exit_code == 0
+    found = json.loads((tmp_path / "r.json").read_text(encoding="utf-8"))
+    assert [case["mix"] for case in found["cases"]] == ["lvr", "thinkmorph"]
+    assert len(found["calls"]) == 2
+
+
 def test_records_of_several_calls_share_a_page(cli, tmp_path):
     for name in ("a", "b"):
         (tmp_path / f"{name}.json").write_text(json.dumps(record()), encoding="utf-8")
@@ -88,6 +97,7 @@ def test_records_of_several_calls_share_a_page(cli, tmp_path):
         (("step", "--variant", "perl"), 2, "Did you mean 'pearl'"),
         (("step", "--against", "nowhere.json", *LITTLE), 1, "There is no record nowhere.json"),
         (("step", "--shape", "3b", "--device", "meta", "--variant", "pearl_separate"), 1, "cannot be counted"),
+        (("step", "--add", "--output", "nowhere.json", *LITTLE), 1, "There is no record"),
         (("page", "nowhere.json"), 1, "There is no record"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",

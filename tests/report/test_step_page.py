@@ -14,7 +14,7 @@ def counted_only():
     """A record of the meta device."""
     found = deepcopy(record())
     found["machine"] = {"kind": "meta", "cpu": "a processor", "threads": 1}
-    found["ceilings"], found["crossover"] = None, []
+    found["calls"][0]["ceilings"], found["crossover"] = None, []
     for name, one in found["cases"][0]["variants"].items():
         found["cases"][0]["variants"][name] = {key: one[key] for key in ("failure", "counted") if key in one}
     return found
