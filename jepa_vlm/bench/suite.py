@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
@@ -41,6 +42,8 @@ def run_suite(settings: SuiteSettings, *, command: Sequence[str] = (), say: Say 
         say: Told what goes on.
     """
     torch.manual_seed(settings.seed)
+    if settings.deterministic:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # as in a run
     torch.use_deterministic_algorithms(settings.deterministic, warn_only=True)
     device = settings.place
     timed = device.type != "meta"

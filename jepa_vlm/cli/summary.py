@@ -33,8 +33,9 @@ def plan_text(plan: Plan) -> str:
 
 
 def _about_memory(plan: Plan) -> str:
-    if plan.step is None:
-        return f"activations come on top; they are not estimated: {plan.step_unknown}"
+    step, unknown = plan.step
+    if step is None:
+        return f"activations come on top; they are not estimated: {unknown}"
     return (
         f"an estimate, without what CUDA takes for itself; the micro-batch is the {plan['batch_size']} longest of "
         f"{plan.tokens['of']:g} examples"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from typing import Any, cast, final
 
 import torch
@@ -41,8 +42,6 @@ class Plan:
         train, validation: What is left of it under the token limit.
         parts: What trains and what does not.
         tokens: Mean and largest length of the longest view, over the first training trajectories.
-        step: Memory that a micro-batch of the longest of these takes; None if it is not known.
-        step_unknown: Why not, or "".
     """
 
     asked: Asked
@@ -55,11 +54,14 @@ class Plan:
     validation: Fitted
     parts: tuple[Part, ...]
     tokens: Mapping[str, float]
-    step: StepMemory | None
-    step_unknown: str
 
     def __getitem__(self, name: str) -> Any:
         return self.values[name].value
+
+    @cached_property
+    def step(self) -> tuple[StepMemory | None, str]:
+        """What a micro-batch of the longest of the first training trajectories takes; None, and why, if not known."""
+        return estimate_memory(self.model, self.train.kept[:SAMPLED], batch_size=self["batch_size"])
 
     def memory(self) -> dict[str, int]:
         """Return bytes held throughout: weights, gradients and AdamW's two averages; and, where it can be estimated,
@@ -72,8 +74,9 @@ class Plan:
             "gradients": sum(p.numel() * p.element_size() for p in trained),
             "optimizer": sum(2 * p.numel() * p.element_size() for p in trained),
         }
-        if self.step is not None:
-            held["micro-batch"] = self.step.peak
+        step, _ = self.step
+        if step is not None:
+            held["micro-batch"] = step.peak
             held["total"] = sum(held.values())
         return held
 
@@ -129,8 +132,6 @@ def plan_run(asked: Asked, recipe: Recipe | None = None) -> Plan:
     limit, policy = values["max_tokens"].value, values["too_long"].value
     train = fit(model, data.train, limit=limit, policy=policy)
     validation = fit(model, data.validation, limit=limit, policy=policy)
-    tokens = _lengths(model, train.kept)
-    step, step_unknown = estimate_memory(model, train.kept[:SAMPLED], batch_size=recipe.batch_size)
     return Plan(
         asked=asked,
         values=values,
@@ -141,9 +142,7 @@ def plan_run(asked: Asked, recipe: Recipe | None = None) -> Plan:
         train=train,
         validation=validation,
         parts=parts(backbone, model.objective),
-        tokens=tokens,
-        step=step,
-        step_unknown=step_unknown,
+        tokens=_lengths(model, train.kept),
     )
 
 
