@@ -42,8 +42,6 @@ def test_global_normalisers_make_a_split_batch_whole(pure_float64: None) -> None
     def gradients(split: list[list[jv.Trajectory]]) -> dict[str, torch.Tensor]:
         model.zero_grad()
         batches = [collate(part) for part in split]
-        for batch in batches:
-            batch["images"]["pixel_values"] = batch["images"]["pixel_values"].double()
         counts = {name: sum(batch["counts"][name] for batch in batches) for name in batches[0]["counts"]}
         for batch in batches:
             model(batch, counts).total.backward()

@@ -15,7 +15,7 @@ def plan_text(plan: Plan) -> str:
     """Return a plan: every value with its origin, what trains, how long trajectories are, what memory is held."""
     values = [(name, str(entry.value), entry.origin) for name, entry in plan.values.items()]
     trained = [(part.name, f"{part.modules:,}", f"{part.trainable:,}", f"{part.frozen:,}") for part in plan.parts]
-    memory = ", ".join(f"{name} {size / 2**20:.1f} MiB" for name, size in plan.memory().items())
+    memory = ", ".join(f"{name} {size / 2**20:,.1f} MiB" for name, size in plan.memory().items())
     return "\n".join(
         [
             columns([("VALUE", "", "FROM"), *values]),
@@ -26,7 +26,8 @@ def plan_text(plan: Plan) -> str:
             f"examples   {len(plan.train.kept)} to train on, {len(plan.validation.kept)} held out ({plan.data.rule})",
             f"tokens     longest view: {plan.tokens['mean']:g} on average, {plan.tokens['max']:g} at most, "
             f"over {plan.tokens['of']:g} examples",
-            f"memory     {memory}; activations come on top",
+            f"memory     {memory}",
+            f"           {_about_memory(plan)}",
             *_batches(plan),
             *_stored(plan),
         ]
@@ -51,6 +52,16 @@ def _stored(plan: Plan) -> list[str]:
         + (f"{len(store)} stored" if store.is_complete() else "the run computes them first")
         for store in plan.model.target_stores.values()
     ]
+
+
+def _about_memory(plan: Plan) -> str:
+    step, unknown = plan.step
+    if step is None:
+        return f"activations come on top; they are not estimated: {unknown}"
+    return (
+        f"an estimate, without what CUDA takes for itself; the micro-batch is the {plan['batch_size']} longest of "
+        f"{plan.tokens['of']:g} examples"
+    )
 
 
 def result_text(result: RunResult) -> str:

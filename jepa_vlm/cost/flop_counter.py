@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from importlib import import_module
 from types import TracebackType
 from typing import Any, final
 
 import torch
 import torch.nn.functional as F
+from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
+
+from jepa_vlm.cost.meta_attention import fused_on_meta
 
 _SDPA = (
     "_scaled_dot_product_flash_attention_for_cpu",
@@ -25,10 +29,11 @@ class FlopCounter:
     """Counts the matrix-like work done inside a ``with`` block: 2 FLOPs per multiply-add, everything else is free.
 
     It is torch's FlopCounterMode plus formulas for what that counts as zero or wrongly: scaled dot-product attention on
-    CPU, causal attention (the exact lower triangle, not the square), products added in place and the chunked linear
-    cross-entropy. A fused operation counts as its mathematics: what a kernel computes twice inside itself counts once,
-    and a mask does not make a rectangle cheaper. Work that autograd runs again as operations of its own (checkpointing)
-    counts again. Attention that torch sends to its math path (dropout, the meta device) shows up as full products.
+    CPU and on the meta device, causal attention (the exact lower triangle, not the square) in one sequence or in many
+    packed ones, products added in place and the chunked linear cross-entropy. A fused operation counts as its
+    mathematics: what a kernel computes twice inside itself counts once, and a mask does not make a rectangle cheaper.
+    Work that autograd runs again as operations of its own (checkpointing) counts again. Attention that torch sends to
+    its math path (dropout) shows up as full products. Kernels of other packages (flash-attn) count as nothing.
 
     Example:
         >>> with FlopCounter() as counter:
@@ -39,15 +44,17 @@ class FlopCounter:
 
     def __init__(self) -> None:
         self._mode = FlopCounterMode(display=False, custom_mapping=dict(_formulas()))
+        self._entered = ExitStack()
 
     def __enter__(self) -> FlopCounter:
-        self._mode.__enter__()
+        self._entered.enter_context(fused_on_meta())
+        self._entered.enter_context(self._mode)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._mode.__exit__(kind, error, trace)
+        self._entered.__exit__(kind, error, trace)
 
     @property
     def total(self) -> int:
@@ -78,6 +85,19 @@ def attention_pairs(queries: int, keys: int, *, causal: bool) -> int:
     return square * (square + 1) // 2 + (queries - square) * keys
 
 
+def packed_pairs(queries: int, keys: int, *, causal: bool) -> int:
+    """Return how many pairs the variable-length kernel scores in one sequence.
+
+    Args:
+        queries, keys: Lengths.
+        causal: The last query sees all keys, each one before it one less.
+    """
+    if not causal:
+        return queries * keys
+    square = min(queries, keys)
+    return square * (square + 1) // 2 + square * (keys - square)
+
+
 def _formulas() -> Iterator[tuple[Any, Callable[..., int]]]:
     """Yield (operator, formula) for every operator that this torch has."""
     aten = torch.ops.aten
@@ -85,6 +105,9 @@ def _formulas() -> Iterator[tuple[Any, Callable[..., int]]]:
     for name in _SDPA:
         yield getattr(aten, name), _attention(getattr(aten, name), passes=1)
         yield getattr(aten, f"{name}_backward"), _attention(getattr(aten, f"{name}_backward"), passes=2)
+    import_module("torch.nn.attention.varlen")  # defines the operators
+    for name, passes in (("_varlen_attn", 1), ("_varlen_attn_backward", 2)):
+        yield getattr(torch.ops.torch_attn, name), _packed(getattr(torch.ops.torch_attn, name), passes=passes)
     if hasattr(F, "linear_cross_entropy"):
         import_module("torch.nn.modules.linear_cross_entropy")  # defines the operators; torch waits for a call
         for name in (_LINEAR_CE, f"{_LINEAR_CE}_no_reduction"):
@@ -108,6 +131,26 @@ def _attention(operator: Any, *, passes: int) -> Callable[..., int]:
         return int(passes * 2 * batch * heads * pairs * (width + value_width))
 
     return flops
+
+
+def _packed(operator: Any, *, passes: int) -> Callable[..., int]:
+    """Return the formula of attention within many packed sequences, whose lengths it reads off the device."""
+
+    def flops(*args: Any, out_val: Any = None, **kwargs: Any) -> int:
+        given = _named(operator, args, kwargs)
+        heads, width = given["query"].shape[1:]
+        ends = given["cu_seq_q"], given["cu_seq_q"] if given["cu_seq_k"] is None else given["cu_seq_k"]
+        lengths = zip(*(_lengths(end) for end in ends), strict=True)
+        pairs = sum(packed_pairs(queries, keys, causal=given["is_causal"]) for queries, keys in lengths)
+        return int(passes * 2 * heads * pairs * (width + given["value"].shape[-1]))
+
+    flops._get_raw = True  # type: ignore[attr-defined]  # torch's sign that it wants tensors, not shapes
+    return flops
+
+
+def _lengths(ends: Tensor) -> list[int]:
+    lengths: list[int] = ends.diff().tolist()
+    return lengths
 
 
 def _linear_cross_entropy(operator: Any) -> Callable[..., int]:

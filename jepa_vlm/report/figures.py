@@ -129,7 +129,7 @@ def accuracy_svg(rows: Sequence[tuple[str, Accuracy | None, Accuracy | None]], *
 
 @contextmanager
 def drawing(width: float, height: float, name: str) -> Iterator[Figure]:
-    """Yield an empty figure in the house style.
+    """Give a figure in the pages' style, in inches. ``name`` keeps the identifiers of several on a page apart.
 
     Raises:
         JepaVLMError: If matplotlib is not installed.

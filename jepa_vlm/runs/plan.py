@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
+from functools import cached_property
 from itertools import chain
 from typing import Any, cast, final
 
@@ -12,6 +13,7 @@ from torch import nn
 from transformers.integrations.integration_utils import get_available_reporting_integrations
 
 from jepa_vlm.adapters import Backbone, load_backbone
+from jepa_vlm.cost import StepMemory
 from jepa_vlm.errors import DataError, RecipeError, UnknownNameError
 from jepa_vlm.evaluation import commit, versions
 from jepa_vlm.latent_vlm import Engine, LatentVLM
@@ -19,6 +21,7 @@ from jepa_vlm.recipe import Recipe, load_recipe
 from jepa_vlm.runs.data import RunData, load_data
 from jepa_vlm.runs.environment import device, prepare
 from jepa_vlm.runs.length import Fitted, fit, longest
+from jepa_vlm.runs.memory import estimate_memory
 from jepa_vlm.runs.settings import FROM_RECIPE, Asked, Resolved, run_values, training_values
 from jepa_vlm.training import Part, apply_lora, parts
 from jepa_vlm.training.order import Passes
@@ -60,15 +63,29 @@ class Plan:
     def __getitem__(self, name: str) -> Any:
         return self.values[name].value
 
+    @cached_property
+    def step(self) -> tuple[StepMemory | None, str]:
+        """What a micro-batch of the longest of the first training trajectories takes; None, and why, if not known."""
+        if self.decoded is not None:
+            return None, "micro-batches are cut by tokens, and the estimate knows those of so many examples only"
+        return estimate_memory(self.model, self.train.kept[:SAMPLED], batch_size=self["batch_size"])
+
     def memory(self) -> dict[str, int]:
-        """Return bytes held throughout: weights, gradients and AdamW's two averages. Activations come on top."""
+        """Return bytes held throughout: weights, gradients and AdamW's two averages; and, where it can be estimated,
+        the most that a micro-batch takes on top, and the total.
+        """
         tensors = [*self.model.parameters(), *self.model.buffers()]
         trained = [p for p in self.model.parameters() if p.requires_grad]
-        return {
+        held = {
             "weights": sum(t.numel() * t.element_size() for t in tensors),
             "gradients": sum(p.numel() * p.element_size() for p in trained),
             "optimizer": sum(2 * p.numel() * p.element_size() for p in trained),
         }
+        step, _ = self.step
+        if step is not None:
+            held["micro-batch"] = step.peak
+            held["total"] = sum(held.values())
+        return held
 
     @property
     def filling(self) -> Filling | None:

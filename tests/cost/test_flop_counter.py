@@ -11,7 +11,7 @@ from torch.utils.checkpoint import checkpoint, set_checkpoint_early_stop
 from torch.utils.flop_counter import FlopCounterMode
 
 from jepa_vlm.cost import FlopCounter
-from jepa_vlm.cost.flop_counter import attention_pairs
+from jepa_vlm.cost.flop_counter import attention_pairs, packed_pairs
 
 HEADS, WIDTH = 4, 8
 
@@ -105,6 +105,43 @@ def test_linear_cross_entropy(trained, gradient, reduction):
     assert wanted == 2 * rows * vocab * width * (1 + gradient + (gradient and trained))
     again = wanted // (1 + gradient + trained) if gradient and reduction == "none" else 0  # logits formed again
     assert counter.total == wanted + again
+
+
+@pytest.mark.parametrize("causal", [False, True], ids=["full", "causal"])
+def test_the_meta_device_counts_what_the_cpu_counts(causal):
+    totals = []
+    for device in ("cpu", "meta"):
+        tensors = [tensor.detach().to(device).requires_grad_() for tensor in qkv(6, 6, kv_heads=2)]
+        with FlopCounter() as counter:
+            F.scaled_dot_product_attention(*tensors, is_causal=causal, enable_gqa=True).sum().backward()
+        totals.append(counter.total)
+    assert totals[0] == totals[1] > 0
+    assert F.scaled_dot_product_attention.__name__ == "scaled_dot_product_attention"  # torch's own again
+
+
+def test_a_checkpointed_layer_is_run_again_with_the_same_attention_on_the_meta_device():
+    query, key, value = (tensor.detach().to("meta").requires_grad_() for tensor in qkv(6, 6))
+    with FlopCounter() as counter, set_checkpoint_early_stop(False):
+        checkpoint(lambda: F.scaled_dot_product_attention(query, key, value), use_reentrant=False).sum().backward()
+    assert counter.total == (2 + 2 + 4) * 2 * HEADS * WIDTH * 36
+
+
+def test_packed_sequences_count_their_own_pairs():
+    from torch.nn.attention.varlen import varlen_attn
+
+    query, key, value = (torch.zeros(5 + 2, HEADS, WIDTH, device="meta", requires_grad=True) for _ in range(3))
+    ends = torch.tensor([0, 5, 7], dtype=torch.int32)
+    with FlopCounter() as counter:
+        varlen_attn(query, key, value, ends, ends, 5, 5, window_size=(-1, 0)).sum().backward()
+    assert counter.total == (2 + 4) * 2 * HEADS * WIDTH * (5 * 6 // 2 + 2 * 3 // 2)
+
+
+@pytest.mark.parametrize(
+    ("queries", "keys", "causal", "pairs"), [(3, 3, True, 6), (2, 5, True, 9), (5, 2, True, 3), (2, 5, False, 10)]
+)
+def test_packed_pairs(queries, keys, causal, pairs):
+    """The last query sees all keys: two of five see 4 and 5; of five queries on two keys the first three see none."""
+    assert packed_pairs(queries, keys, causal=causal) == pairs
 
 
 def test_recomputation_by_checkpointing_counts_again():

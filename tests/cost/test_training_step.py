@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 import torch
 
 import jepa_vlm as jv
-from jepa_vlm.cost import ExampleSize, FlopCounter, Shape, pearl_step, sft_step
+from jepa_vlm.bench.sizes import example_sizes
+from jepa_vlm.cost import FlopCounter, Shape, pearl_step, sft_step
 from jepa_vlm.encoders import one_pass
 from jepa_vlm.latent_vlm import LatentVLM
 from jepa_vlm.training import apply_lora
@@ -29,47 +28,12 @@ def counted(model, batch):
     return counter.total
 
 
-def sizes(model, trajectories, batch, *, horizon=0):
-    """Lengths read off the serialised views, not off the plan: the plan is what is tested."""
-    grids = [tuple(grid) for grid in batch["images"]["image_grid_thw"].tolist()]
-    examples, place, states = [], 0, 0
-    for trajectory in trajectories:
-        views = model.serialize(trajectory)
-        conversation = views["conversation"]
-        supervised = conversation.labels != -100
-        read = conversation.trajectory if horizon else supervised.roll(-1)  # a token's state is the one before it
-        tokens = last(read) + 1
-        context = first(views["question"].slots) if "question" in views else 0
-        here, place = grids[place : place + len(trajectory.all_images)], place + len(trajectory.all_images)
-        states += int(conversation.trajectory.sum())
-        examples.append(
-            ExampleSize(
-                context=context,
-                rest=tokens - context,
-                supervised=int(supervised.sum()),
-                trajectory=last(views["trajectory"].content) + 1 if "trajectory" in views else 0,
-                grids=tuple(here),
-            )
-        )
-    # the next-latent head runs over all examples' states at once, one row less for each step ahead
-    rows = sum(states - ahead for ahead in range(1, horizon + 1))
-    return [replace(examples[0], next_pairs=rows), *examples[1:]]
-
-
-def first(mask):
-    return int(mask.nonzero()[0])
-
-
-def last(mask):
-    return int(mask.nonzero()[-1])
-
-
 def pearl(backbone, seed, *, horizon=HORIZON, checkpointing=False, **options):
     """Return (counted, closed form) of one Pearl step."""
     model = LatentVLM(backbone, pearl_objective(tokens=SLOTS, horizon=horizon), **options)
     trajectories = random_batch(seed)
     batch = model.collator()(trajectories)
-    examples = sizes(model, trajectories, batch, horizon=horizon)
+    examples = example_sizes(model, trajectories, horizon=horizon)
     shape, dim = Shape.of(backbone.base.config, lora_rank=RANK), backbone.dim
     widths = (2 * dim, dim, dim, dim)
     closed = pearl_step(shape, examples, slots=SLOTS, next_widths=widths, checkpointing=checkpointing)
@@ -96,7 +60,7 @@ def test_pearl_with_checkpointing(seed, horizon):
 def test_sft(backbone, seed):
     model, trajectories = LatentVLM(backbone, jv.NextToken()), random_batch(seed)
     batch = model.collator()(trajectories)
-    examples = sizes(model, trajectories, batch)
+    examples = example_sizes(model, trajectories)
     closed = sft_step(Shape.of(backbone.base.config, lora_rank=RANK), examples).total
     assert counted(model, batch) == pytest.approx(closed, rel=WITHIN)
 
@@ -107,7 +71,7 @@ def test_training_in_full():
     model, trajectories = LatentVLM(backbone, pearl_objective(tokens=SLOTS)), random_batch(0)
     batch = model.collator()(trajectories)
     dim = backbone.dim
-    examples = sizes(model, trajectories, batch, horizon=1)
+    examples = example_sizes(model, trajectories, horizon=1)
     closed = pearl_step(Shape.of(backbone.base.config), examples, slots=SLOTS, next_widths=(2 * dim, dim, dim, dim))
     assert counted(model, batch) == pytest.approx(closed.total, rel=WITHIN)
 
@@ -138,7 +102,7 @@ def test_a_gradient_too_few_is_seen(backbone):
         model = LatentVLM(backbone, jv.NextToken())
         trajectories = random_batch(0)
         batch = model.collator()(trajectories)
-        examples = sizes(model, trajectories, batch)
+        examples = example_sizes(model, trajectories)
         closed = sft_step(Shape.of(backbone.base.config, lora_rank=RANK), examples).total
         assert counted(model, batch) < (1 - WITHIN) * closed
     finally:

@@ -68,10 +68,7 @@ OBJECTIVES: dict[str, Callable[[], Any]] = {
 def window(model: LatentVLM, sizes: tuple[int, ...] = (2, 1, 3)) -> list[dict[str, Any]]:
     generator = torch.Generator().manual_seed(7)
     collate = model.collator()
-    batches = [collate([random_trajectory(generator, f"{i}") for i in range(size)]) for size in sizes]
-    for batch in batches:
-        batch["images"]["pixel_values"] = batch["images"]["pixel_values"].double()
-    return batches
+    return [collate([random_trajectory(generator, f"{i}") for i in range(size)]) for size in sizes]
 
 
 def gradients(model: LatentVLM, batches: list[dict[str, Any]]) -> dict[str, Tensor]:
@@ -170,6 +167,7 @@ def test_joined_rows_by_hand() -> None:
         return {
             "input_ids": tokens,
             "positions": torch.stack([tokens, tokens + 1]),
+            "blocks": torch.tensor([0 if place in image_at else -1 for place in range(len(ids))]),
             "image_at": torch.tensor(image_at),
             "image_rows": torch.arange(len(image_at)),
             "slots": {"one": slots} if slot_at else {},
@@ -184,6 +182,7 @@ def test_joined_rows_by_hand() -> None:
     assert joined["positions"][1].tolist() == [11, 12, 13, 21, 22, 14, 23, 24, 25]
     assert joined["segments"] == (2, 1, 2)
     assert joined["branches"] == ((0, 2, 1), (3, 1, 2), (3, 2, 1))
+    assert joined["blocks"].tolist() == [-1, 0, -1, 1, -1, -1, -1, -1, 1]
     assert joined["image_at"].tolist() == [1, 3, 8]
     assert joined["image_rows"].tolist() == [0, 6, 7]
     assert {key: value.tolist() for key, value in joined["slots"]["one"].items()} == {"at": [5], "rows": [0]}

@@ -27,8 +27,6 @@ def window(model: LatentVLM, batches: list[list[jv.Trajectory]], *, together: bo
     """Return every term of every micro-batch, and the window's gradient."""
     model.zero_grad()
     made = [model.collator()(batch) for batch in batches]
-    for batch in made:
-        batch["images"]["pixel_values"] = batch["images"]["pixel_values"].double()
     counts = {name: sum(batch["counts"][name] for batch in made) for name in made[0]["counts"]}
     found: dict[str, Tensor] = {}
     for i, batch in enumerate(model.run_ahead(made) if together else made):

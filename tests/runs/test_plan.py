@@ -39,6 +39,14 @@ def test_memory_counts_weights_gradients_and_two_averages():
     assert plan.memory()["weights"] >= 4 * sum(part.trainable + part.frozen for part in plan.parts)
 
 
+def test_memory_has_a_total_with_a_micro_batch_in_it():
+    found = plan_run(Asked(recipe="pearl")).memory()
+    assert found["total"] == sum(size for name, size in found.items() if name != "total")
+    smaller = plan_run(Asked(recipe="pearl", batch_size=2)).memory()
+    assert found["micro-batch"] > smaller["micro-batch"] > 0
+    assert "total" not in plan_run(Asked(recipe="pearl", engine="separate")).memory()
+
+
 def test_the_configuration_is_json_with_origins():
     config = json.loads(json.dumps(plan_run(Asked(recipe="sft", steps=5)).config()))
     assert config["steps"] == {"value": 5, "origin": "user"}

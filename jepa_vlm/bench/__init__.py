@@ -1,0 +1,8 @@
+"""The training-step suite: what a step costs, counted and timed, against stock and released ones. Loaded on first use.
+
+shapes.py, mixes.py    backbones and data of real sizes, made on the spot
+variants.py            the steps that are compared; stock.py and released.py hold the baselines
+count.py, timing.py    what a step does, and how long it takes, by phase
+suite.py               all of it as one record, plain JSON
+against.py             two records compared
+"""

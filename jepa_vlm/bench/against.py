@@ -1,0 +1,140 @@
+"""Two records compared: what moved beyond the spread of its measurement."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, final
+
+from jepa_vlm.bench.record import case_key
+from jepa_vlm.errors import JepaVLMError
+
+ERRORS = 3.0  # standard errors of the difference that a time must move by
+TIME = 0.05  # and this share of the old time
+COUNTED = {"total_flops": 0.002, "total_operations": 0.02, "saved": 0.01, "peak": 0.01}
+ALLOCATED = 0.02
+SAME = ("shape", "dtype", "lora_rank", "seed", "stock_attention", "deterministic")  # or figures mean different things
+SAME_MACHINE = ("kind", "gpu", "cpu", "threads")
+
+
+@final
+@dataclass(frozen=True)
+class Movement:
+    """One figure that moved; all figures are better when smaller.
+
+    Args:
+        case: Mix, checkpointing and examples.
+        variant: Which step.
+        figure: What was measured.
+        old, new: Its values; infinity for a step that failed.
+    """
+
+    case: str
+    variant: str
+    figure: str
+    old: float
+    new: float
+
+    @property
+    def worse(self) -> bool:
+        """Whether it grew."""
+        return self.new > self.old
+
+    @property
+    def change(self) -> float:
+        """How much it grew, as a share of the old value."""
+        return self.new / self.old - 1
+
+
+@final
+@dataclass(frozen=True)
+class Comparison:
+    """What a comparison found.
+
+    Args:
+        movements: What moved.
+        compared: How many figures were compared.
+        notes: What could not be compared, and why.
+    """
+
+    movements: tuple[Movement, ...]
+    compared: int
+    notes: tuple[str, ...]
+
+    @property
+    def regressions(self) -> tuple[Movement, ...]:
+        """What moved for the worse."""
+        return tuple(movement for movement in self.movements if movement.worse)
+
+
+def compare_records(new: Mapping[str, Any], old: Mapping[str, Any]) -> Comparison:
+    """Compare two records, figure by figure.
+
+    A time moved if its medians differ by more than 3 robust standard errors of the difference and by more than 5% of
+    the old one. Counted figures are the same on every run: FLOPs may differ by 0.2%, operations by 2%, bytes by 1%.
+    Memory that a GPU's allocator reports may differ by 2%. Times of different machines are not compared.
+
+    Raises:
+        JepaVLMError: If the records measure different things, or have nothing in common.
+    """
+    for name in SAME:
+        if new["config"][name] != old["config"][name]:
+            raise JepaVLMError(
+                f"The records measure different things: {name} is {new['config'][name]!r} now and "
+                f"{old['config'][name]!r} before; compare like with like."
+            )
+    notes = []
+    machines = [{name: record["machine"].get(name) for name in SAME_MACHINE} for record in (new, old)]
+    same_machine = machines[0] == machines[1]
+    if not same_machine:
+        notes.append(f"times are not compared: measured on {_named(machines[0])}, before on {_named(machines[1])}")
+    for name in sorted(new["versions"].keys() & old["versions"].keys()):
+        if new["versions"][name] != old["versions"][name]:
+            notes.append(f"{name} is {new['versions'][name]}, before {old['versions'][name]}")
+    movements, compared = [], 0
+    earlier = {case_key(case): case for case in old["cases"]}
+    for case in new["cases"]:
+        before = earlier.pop(case_key(case), None)
+        if before is None:
+            notes.append(f"{case_key(case)} was not measured before")
+            continue
+        for name in sorted(before["variants"].keys() - case["variants"].keys()):
+            notes.append(f"{case_key(case)}: {name} was not measured now")
+        for name in case["variants"].keys() & before["variants"].keys():
+            for figure, was, now, moved in _figures(before["variants"][name], case["variants"][name]):
+                if figure in ("seconds", "peak_allocated") and not same_machine:
+                    continue
+                compared += 1
+                if moved:
+                    movements.append(Movement(case_key(case), name, figure, was, now))
+    notes += [f"{key} was not measured now" for key in earlier]
+    if not compared:
+        raise JepaVLMError("The records have no figure in common; measure the same mixes and variants.")
+    movements.sort(key=lambda movement: -abs(movement.change) if math.isfinite(movement.change) else -math.inf)
+    return Comparison(tuple(movements), compared, tuple(notes))
+
+
+def _figures(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[tuple[str, float, float, bool]]:
+    """Yield (figure, old, new, whether it moved) for what both have."""
+    if bool(old["failure"]) != bool(new["failure"]):
+        was, now = (math.inf if one["failure"] else 1.0 for one in (old, new))
+        yield "completion", was, now, True
+        return
+    for name, share in COUNTED.items():
+        if "counted" in old and "counted" in new:
+            was, now = old["counted"][name], new["counted"][name]
+            yield name, was, now, abs(now - was) > share * was
+    if "timed" not in old or "timed" not in new:
+        return
+    was, now = old["timed"]["seconds"], new["timed"]["seconds"]
+    difference, error = abs(now["median"] - was["median"]), math.hypot(was["error"], now["error"])
+    moved = difference > ERRORS * error and difference > TIME * was["median"]
+    yield "seconds", was["median"], now["median"], moved
+    if old["timed"]["peak_allocated"] and new["timed"]["peak_allocated"]:
+        was, now = old["timed"]["peak_allocated"], new["timed"]["peak_allocated"]
+        yield "peak_allocated", was, now, abs(now - was) > ALLOCATED * was
+
+
+def _named(machine: Mapping[str, Any]) -> str:
+    return f"{machine['gpu'] or machine['cpu']}, {machine['threads']} threads"

@@ -1,0 +1,66 @@
+"""The steps that are compared. A further one is a function from a ``Setting`` to a ``Step``, filed by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from accelerate.utils import send_to_device
+from peft.helpers import disable_input_dtype_casting
+
+from jepa_vlm.bench.released import pearl_released
+from jepa_vlm.bench.step import Setting, Step
+from jepa_vlm.bench.stock import on_meta, sft_stock
+from jepa_vlm.latent_vlm import Engine, LatentVLM
+from jepa_vlm.objectives import NextToken, Objective, Term
+from jepa_vlm.recipe import load_recipe
+from jepa_vlm.registry import Registry
+
+VARIANTS: Registry[Callable[[Setting], Step]] = Registry("variant", hint="Add one in jepa_vlm/bench/variants.py.")
+ON_DEVICE_ONLY = ("pearl_separate",)  # read values of tensors, which the meta device does not have
+
+VARIANTS.register("sft_stock")(sft_stock)
+VARIANTS.register("pearl_released")(pearl_released)
+
+
+@VARIANTS.register("sft")
+def sft(setting: Setting) -> Step:
+    """Return the next-token step of this package."""
+    return step_of(setting, NextToken())
+
+
+@VARIANTS.register("pearl")
+def pearl(setting: Setting) -> Step:
+    """Return the exact one-pass Pearl step."""
+    return step_of(setting, pearl_objective())
+
+
+@VARIANTS.register("pearl_separate")
+def pearl_separate(setting: Setting) -> Step:
+    """Return the reference: every view of every example a pass of its own."""
+    return step_of(setting, pearl_objective(), engine="separate")
+
+
+def pearl_objective() -> Objective | Term:
+    """Return what the recipe ``pearl`` minimises."""
+    return load_recipe("pearl").objective
+
+
+def step_of(setting: Setting, objective: Objective | Term, *, engine: Engine = "one_pass") -> Step:
+    """Return the step of an objective on one of the package's engines."""
+    model = LatentVLM(setting.backbone, objective, engine=engine, seed=setting.seed)
+    batch = model.collator()(setting.trajectories)
+    batch = on_meta(batch) if setting.device.type == "meta" else send_to_device(batch, setting.device)
+
+    @contextmanager
+    def around() -> Iterator[None]:
+        if setting.checkpointing:
+            model.activation_checkpointing_enable()
+        try:
+            with disable_input_dtype_casting(setting.backbone.model, active=setting.half):
+                yield
+        finally:
+            if setting.checkpointing:
+                model.activation_checkpointing_disable()
+
+    return Step(setting=setting, loss=lambda: model(batch).total, module=model, around=around)

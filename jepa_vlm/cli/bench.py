@@ -1,0 +1,144 @@
+"""``jepa-vlm bench``."""
+
+from __future__ import annotations
+
+import json as json_module
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from jepa_vlm.cli.output import Json, columns, quiet_stdout, write, write_json
+
+if TYPE_CHECKING:
+    from jepa_vlm.bench.against import Comparison
+
+app = typer.Typer(help="Measure training steps.", no_args_is_help=True)
+RESULTS = Path("benchmarks") / "results"
+CHECKPOINTING = {"off": (False,), "on": (True,), "both": (False, True)}
+
+
+@app.callback()
+def group() -> None:
+    """Measure training steps."""
+
+
+@app.command()
+def step(
+    shape: Annotated[str, typer.Option(help="tiny, 3b or 7b: sizes of Qwen2.5-VL, random weights.")] = "tiny",
+    mix: Annotated[list[str] | None, typer.Option(help="lvr, pixelreasoner, thinkmorph; default all; repeats.")] = None,
+    variant: Annotated[
+        list[str] | None,
+        typer.Option(help="sft, sft_stock, pearl, pearl_separate, pearl_released; default all; repeats."),
+    ] = None,
+    checkpointing: Annotated[Literal["off", "on", "both"], typer.Option(help="Of the decoder's layers.")] = "off",
+    examples: Annotated[int, typer.Option(min=1, help="Of a micro-batch.")] = 4,
+    rounds: Annotated[int, typer.Option(min=1, help="That count.")] = 9,
+    warmup: Annotated[int, typer.Option(min=0, help="Rounds before them.")] = 2,
+    device: Annotated[
+        Literal["auto", "cpu", "cuda", "meta"], typer.Option(help="meta counts work and memory, and times nothing.")
+    ] = "auto",
+    dtype: Annotated[Literal["auto", "float32", "bfloat16"], typer.Option(help="Of the base weights.")] = "auto",
+    stock_attention: Annotated[str, typer.Option(help="transformers' attention in the stock steps.")] = "sdpa",
+    crossover: Annotated[
+        list[int] | None, typer.Option(min=1, help="Tokens of a micro-batch to time as well; repeats.")
+    ] = None,
+    deterministic: Annotated[bool, typer.Option("--deterministic", help="Ask for deterministic kernels.")] = False,
+    seed: Annotated[int, typer.Option(min=0, help="Of lengths, words, pictures and weights.")] = 0,
+    against: Annotated[Path | None, typer.Option(help="An earlier record: say what moved, 1 on a regression.")] = None,
+    output: Annotated[Path | None, typer.Option(help="The record, .json; the pages stand beside it.")] = None,
+    add: Annotated[bool, typer.Option("--add", help="Put the cases into the record that is there.")] = False,
+    json: Json = False,
+) -> None:
+    """Count and time the training step against stock, reference and released ones; write a record and its page."""
+    with quiet_stdout():
+        from jepa_vlm.bench.against import compare_records
+        from jepa_vlm.bench.record import merge_records, read_record
+        from jepa_vlm.bench.settings import SuiteSettings
+        from jepa_vlm.bench.suite import run_suite
+        from jepa_vlm.evaluation.files import write_whole
+        from jepa_vlm.report.step_page import write_step_page
+
+        settings = SuiteSettings(
+            shape=shape,
+            mixes=tuple(mix or ()),
+            variants=tuple(variant or ()),
+            checkpointing=CHECKPOINTING[checkpointing],
+            examples=examples,
+            rounds=rounds,
+            warmup=warmup,
+            device=device,
+            dtype=dtype,
+            seed=seed,
+            stock_attention=stock_attention,
+            crossover=tuple(crossover or ()),
+            deterministic=deterministic,
+        )
+        before = read_record(against) if against is not None else None
+        path = output or RESULTS / f"step_{shape}_{settings.place.type}.json"
+        there = read_record(path) if add else None
+        record = run_suite(settings, command=("jepa-vlm", *sys.argv[1:]), say=_say)
+        comparison = compare_records(record, before) if before is not None else None
+        record = merge_records(there, record) if there is not None else record
+        write_whole(path, json_module.dumps(record, indent=1) + "\n")
+        write_step_page([record], path.with_suffix(".html"))
+    found: dict[str, Any] = {"record": str(path), "page": str(path.with_suffix(".html"))}
+    if comparison is not None:
+        found["against"] = {
+            "file": str(against),
+            "compared": comparison.compared,
+            "moved": [{**vars(moved), "worse": moved.worse} for moved in comparison.movements],
+            "notes": list(comparison.notes),
+        }
+    if json:
+        write_json(found)
+    else:
+        write(f"{path} and its pages, .html and .md")
+        if comparison is not None:
+            write(comparison_text(comparison))
+    if comparison is not None and comparison.regressions:
+        raise typer.Exit(1)
+
+
+@app.command()
+def page(
+    records: Annotated[list[Path], typer.Argument(help="Records of `bench step`.")],
+    output: Annotated[Path, typer.Option(help="The page; a Markdown one stands beside it.")] = Path("step.html"),
+    json: Json = False,
+) -> None:
+    """Put several records on one page: a suite that took more than one call."""
+    with quiet_stdout():
+        from jepa_vlm.bench.record import read_record
+        from jepa_vlm.report.step_page import write_step_page
+
+        write_step_page([read_record(path) for path in records], output)
+    if json:
+        write_json({"page": str(output), "records": [str(path) for path in records]})
+        return
+    write(f"{output} and {output.with_suffix('.md')}")
+
+
+def comparison_text(comparison: Comparison) -> str:
+    """Return what a comparison found as text."""
+    rows = [
+        (
+            "WORSE" if moved.worse else "better",
+            moved.variant,
+            moved.figure,
+            f"{moved.old:.4g}",
+            f"{moved.new:.4g}",
+            f"{moved.change:+.1%}",
+            moved.case,
+        )
+        for moved in comparison.movements
+    ]
+    lines = [f"note: {note}" for note in comparison.notes]
+    if rows:
+        lines.append(columns([("", "VARIANT", "FIGURE", "BEFORE", "NOW", "CHANGE", "CASE"), *rows]))
+    lines.append(f"{len(rows)} of {comparison.compared} figures moved beyond their spread")
+    return "\n".join(lines)
+
+
+def _say(text: str) -> None:
+    sys.stderr.write(f"{text}\n")

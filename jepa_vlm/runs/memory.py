@@ -1,0 +1,69 @@
+"""What a run's steps will take of a GPU's memory: shown before the run begins."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from peft import PeftModel
+
+from jepa_vlm.cost import MicroBatch, Shape, StepMemory, step_memory
+from jepa_vlm.errors import JepaVLMError
+from jepa_vlm.latent_vlm import LatentVLM
+from jepa_vlm.objectives import NextToken
+from jepa_vlm.runs.length import longest
+from jepa_vlm.trajectories import Trajectory
+
+
+def estimate_memory(
+    model: LatentVLM, trajectories: Sequence[Trajectory], *, batch_size: int
+) -> tuple[StepMemory | None, str]:
+    """Return what a micro-batch of the longest of these trajectories takes, or None and why it is not known.
+
+    Args:
+        model: Its adapter on.
+        trajectories: A sample of the data.
+        batch_size: Examples of a micro-batch; fewer if the sample is smaller.
+    """
+    if not isinstance(model.backbone.model, PeftModel):
+        return None, "the estimate knows adapters only, and this decoder is trained in full"
+    if model.engine != "one_pass":
+        return None, "the estimate knows the one-pass engine only"
+    config: Any = model.backbone.model.peft_config["default"]
+    largest = sorted(trajectories, key=lambda trajectory: -longest(model, trajectory))[:batch_size]
+    try:
+        shape, batch = Shape.of(model.config, lora_rank=config.r), micro_batch(model, largest)
+    except (ValueError, JepaVLMError) as err:
+        return None, str(err)
+    chunks = [term.chunk for _, term in model.objective.parts() if isinstance(term, NextToken)]
+    estimate = step_memory(
+        shape,
+        batch,
+        width=next(model.backbone.base.parameters()).element_size(),
+        chunk=max(chunks, default=1),
+        checkpointing=model.is_activation_checkpointing,
+    )
+    return estimate, ""
+
+
+def micro_batch(model: LatentVLM, trajectories: Sequence[Trajectory]) -> MicroBatch:
+    """Return the sizes of what a one-pass model computes of these trajectories at once, whatever its objective."""
+    batch = model.collator()(trajectories)
+    lengths = {name: len(row["input_ids"]) for name, row in batch["rows"].items()}
+    regions = [
+        (request.region == "supervised", len(read["index"]))
+        for request, read in zip(model.objective.requests(), batch["reads"], strict=True)
+        if request.region is not None
+    ]
+    return MicroBatch(
+        tokens=lengths.get("gradient", 0),
+        seen=_seen(batch["rows"].get("gradient", {})),
+        detached=max((length for name, length in lengths.items() if name != "gradient"), default=0),
+        supervised=sum(length for supervised, length in regions if supervised),
+        states=sum(length for supervised, length in regions if not supervised),
+        patches=len(batch["images"]["pixel_values"]),
+    )
+
+
+def _seen(row: Mapping[str, Any]) -> int:
+    return sum(prefix + length for _, prefix, length in row.get("branches", ()))

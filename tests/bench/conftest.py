@@ -1,0 +1,45 @@
+"""One tiny setting for all tests of the suite."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from jepa_vlm.bench.mixes import make_trajectories
+from jepa_vlm.bench.shapes import SHAPES, build_backbone
+from jepa_vlm.bench.step import Setting
+from jepa_vlm.serialization import Serializer
+
+
+@pytest.fixture(scope="session")
+def backbone():
+    return build_backbone(SHAPES["tiny"], device=torch.device("cpu"), dtype=torch.float32)
+
+
+@pytest.fixture(scope="session")
+def serializer(backbone):
+    return Serializer(processor=backbone.processor, adapter=backbone.adapter)
+
+
+@pytest.fixture(scope="session")
+def setting(backbone, serializer):
+    trajectories = make_trajectories("lvr", serializer=serializer, count=2, scale=1 / 3)
+    return Setting(backbone=backbone, trajectories=trajectories)
+
+
+class FakeClock:
+    """A clock that only goes on when it is told to."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def read(self) -> float:
+        return self.now
+
+    def between(self, first: float, second: float) -> float:
+        return second - first
+
+
+@pytest.fixture
+def clock():
+    return FakeClock()

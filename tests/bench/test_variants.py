@@ -1,0 +1,136 @@
+"""The compared steps compute what they say: equal losses where they should be equal, and the baselines' waste."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from jepa_vlm.bench import stock
+from jepa_vlm.bench.count import count_memory
+from jepa_vlm.bench.released import VIEWS
+from jepa_vlm.bench.variants import VARIANTS
+from jepa_vlm.latent_vlm import LatentVLM
+from jepa_vlm.recipe import load_recipe
+from jepa_vlm.serialization import IGNORED
+
+
+def loss_and_gradients(variant, setting):
+    step = VARIANTS[variant](setting)
+    with step.around():
+        loss = step.forward()
+        loss.backward()
+    gradients = {
+        name: parameter.grad.clone()
+        for name, parameter in setting.backbone.model.named_parameters()
+        if parameter.grad is not None
+    }
+    step.release()
+    return loss.detach(), gradients
+
+
+@pytest.fixture
+def trained_adapter(setting):
+    """An adapter that does something: with B = 0 a gradient would be blind to A."""
+    before = {name: p.detach().clone() for name, p in setting.backbone.model.named_parameters() if "lora_B" in name}
+    generator = torch.Generator().manual_seed(1)
+    parameters = dict(setting.backbone.model.named_parameters())
+    with torch.no_grad():
+        for name in before:
+            parameters[name].copy_(0.05 * torch.randn(before[name].shape, generator=generator))
+    yield
+    with torch.no_grad():
+        for name, value in before.items():
+            parameters[name].copy_(value)
+
+
+@pytest.mark.parametrize("checkpointing", [False, True], ids=["held", "checkpointed"])
+@pytest.mark.parametrize("pair", [("sft", "sft_stock"), ("pearl", "pearl_separate")], ids=" = ".join)
+def test_steps_that_minimise_the_same_agree(pair, checkpointing, setting, trained_adapter):
+    own = replace(setting, checkpointing=checkpointing)
+    (loss, gradients), (other, others) = (loss_and_gradients(variant, own) for variant in pair)
+    torch.testing.assert_close(loss, other, rtol=1e-5, atol=0)
+    assert gradients.keys() == others.keys()
+    for name, gradient in gradients.items():
+        torch.testing.assert_close(gradient, others[name], rtol=1e-3, atol=1e-6)
+
+
+def test_the_released_step_pads_three_views_to_the_longest(setting):
+    model = LatentVLM(setting.backbone, load_recipe("pearl_released", dropout=0.0).objective)
+    views = [model.serialize(trajectory) for trajectory in setting.trajectories]
+    images = stock.images_of(setting)
+    shown = [(own[name], pictures) for name in VIEWS for own, pictures in zip(views, images, strict=True)]
+    inputs = stock.padded(setting, shown)
+    longest = max(len(own["conversation"]) for own in views)
+    assert inputs["input_ids"].shape == (3 * len(views), longest)
+    assert inputs["attention_mask"].sum() == sum(len(view) for own in views for view in own.values())
+    # I and the crop in the conversation, I in the question, I and the crop once more in the target
+    assert len(inputs["image_grid_thw"]) == 5 * len(views)
+    assert (inputs["labels"][len(views) :] == IGNORED).all()
+
+
+def test_the_released_loss_is_the_sum_of_its_parts(setting, monkeypatch):
+    """Without its latent terms it is the stock loss over the first third: the other views carry no label."""
+    from jepa_vlm.bench import released
+
+    monkeypatch.setattr(released, "LAMBDA", 0.0)
+    loss, _ = loss_and_gradients("pearl_released", setting)
+    wanted, _ = loss_and_gradients("sft_stock", setting)
+    torch.testing.assert_close(loss, wanted, rtol=1e-5, atol=0)
+
+
+def test_the_released_step_copies_the_head_and_trains_through_it(setting, monkeypatch):
+    import copy
+
+    copied = []
+    deepcopy = copy.deepcopy
+    monkeypatch.setattr(copy, "deepcopy", lambda value, *memo: (copied.append(value), deepcopy(value, *memo))[1])
+    step = VARIANTS["pearl_released"](setting)
+    copied.clear()
+    with step.around():
+        step.forward().backward()
+    assert [type(value).__name__ for value in copied] == ["Linear"]
+    trained = [parameter for parameter in step.parameters if parameter.grad is not None]
+    assert len(trained) == len(step.parameters)
+    step.release()
+
+
+def test_memory_of_the_steps_is_in_the_order_that_it_should_be(setting):
+    peaks = {
+        name: count_memory(VARIANTS[name](setting)).peak for name in ("sft", "pearl", "sft_stock", "pearl_released")
+    }
+    assert peaks["pearl"] <= 1.15 * peaks["sft"]
+    assert peaks["sft_stock"] > peaks["sft"]
+    assert peaks["pearl"] <= 0.4 * peaks["pearl_released"]
+
+
+@pytest.mark.parametrize("variant", list(VARIANTS))
+def test_a_step_leaves_the_backbone_as_it_found_it(variant, setting):
+    base = setting.backbone.base
+    before = (base.is_activation_checkpointing, base.model.get_placeholder_mask, base.training)
+    step = VARIANTS[variant](replace(setting, checkpointing=True))
+    with step.around():
+        assert base.is_activation_checkpointing
+    assert (base.is_activation_checkpointing, base.model.get_placeholder_mask, base.training) == before
+    assert not base.get_input_embeddings()._forward_hooks
+
+
+def test_stock_checkpointing_goes_back_through_the_frozen_tower(setting):
+    """What transformers does, and what the package's own steps do not: the hooks are on every part's inputs."""
+    own = replace(setting, checkpointing=True)
+    tower = setting.backbone.adapter.vision(setting.backbone.base)
+    tracked = {}
+
+    def note(name):
+        return lambda module, inputs, output: tracked.update({name: output.last_hidden_state.requires_grad})
+
+    for variant in ("sft", "sft_stock"):
+        step = VARIANTS[variant](own)
+        hook = tower.register_forward_hook(note(variant))
+        try:
+            with step.around():
+                step.forward()
+        finally:
+            hook.remove()
+    assert tracked == {"sft": False, "sft_stock": True}
