@@ -2,8 +2,7 @@
 
 Run:      jepa-vlm recipe sft
 Hardware: the embedded default runs on two CPU cores.
-Expect:   embedded default, seed 0, 600 steps: held-out next_token 5.34 -> 0.085; accuracy on 512 questions
-          55.3% -> 53.1% (95% interval 48.8 to 57.4).
+Expect:   embedded default, 600 steps, three seeds on 1000 questions: 62.8% -> 67.1% (62.0% to 71.0%).
 Source:   the SFT baseline of Pearl, arXiv:2604.08065, tables 1 and 2; same adapter and optimiser as `pearl`.
 """
 
