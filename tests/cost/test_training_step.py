@@ -29,9 +29,10 @@ def counted(model, batch):
     return counter.total
 
 
-def sizes(model, trajectories, batch, *, horizon=0):
+def sizes(model, trajectories, *, horizon=0):
     """Lengths read off the serialised views, not off the plan: the plan is what is tested."""
-    grids = [tuple(grid) for grid in batch["images"]["image_grid_thw"].tolist()]
+    serializer = model.collator().serializer
+    grids = [image.grid for trajectory in trajectories for image in serializer.images(trajectory)]
     examples, place, states = [], 0, 0
     for trajectory in trajectories:
         views = model.serialize(trajectory)
@@ -69,7 +70,7 @@ def pearl(backbone, seed, *, horizon=HORIZON, checkpointing=False, **options):
     model = LatentVLM(backbone, pearl_objective(tokens=SLOTS, horizon=horizon), **options)
     trajectories = random_batch(seed)
     batch = model.collator()(trajectories)
-    examples = sizes(model, trajectories, batch, horizon=horizon)
+    examples = sizes(model, trajectories, horizon=horizon)
     shape, dim = Shape.of(backbone.base.config, lora_rank=RANK), backbone.dim
     widths = (2 * dim, dim, dim, dim)
     closed = pearl_step(shape, examples, slots=SLOTS, next_widths=widths, checkpointing=checkpointing)
@@ -96,7 +97,7 @@ def test_pearl_with_checkpointing(seed, horizon):
 def test_sft(backbone, seed):
     model, trajectories = LatentVLM(backbone, jv.NextToken()), random_batch(seed)
     batch = model.collator()(trajectories)
-    examples = sizes(model, trajectories, batch)
+    examples = sizes(model, trajectories)
     closed = sft_step(Shape.of(backbone.base.config, lora_rank=RANK), examples).total
     assert counted(model, batch) == pytest.approx(closed, rel=WITHIN)
 
@@ -107,7 +108,7 @@ def test_training_in_full():
     model, trajectories = LatentVLM(backbone, pearl_objective(tokens=SLOTS)), random_batch(0)
     batch = model.collator()(trajectories)
     dim = backbone.dim
-    examples = sizes(model, trajectories, batch, horizon=1)
+    examples = sizes(model, trajectories, horizon=1)
     closed = pearl_step(Shape.of(backbone.base.config), examples, slots=SLOTS, next_widths=(2 * dim, dim, dim, dim))
     assert counted(model, batch) == pytest.approx(closed.total, rel=WITHIN)
 
@@ -138,7 +139,7 @@ def test_a_gradient_too_few_is_seen(backbone):
         model = LatentVLM(backbone, jv.NextToken())
         trajectories = random_batch(0)
         batch = model.collator()(trajectories)
-        examples = sizes(model, trajectories, batch)
+        examples = sizes(model, trajectories)
         closed = sft_step(Shape.of(backbone.base.config, lora_rank=RANK), examples).total
         assert counted(model, batch) < (1 - WITHIN) * closed
     finally:
