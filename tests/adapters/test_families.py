@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from functools import lru_cache
 
 import pytest
@@ -144,3 +145,18 @@ def test_keys_that_a_processor_returns_besides_are_left_out():
         backbone = family(name)
         made = backbone.adapter.process_image(backbone.processor, Image.new("RGB", (40, 40)))
         assert set(made) == {"pixel_values"}
+
+
+@pytest.mark.parametrize("name", TINY)
+def test_a_worker_makes_the_same_batch(name):
+    """Collators are sent to processes, adapter and processor with them."""
+    backbone = family(name)
+    serializer = Serializer(processor=backbone.processor, adapter=backbone.adapter)
+    again = pickle.loads(pickle.dumps(serializer))
+    trajectory = random_trajectory(torch.Generator().manual_seed(4), "x", calls=1)
+    encodings = [Encoding(TrajectoryOnly(), with_gradient())]
+    one, two = (each.views(trajectory, encodings)[0] for each in (serializer, again))
+    assert torch.equal(one.input_ids, two.input_ids)
+    image = trajectory.images[0].load()
+    sent, own = (each.adapter.process_image(each.processor, image) for each in (again, serializer))
+    assert all(torch.equal(sent[key], own[key]) for key in own)

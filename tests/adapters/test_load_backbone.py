@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import importlib.util
 import json
 import subprocess
 import sys
@@ -148,6 +149,21 @@ def test_a_processor_that_needs_torchvision_is_one_message(tmp_path: Path, monke
     saved(tmp_path)
     changed(tmp_path / "processor_config.json", processor_class="PixtralProcessor")
     with pytest.raises(BackboneError, match="PixtralProcessor needs torchvision"):
+        jv.load_backbone(str(tmp_path))
+
+
+def test_an_image_processor_that_needs_torchvision_is_one_message(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """LFM2-VL's has no Pillow backend."""
+    monkeypatch.setattr("jepa_vlm.adapters.processors.torchvision_works", lambda: False)
+    if importlib.util.find_spec("torchvision"):
+        pytest.skip("torchvision is installed here")
+    saved(tmp_path, "tiny-random-llava")
+    settings = json.loads((tmp_path / "processor_config.json").read_text())["image_processor"]
+    image_processor = {**settings, "image_processor_type": "Lfm2VlImageProcessor"}
+    changed(tmp_path / "processor_config.json", processor_class="Lfm2VlProcessor", image_processor=image_processor)
+    with pytest.raises(BackboneError, match=r"Lfm2VlImageProcessor.*Missing optional dependencies: torchvision"):
         jv.load_backbone(str(tmp_path))
 
 
