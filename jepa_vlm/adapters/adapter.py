@@ -43,6 +43,7 @@ class Adapter:
     video_processor: str = ""  # its class, where the family has one
     chunked_vision: bool = False  # whether the tower hands all its chunks (images, windows) to flash attention at once
     image_inputs: tuple[str, ...] = ("pixel_values",)  # what the vision tower reads of the processor's output
+    counts_images: bool = False  # whether the tower must be handed all images of a conversation, one after another
     projections: tuple[str, ...] = PROJECTIONS  # the decoder's linear layers, by the last part of their names
     first_position: int = 0
     template: str = ""  # for families whose processors come without one

@@ -62,6 +62,7 @@ class LlavaOnevisionAdapter(_AnyResolutionAdapter):
 
     video_processor = "LlavaOnevisionVideoProcessor"
     image_inputs = ("pixel_values", "image_sizes", "batch_num_images")
+    counts_images = True
 
     def _call(self, processor: Any, image: Image.Image, together: int) -> Any:
         several = min(together, 2)  # one or more: that is all that matters

@@ -184,7 +184,7 @@ def _read(request: ViewRequest, views: Sequence[TokenizedView], locations: Mappi
 
 @final
 class _Images:
-    """A batch's images, each once, however many examples show it."""
+    """A batch's images, each once, however many examples show it, unless the family counts images by conversation."""
 
     def __init__(self, serializer: Serializer) -> None:
         self.processed: list[dict[str, Tensor]] = []
@@ -197,7 +197,7 @@ class _Images:
 
     def _number(self, image: LazyImage, together: int) -> int:
         adapter, key = self._serializer.adapter, (image.source, together)
-        if key not in self._numbers:
+        if key not in self._numbers or adapter.counts_images:
             self._numbers[key] = len(self.processed)
             self.processed.append(adapter.process_image(self._serializer.processor, image.load(), together=together))
         return self._numbers[key]
