@@ -93,7 +93,7 @@ def step_memory(
         raise ValueError("The memory estimate knows adapters only; this decoder is trained in full.")
     decoder, whole = shape.decoder, layer_saved(shape, batch, width)
     cast = width < WIDE if autocast is None else autocast
-    logits = min(chunk, batch.supervised) * decoder.vocab * (width + 2 * WIDE)
+    logits = min(chunk, batch.supervised) * decoder.vocab * (width + WIDE)
     going_back = batch.tokens * (2 * width * decoder.intermediate + 2 * WIDE * decoder.hidden)
     if checkpointing:
         going_back += whole
