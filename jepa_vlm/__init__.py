@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from jepa_vlm.encoders import ViewEncoder
     from jepa_vlm.latent_vlm import LatentVLM, LossTerms
     from jepa_vlm.losses import CosineLoss, InfoNCELoss, L1Loss, LatentLoss, MSELoss, SmoothL1Loss
-    from jepa_vlm.objectives import LatentPrediction, NextToken, Objective
+    from jepa_vlm.objectives import LatentPrediction, LatentReconstruction, NextToken, Objective
     from jepa_vlm.predictors import IdentityPredictor, MLPPredictor, Predictor, PredTokenPredictor
     from jepa_vlm.recipe import Lora, Recipe, load_recipe
     from jepa_vlm.regularizers import NextLatentRegularizer, Regularizer
@@ -40,6 +40,7 @@ _HOMES = {
     "MSELoss": "losses",
     "SmoothL1Loss": "losses",
     "LatentPrediction": "objectives",
+    "LatentReconstruction": "objectives",
     "NextToken": "objectives",
     "Objective": "objectives",
     "IdentityPredictor": "predictors",
@@ -75,6 +76,7 @@ __all__ = [
     "L1Loss",
     "LatentLoss",
     "LatentPrediction",
+    "LatentReconstruction",
     "LatentVLM",
     "LazyImage",
     "Lora",

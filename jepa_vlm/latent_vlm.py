@@ -30,7 +30,7 @@ from jepa_vlm.serialization.stored_targets import target_stores
 from jepa_vlm.terms import Objective, Term, Unit
 from jepa_vlm.trajectories import Trajectory
 from jepa_vlm.typing import Latent, Scalar
-from jepa_vlm.views import ViewRequest
+from jepa_vlm.views import LatentConversation, ViewRequest
 
 Engine = Literal["one_pass", "separate"]
 Normalisers = Mapping[str, float | Tensor]
@@ -239,7 +239,8 @@ class LatentVLM(nn.Module):
                 latents[request] = _latent(picked.hidden, read)
             else:
                 inputs = None if request.region == "supervised" else picked.inputs
-                regions[request] = RegionStates(picked.hidden, read["labels"], read["document"], inputs)
+                targets = rows[read["row"]].targets_at(read["slots"]).detach() if _has_targets(request) else None
+                regions[request] = RegionStates(picked.hidden, read["labels"], read["document"], inputs, targets)
         head = self.backbone.base.get_output_embeddings()
         return States(latents, regions, Head(head.weight, getattr(head, "bias", None)))
 
@@ -258,6 +259,11 @@ class _UnitCounter:
         if self.unit.kind == "pairs":
             return read.pairs(self.unit.horizon, supervised=self.unit.supervised)
         return sum(read.lengths)
+
+
+def _has_targets(request: ViewRequest) -> bool:
+    latent = request.region in ("latents", "before_latents")
+    return latent and isinstance(request.view, LatentConversation) and request.view.slots.has_target
 
 
 def _latent(picked: Tensor, read: Mapping[str, Tensor]) -> Latent:

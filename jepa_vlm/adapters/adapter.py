@@ -141,13 +141,14 @@ class Adapter:
         image_at: Tensor,
         deeper: Tensor,
     ) -> Hidden:
-        """Run the decoder over one packed row and return ``last_hidden_state`` (after the final norm).
+        """Run the decoder over one row and return ``last_hidden_state`` (after the final norm).
 
         Args:
             base: The Hugging Face model.
             inputs: Input embeddings, features in place.
             positions: Rotary positions, ("axes tokens").
-            attention: Keyword arguments for the packed attention function.
+            attention: Keyword arguments for the packed attention function, and the cache, if the row goes on where
+                another one ended; without a layout the row is causal, as stock attention has it.
             image_at: Where the features are.
             deeper: Their further columns, see ``encode_images``.
         """
@@ -155,8 +156,8 @@ class Adapter:
             inputs_embeds=inputs[None],
             position_ids=positions if len(positions) == 1 else positions[:, None],
             # transformers takes a four-dimensional mask as it is; packed attention does not look at it.
-            attention_mask=inputs.new_zeros(1, 1, 1, 1),
-            use_cache=False,
+            attention_mask=inputs.new_zeros(1, 1, 1, 1) if "packed_layout" in attention else None,
+            use_cache="past_key_values" in attention,
             **self.decoder_inputs(inputs, image_at, deeper),
             **attention,
         )

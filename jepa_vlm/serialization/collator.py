@@ -83,12 +83,15 @@ class Collator:
             raise ValueError("A batch needs at least one trajectory, got none.")
         if unknown := sorted(set(without) - self.requests.keys()):
             raise ValueError(f"There is no term {', '.join(unknown)} to leave out; known: {', '.join(self.requests)}.")
-        images = _Images(self.serializer)
-        shown = [images.add(trajectory) for trajectory in trajectories]
         written = [self.serializer.images(trajectory) for trajectory in trajectories]
         requests = self._requests(without)
         views = self._views(trajectories, requests, written)
         planner = self._planner(requests)
+        images = _Images(self.serializer)
+        shown = [
+            images.add(trajectory, {image for own in views.values() for image in own[i].needed_images})
+            for i, trajectory in enumerate(trajectories)
+        ]
         plan, locations = self._plan(planner, views, requests, _image_starts(written, shown))
         reads = {
             request: self._stored(request, views[request.encoding], trajectories)
@@ -107,7 +110,7 @@ class Collator:
             },
             "images": self.serializer.adapter.collate_images(images.processed)
             if planner.images_together
-            else [[images.processed[number] for number in own] for own in shown],
+            else [[None if number is None else images.processed[number] for number in own] for own in shown],
             "rows": dict(plan.rows),
             "reads": [read.tensors for read in reads.values()],
         }
@@ -184,16 +187,19 @@ def _read(request: ViewRequest, views: Sequence[TokenizedView], locations: Mappi
 
 @final
 class _Images:
-    """A batch's images, each once, however many examples show it, unless the family counts images by conversation."""
+    """A batch's images that a view needs, each once, however many examples show it.
+
+    A family that counts images by conversation gets all of every example's.
+    """
 
     def __init__(self, serializer: Serializer) -> None:
         self.processed: list[dict[str, Tensor]] = []
         self._serializer, self._numbers = serializer, dict[Hashable, int]()
 
-    def add(self, trajectory: Trajectory) -> list[int]:
-        """Return the numbers of a trajectory's images among the batch's."""
-        images = trajectory.all_images
-        return [self._number(image, len(images)) for image in images]
+    def add(self, trajectory: Trajectory, needed: Collection[int]) -> list[int | None]:
+        """Return the numbers of a trajectory's images among the batch's; None for one that nothing needs."""
+        images, every = trajectory.all_images, self._serializer.adapter.counts_images
+        return [self._number(one, len(images)) if every or i in needed else None for i, one in enumerate(images)]
 
     def _number(self, image: LazyImage, together: int) -> int:
         adapter, key = self._serializer.adapter, (image.source, together)
@@ -203,13 +209,14 @@ class _Images:
         return self._numbers[key]
 
 
-def _image_starts(written: Sequence[Sequence[ImageTokens]], shown: Sequence[Sequence[int]]) -> list[list[int]]:
+def _image_starts(written: Sequence[Sequence[ImageTokens]], shown: Sequence[Sequence[int | None]]) -> list[list[int]]:
     """Return, by example and image, the first row of its features among the batch's.
 
     Args:
         written: By example and image: its tokens.
-        shown: Likewise: its number among the batch's images.
+        shown: Likewise: its number among the batch's images; None for one that is not among them, which starts at 0.
     """
-    lengths = {n: one.length for w, own in zip(written, shown, strict=True) for one, n in zip(w, own, strict=True)}
+    pairs = [pair for own in zip(written, shown, strict=True) for pair in zip(*own, strict=True)]
+    lengths = {number: one.length for one, number in pairs if number is not None}
     starts = list(accumulate((lengths[number] for number in sorted(lengths)), initial=0))
-    return [[starts[number] for number in own] for own in shown]
+    return [[0 if number is None else starts[number] for number in own] for own in shown]

@@ -1,5 +1,13 @@
 """Views of a trajectory, and requests for them."""
 
+from jepa_vlm.views.latent_conversation import (
+    LatentConversation,
+    PictureFeatures,
+    PooledFeatures,
+    RegionFeatures,
+    SlotContent,
+    Thoughts,
+)
 from jepa_vlm.views.plan import BatchPlan, Branch, Layout, Location
 from jepa_vlm.views.policy import TargetPolicy, cached, ema, frozen, stop_gradient, with_gradient
 from jepa_vlm.views.request import READOUTS, REGIONS, Encoding, Readout, Region, Slots, ViewRequest
@@ -12,13 +20,19 @@ __all__ = [
     "Branch",
     "Conversation",
     "Encoding",
+    "LatentConversation",
     "Layout",
     "Location",
+    "PictureFeatures",
+    "PooledFeatures",
     "Question",
     "Readout",
     "Region",
+    "RegionFeatures",
+    "SlotContent",
     "Slots",
     "TargetPolicy",
+    "Thoughts",
     "TrajectoryOnly",
     "View",
     "ViewRequest",

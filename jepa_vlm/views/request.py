@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal, final
 
+from jepa_vlm.views.latent_conversation import LatentConversation
 from jepa_vlm.views.policy import TargetPolicy, with_gradient
 from jepa_vlm.views.view import View
 
 Readout = Literal["last_token", "last_pred", "turn_end", "mean"]
-Region = Literal["supervised", "trajectory", "all"]
+Region = Literal["supervised", "trajectory", "all", "before_latents", "latents"]
 READOUTS: tuple[Readout, ...] = ("last_token", "last_pred", "turn_end", "mean")
-REGIONS: tuple[Region, ...] = ("supervised", "trajectory", "all")
+REGIONS: tuple[Region, ...] = ("supervised", "trajectory", "all", "before_latents", "latents")
 
 
 @final
@@ -39,7 +40,8 @@ class ViewRequest:
         readout: One state per example: ``last_token`` (last content token of the last turn), ``last_pred`` (last slot),
             ``turn_end`` (the template's end-of-turn token after them), ``mean`` (over the content tokens).
         region: Many states per example: ``supervised`` (each supervised token, with the state that predicts it),
-            ``trajectory`` (T's tokens), ``all``.
+            ``trajectory`` (T's tokens), ``all``, ``latents`` (each latent slot, with its own state) or
+            ``before_latents`` (each latent slot, with the state of the token before it).
         slots: Learned inputs placed into the view, or None.
     """
 
@@ -60,6 +62,11 @@ class ViewRequest:
             raise ValueError(
                 f"{self.view!r} has no place for learned slots; a predictor with slots needs views.Question()."
             )
+        latent = isinstance(self.view, LatentConversation)
+        if latent and not self.policy.gradient:
+            raise ValueError("A LatentConversation is encoded with gradient; as a target read another view.")
+        if self.region in ("before_latents", "latents") and not latent:
+            raise ValueError(f"{self.view!r} has no latent slots to read; use views.LatentConversation(...).")
         if self.policy.weights == "cached" and (self.region is not None or self.slots is not None):
             raise ValueError("A cached view is stored as one state per example, without learned slots.")
         if self.readout == "last_pred" and self.slots is None:
