@@ -33,8 +33,8 @@ def run(backbone: Backbone, sequence: Mapping[str, Any], inputs: Tensor, deeper:
     """
     if backbone.base.is_activation_checkpointing and backbone.base.training:
         raise BackboneError(
-            "Slots that are fed the state before them need the cache of keys and values, which activation checkpointing "
-            "switches off; train this stage without it, on smaller micro-batches."
+            "Slots that are fed the state before them need the cache of keys and values, which activation "
+            "checkpointing switches off; train this stage without it, on smaller micro-batches."
         )
     adapter, base, positions = backbone.adapter, backbone.base, sequence["positions"]
     cache = DynamicCache(config=base.config.get_text_config())

@@ -10,7 +10,7 @@ from rich.console import Console
 
 from jepa_vlm.errors import JepaVLMError
 from jepa_vlm.evaluation import Evaluation, evaluate, load_benchmark
-from jepa_vlm.generation.option_letters import SCORINGS
+from jepa_vlm.generation.letters import SCORINGS
 from jepa_vlm.playground import World
 from jepa_vlm.report.examples import save_examples
 from jepa_vlm.report.run_report import write_run_report

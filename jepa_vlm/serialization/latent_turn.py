@@ -102,11 +102,9 @@ def _look(
         run = length // slots.chunks
         if not run:
             raise DataError(f"{where} has a picture of {length} tokens, too few for {slots.chunks} chunks.", "picture")
-        targets = tuple((picture, range(at * run, (at + 1) * run)) for at in range(slots.chunks))
-        return Look(len(targets), targets)
+        return _look_at([(picture, range(at * run, (at + 1) * run)) for at in range(slots.chunks)])
     if isinstance(slots, PictureFeatures):
-        targets = tuple((picture, (row,)) for row in range(length))
-        return Look(len(targets), targets)
+        return _look_at([(picture, (row,)) for row in range(length)])
     if not isinstance(slots, RegionFeatures):
         raise TypeError(f"Cannot serialise {slots!r}.")
     if step.call is None or step.call.box is None:
@@ -120,5 +118,8 @@ def _look(
         rows = region_rows(step.call.box, trajectory.all_images[image].size, images[image])
     except DataError as err:
         raise err.at(where) from None
-    targets = tuple((image, (row,)) for row in rows)
-    return Look(len(targets), targets)
+    return _look_at([(image, (row,)) for row in rows])
+
+
+def _look_at(targets: Sequence[Place]) -> Look:
+    return Look(len(targets), tuple(targets))

@@ -71,7 +71,7 @@ def read_latent(views: Sequence[TokenizedView], readout: Readout, location: Loca
 
 
 def read_region(views: Sequence[TokenizedView], region: Region, location: Location) -> Read:
-    """Resolve a region: for ``supervised`` and ``before_latents`` the predicting states' places, else the tokens' own."""
+    """Resolve a region: for ``supervised`` and ``before_latents`` the places of the predicting states, else its own."""
     starts = _starts(views)
     tokens = [region_tokens(view, region) for view in views]
     places = torch.cat([start + own for start, own in zip(starts, tokens, strict=True)])

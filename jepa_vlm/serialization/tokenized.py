@@ -31,8 +31,8 @@ class TokenizedView:
         image_index: At image positions: which image (as in ``images``); -1 elsewhere.
         positions: Rotary positions, (axes, tokens).
         readouts: Position of ``last_token``, ``turn_end`` and, with slots, ``last_pred``.
-        slot_sources: Of a ``LatentConversation``: what its slots stand for, ("features 3"): the number of the slot in the
-            view, an image (as in ``images``, but it need not be shown), a row of its features; else None.
+        slot_sources: Of a ``LatentConversation``: what its slots stand for, ("features 3"): the number of the slot in
+            the view, an image (as in ``images``, but it need not be shown), a row of its features; else None.
         blocks: Tokens of the same number see each other both ways, -1 is causal, (tokens,); None where all is causal.
     """
 
