@@ -112,10 +112,11 @@ def load_checkpoint(checkpoint: Path) -> Backbone:
     if (checkpoint / ADAPTER).is_file():
         adapted = load_adapter(backbone.base, checkpoint)
         config: Any = adapted.peft_config["default"]
-        if (held := config.trainable_token_indices) != (backbone.added.rows() if backbone.added is not None else None):
+        held, wanted = config.trainable_token_indices, backbone.added.rows() if backbone.added is not None else None
+        if held != wanted:
             raise RunError(
-                f"Checkpoint {checkpoint} trained the vocabulary's rows {held}, which are not those of its added tokens "
-                f"{list(origin.added_tokens)} on {origin.backbone}; was the backbone's tokenizer changed?"
+                f"Checkpoint {checkpoint} trained the vocabulary's rows {held}, not those of its added tokens, {wanted}; "
+                f"was the tokenizer of {origin.backbone} changed?"
             )
         load_parts(adapted, checkpoint)
         backbone.model = adapted.eval()

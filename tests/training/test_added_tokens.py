@@ -202,7 +202,7 @@ def test_a_checkpoint_that_lacks_their_rows_or_means_others_is_refused(tmp_path)
         load_weights(jv.LatentVLM(grown(TIED, LORA), jv.NextToken()), tmp_path)
     save_file(held, tmp_path / ADAPTER)
     told = json.loads((tmp_path / "origin.json").read_text())
-    (tmp_path / "origin.json").write_text(json.dumps({**told, "added_tokens": list(reversed(TOKENS))}))
+    (tmp_path / "origin.json").write_text(json.dumps({**told, "added_tokens": [*TOKENS, "<|third|>"]}))
     with pytest.raises(RunError, match="not those of its added tokens"):
         load_checkpoint(tmp_path)
 
