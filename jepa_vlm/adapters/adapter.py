@@ -17,6 +17,7 @@ from transformers import PretrainedConfig
 
 from jepa_vlm.adapters.feeding import fed, flat
 from jepa_vlm.adapters.image_tokens import ImageTokens
+from jepa_vlm.adapters.inside_peft import unwrapped
 from jepa_vlm.errors import BackboneError, DataError
 from jepa_vlm.registry import Registry
 from jepa_vlm.typing import Hidden, TokenIds, TokenMask
@@ -226,7 +227,7 @@ class Adapter:
     def embed(self, base: Any, input_ids: TokenIds) -> Hidden:
         """Return the token embeddings; image positions hold a placeholder's."""
         table = base.get_input_embeddings()
-        beyond = (input_ids == self.feature_id) & (input_ids >= table.num_embeddings)
+        beyond = (input_ids == self.feature_id) & (input_ids >= unwrapped(table).num_embeddings)
         found: Tensor = table(input_ids.masked_fill(beyond, 0))
         return found
 

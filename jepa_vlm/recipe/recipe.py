@@ -67,6 +67,9 @@ class Recipe:
         engine: How views are encoded: ``one_pass``, or ``separate``, the reference.
         rates: Which parts of the backbone train, each with its multiple of the learning rate: ``language`` (the
             adapter, or without one the decoder and its head), ``projector``, ``vision``. What is left out is frozen.
+        added_tokens: Special tokens that the backbone's vocabulary gets, such as ``"<|latent_start|>"``. Their rows
+            train, whatever ``rates`` says, and the vocabulary's other rows do not, even without an adapter; what is
+            exported has them too.
 
     Raises:
         ValueError: If a value is out of its range.
@@ -84,6 +87,7 @@ class Recipe:
     max_grad_norm: float = 1.0
     engine: str = "one_pass"
     rates: Mapping[str, float] = field(default_factory=lambda: {"language": 1.0})
+    added_tokens: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         from jepa_vlm.terms import Objective, Term  # brings torch, which listing recipes must not
@@ -111,5 +115,10 @@ class Recipe:
                 raise ValueError(f"rates names parts of the backbone: {', '.join(PARTS)}; got {name!r}.")
             if not 0 < factor < math.inf:
                 raise ValueError(f"The rate of {name} must be a positive multiple, got {factor}; leave it out instead.")
+        for token in self.added_tokens:
+            if not isinstance(token, str) or not token or token != "".join(token.split()):
+                raise ValueError(f"An added token is a text without spaces, such as '<|latent|>'; got {token!r}.")
+        if isinstance(self.added_tokens, str) or len(set(self.added_tokens)) < len(self.added_tokens):
+            raise ValueError(f"added_tokens is a tuple of different tokens; got {self.added_tokens!r}.")
         if self.engine not in ENGINES:
             raise ValueError(f"engine must be one of {', '.join(ENGINES)}; got {self.engine!r}.")

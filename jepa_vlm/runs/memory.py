@@ -25,6 +25,8 @@ def estimate_memory(
         trajectories: A sample of the data.
         batch_size: Examples of a micro-batch; fewer if the sample is smaller.
     """
+    if model.backbone.added is not None:
+        return None, "the estimate does not know the rows of added tokens, for which the vocabulary is copied"
     if not isinstance(model.backbone.model, PeftModel):
         return None, "the estimate knows adapters only, and this decoder is trained in full"
     if model.engine != "one_pass":

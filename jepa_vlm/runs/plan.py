@@ -136,6 +136,7 @@ def plan_run(asked: Asked, recipe: Recipe | None = None) -> Plan:
         dtype=values["dtype"].value,
         visual_tokens=values["visual_tokens"].value,
         quantize=values["quantize"].value,
+        added_tokens=recipe.added_tokens,
     )
     values |= training_values(asked, recipe, backbone.profile)
     recipe = _in_place(recipe, values)

@@ -140,6 +140,8 @@ def training_values(asked: Asked, recipe: Recipe, profile: Profile) -> dict[str,
     for name in ("steps", "batch_size", "accumulation", "learning_rate", "engine", "rates"):
         if (value := getattr(asked, name)) is not None:
             values[name] = Resolved(value, "user")
+    if recipe.added_tokens:
+        values["added_tokens"] = Resolved(list(recipe.added_tokens), "recipe")
     values["validate_every"] = _or(asked.validate_every, max(1, values["steps"].value // 5))
     return values
 

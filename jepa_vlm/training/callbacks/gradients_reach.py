@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
+from jepa_vlm.adapters.inside_peft import belongs_to_adapter
 from jepa_vlm.errors import RunError
 
 UPDATES = 2  # LoRA's A has no gradient while B is zero, so one update is not enough
@@ -41,7 +42,7 @@ class GradientsReach(TrainerCallback):
         Raises:
             RunError: If a tensor of the adapter or the objective is frozen.
         """
-        own = [(name, p) for name, p in model.named_parameters() if ".lora_" in name or name.startswith("objective.")]
+        own = [(n, p) for n, p in model.named_parameters() if belongs_to_adapter(n) or n.startswith("objective.")]
         if frozen := [name for name, p in own if not p.requires_grad]:
             raise RunError(
                 f"{len(frozen)} tensors of the adapter and the objective are frozen: {', '.join(frozen[:3])}. They are "
