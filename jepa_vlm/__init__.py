@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from jepa_vlm.latent_vlm import LatentVLM, LossTerms
     from jepa_vlm.losses import CosineLoss, InfoNCELoss, L1Loss, LatentLoss, MSELoss, SmoothL1Loss
     from jepa_vlm.objectives import LatentPrediction, LatentReconstruction, NextToken, Objective
-    from jepa_vlm.predictors import IdentityPredictor, MLPPredictor, Predictor, PredTokenPredictor
-    from jepa_vlm.recipe import Lora, Recipe, load_recipe
+    from jepa_vlm.predictors import GatedPredictor, IdentityPredictor, MLPPredictor, Predictor, PredTokenPredictor
+    from jepa_vlm.recipe import LatentDecoding, Lora, Recipe, Stage, load_recipe
     from jepa_vlm.regularizers import NextLatentRegularizer, Regularizer
     from jepa_vlm.runs import train
     from jepa_vlm.training import fill_targets
@@ -43,12 +43,15 @@ _HOMES = {
     "LatentReconstruction": "objectives",
     "NextToken": "objectives",
     "Objective": "objectives",
+    "GatedPredictor": "predictors",
     "IdentityPredictor": "predictors",
     "MLPPredictor": "predictors",
     "PredTokenPredictor": "predictors",
     "Predictor": "predictors",
+    "LatentDecoding": "recipe",
     "Lora": "recipe",
     "Recipe": "recipe",
+    "Stage": "recipe",
     "load_recipe": "recipe",
     "NextLatentRegularizer": "regularizers",
     "Regularizer": "regularizers",
@@ -71,9 +74,11 @@ __all__ = [
     "Backbone",
     "Box",
     "CosineLoss",
+    "GatedPredictor",
     "IdentityPredictor",
     "InfoNCELoss",
     "L1Loss",
+    "LatentDecoding",
     "LatentLoss",
     "LatentPrediction",
     "LatentReconstruction",
@@ -92,6 +97,7 @@ __all__ = [
     "Recipe",
     "Regularizer",
     "SmoothL1Loss",
+    "Stage",
     "Step",
     "ToolCall",
     "Trajectory",

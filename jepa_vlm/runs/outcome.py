@@ -31,7 +31,7 @@ def measure(plan: Plan, path: Path, console: Console, when: str, *, keep: bool) 
         plan: Of the run.
         path: The evaluation's file.
         console: Where the accuracy is told.
-        when: ``before`` or ``after``.
+        when: ``before``, by the backbone's own generation, or ``after``, as the recipe decodes.
         keep: Whether a file that is there already will do.
     """
     benchmark = plan.data.benchmark
@@ -41,7 +41,14 @@ def measure(plan: Plan, path: Path, console: Console, when: str, *, keep: bool) 
         found = Evaluation.from_json(path)
     else:
         items = load_benchmark(benchmark, count=plan["questions"], seed=plan["seed"])
-        found = evaluate(plan.backbone, items, scorings=SCORINGS, benchmark=benchmark, seed=plan["seed"])
+        found = evaluate(
+            plan.backbone,
+            items,
+            scorings=SCORINGS,
+            benchmark=benchmark,
+            seed=plan["seed"],
+            latents=plan.recipe.decoding if when == "after" else None,
+        )
         found.to_json(path)
     overall = found.scored[0].overall
     console.print(

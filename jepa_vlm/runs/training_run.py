@@ -124,6 +124,7 @@ def _settings(plan: Plan, folder: RunFolder) -> TrainSettings:
     )
     return TrainSettings(
         folder=folder.checkpoints,
+        stages=plan.recipe.stages,
         **{name: plan[name] for name in names},
         max_grad_norm=plan["max_grad_norm"],
         seed=plan["seed"],
@@ -136,7 +137,8 @@ def _settings(plan: Plan, folder: RunFolder) -> TrainSettings:
 
 
 def _origin(plan: Plan) -> Origin:
-    return Origin(plan["backbone"], plan["seed"], plan["dtype"], plan["visual_tokens"], plan.recipe.added_tokens)
+    named = (plan["backbone"], plan["seed"], plan["dtype"], plan["visual_tokens"])
+    return Origin(*named, added_tokens=plan.recipe.added_tokens, decoding=plan.recipe.decoding)
 
 
 def _trainer(plan: Plan, folder: RunFolder, settings: TrainSettings, console: Console) -> ObjectiveTrainer:

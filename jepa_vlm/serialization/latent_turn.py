@@ -68,7 +68,7 @@ def latent_turn(trajectory: Trajectory, view: LatentConversation, images: Sequen
     written: list[tuple[str, Look | None]] = []
     if isinstance(view.slots, Thoughts):
         replaced = min(view.slots.steps, trajectory.calls)
-        written.append(("", Look(replaced * view.slots.each) if replaced else None))
+        written.append(("", Look(replaced * view.slots.each)))
         written += [(step.text.strip(), None) for step in trajectory.steps[replaced:]]
     else:
         picture = len(trajectory.images)

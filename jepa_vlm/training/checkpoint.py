@@ -28,6 +28,7 @@ from transformers import PreTrainedModel
 from jepa_vlm.adapters.inside_peft import belongs_to_adapter
 from jepa_vlm.errors import RunError
 from jepa_vlm.latent_vlm import LatentVLM
+from jepa_vlm.recipe import LatentDecoding
 
 ADAPTER, HEADS, FULL, ORIGIN = "adapter_model.safetensors", "heads.safetensors", "model.safetensors", "origin.json"
 PARTS = "parts.safetensors"
@@ -45,6 +46,7 @@ class Origin:
         dtype: Likewise.
         visual_tokens: Likewise.
         added_tokens: Likewise.
+        decoding: How the model answers, if it thinks in latent slots.
     """
 
     backbone: str
@@ -52,6 +54,7 @@ class Origin:
     dtype: str
     visual_tokens: int | None = None
     added_tokens: tuple[str, ...] = ()
+    decoding: LatentDecoding | None = None
 
 
 def save_weights(model: LatentVLM, folder: Path, origin: Origin) -> None:
@@ -69,7 +72,7 @@ def save_weights(model: LatentVLM, folder: Path, origin: Origin) -> None:
     else:
         inner.save_pretrained(folder)
     _save(_own_state(model), folder / HEADS)
-    known = {name: value for name, value in asdict(origin).items() if name != "added_tokens" or value}
+    known = {name: value for name, value in asdict(origin).items() if name not in ("added_tokens", "decoding") or value}
     (folder / ORIGIN).write_text(json.dumps(known, indent=1) + "\n", encoding="utf-8")
 
 
@@ -141,7 +144,8 @@ def read_origin(folder: Path) -> Origin:
     if not path.is_file():
         raise RunError(f"{folder} is not a checkpoint (it has no {ORIGIN}); give a run or one of its checkpoints.")
     held = json.loads(path.read_text(encoding="utf-8"))
-    return Origin(**{**held, "added_tokens": tuple(held.get("added_tokens", ()))})
+    decoding = LatentDecoding(**held["decoding"]) if held.get("decoding") else None
+    return Origin(**{**held, "added_tokens": tuple(held.get("added_tokens", ())), "decoding": decoding})
 
 
 def is_complete(folder: Path) -> bool:

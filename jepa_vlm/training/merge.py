@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import gc
+import json
 import os
 import shutil
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, final
 
@@ -21,9 +22,10 @@ from jepa_vlm.adapters.inside_peft import base_name, belongs_to_adapter
 from jepa_vlm.adapters.processors import load_processor, save_processor
 from jepa_vlm.errors import ExportError, RunError
 from jepa_vlm.generation.inference import inference
+from jepa_vlm.recipe import LatentDecoding
 from jepa_vlm.training.checkpoint import ADAPTER, ORIGIN, load_adapter, load_parts, read_origin
 
-BEST, CHECKPOINTS = "best", "checkpoints"
+BEST, CHECKPOINTS, DECODING = "best", "checkpoints", "latent_decoding.json"
 TOLERANCE = {torch.float64: 1e-9, torch.float32: 1e-4, torch.bfloat16: 0.1, torch.float16: 0.02}
 
 
@@ -90,6 +92,14 @@ def find_checkpoint(folder: Path) -> Path:
     return folder
 
 
+def decoding_of(folder: Path) -> LatentDecoding | None:
+    """Return how the model of a checkpoint or an exported folder answers, if it thinks in latent slots."""
+    if is_checkpoint(folder):
+        return read_origin(folder).decoding
+    path = folder / DECODING
+    return LatentDecoding(**json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else None
+
+
 def is_checkpoint(folder: Path) -> bool:
     """Say whether a folder is a checkpoint of a run."""
     return (folder / ORIGIN).is_file()
@@ -141,6 +151,8 @@ def _write(checkpoint: Path, draft: Path) -> tuple[int, float]:
             raise ExportError(f"Merging {checkpoint} changed none of {len(before)} weights; was the adapter trained?")
     backbone.base.save_pretrained(draft)
     save_processor(backbone.processor, draft, video_processor=backbone.adapter.video_processor)
+    if (decoding := read_origin(checkpoint).decoding) is not None:
+        (draft / DECODING).write_text(json.dumps(asdict(decoding), indent=1) + "\n", encoding="utf-8")
     del backbone  # one model in memory at a time
     gc.collect()
     return merged, _check(draft, live, shapes, dtype, ids)

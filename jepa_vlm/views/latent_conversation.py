@@ -65,8 +65,8 @@ class PictureFeatures(SlotContent):
 class Thoughts(SlotContent):
     """``each`` slots in the place of each of the first ``steps`` steps of reasoning, words and all (Coconut).
 
-    They have no target. The last step, which has the answer, is never replaced. All of them form one run, in front of
-    the words that are left.
+    They have no target. The last step, which has the answer, is never replaced. All of them form one look, in front of
+    the words that are left; it is there, and empty, where nothing is replaced.
 
     Args:
         steps: How many steps are replaced, where there are so many.

@@ -22,14 +22,22 @@ class GradientsReach(TrainerCallback):
     The adapter's tensors and the objective's own must be trainable; what a term only reads belongs into buffers.
     Weight decay moves tensors that have no gradient, so both are checked. An update counts if its learning rate is
     above zero (warm-up starts at zero) and no term was left out by loss dropout. Where the learning rates so far are
-    too small to change a tensor at its precision, its movement is judged as soon as they are not.
+    too small to change a tensor at its precision, its movement is judged as soon as they are not. Each stage of a
+    recipe is checked anew, without the parameters of terms that are not of it.
 
     Args:
-        skipped: Returns the terms that a step leaves out.
+        dropped: Returns the terms that a step leaves out by loss dropout.
+        outside: Returns the terms that are not of a step's stage; none if it is not given.
     """
 
-    def __init__(self, *, skipped: Callable[[int], Collection[str]]) -> None:
-        self._skipped, self.updates = skipped, 0
+    def __init__(
+        self,
+        *,
+        dropped: Callable[[int], Collection[str]],
+        outside: Callable[[int], Collection[str]] = lambda step: (),
+    ) -> None:
+        self._dropped, self._outside, self.updates = dropped, outside, 0
+        self._waiting: frozenset[str] = frozenset()
         self._rates = 0.0
         self._before: dict[str, Tensor] = {}
         self._unreached: set[str] = set()
@@ -48,8 +56,7 @@ class GradientsReach(TrainerCallback):
                 f"{len(frozen)} tensors of the adapter and the objective are frozen: {', '.join(frozen[:3])}. They are "
                 "there to be trained; turn the adapter on, or hold what a term only reads in a buffer."
             )
-        self._before = {name: p.detach().cpu().clone() for name, p in model.named_parameters() if p.requires_grad}
-        self._unreached = set(self._before)
+        self._begin(model, frozenset(self._outside(state.global_step)))
 
     def on_pre_optimizer_step(
         self,
@@ -65,7 +72,9 @@ class GradientsReach(TrainerCallback):
         Raises:
             RunError: If a tensor has had none by the second update.
         """
-        if not self._before or self._skipped(state.global_step):
+        if (waiting := frozenset(self._outside(state.global_step))) != self._waiting:
+            self._begin(model, waiting)
+        if not self._before or self._dropped(state.global_step):
             return
         if not (rate := max(group["lr"] for group in optimizer.param_groups)):
             return
@@ -92,6 +101,17 @@ class GradientsReach(TrainerCallback):
         if stuck:
             raise RunError(_message(f"have not moved ({here[stuck[0]].dtype})", stuck, self.updates))
         self._before = still
+
+    def _begin(self, model: Any, waiting: frozenset[str]) -> None:
+        """Check from here on all that trains, but for the parameters of terms that wait for their stage."""
+        idle = tuple(f"objective.terms.{term}." for term in waiting)
+        self._waiting, self.updates, self._rates = waiting, 0, 0.0
+        self._before = {
+            name: p.detach().cpu().clone()
+            for name, p in model.named_parameters()
+            if p.requires_grad and not name.startswith(idle)
+        }
+        self._unreached = set(self._before)
 
 
 def _smallest_step(tensor: Tensor) -> float:
