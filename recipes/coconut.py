@@ -4,8 +4,8 @@ Run:      jepa-vlm recipe coconut
           jepa-vlm recipe coconut --set thoughts=2 --set steps_replaced=2
 Hardware: the embedded default runs on two CPU cores; the released runs used 4 GPUs (batch 32 on each) and GPT-2.
 Expect:   docs/method.md, "Reconstruction".
-Source:   arXiv:2412.06769, section 3; facebookresearch/coconut@27273cb, dataset.py and coconut.py. The first k steps are
-          replaced by k x c slots, each fed the state before it; the token loss covers the words that are left.
+Source:   arXiv:2412.06769, section 3; facebookresearch/coconut@27273cb, dataset.py and coconut.py. The first k steps
+          are replaced by k x c slots, each fed the state before it; the token loss covers the words that are left.
           Different here: reasoning about pictures (tool pictures are not shown), stages share one schedule and keep the
           optimiser's state, shorter reasonings are replaced as far as they go and never their answer, START and END
           are trained, and stand in stage 0 too, with nothing between them.

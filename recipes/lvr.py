@@ -1,7 +1,7 @@
 """LVR: in the place of a crop, reconstruct the visual tokens of the region that the expert looked at.
 
 Run:      jepa-vlm recipe lvr
-          jepa-vlm recipe lvr --backbone qwen2.5-vl-3b --data lvr:meta_data_lvr_sft_stage1.json#style=original --set rank=0
+          jepa-vlm recipe lvr --backbone qwen2.5-vl-3b --data lvr:META.json#style=original --set rank=0
           jepa-vlm evaluate runs/lvr --latents 8
 Hardware: the embedded default runs on two CPU cores; the released script used 8 GPUs (batch 1 packed x 8 on each).
 Expect:   docs/method.md, "Reconstruction".
@@ -20,7 +20,7 @@ import jepa_vlm as jv
 HEADS = {
     "none": jv.IdentityPredictor,
     "mlp": lambda: jv.MLPPredictor(norm="layer"),
-    "gated": lambda: jv.GatedPredictor(),
+    "gated": jv.GatedPredictor,
 }
 
 

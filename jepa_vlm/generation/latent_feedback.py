@@ -19,10 +19,12 @@ from transformers import LogitsProcessor
 
 from jepa_vlm.adapters import Backbone
 from jepa_vlm.errors import BackboneError
-from jepa_vlm.generation.greedy import generate
+from jepa_vlm.generation.greedy import end_ids, generate
 from jepa_vlm.generation.prompt import Inputs
 from jepa_vlm.recipe.latent_decoding import LatentDecoding
 from jepa_vlm.typing import Hidden
+
+MOST_LOOKS = 8  # of an answer; a START beyond them is a word like any other
 
 Allowed = Callable[[int, list[int]], list[int]]  # from a row and its words' tokens so far to those that may follow
 
@@ -37,12 +39,14 @@ class LatentAnswer:
         steps: Latent steps that were really taken.
         looks: How often it entered.
         first_logits: Behind the first look, or behind the prompt if there is none: of its first word's token, (vocab,).
+        first_steps: Latent steps before it.
     """
 
     ids: list[int] = field(default_factory=list)
     steps: int = 0
     looks: int = 0
     first_logits: Tensor | None = None
+    first_steps: int = 0
 
 
 def generate_latent(
@@ -53,14 +57,14 @@ def generate_latent(
     Args:
         backbone: In inference, see ``inference``.
         inputs: Left-padded prompts.
-        tokens: Most words' tokens of an answer with one look; further looks take from them.
+        tokens: Most words' tokens of an answer; what looks take does not count.
         decoding: When to enter and to leave, and what is fed.
         allowed: Restricts words; None for all.
 
     Raises:
         BackboneError: If START or END is no single token of the vocabulary.
     """
-    machine = _Machine(backbone, inputs["input_ids"].shape[0], decoding, allowed)
+    machine = _Machine(backbone, inputs["input_ids"].shape[0], decoding, tokens, allowed)
     with machine.attached():
         produced = generate(backbone, inputs, tokens + machine.overhead, processors=[machine])
     machine.finish(produced)
@@ -82,13 +86,16 @@ class _Row:
 class _Machine(LogitsProcessor):
     """Decides what comes next, and feeds states. Lives for one ``generate``."""
 
-    def __init__(self, backbone: Backbone, rows: int, decoding: LatentDecoding, allowed: Allowed | None) -> None:
-        self.backbone, self.decoding, self.allowed = backbone, decoding, allowed
+    def __init__(
+        self, backbone: Backbone, rows: int, decoding: LatentDecoding, tokens: int, allowed: Allowed | None
+    ) -> None:
+        self.backbone, self.decoding, self.tokens, self.allowed = backbone, decoding, tokens, allowed
         self.steps = decoding.steps
         self.start, self.end = (_one_token(backbone, token) for token in (decoding.start, decoding.end))
         self.closing = [self.end, *backbone.tokenizer.encode(decoding.after, add_special_tokens=False)]
         forced = [self.start] if self.steps and decoding.entry == "forced" else []
-        self.overhead = 1 + self.steps + len(self.closing) if self.steps else 0
+        self.overhead = MOST_LOOKS * (1 + self.steps + len(self.closing)) if self.steps else 0
+        self.ending = end_ids(backbone)[0]
         self.rows = [_Row(forced) for _ in range(rows)]
         self.answers = [LatentAnswer() for _ in range(rows)]
         self.noise = torch.Generator().manual_seed(decoding.seed)
@@ -116,7 +123,10 @@ class _Machine(LogitsProcessor):
             looked = bool(answer.looks)
             token = self._settled(number, row, likeliest[number])
             if free and answer.first_logits is None and (looked or token is None):
-                answer.first_logits = scores[number].clone()
+                answer.first_logits, answer.first_steps = scores[number].clone(), answer.steps
+            if token is None and sum(row.written) == self.tokens:
+                row.written.append(False)
+                token = self.ending
             if token is not None:
                 chosen[number, token] = 0
                 continue
@@ -158,7 +168,10 @@ class _Machine(LogitsProcessor):
         return self._settled(number, row, likeliest)
 
     def _may_look(self, number: int, row: _Row) -> bool:
-        return self.allowed is None or (self.decoding.entry == "model" and not self.answers[number].looks)
+        looks = self.answers[number].looks
+        if looks >= MOST_LOOKS or sum(row.written) == self.tokens:
+            return False
+        return self.allowed is None or (self.decoding.entry == "model" and not looks)
 
     def _words(self, number: int, input_ids: Tensor) -> list[int]:
         written = self.rows[number].written[:-1]

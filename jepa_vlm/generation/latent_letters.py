@@ -46,16 +46,17 @@ def latent_letters(
     if "free" in scorings:
         texts = _texts(backbone, written)
         plain = [LetterAnswer(item.id, read(text, item), text) for item, text in zip(items, texts, strict=True)]
-        found["free"] = _with_steps(plain, written)
+        found["free"] = _with_steps(plain, [one.steps for one in written])
     missing = torch.zeros(backbone.base.get_output_embeddings().weight.shape[0], device=inputs["input_ids"].device)
     first = torch.stack([missing if one.first_logits is None else one.first_logits for one in written])
-    likeliest = (
-        _with_steps(likeliest_letters(backbone, items, first), written) if one_token_each(backbone, items) else []
-    )
+    whole = one_token_each(backbone, items)
+    likeliest: list[LetterAnswer] = []
+    if whole or "letter-logits" in scorings:
+        likeliest = _with_steps(likeliest_letters(backbone, items, first), [one.first_steps for one in written])
     if "letter-logits" in scorings:
-        found["letter-logits"] = likeliest or likeliest_letters(backbone, items, first)
+        found["letter-logits"] = likeliest
     if "short" in scorings:
-        found["short"] = likeliest or _short(backbone, items, inputs, decoding)
+        found["short"] = likeliest if whole else _short(backbone, items, inputs, decoding)
     return found
 
 
@@ -72,7 +73,7 @@ def _short(
     texts = _texts(backbone, written)
     read = [text if text in item.letters else None for item, text in zip(items, texts, strict=True)]
     plain = [LetterAnswer(item.id, letter, text) for item, letter, text in zip(items, read, texts, strict=True)]
-    return _with_steps(plain, written)
+    return _with_steps(plain, [one.steps for one in written])
 
 
 def _texts(backbone: Backbone, written: Sequence[LatentAnswer]) -> list[str]:
@@ -80,5 +81,5 @@ def _texts(backbone: Backbone, written: Sequence[LatentAnswer]) -> list[str]:
     return texts
 
 
-def _with_steps(answers: Sequence[LetterAnswer], written: Sequence[LatentAnswer]) -> list[LetterAnswer]:
-    return [replace(answer, latent_steps=own.steps) for answer, own in zip(answers, written, strict=True)]
+def _with_steps(answers: Sequence[LetterAnswer], steps: Sequence[int]) -> list[LetterAnswer]:
+    return [replace(answer, latent_steps=own) for answer, own in zip(answers, steps, strict=True)]

@@ -44,7 +44,7 @@ class GatedPredictor(Predictor):
         wide = self.hidden or dim
         self.layers = nn.ModuleDict(
             {
-                "norm": nn.LayerNorm(dim),
+                "norm": nn.LayerNorm(dim, dtype=torch.float32),
                 "gate": linear_layer(dim, wide, generator),
                 "up": linear_layer(dim, wide, generator),
                 "out": linear_layer(wide, dim, generator),

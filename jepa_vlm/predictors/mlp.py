@@ -20,7 +20,7 @@ class MLPPredictor(Predictor):
     Args:
         hidden: Width between the layers; None for the decoder's own hidden size.
         layers: Number of linear layers.
-        norm: What comes before the first: ``none``, or ``layer`` for a LayerNorm (LVR's head "simple", with two layers).
+        norm: What comes before the first: ``none``, or ``layer`` for a LayerNorm (with two layers LVR's head "simple").
 
     Raises:
         ValueError: If ``hidden`` or ``layers`` is less than 1, or ``norm`` is unknown.
@@ -47,7 +47,7 @@ class MLPPredictor(Predictor):
     def setup(self, dim: int, generator: torch.Generator) -> None:
         """Draw each layer's weight and bias uniformly from +-1/sqrt(its inputs), in float32."""
         widths = [dim, *[self.hidden or dim] * (self.layers - 1), dim]
-        self.norm = nn.LayerNorm(dim) if self.norm_kind == "layer" else nn.Identity()
+        self.norm = nn.LayerNorm(dim, dtype=torch.float32) if self.norm_kind == "layer" else nn.Identity()
         self.linears = nn.ModuleList(linear_layer(wide, out, generator) for wide, out in pairwise(widths))
 
     @shape_checked

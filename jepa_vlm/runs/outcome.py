@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
@@ -60,6 +62,31 @@ def measure(plan: Plan, path: Path, console: Console, when: str, *, keep: bool) 
     return found
 
 
+def measure_entry(plan: Plan, path: Path, console: Console) -> dict[str, Any]:
+    """Ask again, and let the model decide whether it thinks in latent slots; return the accuracy, {} without any.
+
+    Args:
+        plan: Of the run.
+        path: The evaluation's file.
+        console: Where it is told how often the latent path ran.
+    """
+    benchmark, decoding = plan.data.benchmark, plan.recipe.decoding
+    if benchmark is None or not plan["questions"] or decoding is None or not decoding.steps:
+        return {}
+    items = load_benchmark(benchmark, count=plan["questions"], seed=plan["seed"])
+    own = replace(decoding, entry="model")
+    found = evaluate(plan.backbone, items, benchmark=benchmark, seed=plan["seed"], latents=own)
+    found.to_json(path)
+    (scored,) = found.scored
+    ran = (scored.latent_use or {}).get("answers", 0)
+    console.print(
+        f"where the model decides, the latent path ran in {ran} of {len(items)} answers: {scored.overall.value:.1%}",
+        highlight=False,
+        soft_wrap=True,
+    )
+    return {"model_entry": found.summary()}
+
+
 def finish(
     plan: Plan,
     folder: RunFolder,
@@ -67,6 +94,7 @@ def finish(
     evaluations: tuple[Evaluation | None, Evaluation | None],
     seconds: float,
     console: Console,
+    entry: Mapping[str, Any],
 ) -> RunResult:
     """Export the best checkpoint, write the report, and return the run's result.
 
@@ -77,6 +105,7 @@ def finish(
         evaluations: Before and after.
         seconds: That training took.
         console: Where to talk.
+        entry: From ``measure_entry``.
     """
     if plan.asked.resume:
         shutil.rmtree(folder.export, ignore_errors=True)
@@ -95,7 +124,7 @@ def finish(
         run=str(folder.path),
         terms=held_out_terms(rows, best),
         monitors=held_out_monitors(rows, best),
-        accuracy={"before": before.summary(), "after": after.summary()} if before and after else {},
+        accuracy={"before": before.summary(), "after": after.summary(), **entry} if before and after else {},
         best_step=best,
         export=str(folder.export),
         report=_report(folder, console),

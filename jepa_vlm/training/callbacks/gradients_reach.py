@@ -73,6 +73,7 @@ class GradientsReach(TrainerCallback):
             RunError: If a tensor has had none by the second update.
         """
         if (waiting := frozenset(self._outside(state.global_step))) != self._waiting:
+            self.updates, self._rates = 0, 0.0
             self._begin(model, waiting)
         if not self._before or self._dropped(state.global_step):
             return
@@ -105,7 +106,7 @@ class GradientsReach(TrainerCallback):
     def _begin(self, model: Any, waiting: frozenset[str]) -> None:
         """Check from here on all that trains, but for the parameters of terms that wait for their stage."""
         idle = tuple(f"objective.terms.{term}." for term in waiting)
-        self._waiting, self.updates, self._rates = waiting, 0, 0.0
+        self._waiting = waiting
         self._before = {
             name: p.detach().cpu().clone()
             for name, p in model.named_parameters()
