@@ -12,10 +12,11 @@ from torch import Tensor
 from jepa_vlm.adapters import Adapter, ImageTokens
 from jepa_vlm.errors import DataError
 from jepa_vlm.serialization.template import Rendered, Span, refuse_reserved, render
+from jepa_vlm.serialization.texts import answered_directly
 from jepa_vlm.serialization.tokenise import Tokens, tokenise
 from jepa_vlm.serialization.tokenized import IGNORED, TokenizedView
 from jepa_vlm.trajectories import Trajectory
-from jepa_vlm.views import Conversation, Encoding, Question, TrajectoryOnly
+from jepa_vlm.views import Answer, Conversation, Encoding, Question, TrajectoryOnly
 
 
 @final
@@ -64,11 +65,15 @@ class Serializer:
             images: The tokens of each image; read from the images' headers if not given.
 
         Raises:
-            DataError: If a text contains a special token.
+            DataError: If a text contains a special token, or the answer is to be encoded and there is none.
             BackboneError: If the chat template cannot render the conversation faithfully.
         """
-        conversation = self.conversation(trajectory, self.images(trajectory) if images is None else images)
-        return [self._view(conversation, encoding) for encoding in encodings]
+        images = self.images(trajectory) if images is None else images
+        conversation = self.conversation(trajectory, images)
+        answered = conversation
+        if any(isinstance(encoding.view, Answer) for encoding in encodings):
+            answered = self.conversation(answered_directly(trajectory), images[: len(trajectory.images)])
+        return [self._view(answered if isinstance(each.view, Answer) else conversation, each) for each in encodings]
 
     def conversation(self, trajectory: Trajectory, images: Sequence[ImageTokens]) -> _Marked:
         """Return the whole conversation's tokens with all marks, from which views are cut."""
@@ -93,9 +98,9 @@ class Serializer:
         if isinstance(view, Question):
             count = encoding.slots.count if encoding.slots else 0
             return marked.question(count, self.processor.tokenizer.pad_token_id)
-        if isinstance(view, TrajectoryOnly):
+        if isinstance(view, (TrajectoryOnly, Answer)):
             kept = torch.arange(x_end, n)
-            if view.context == "image":
+            if isinstance(view, TrajectoryOnly) and view.context == "image":
                 before = torch.arange(x_end)
                 kept = torch.cat([before[~marked.question_tokens[:x_end]], kept])
             return marked.cut(kept, last=marked.last_token, turn_end=marked.turn_end)

@@ -29,7 +29,7 @@ class GradientsReach(TrainerCallback):
 
     def __init__(self, *, skipped: Callable[[int], Collection[str]]) -> None:
         self._skipped, self.updates = skipped, 0
-        self._rates = 0.0
+        self._rates: dict[str, float] = {}
         self._before: dict[str, Tensor] = {}
         self._unreached: set[str] = set()
 
@@ -66,9 +66,13 @@ class GradientsReach(TrainerCallback):
         """
         if not self._before or self._skipped(state.global_step):
             return
-        if not (rate := max(group["lr"] for group in optimizer.param_groups)):
+        if not (highest := max(group["lr"] for group in optimizer.param_groups)):
             return
-        self.updates, self._rates = self.updates + 1, self._rates + rate
+        self.updates += 1
+        own = {id(p): group["lr"] for group in optimizer.param_groups for p in group["params"]}
+        for name, p in model.named_parameters():
+            if name in self._before:
+                self._rates[name] = self._rates.get(name, 0.0) + own.get(id(p), highest)
         if self._unreached:
             gradients = {name: p.grad for name, p in model.named_parameters() if name in self._unreached}
             self._unreached = {name for name, grad in gradients.items() if grad is None or not bool(grad.any())}
@@ -87,7 +91,7 @@ class GradientsReach(TrainerCallback):
             return
         here = dict(model.named_parameters())
         still = {name: old for name, old in self._before.items() if torch.equal(here[name].detach().cpu(), old)}
-        stuck = sorted(name for name, old in still.items() if self._rates > _smallest_step(old))
+        stuck = sorted(name for name, old in still.items() if self._rates[name] > _smallest_step(old))
         if stuck:
             raise RunError(_message(f"have not moved ({here[stuck[0]].dtype})", stuck, self.updates))
         self._before = still
