@@ -1,7 +1,7 @@
 """LLM-JEPA on trajectories: question and trajectory are two views of one thing, and gradient flows into both.
 
 Run:      jepa-vlm recipe llm_jepa
-          jepa-vlm recipe llm_jepa --backbone qwen2.5-vl-3b --data jsonl:trajectories.jsonl --set tokens=2 --set weight=2
+          jepa-vlm recipe llm_jepa --backbone qwen2.5-vl-3b --data jsonl:trajectories.jsonl --set tokens=2
           jepa-vlm recipe llm_jepa --set dropout=0.75 --set weight=4
 Hardware: the embedded default runs on two CPU cores; the trajectory view is back-propagated too, which `pearl` spares.
 Expect:   PENDING

@@ -1,10 +1,10 @@
-"""NextLat as a fine-tuning objective: each state of the conversation foresees the next ones, and no second view is read.
+"""NextLat for fine-tuning: each state of the conversation foresees the next ones; no second view is encoded.
 
 Run:      jepa-vlm recipe next_latent
           jepa-vlm recipe next_latent --backbone qwen2.5-vl-3b --data jsonl:trajectories.jsonl --set horizon=8
 Hardware: the embedded default runs on two CPU cores; the roll-out is sequential in the horizon.
 Expect:   PENDING
-Source:   arXiv:2511.05963, equations 3, 4 and 9, and its table of settings (1.3B model: both weights 1, horizon 1 or 2).
+Source:   arXiv:2511.05963, equations 3, 4 and 9, and its table of settings (1.3B model: both weights 1, d 1 or 2).
           The paper pretrains; fine-tuning with it is its own suggestion. docs/method.md says where this differs.
 """
 

@@ -1,13 +1,12 @@
 """VL-JEPA's objective on a generative backbone: image and question predict the answer's embedding in a text encoder.
 
 Run:      jepa-vlm recipe vl_jepa
-          jepa-vlm recipe vl_jepa --backbone qwen2.5-vl-3b --data jsonl:qa.jsonl --set encoder=google/embeddinggemma-300m
+          jepa-vlm recipe vl_jepa --backbone qwen2.5-vl-3b --data jsonl:qa.jsonl --set encoder=FOLDER_OR_HUB_ID
 Hardware: the embedded default runs on two CPU cores. Negatives come from the micro-batch, so a large one matters more
           than accumulation; the paper's batches hold thousands.
 Expect:   PENDING
-Source:   arXiv:2512.10942, sections 2 and 3; no code is released. There the predictor is a model of its own and nothing is
-          generated while training; here the backbone predicts and keeps its token loss. docs/method.md lists the
-          differences.
+Source:   arXiv:2512.10942; we know of no code released by its authors. There the predictor is a model of its own that
+          writes nothing; here the backbone predicts and keeps its token loss. docs/method.md lists the differences.
 """
 
 from __future__ import annotations
@@ -45,7 +44,10 @@ def recipe(
         context=jv.ViewEncoder(jv.views.Question(), readout=readout),
         predictor=jv.MLPPredictor(layers=layers, out=width),
         target=jv.ViewEncoder(
-            jv.views.Answer(), readout="mean", encoder=jv.TextEncoder(name=encoder, rate=rate), policy=jv.with_gradient()
+            jv.views.Answer(),
+            readout="mean",
+            encoder=jv.TextEncoder(name=encoder, rate=rate),
+            policy=jv.with_gradient(),
         ),
         target_head=jv.MLPPredictor(layers=layers, out=width),
         loss=jv.InfoNCELoss(temperature=temperature, symmetric=True),

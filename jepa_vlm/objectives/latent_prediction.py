@@ -77,7 +77,9 @@ class LatentPrediction(Term):
         if context.encoder is not None:
             raise ValueError("The context is what the backbone sees; only the target may have an encoder of its own.")
         if target_head is not None and target_head.slots:
-            raise ValueError(f"The target has no place for the {target_head.slots} slots of its head; use MLPPredictor.")
+            raise ValueError(
+                f"The target has no place for the {target_head.slots} slots of its head; use MLPPredictor."
+            )
         if target_head is predictor:
             raise ValueError("predictor and target_head are one object; give each side a head of its own.")
         if target.readout == "last_pred":

@@ -58,7 +58,9 @@ class TextReader:
         Raises:
             DataError: If an answer is empty, or longer than the encoder reads: nothing is cut off.
         """
-        coded = self.tokenizer([answer_of(trajectory) for trajectory in trajectories], padding=True, return_tensors="pt")
+        coded = self.tokenizer(
+            [answer_of(trajectory) for trajectory in trajectories], padding=True, return_tensors="pt"
+        )
         mask: Tensor = coded["attention_mask"].bool()
         for trajectory, length in zip(trajectories, mask.sum(dim=1).tolist(), strict=True):
             if length > self.limit:

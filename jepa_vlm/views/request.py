@@ -78,7 +78,9 @@ class ViewRequest:
         if not isinstance(self.view, Answer):
             raise ValueError(f"A text encoder reads text alone: give it views.Answer(), not {self.view!r}.")
         if self.readout not in ("last_token", "mean"):
-            raise ValueError(f"A text encoder is read at 'last_token' or as the 'mean', got {self.readout or self.region!r}.")
+            raise ValueError(
+                f"A text encoder is read at 'last_token' or as the 'mean', got {self.readout or self.region!r}."
+            )
         if not self.policy.gradient:
             raise ValueError(
                 f"A text encoder of its own is trained: its policy must be with_gradient(), got {self.policy}. A small "

@@ -48,9 +48,7 @@ def test_llm_jepa_by_hand():
     assert (context.view, context.readout, context.slots.count) == (Question(), "last_pred", 2)
     assert (target.view, target.readout, target.policy) == (TrajectoryOnly("none"), "last_token", with_gradient())
     latents = {context: torch.tensor([[3.0, 4.0]]), target: torch.tensor([[4.0, 3.0]])}
-    found = weighted(
-        objective, filled(objective, latents, HIDDEN, LABELS), {"next_token": 2, "latent_prediction": 1}
-    )
+    found = weighted(objective, filled(objective, latents, HIDDEN, LABELS), {"next_token": 2, "latent_prediction": 1})
     assert found["next_token"] == pytest.approx(0.5 * TOKENS / 2)
     assert found["latent_prediction"] == pytest.approx(2.0 * (1 - 24 / 25))
 
@@ -126,7 +124,7 @@ def test_vl_jepa_takes_its_parameters_as_the_command_line_gives_them():
 @pytest.mark.slow
 @pytest.mark.parametrize("name", LATENT)
 def test_it_trains_evaluates_and_exports(name, tmp_path, monkeypatch):
-    """Its latent loss falls on held-out trajectories; answers come from plain generate; the export has the base's keys."""
+    """Its latent loss falls on held-out trajectories; plain generate answers; the export has the base's keys."""
     monkeypatch.setattr(data, "TRAIN", 64)
     monkeypatch.setattr(data, "VALIDATION", 16)
     parameters = {"width": 64} if name == "vl_jepa" else {}
