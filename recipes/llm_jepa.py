@@ -4,7 +4,8 @@ Run:      jepa-vlm recipe llm_jepa
           jepa-vlm recipe llm_jepa --backbone qwen2.5-vl-3b --data jsonl:trajectories.jsonl --set tokens=2
           jepa-vlm recipe llm_jepa --set dropout=0.75 --set weight=4
 Hardware: the embedded default runs on two CPU cores; the trajectory view is back-propagated too, which `pearl` spares.
-Expect:   PENDING
+Expect:   embedded default, seed 0, 40 steps: held-out latent_prediction 0.980 -> 0.029, next_token 7.02 -> 0.550, but
+          matched minus shuffled cosine only 0.002 -> 0.020. Accuracy after a whole run is not measured yet.
 Source:   arXiv:2509.14252; rbalestr-lab/llm-jepa@dd61966, finetune.py. docs/method.md says where they and this differ.
 """
 
@@ -16,13 +17,13 @@ import jepa_vlm as jv
 def recipe(
     *, tokens: int = 1, weight: float = 1.0, gamma: float = 1.0, dropout: float = 0.0, rank: int = 64
 ) -> jv.Recipe:
-    """Return the setting in the middle of the published grids.
+    """Return a setting within the released scripts' grids.
 
     Args:
-        tokens: Learned [PRED] inputs after the question, K (published: 0 to 4); 0 reads the question's last token.
-        weight: Of the prediction, lambda (published: 0.5 to 4).
+        tokens: Learned [PRED] inputs after the question, K (released: 0 to 4); 0 reads the question's last token.
+        weight: Of the prediction, lambda (released: 0.5 to 2).
         gamma: Of the token loss.
-        dropout: Share of the steps without the prediction, LD (published: 0.5 and 0.75); the paper advises to keep
+        dropout: Share of the steps without the prediction, LD (released: 0.75); the paper advises to keep
             weight * (1 - dropout) as it was.
         rank: Of the LoRA adapter, whose alpha is twice the rank; 0 trains the whole decoder.
     """
