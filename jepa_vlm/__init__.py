@@ -13,7 +13,7 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from jepa_vlm import playground, views
     from jepa_vlm.adapters import Backbone, load_backbone
-    from jepa_vlm.encoders import ViewEncoder
+    from jepa_vlm.encoders import TextEncoder, ViewEncoder
     from jepa_vlm.latent_vlm import LatentVLM, LossTerms
     from jepa_vlm.losses import CosineLoss, InfoNCELoss, L1Loss, LatentLoss, MSELoss, SmoothL1Loss
     from jepa_vlm.objectives import LatentPrediction, LatentReconstruction, NextToken, Objective
@@ -30,6 +30,7 @@ _HOMES = {
     "views": "",
     "Backbone": "adapters",
     "load_backbone": "adapters",
+    "TextEncoder": "encoders",
     "ViewEncoder": "encoders",
     "LatentVLM": "latent_vlm",
     "LossTerms": "latent_vlm",
@@ -99,6 +100,7 @@ __all__ = [
     "SmoothL1Loss",
     "Stage",
     "Step",
+    "TextEncoder",
     "ToolCall",
     "Trajectory",
     "ViewEncoder",

@@ -187,12 +187,17 @@ def _from_pretrained(source: str, dtype: torch.dtype, settings: dict[str, Any]) 
         processor = load_processor(source, **trusted)
         model = AutoModelForImageTextToText.from_pretrained(source, dtype=dtype, use_safetensors=True, **settings)
     except (OSError, ValueError, ImportError) as err:
-        where = "folder" if Path(source).is_dir() else "hub id"
-        first_line = str(err).strip().splitlines()[0]
-        remedy = (
-            "check that it holds a model and its processor, saved by transformers."
-            if where == "folder"
-            else "check the id and the network, or download it elsewhere and give the folder."
-        )
-        raise BackboneError(f"Cannot load {where} {source}: {first_line} To mend it, {remedy}") from None
+        raise cannot_load(source, err) from None
     return model, processor
+
+
+def cannot_load(source: str, err: Exception) -> BackboneError:
+    """Return the error for a folder or a hub id that transformers does not read."""
+    where = "folder" if Path(source).is_dir() else "hub id"
+    first_line = str(err).strip().splitlines()[0]
+    remedy = (
+        "check that it holds a model and its processor, saved by transformers."
+        if where == "folder"
+        else "check the id and the network, or download it elsewhere and give the folder."
+    )
+    return BackboneError(f"Cannot load {where} {source}: {first_line} To mend it, {remedy}")

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import final
 
 import torch
 from torch import Tensor
 
-from jepa_vlm.typing import HeadWeight, Hidden, Latent, TokenIds
+from jepa_vlm.typing import HeadWeight, Hidden, Latent, TextIds, TextMask, TokenIds
 from jepa_vlm.views import ViewRequest
 
 AHEAD = "ahead"  # a batch's key to its ``Ahead``
@@ -90,6 +90,20 @@ class RegionStates:
 
 @final
 @dataclass(frozen=True)
+class TextTokens:
+    """Texts for an encoder beside the backbone, padded on the right.
+
+    Args:
+        input_ids: Of that encoder's own tokenizer.
+        mask: True at tokens, False at padding.
+    """
+
+    input_ids: TextIds
+    mask: TextMask
+
+
+@final
+@dataclass(frozen=True)
 class States:
     """The states that an objective asked for.
 
@@ -97,8 +111,10 @@ class States:
         latents: One state per example, by request with a readout.
         regions: States at many positions, by request with a region.
         head: The language model's head.
+        texts: Texts that a term's own encoder has yet to read, by request with an encoder.
     """
 
     latents: Mapping[ViewRequest, Latent]
     regions: Mapping[ViewRequest, RegionStates]
     head: Head
+    texts: Mapping[ViewRequest, TextTokens] = field(default_factory=dict)

@@ -10,7 +10,7 @@ from torch import nn
 
 from jepa_vlm.predictors.mlp import linear_layer
 from jepa_vlm.predictors.predictor import Predictor, expect_dim, not_set_up
-from jepa_vlm.typing import Latent, shape_checked
+from jepa_vlm.typing import Latent, Prediction, shape_checked
 
 
 @final
@@ -20,7 +20,7 @@ class GatedPredictor(Predictor):
     LVR's optional head "glu" is of this kind (VincentLeebang/lvr@637a9f7, src/model/lvr_heads.py).
 
     Args:
-        hidden: Width of gate and up; None for the decoder's own hidden size.
+        hidden: Width of gate and up; None for the context's own size.
 
     Raises:
         ValueError: If ``hidden`` is less than 1.
@@ -35,7 +35,7 @@ class GatedPredictor(Predictor):
     def __init__(self, *, hidden: int | None = None) -> None:
         super().__init__()
         if hidden is not None and hidden < 1:
-            raise ValueError(f"hidden must be at least 1, got {hidden}; for the decoder's hidden size leave it out.")
+            raise ValueError(f"hidden must be at least 1, got {hidden}; for the context's own size leave it out.")
         self.hidden = hidden
         self.layers = nn.ModuleDict()
 
@@ -52,14 +52,14 @@ class GatedPredictor(Predictor):
         )
 
     @shape_checked
-    def forward(self, context: Latent) -> Latent:
+    def forward(self, context: Latent) -> Prediction:
         """Return the network's output, computed in the type of its weights."""
         if not self.layers:
             raise not_set_up(self)
         gate = cast("nn.Linear", self.layers["gate"])
         expect_dim(context, gate.in_features)
         normed = self.layers["norm"](context.to(gate.weight.dtype))
-        return cast("Latent", self.layers["out"](F.silu(gate(normed)) * self.layers["up"](normed)))
+        return cast("Prediction", self.layers["out"](F.silu(gate(normed)) * self.layers["up"](normed)))
 
     def extra_repr(self) -> str:
         """Show the width."""

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from jepa_vlm.predictors.predictor import Predictor, expect_dim, not_set_up
-from jepa_vlm.typing import Latent, shape_checked
+from jepa_vlm.typing import Latent, Prediction, shape_checked
 
 
 @final
@@ -18,12 +18,13 @@ class MLPPredictor(Predictor):
     """Maps the context's state to the prediction by ``layers`` linear layers with GELU between them.
 
     Args:
-        hidden: Width between the layers; None for the decoder's own hidden size.
+        hidden: Width between the layers; None for the context's own size.
         layers: Number of linear layers.
         norm: What comes before the first: ``none``, or ``layer`` for a LayerNorm (with two layers LVR's head "simple").
+        out: Size of the prediction; None for the context's own size.
 
     Raises:
-        ValueError: If ``hidden`` or ``layers`` is less than 1, or ``norm`` is unknown.
+        ValueError: If ``hidden``, ``layers`` or ``out`` is less than 1, or ``norm`` is unknown.
 
     Example:
         >>> predictor = MLPPredictor(hidden=16)
@@ -32,26 +33,39 @@ class MLPPredictor(Predictor):
         torch.Size([3, 8])
     """
 
-    def __init__(self, *, hidden: int | None = None, layers: int = 2, norm: Literal["none", "layer"] = "none") -> None:
+    def __init__(
+        self,
+        *,
+        hidden: int | None = None,
+        layers: int = 2,
+        norm: Literal["none", "layer"] = "none",
+        out: int | None = None,
+    ) -> None:
         super().__init__()
         if hidden is not None and hidden < 1:
-            raise ValueError(f"hidden must be at least 1, got {hidden}; for the decoder's hidden size leave it out.")
+            raise ValueError(f"hidden must be at least 1, got {hidden}; for the context's own size leave it out.")
         if layers < 1:
             raise ValueError(f"layers must be at least 1, got {layers}; for none use IdentityPredictor().")
         if norm not in ("none", "layer"):
             raise ValueError(f"norm must be 'none' or 'layer', got {norm!r}.")
-        self.hidden, self.layers, self.norm_kind = hidden, layers, norm
+        if out is not None and out < 1:
+            raise ValueError(f"out must be at least 1, got {out}; for the context's own size leave it out.")
+        self.hidden, self.layers, self.norm_kind, self.out = hidden, layers, norm, out
         self.norm: nn.Module = nn.Identity()
         self.linears = nn.ModuleList()
 
     def setup(self, dim: int, generator: torch.Generator) -> None:
         """Draw each layer's weight and bias uniformly from +-1/sqrt(its inputs), in float32."""
-        widths = [dim, *[self.hidden or dim] * (self.layers - 1), dim]
+        widths = [dim, *[self.hidden or dim] * (self.layers - 1), self.width(dim)]
         self.norm = nn.LayerNorm(dim, dtype=torch.float32) if self.norm_kind == "layer" else nn.Identity()
         self.linears = nn.ModuleList(linear_layer(wide, out, generator) for wide, out in pairwise(widths))
 
+    def width(self, dim: int) -> int:
+        """Return ``out``, or ``dim``."""
+        return self.out or dim
+
     @shape_checked
-    def forward(self, context: Latent) -> Latent:
+    def forward(self, context: Latent) -> Prediction:
         """Return the network's output, computed in the type of its weights."""
         if not self.linears:
             raise not_set_up(self)
@@ -60,12 +74,12 @@ class MLPPredictor(Predictor):
         state = first(self.norm(context.to(first.weight.dtype)))
         for linear in others:
             state = linear(F.gelu(state))
-        return cast("Latent", state)
+        return cast("Prediction", state)
 
     def extra_repr(self) -> str:
         """Show width and depth."""
         normed = "" if self.norm_kind == "none" else f", norm={self.norm_kind!r}"
-        return f"hidden={self.hidden}, layers={self.layers}{normed}"
+        return f"hidden={self.hidden}, layers={self.layers}{normed}, out={self.out}"
 
 
 def linear_layer(inputs: int, outputs: int, generator: torch.Generator) -> nn.Linear:

@@ -31,6 +31,8 @@ def estimate_memory(
         return None, "the estimate knows adapters only, and this decoder is trained in full"
     if model.engine != "one_pass":
         return None, "the estimate knows the one-pass engine only"
+    if any(request.encoder for request in model.objective.requests()):
+        return None, "the estimate knows the backbone only, and this objective has a text encoder beside it"
     config: Any = model.backbone.model.peft_config["default"]
     largest = sorted(trajectories, key=lambda trajectory: -longest(model, trajectory))[:batch_size]
     try:

@@ -13,10 +13,11 @@ from jepa_vlm.adapters import Adapter, ImageTokens
 from jepa_vlm.errors import BackboneError, DataError
 from jepa_vlm.serialization.latent_turn import latent_turn
 from jepa_vlm.serialization.template import Rendered, Span, refuse_reserved, render
+from jepa_vlm.serialization.texts import answered_directly
 from jepa_vlm.serialization.tokenise import Tokens, tokenise
 from jepa_vlm.serialization.tokenized import IGNORED, TokenizedView
 from jepa_vlm.trajectories import Trajectory
-from jepa_vlm.views import Conversation, Encoding, LatentConversation, Question, TrajectoryOnly
+from jepa_vlm.views import Answer, Conversation, Encoding, LatentConversation, Question, TrajectoryOnly
 
 Insertion = tuple[int, int]  # a token of the conversation, and how many slots come right after it
 
@@ -67,21 +68,25 @@ class Serializer:
             images: The tokens of each image; read from the images' headers if not given.
 
         Raises:
-            DataError: If a text contains a special token.
+            DataError: If a text contains a special token, or the answer is to be encoded and there is none.
             BackboneError: If the chat template cannot render the conversation faithfully.
         """
         written = self.images(trajectory) if images is None else images
-        latent = [encoding.view for encoding in encodings if isinstance(encoding.view, LatentConversation)]
-        turns = {view: self._latent_view(trajectory, view, written) for view in dict.fromkeys(latent)}
-        if len(latent) == len(encodings):
-            return [turns[view] for view in latent]
-        conversation = self.conversation(trajectory, written)
-        return [
-            turns[encoding.view]
-            if isinstance(encoding.view, LatentConversation)
-            else self._view(conversation, encoding)
-            for encoding in encodings
-        ]
+        conversations: dict[bool, _Marked] = {}
+        views = []
+        for encoding in encodings:
+            if isinstance(encoding.view, LatentConversation):
+                views.append(self._latent_view(trajectory, encoding.view, written))
+                continue
+            direct = isinstance(encoding.view, Answer)
+            if direct not in conversations:
+                conversations[direct] = (
+                    self.conversation(answered_directly(trajectory), written[: len(trajectory.images)])
+                    if direct
+                    else self.conversation(trajectory, written)
+                )
+            views.append(self._view(conversations[direct], encoding))
+        return views
 
     def conversation(
         self, trajectory: Trajectory, images: Sequence[ImageTokens], *, structure: Sequence[str] = ()
@@ -145,9 +150,9 @@ class Serializer:
         if isinstance(view, Question):
             count = encoding.slots.count if encoding.slots else 0
             return marked.question(count, self.processor.tokenizer.pad_token_id)
-        if isinstance(view, TrajectoryOnly):
+        if isinstance(view, (TrajectoryOnly, Answer)):
             kept = torch.arange(x_end, n)
-            if view.context == "image":
+            if isinstance(view, TrajectoryOnly) and view.context == "image":
                 before = torch.arange(x_end)
                 kept = torch.cat([before[~marked.question_tokens[:x_end]], kept])
             return marked.cut(kept, last=marked.last_token, turn_end=marked.turn_end)

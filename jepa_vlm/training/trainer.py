@@ -155,6 +155,11 @@ class ObjectiveTrainer(Trainer):
         split_by_rate(optimizer, self._latent_vlm, self._rates)
         return optimizer
 
+    def get_decay_parameter_names(self, model: nn.Module) -> list[str]:
+        """Return the matrices that decay: no bias, no norm, and no vector or number of any other kind."""
+        matrices = {name for name, parameter in model.named_parameters() if parameter.ndim > 1}
+        return [name for name in super().get_decay_parameter_names(model) if name in matrices]
+
     def compute_loss(
         self,
         model: nn.Module,

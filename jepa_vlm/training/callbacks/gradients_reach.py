@@ -38,7 +38,7 @@ class GradientsReach(TrainerCallback):
     ) -> None:
         self._dropped, self._outside, self.updates = dropped, outside, 0
         self._waiting: frozenset[str] = frozenset()
-        self._rates = 0.0
+        self._rates: dict[str, float] = {}
         self._before: dict[str, Tensor] = {}
         self._unreached: set[str] = set()
 
@@ -73,13 +73,17 @@ class GradientsReach(TrainerCallback):
             RunError: If a tensor has had none by the second update.
         """
         if (waiting := frozenset(self._outside(state.global_step))) != self._waiting:
-            self.updates, self._rates = 0, 0.0
+            self.updates, self._rates = 0, {}
             self._begin(model, waiting)
         if not self._before or self._dropped(state.global_step):
             return
-        if not (rate := max(group["lr"] for group in optimizer.param_groups)):
+        if not (highest := max(group["lr"] for group in optimizer.param_groups)):
             return
-        self.updates, self._rates = self.updates + 1, self._rates + rate
+        self.updates += 1
+        own = {id(p): group["lr"] for group in optimizer.param_groups for p in group["params"]}
+        for name, p in model.named_parameters():
+            if name in self._before:
+                self._rates[name] = self._rates.get(name, 0.0) + own.get(id(p), highest)
         if self._unreached:
             gradients = {name: p.grad for name, p in model.named_parameters() if name in self._unreached}
             self._unreached = {name for name, grad in gradients.items() if grad is None or not bool(grad.any())}
@@ -98,7 +102,7 @@ class GradientsReach(TrainerCallback):
             return
         here = dict(model.named_parameters())
         still = {name: old for name, old in self._before.items() if torch.equal(here[name].detach().cpu(), old)}
-        stuck = sorted(name for name, old in still.items() if self._rates > _smallest_step(old))
+        stuck = sorted(name for name, old in still.items() if self._rates[name] > _smallest_step(old))
         if stuck:
             raise RunError(_message(f"have not moved ({here[stuck[0]].dtype})", stuck, self.updates))
         self._before = still
