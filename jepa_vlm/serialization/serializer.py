@@ -112,13 +112,14 @@ class Serializer:
     ) -> TokenizedView:
         """Return the one turn with its looks, slots put in between each START and END."""
         refuse_reserved(trajectory, tuple(dict.fromkeys((*self._reserved, *view.tokens))))
-        start, *_ = ids = [self._one_token(token) for token in view.tokens]
+        start, end, *_ = ids = [self._one_token(token) for token in view.tokens]
         if self.adapter.counts_images:
             kind = self.adapter.config.model_type
             raise BackboneError(f"Latent slots need features of single images; {kind!r} encodes all of them together.")
         turn = latent_turn(trajectory, view, images)
         marked = self.conversation(turn.trajectory, images[: len(trajectory.images)], structure=view.tokens)
-        starts = (marked.input_ids == start).nonzero()[:, 0].tolist()
+        pairs = (marked.input_ids[:-1] == start) & (marked.input_ids[1:] == end)
+        starts = pairs.nonzero()[:, 0].tolist()
         cut = marked.cut(
             torch.arange(len(marked.input_ids)),
             last=marked.last_token,
