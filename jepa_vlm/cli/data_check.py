@@ -118,7 +118,9 @@ def tallies(
     sources = load_rows(spec)
     name = backbone or BACKBONE
     prepare(0, backbone=name)
-    model = LatentVLM(load_backbone(name, visual_tokens=visual_tokens), load_recipe(recipe).objective)
+    checked = load_recipe(recipe)
+    loaded = load_backbone(name, visual_tokens=visual_tokens, added_tokens=checked.added_tokens)
+    model = LatentVLM(loaded, checked.objective)
     found = {}
     with progress_bar(sum(len(rows) for _, rows in sources)) as advance:
         for source, rows in sources:
