@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from jepa_vlm import playground, views
+    from jepa_vlm import experts, playground, views
     from jepa_vlm.adapters import Backbone, load_backbone
     from jepa_vlm.encoders import ViewEncoder
     from jepa_vlm.latent_vlm import LatentVLM, LossTerms
     from jepa_vlm.losses import CosineLoss, InfoNCELoss, L1Loss, LatentLoss, MSELoss, SmoothL1Loss
-    from jepa_vlm.objectives import LatentPrediction, NextToken, Objective
+    from jepa_vlm.objectives import ExpertDistillation, LatentPrediction, NextToken, Objective
     from jepa_vlm.predictors import IdentityPredictor, MLPPredictor, Predictor, PredTokenPredictor
     from jepa_vlm.recipe import Lora, Recipe, load_recipe
     from jepa_vlm.regularizers import NextLatentRegularizer, Regularizer
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from jepa_vlm.views import cached, ema, frozen, stop_gradient, with_gradient
 
 _HOMES = {
+    "experts": "",
     "playground": "",
     "views": "",
     "Backbone": "adapters",
@@ -39,6 +40,7 @@ _HOMES = {
     "LatentLoss": "losses",
     "MSELoss": "losses",
     "SmoothL1Loss": "losses",
+    "ExpertDistillation": "objectives",
     "LatentPrediction": "objectives",
     "NextToken": "objectives",
     "Objective": "objectives",
@@ -70,6 +72,7 @@ __all__ = [
     "Backbone",
     "Box",
     "CosineLoss",
+    "ExpertDistillation",
     "IdentityPredictor",
     "InfoNCELoss",
     "L1Loss",
@@ -97,6 +100,7 @@ __all__ = [
     "__version__",
     "cached",
     "ema",
+    "experts",
     "fill_targets",
     "frozen",
     "load_backbone",

@@ -125,6 +125,7 @@ class LatentVLM(nn.Module):
             else functools.partial(OnePassPlanner, share_detached=not dropout),
             counters={name: _UnitCounter(unit) for name, unit in self.objective.units().items()},
             stores=self.target_stores,
+            beside={term.name: make for _, term in self.objective.parts() if (make := term.beside()) is not None},
         )
 
     def serialize(self, trajectory: Trajectory) -> dict[str, TokenizedView]:
@@ -241,7 +242,7 @@ class LatentVLM(nn.Module):
                 inputs = None if request.region == "supervised" else picked.inputs
                 regions[request] = RegionStates(picked.hidden, read["labels"], read["document"], inputs)
         head = self.backbone.base.get_output_embeddings()
-        return States(latents, regions, Head(head.weight, getattr(head, "bias", None)))
+        return States(latents, regions, Head(head.weight, getattr(head, "bias", None)), batch["beside"])
 
 
 @final

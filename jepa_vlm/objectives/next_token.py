@@ -7,7 +7,7 @@ from typing import Literal, final
 from jepa_vlm.encoders import States
 from jepa_vlm.losses.token_cross_entropy import token_cross_entropy
 from jepa_vlm.terms import Term, TermValue, Unit
-from jepa_vlm.views import Conversation, ViewRequest
+from jepa_vlm.views import Conversation, View, ViewRequest
 
 
 @final
@@ -19,15 +19,24 @@ class NextToken(Term):
     Args:
         trained: ``all`` turns of the trajectory (the paper), or the ``last`` alone (the released code on the LVR data).
         chunk: Rows whose logits are held at once.
+        view: Another view whose supervised tokens are trained, in place of the conversation.
+
+    Raises:
+        ValueError: If ``chunk`` is below 1, or turns are to be left out of another view.
     """
 
     name = "next_token"
 
-    def __init__(self, *, trained: Literal["all", "last"] = "all", chunk: int = 1024) -> None:
+    def __init__(self, *, trained: Literal["all", "last"] = "all", chunk: int = 1024, view: View | None = None) -> None:
         super().__init__()
         if chunk < 1:
             raise ValueError(f"chunk must be at least 1, got {chunk}.")
-        self.view, self.chunk = Conversation(trained=trained), chunk
+        if view is not None and trained != "all":
+            raise ValueError(
+                f"trained={trained!r} is of the conversation; the view {view!r} says itself what it trains."
+            )
+        self.view: View = Conversation(trained=trained) if view is None else view
+        self.chunk = chunk
 
     @property
     def _request(self) -> ViewRequest:
@@ -48,4 +57,4 @@ class NextToken(Term):
 
     def extra_repr(self) -> str:
         """Show what is trained."""
-        return f"trained={self.view.trained!r}"
+        return f"trained={self.view.trained!r}" if isinstance(self.view, Conversation) else f"view={self.view}"

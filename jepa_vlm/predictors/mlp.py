@@ -43,7 +43,7 @@ class MLPPredictor(Predictor):
     def setup(self, dim: int, generator: torch.Generator) -> None:
         """Draw each layer's weight and bias uniformly from +-1/sqrt(its inputs), in float32."""
         widths = [dim, *[self.hidden or dim] * (self.layers - 1), dim]
-        self.linears = nn.ModuleList(_linear(wide, out, generator) for wide, out in pairwise(widths))
+        self.linears = nn.ModuleList(seeded_linear(wide, out, generator) for wide, out in pairwise(widths))
 
     @shape_checked
     def forward(self, context: Latent) -> Latent:
@@ -62,7 +62,7 @@ class MLPPredictor(Predictor):
         return f"hidden={self.hidden}, layers={self.layers}"
 
 
-def _linear(inputs: int, outputs: int, generator: torch.Generator) -> nn.Linear:
+def seeded_linear(inputs: int, outputs: int, generator: torch.Generator) -> nn.Linear:
     """Return a linear layer that draws from ``generator`` and not from the global one."""
     linear = nn.utils.skip_init(nn.Linear, inputs, outputs, dtype=torch.float32, device=generator.device)
     with torch.no_grad():

@@ -53,6 +53,7 @@ class Collator:
         planner: Makes the planner of some encodings; the engine's that will run the batch.
         counters: By term: counts what its sum is divided by.
         stores: Where the states of requests with a ``cached`` policy are.
+        beside: By term: what makes the tensors that it reads besides states.
     """
 
     def __init__(
@@ -63,9 +64,10 @@ class Collator:
         planner: Callable[..., Planner],
         counters: Mapping[str, Counter],
         stores: Mapping[ViewRequest, TargetStore],
+        beside: Mapping[str, Callable[[Sequence[Trajectory]], Mapping[str, Tensor]]] | None = None,
     ) -> None:
         self.serializer, self.planner, self.stores = serializer, planner, dict(stores)
-        self.requests, self.counters = dict(requests), dict(counters)
+        self.requests, self.counters, self.beside = dict(requests), dict(counters), dict(beside or {})
 
     def __call__(self, trajectories: Sequence[Trajectory], without: Collection[str] = ()) -> dict[str, Any]:
         """Return a batch: nested dictionaries of tensors and host numbers.
@@ -110,6 +112,7 @@ class Collator:
             else [[images.processed[number] for number in own] for own in shown],
             "rows": dict(plan.rows),
             "reads": [read.tensors for read in reads.values()],
+            "beside": {name: make(trajectories) for name, make in self.beside.items() if name not in without},
         }
 
     def tokens(self, trajectories: Sequence[Trajectory]) -> list[int]:

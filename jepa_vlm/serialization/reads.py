@@ -41,6 +41,8 @@ def region_tokens(view: TokenizedView, region: Region) -> Tensor:
         return (view.labels != IGNORED).nonzero()[:, 0]
     if region == "trajectory":
         return view.trajectory.nonzero()[:, 0]
+    if region == "pads":
+        return torch.arange(0) if view.pads is None else view.pads.nonzero()[:, 0]
     return torch.arange(len(view))
 
 

@@ -10,12 +10,12 @@ import torch
 from torch import Tensor
 
 from jepa_vlm.adapters import Adapter, ImageTokens
-from jepa_vlm.errors import DataError
+from jepa_vlm.errors import BackboneError, DataError
 from jepa_vlm.serialization.template import Rendered, Span, refuse_reserved, render
 from jepa_vlm.serialization.tokenise import Tokens, tokenise
 from jepa_vlm.serialization.tokenized import IGNORED, TokenizedView
 from jepa_vlm.trajectories import Trajectory
-from jepa_vlm.views import Conversation, Encoding, Question, TrajectoryOnly
+from jepa_vlm.views import Conversation, Encoding, PaddedConversation, Question, TrajectoryOnly
 
 
 @final
@@ -67,16 +67,19 @@ class Serializer:
             DataError: If a text contains a special token.
             BackboneError: If the chat template cannot render the conversation faithfully.
         """
-        conversation = self.conversation(trajectory, self.images(trajectory) if images is None else images)
-        return [self._view(conversation, encoding) for encoding in encodings]
+        written = self.images(trajectory) if images is None else images
+        openings = dict.fromkeys(encoding.view.opening for encoding in encodings)
+        marked = {opening: self.conversation(trajectory, written, opening) for opening in openings}
+        return [self._view(marked[encoding.view.opening], encoding) for encoding in encodings]
 
-    def conversation(self, trajectory: Trajectory, images: Sequence[ImageTokens]) -> _Marked:
+    def conversation(self, trajectory: Trajectory, images: Sequence[ImageTokens], opening: str = "") -> _Marked:
         """Return the whole conversation's tokens with all marks, from which views are cut."""
         rendered = render(
             self.processor,
             trajectory,
             image_token=self.adapter.placeholder(self.processor),
             reserved=self._reserved,
+            opening=opening,
         )
         tokens = tokenise(self.processor.tokenizer, rendered, images, self.adapter.feature_id)
         return _mark(tokens, self.adapter, rendered, images)
@@ -90,6 +93,8 @@ class Serializer:
                 earlier = torch.arange(n) < marked.last_turn
                 return replace(whole, labels=whole.labels.masked_fill(earlier, IGNORED))
             return whole
+        if isinstance(view, PaddedConversation):
+            return self._padded(marked, view)
         if isinstance(view, Question):
             count = encoding.slots.count if encoding.slots else 0
             return marked.question(count, self.processor.tokenizer.pad_token_id)
@@ -100,6 +105,15 @@ class Serializer:
                 kept = torch.cat([before[~marked.question_tokens[:x_end]], kept])
             return marked.cut(kept, last=marked.last_token, turn_end=marked.turn_end)
         raise TypeError(f"Cannot serialise {view!r}.")
+
+    def _padded(self, marked: _Marked, view: PaddedConversation) -> TokenizedView:
+        if unknown := [token for token in view.tokens if token not in self._reserved]:
+            raise BackboneError(
+                f"The pads {', '.join(unknown)} are no special tokens of the backbone; declare them: "
+                f"Recipe(added_tokens={tuple(unknown)}), or load_backbone(..., added_tokens=...)."
+            )
+        whole = marked.cut(torch.arange(len(marked.input_ids)), last=marked.last_token, turn_end=marked.turn_end)
+        return whole if view.supervised else replace(whole, labels=whole.labels.masked_fill(marked.pads, IGNORED))
 
 
 @final
@@ -122,6 +136,7 @@ class _Marked:
     last_turn: int  # the last reasoning's first token
     last_token: int  # the last reasoning's last token
     turn_end: int  # the end-of-turn token after it
+    pads: Tensor  # the special tokens that R_1 opens with
     offsets: Sequence[Span]
 
     def cut(self, kept: Tensor, *, last: int, turn_end: int, slots: int = 0, pad: int = 0) -> TokenizedView:
@@ -144,6 +159,7 @@ class _Marked:
             "trajectory": _insert(kept >= self.x_end, at, slots, False),
             "image_rows": _insert(self.image_rows[kept], at, slots, -1),
             "image_index": _insert(image_index, at, slots, -1),
+            "pads": _insert(self.pads[kept], at, slots, False),
         }
         positions = self.adapter.positions(tokens["image_tokens"], [self.written[i] for i in images])
         prompt = ~tokens["trajectory"] & ~tokens["slots"]
@@ -199,6 +215,7 @@ def _mark(tokens: Tokens, adapter: Adapter, rendered: Rendered, images: Sequence
         last_turn=starts_of_turns[-1],
         last_token=ends[-1] - 1,
         turn_end=ends[-1],
+        pads=tokens.inside((rendered.reasoning[0][0], rendered.opening)) & tokens.special,
         offsets=tokens.spans,
     )
 

@@ -32,6 +32,7 @@ class TokenizedView:
         positions: Rotary positions, (axes, tokens).
         readouts: Position of ``last_token``, ``turn_end`` and, with slots, ``last_pred``.
         blocks: Tokens of the same number see each other both ways, -1 is causal, (tokens,); None where all is causal.
+        pads: True at the pads of a ``PaddedConversation``, (tokens,); None counts as nowhere.
     """
 
     input_ids: Tensor
@@ -47,6 +48,7 @@ class TokenizedView:
     positions: Tensor
     readouts: Mapping[str, int]
     blocks: Tensor | None = None
+    pads: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.input_ids)

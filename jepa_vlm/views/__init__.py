@@ -1,5 +1,6 @@
 """Views of a trajectory, and requests for them."""
 
+from jepa_vlm.views.padded import PaddedConversation, Pads
 from jepa_vlm.views.plan import BatchPlan, Branch, Layout, Location
 from jepa_vlm.views.policy import TargetPolicy, cached, ema, frozen, stop_gradient, with_gradient
 from jepa_vlm.views.request import READOUTS, REGIONS, Encoding, Readout, Region, Slots, ViewRequest
@@ -14,6 +15,8 @@ __all__ = [
     "Encoding",
     "Layout",
     "Location",
+    "PaddedConversation",
+    "Pads",
     "Question",
     "Readout",
     "Region",

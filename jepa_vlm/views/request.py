@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal, final
 
+from jepa_vlm.views.padded import PaddedConversation
 from jepa_vlm.views.policy import TargetPolicy, with_gradient
 from jepa_vlm.views.view import View
 
 Readout = Literal["last_token", "last_pred", "turn_end", "mean"]
-Region = Literal["supervised", "trajectory", "all"]
+Region = Literal["supervised", "trajectory", "all", "pads"]
 READOUTS: tuple[Readout, ...] = ("last_token", "last_pred", "turn_end", "mean")
-REGIONS: tuple[Region, ...] = ("supervised", "trajectory", "all")
+REGIONS: tuple[Region, ...] = ("supervised", "trajectory", "all", "pads")
 
 
 @final
@@ -39,7 +40,7 @@ class ViewRequest:
         readout: One state per example: ``last_token`` (last content token of the last turn), ``last_pred`` (last slot),
             ``turn_end`` (the template's end-of-turn token after them), ``mean`` (over the content tokens).
         region: Many states per example: ``supervised`` (each supervised token, with the state that predicts it),
-            ``trajectory`` (T's tokens), ``all``.
+            ``trajectory`` (T's tokens), ``all``, ``pads`` (of a ``PaddedConversation``).
         slots: Learned inputs placed into the view, or None.
     """
 
@@ -60,6 +61,8 @@ class ViewRequest:
             raise ValueError(
                 f"{self.view!r} has no place for learned slots; a predictor with slots needs views.Question()."
             )
+        if self.region == "pads" and not isinstance(self.view, PaddedConversation):
+            raise ValueError(f"{self.view!r} has no pads; read them of a views.PaddedConversation.")
         if self.policy.weights == "cached" and (self.region is not None or self.slots is not None):
             raise ValueError("A cached view is stored as one state per example, without learned slots.")
         if self.readout == "last_pred" and self.slots is None:
