@@ -184,7 +184,8 @@ class _Machine(LogitsProcessor):
         state = self.states[number]
         if self.decoding.control == "noise":
             drawn = torch.randn(state.shape, generator=self.noise).to(state)
-            return drawn * (state.norm() / drawn.norm())
+            scaled: Hidden = drawn * (state.norm() / drawn.norm())
+            return scaled
         return state
 
     def _keep(self, module: Any, args: Any, output: Any) -> None:
