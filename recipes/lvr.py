@@ -31,7 +31,7 @@ def recipe(
 
     Args:
         weight: Of the reconstruction beside the token loss.
-        latents: Steps of latent feedback at inference; LVR reports 4, 8 and 16.
+        latents: Steps of latent feedback at inference, whenever the model writes START; LVR reports 4, 8 and 16.
         rank: Of the LoRA adapter, whose alpha is twice the rank; 0 trains the whole decoder.
         head: Between the state and its prediction of a visual token.
     """
@@ -47,5 +47,5 @@ def recipe(
         accumulation=4,
         steps=2500,
         added_tokens=view.tokens,
-        decoding=jv.LatentDecoding(steps=latents, start=view.start, end=view.end, after=view.after),
+        decoding=jv.LatentDecoding(steps=latents, start=view.start, end=view.end, after=view.after, entry="model"),
     )

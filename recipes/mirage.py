@@ -23,7 +23,7 @@ def recipe(*, slots: int = 4, first: float = 0.5, weight: float = 0.1, latents: 
         slots: For each picture.
         first: Share of the steps that stage 1 takes; 1 leaves stage 2 out.
         weight: Of the token loss beside the reconstruction, in stage 1.
-        latents: Steps of latent feedback at inference.
+        latents: Steps of latent feedback at inference, whenever the model writes START.
         rank: Of the LoRA adapter, whose alpha is twice the rank; 0 trains the whole decoder.
     """
     pictures = jv.views.PooledFeatures(chunks=slots)
@@ -47,5 +47,5 @@ def recipe(*, slots: int = 4, first: float = 0.5, weight: float = 0.1, latents: 
         steps=2500,
         added_tokens=shown.tokens,
         stages=stages,
-        decoding=jv.LatentDecoding(steps=latents, start=shown.start, end=shown.end, after=shown.after),
+        decoding=jv.LatentDecoding(steps=latents, start=shown.start, end=shown.end, after=shown.after, entry="model"),
     )

@@ -62,8 +62,8 @@ def measure(plan: Plan, path: Path, console: Console, when: str, *, keep: bool) 
     return found
 
 
-def measure_entry(plan: Plan, path: Path, console: Console) -> dict[str, Any]:
-    """Ask again, and let the model decide whether it thinks in latent slots; return the accuracy, {} without any.
+def measure_other_entry(plan: Plan, path: Path, console: Console) -> dict[str, Any]:
+    """Ask again with the other way into the latent path than the recipe's; return the accuracy, {} without any.
 
     Args:
         plan: Of the run.
@@ -74,17 +74,17 @@ def measure_entry(plan: Plan, path: Path, console: Console) -> dict[str, Any]:
     if benchmark is None or not plan["questions"] or decoding is None or not decoding.steps:
         return {}
     items = load_benchmark(benchmark, count=plan["questions"], seed=plan["seed"])
-    own = replace(decoding, entry="model")
-    found = evaluate(plan.backbone, items, benchmark=benchmark, seed=plan["seed"], latents=own)
+    other = replace(decoding, entry="model" if decoding.entry == "forced" else "forced")
+    found = evaluate(plan.backbone, items, benchmark=benchmark, seed=plan["seed"], latents=other)
     found.to_json(path)
     (scored,) = found.scored
     ran = (scored.latent_use or {}).get("answers", 0)
     console.print(
-        f"where the model decides, the latent path ran in {ran} of {len(items)} answers: {scored.overall.value:.1%}",
+        f"entry {other.entry}: the latent path ran in {ran} of {len(items)}, accuracy {scored.overall.value:.1%}",
         highlight=False,
         soft_wrap=True,
     )
-    return {"model_entry": found.summary()}
+    return {"other_entry": found.summary()}
 
 
 def finish(
@@ -105,7 +105,7 @@ def finish(
         evaluations: Before and after.
         seconds: That training took.
         console: Where to talk.
-        entry: From ``measure_entry``.
+        entry: From ``measure_other_entry``.
     """
     if plan.asked.resume:
         shutil.rmtree(folder.export, ignore_errors=True)

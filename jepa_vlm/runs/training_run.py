@@ -14,7 +14,7 @@ from jepa_vlm.errors import InterruptedRunError, RunError
 from jepa_vlm.recipe import Recipe
 from jepa_vlm.runs.environment import processes, rank, wait
 from jepa_vlm.runs.folder import RunFolder, free_folder
-from jepa_vlm.runs.outcome import finish, measure, measure_entry
+from jepa_vlm.runs.outcome import finish, measure, measure_other_entry
 from jepa_vlm.runs.plan import Plan, plan_run
 from jepa_vlm.runs.result import RunResult
 from jepa_vlm.runs.settings import Asked
@@ -85,7 +85,7 @@ def start_run(asked: Asked, recipe: Recipe | None = None) -> RunResult:
     if rank() == 0:
         save_weights(plan.model, folder.best, _origin(plan))
         after = measure(plan, folder.after, console, "after", keep=False)
-        entry = measure_entry(plan, folder.model_entry, console)
+        entry = measure_other_entry(plan, folder.other_entry, console)
         finish(plan, folder, trainer, (before, after), seconds, console, entry).write(folder.path)
     wait()
     return RunResult.read(folder.path)
