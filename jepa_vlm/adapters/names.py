@@ -62,6 +62,8 @@ BACKBONES: dict[str, Named] = {
     "tiny-random-glm-4v": _tiny("glm4v", "GLM-4V's architecture"),
     "tiny-random-aya-vision": _tiny("aya_vision", "Aya Vision's architecture on Cohere2"),
     "tiny-random-mllama": _tiny("mllama", "Llama 3.2 Vision's architecture"),
+    "tiny-random-mistral3": _tiny("mistral3", "Mistral 3's architecture with Pixtral's tower, needs torchvision"),
+    "tiny-random-lfm2-vl": _tiny("lfm2_vl", "LFM2-VL's architecture, needs torchvision"),
     "qwen2-vl-2b": _public("Qwen/Qwen2-VL-2B-Instruct", "qwen2_vl", GRID_28, CHATML),
     "qwen2-vl-7b": _public("Qwen/Qwen2-VL-7B-Instruct", "qwen2_vl", GRID_28, CHATML),
     "qwen2.5-vl-3b": _public("Qwen/Qwen2.5-VL-3B-Instruct", "qwen2_5_vl", GRID_28, CHATML),

@@ -101,6 +101,16 @@ def torchvision_works() -> bool:
     return True
 
 
+def require_torchvision(name: str) -> None:
+    """Refuse a class that transformers builds on torchvision alone, where that does not import.
+
+    Raises:
+        BackboneError: If it does not.
+    """
+    if not torchvision_works():
+        raise BackboneError(f"{name} needs torchvision, which is not installed; install the build for this torch.")
+
+
 def load_processor(folder_or_id: str, **options: Any) -> Any:
     """Load the standard processor of a local folder or a hub id; ``options`` go to ``from_pretrained``."""
     if torchvision_works():
@@ -113,7 +123,7 @@ def load_processor(folder_or_id: str, **options: Any) -> Any:
     if found is None:
         raise BackboneError(f"transformers has no processor class {name!r}; upgrade transformers or check the folder.")
     if not issubclass(found, ProcessorMixin):  # a stand-in of transformers' for what cannot be imported
-        raise BackboneError(f"{name} needs torchvision, which is not installed; install the build for this torch.")
+        require_torchvision(name)
     return image_only(found).from_pretrained(folder_or_id, **options)
 
 

@@ -20,6 +20,11 @@ CHECKS = (
         template.every_turn_survives,
     ),
     Check(
+        "a prompt ends as training opens a turn",
+        "the model is asked in another way than it is trained, so that what it learned may not show",
+        template.prompts_are_as_trained,
+    ),
+    Check(
         "the cut-out trajectory is its golden text",
         "the target would be the embedding of something else than T",
         template.trajectory_is_cut_out,

@@ -10,11 +10,12 @@ from typing import Any, Literal, final
 from torch import Tensor, nn
 
 from jepa_vlm.adapters import Backbone
+from jepa_vlm.adapters.chat import Turn
 from jepa_vlm.errors import BackboneError
 from jepa_vlm.generation.greedy import end_ids, generate, pad_id
 from jepa_vlm.generation.inference import inference
 from jepa_vlm.generation.letter_parser import parse_letter
-from jepa_vlm.generation.prompt import Inputs, Turn, prompt_inputs, user_turn
+from jepa_vlm.generation.prompt import Inputs, prompt_inputs, user_turn
 from jepa_vlm.generation.tool_use import ToolUse
 from jepa_vlm.trajectories import MultipleChoice
 

@@ -10,9 +10,9 @@ from PIL import Image
 from torch import Tensor
 
 from jepa_vlm.adapters import Backbone
+from jepa_vlm.adapters.chat import Turn, chat_text
 
 Inputs = Mapping[str, Tensor]
-Turn = Mapping[str, Any]  # {"role", "content": [{"type": "image", "image"} or {"type": "text", "text"}, ...]}
 
 
 def user_turn(text: str, images: Sequence[Image.Image]) -> Turn:
@@ -23,8 +23,7 @@ def user_turn(text: str, images: Sequence[Image.Image]) -> Turn:
 
 def prompt_text(backbone: Backbone, turns: Sequence[Turn], *, prefix: str = "") -> str:
     """Return a conversation as the chat template writes it, the generation prompt and ``prefix`` behind it."""
-    text: str = backbone.processor.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
-    return text + prefix
+    return chat_text(backbone.processor, turns, prompt=True) + prefix
 
 
 def prompt_inputs(backbone: Backbone, conversations: Sequence[Sequence[Turn]], *, prefix: str = "") -> Inputs:

@@ -17,6 +17,7 @@ SYSTEM
 {%- endif -%}
 {%- for message in messages -%}
 {{ '<|im_start|>' + message.role + '\\n' }}
+THOUGHT
 {%- if message.content is string -%}
 {{ message.content }}
 {%- else -%}
@@ -32,19 +33,25 @@ SYSTEM
 {%- endfor -%}
 {%- if add_generation_prompt -%}
 {{ '<|im_start|>assistant\\n' }}
+OPENED
 {%- endif -%}
 """
+_THOUGHT = "{%- if message.role == 'assistant' and loop.last -%}{{ '<think>\\n\\n</think>\\n\\n' }}{%- endif -%}\n"
+_OPENED = "{{- '<think>\\n' if enable_thinking | default(true) else '<think>\\n\\n</think>\\n\\n' }}\n"
 WORDS = ("system", "user", "assistant", "You", "are", "a", "helpful", ".")
 
 
-def chatml(image: str, *, system: bool = True) -> str:
+def chatml(image: str, *, system: bool = True, thinks: bool = False) -> str:
     """Return the chat template.
 
     Args:
         image: What is written for an image.
         system: Whether a conversation without a system turn gets one.
+        thinks: Whether a prompt opens a thought unless told not to, and the last turn shows an empty one.
     """
-    return _TEMPLATE.replace("IMAGE", image).replace("SYSTEM", SYSTEM if system else "")
+    thought, opened = (_THOUGHT, _OPENED) if thinks else ("", "")
+    text = _TEMPLATE.replace("IMAGE", image).replace("SYSTEM", SYSTEM if system else "")
+    return text.replace("THOUGHT\n", thought).replace("OPENED\n", opened)
 
 
 def qwen_tokenizer() -> Any:

@@ -1,4 +1,4 @@
-"""A small Qwen3.5: one layer of linear attention, one of full attention."""
+"""A small Qwen3.5: one layer of linear attention, one of full attention; its template thinks unless told not to."""
 
 from __future__ import annotations
 
@@ -34,6 +34,6 @@ def tiny_qwen3_5(*, seed: int = 0) -> tuple[PreTrainedModel, Any]:
         vision_start_token_id=ids("<|vision_start|>"),
         vision_end_token_id=ids("<|vision_end|>"),
     )
-    template = chatml("<|vision_start|><|image_pad|><|vision_end|>", system=False)
+    template = chatml("<|vision_start|><|image_pad|><|vision_end|>", system=False, thinks=True)
     stops = ("<|endoftext|>",)
     return made(config, Qwen3VLProcessor, qwen_image_processor(), tokenizer, template, seed=seed, stops=stops)
