@@ -7,7 +7,7 @@ most families as it is; a family that differs overrides what differs.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
 import torch
@@ -21,7 +21,7 @@ from jepa_vlm.errors import BackboneError, DataError
 from jepa_vlm.registry import Registry
 from jepa_vlm.typing import Hidden, TokenIds, TokenMask
 
-ADAPTERS: Registry[type[Adapter]] = Registry(
+ADAPTERS: Registry[Callable[..., Adapter]] = Registry(  # by ``model_type``; each takes ``config``
     "adapter", hint="A new family needs one file, see docs/adding_an_adapter.md."
 )
 PROJECTIONS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")

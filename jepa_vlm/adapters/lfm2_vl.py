@@ -25,7 +25,9 @@ class Lfm2VlAdapter(Adapter):
     def limit_visual_tokens(self, processor: Any, budget: int) -> None:
         """See ``Adapter.limit_visual_tokens``: allows fewer tiles, or none and a smaller image."""
         image_processor = processor.image_processor
-        each = (image_processor.tile_size // image_processor.encoder_patch_size // image_processor.downsample_factor) ** 2
+        each = (
+            image_processor.tile_size // image_processor.encoder_patch_size // image_processor.downsample_factor
+        ) ** 2
         whole = min(image_processor.max_image_tokens, budget)
         tiles = (budget - (whole if image_processor.use_thumbnail else 0)) // each
         image_processor.max_image_tokens = whole

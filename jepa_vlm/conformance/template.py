@@ -74,11 +74,10 @@ def trajectory_is_cut_out(subject: Subject) -> str:
 def prompts_are_as_trained(subject: Subject) -> str:
     """A prompt ends as a conversation opens the model's turn, blanks aside."""
     processor, serializer = subject.backbone.processor, serializer_of(subject)
-    asked = [trajectory for trajectory in subject.trajectories if len(trajectory.steps) == 1]
-    for trajectory in asked:
-        (view,) = serializer.views(trajectory, [Encoding(Conversation(), with_gradient())])
-        shown = view.text[: view.text.rindex(trajectory.steps[0].spoken)]
-        prompt = chat_text(processor, messages_of(trajectory)[:1], prompt=True)
-        if shown.rstrip() != prompt.rstrip():
-            raise Failure(f"a prompt ends in {prompt[-40:]!r}, a conversation opens the turn with {shown[-40:]!r}")
-    return f"{len(asked)} prompts"
+    trajectory = next(trajectory for trajectory in subject.trajectories if len(trajectory.steps) == 1)
+    (view,) = serializer.views(trajectory, [Encoding(Conversation(), with_gradient())])
+    shown = view.text[: view.text.rindex(trajectory.steps[0].spoken)]
+    prompt = chat_text(processor, messages_of(trajectory)[:1], prompt=True)
+    if shown.rstrip() != prompt.rstrip():
+        raise Failure(f"a prompt ends in {prompt[-40:]!r}, training opens the turn with {shown[-40:]!r}")
+    return f"in {prompt[-20:]!r}"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 
 from jepa_vlm.conformance import engines, template, training
@@ -72,15 +74,22 @@ CHECKS = (
 )
 
 
-def verify(name: str, *, dtype: torch.dtype = torch.float32) -> tuple[Result, ...]:
+def verify(
+    name: str, *, dtype: torch.dtype = torch.float32, after_each: Callable[[], None] = lambda: None
+) -> tuple[Result, ...]:
     """Hold every check on a backbone.
 
     Args:
         name: As for ``load_backbone``.
         dtype: In which to compute; float64 proves, and takes twice the memory.
+        after_each: Called when a check is done; a large model takes minutes for one.
 
     Raises:
         JepaVLMError: If the backbone does not load.
     """
     subject = Subject.load(name, dtype)
-    return tuple(hold(check, subject) for check in CHECKS)
+    results = []
+    for check in CHECKS:
+        results.append(hold(check, subject))
+        after_each()
+    return tuple(results)
