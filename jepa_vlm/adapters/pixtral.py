@@ -1,4 +1,4 @@
-"""Pixtral's tower: an image keeps its shape; rows of features, a break token behind each. Its processor needs torchvision."""
+"""Pixtral's tower: an image keeps its shape; rows of features, a break behind each. Its processor needs torchvision."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reads a saved model and its processor, from a folder or the hub: whole, or with one message that says what is missing."""
+"""Reads a saved model and its processor, from a folder or the hub: whole, or with one message on what is missing."""
 
 from __future__ import annotations
 

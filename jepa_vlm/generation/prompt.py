@@ -37,10 +37,10 @@ def prompt_inputs(backbone: Backbone, conversations: Sequence[Sequence[Turn]], *
     if (bos := backbone.tokenizer.bos_token) and texts[0].startswith(bos):
         options["add_special_tokens"] = False  # the template wrote it
     inputs = backbone.processor(text=texts, images=images if any(images) else None, **options)
-    parameter = next(backbone.model.parameters())
-    read = set(inspect.signature(backbone.base.forward).parameters) - {"labels"}  # processors return other keys too
+    base = backbone.base  # its type is that of its float weights; in 4 bits, the first weight's is none of theirs
+    read = set(inspect.signature(base.forward).parameters) - {"labels"}  # processors return other keys too
     return {
-        name: value.to(parameter.device, parameter.dtype if value.is_floating_point() else None)
+        name: value.to(base.device, base.dtype if value.is_floating_point() else None)
         for name, value in inputs.items()
         if name in read
     }

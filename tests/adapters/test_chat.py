@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -31,8 +30,8 @@ TALK = (("system", "be brief"), ("user", "what?"), ("assistant", "it's 'red'\n")
 
 
 @pytest.fixture
-def processor() -> Iterator[Any]:
-    yield jv.load_backbone("tiny-random-qwen2-vl").processor
+def processor() -> Any:
+    return jv.load_backbone("tiny-random-qwen2-vl").processor
 
 
 def turns(*said: tuple[str, str]) -> list[dict[str, Any]]:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from jepa_vlm.adapters.tiny.tokenizer import tiny_tokenizer
+from jepa_vlm.adapters.tiny.tokenizer import identifiers, tiny_tokenizer
 
 SPECIALS = (
     "<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|vision_start|>", "<|vision_end|>", "<|vision_pad|>",
     "<|image_pad|>", "<|video_pad|>",
 )  # fmt: skip
+QWEN_IMAGE = "<|vision_start|><|image_pad|><|vision_end|>"
 SYSTEM = "{{ '<|im_start|>system\\nYou are a helpful assistant.<|im_end|>\\n' }}"
 _TEMPLATE = """\
 {%- if messages[0].role != 'system' -%}
@@ -57,3 +58,10 @@ def chatml(image: str, *, system: bool = True, thinks: bool = False) -> str:
 def qwen_tokenizer() -> Any:
     """Return the tokenizer of the Qwen families."""
     return tiny_tokenizer(words=WORDS, specials=SPECIALS, eos="<|im_end|>", pad="<|endoftext|>")
+
+
+def qwen_image_ids(tokenizer: Any) -> dict[str, int]:
+    """Return what the configurations of the Qwen families call the tokens around images."""
+    names = {"image": "<|image_pad|>", "video": "<|video_pad|>"}
+    names |= {"vision_start": "<|vision_start|>", "vision_end": "<|vision_end|>"}
+    return {f"{name}_token_id": identifiers(tokenizer)(token) for name, token in names.items()}
