@@ -24,7 +24,8 @@ def read_config(source: str, trust_remote_code: bool) -> PretrainedConfig:
         BackboneError: If it cannot be read.
     """
     with _one_message(source):
-        return AutoConfig.from_pretrained(source, trust_remote_code=trust_remote_code)
+        config: PretrainedConfig = AutoConfig.from_pretrained(source, trust_remote_code=trust_remote_code)
+    return config
 
 
 def read_processor(source: str, trust_remote_code: bool) -> Any:
@@ -52,9 +53,10 @@ def read_model(source: str, **settings: Any) -> PreTrainedModel:
         BackboneError: If the weights cannot be read, or some are missing: transformers would make them up.
     """
     with _one_message(source):
-        model, info = AutoModelForImageTextToText.from_pretrained(
+        loaded: Any = AutoModelForImageTextToText.from_pretrained(
             source, use_safetensors=True, output_loading_info=True, **settings
         )
+    model, info = loaded
     missing = sorted(info["missing_keys"])
     if missing:
         raise BackboneError(

@@ -116,9 +116,8 @@ def load_processor(folder_or_id: str, **options: Any) -> Any:
     if torchvision_works():
         return AutoProcessor.from_pretrained(folder_or_id, **options)
     settings, _ = ProcessorMixin.get_processor_dict(folder_or_id, **options)
-    name = (
-        settings.get("processor_class") or PROCESSOR_MAPPING_NAMES[AutoConfig.from_pretrained(folder_or_id).model_type]
-    )
+    kind = AutoConfig.from_pretrained(folder_or_id, **options).model_type
+    name = settings.get("processor_class") or PROCESSOR_MAPPING_NAMES.get(kind, kind)
     found = processor_class_from_name(name)
     if found is None:
         raise BackboneError(f"transformers has no processor class {name!r}; upgrade transformers or check the folder.")

@@ -1,4 +1,4 @@
-"""A base in 4 bits under an adapter in full precision (QLoRA), where bitsandbytes is installed; it runs on a CPU too."""
+"""A base in 4 bits under an adapter in full precision (QLoRA), where bitsandbytes is installed; a CPU will do."""
 
 from __future__ import annotations
 

@@ -60,7 +60,7 @@ def qwen_tokenizer() -> Any:
     return tiny_tokenizer(words=WORDS, specials=SPECIALS, eos="<|im_end|>", pad="<|endoftext|>")
 
 
-def qwen_image_ids(tokenizer: Any) -> dict[str, int]:
+def qwen_image_ids(tokenizer: Any) -> dict[str, Any]:
     """Return what the configurations of the Qwen families call the tokens around images."""
     names = {"image": "<|image_pad|>", "video": "<|video_pad|>"}
     names |= {"vision_start": "<|vision_start|>", "vision_end": "<|vision_end|>"}

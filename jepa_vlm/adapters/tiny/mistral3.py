@@ -85,7 +85,7 @@ def mistral3_config(tokenizer: Any) -> Mistral3Config:
     )
 
 
-def _parts(tokenizer: Any) -> dict[str, PretrainedConfig]:
+def _parts(tokenizer: Any) -> dict[str, Any]:
     text = text_sizes(tokenizer, head_dim=16, sliding_window=None, rope_parameters=rotary())
     vision = vision_sizes(SIDE, PATCH, rope_parameters=rotary())
     return {"text_config": MistralConfig(**text), "vision_config": PixtralVisionConfig(**vision)}
@@ -98,5 +98,5 @@ def _made(config: PretrainedConfig, tokenizer: Any, merge: int, seed: int) -> tu
 
     side = PATCH * merge
     image_processor = PixtralImageProcessor(size={"longest_edge": SIDE}, patch_size={"height": side, "width": side})
-    sizes = {"patch_size": PATCH, "spatial_merge_size": merge}
+    sizes: dict[str, Any] = {"patch_size": PATCH, "spatial_merge_size": merge}
     return made(config, PixtralProcessor, image_processor, tokenizer, TEMPLATE, seed=seed, **sizes)
