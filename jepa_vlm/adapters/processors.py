@@ -112,9 +112,16 @@ def require_torchvision(name: str) -> None:
 
 
 def load_processor(folder_or_id: str, **options: Any) -> Any:
-    """Load the standard processor of a local folder or a hub id; ``options`` go to ``from_pretrained``."""
+    """Load the standard processor of a local folder or a hub id; ``options`` go to ``from_pretrained``.
+
+    A folder that was saved without settings for videos is read without that slot on any machine.
+    """
     if torchvision_works():
-        return AutoProcessor.from_pretrained(folder_or_id, **options)
+        try:
+            return AutoProcessor.from_pretrained(folder_or_id, **options)
+        except OSError as err:
+            if "video processor" not in str(err):
+                raise
     settings, _ = ProcessorMixin.get_processor_dict(folder_or_id, **options)
     kind = AutoConfig.from_pretrained(folder_or_id, **options).model_type
     name = settings.get("processor_class") or PROCESSOR_MAPPING_NAMES.get(kind, kind)
