@@ -123,8 +123,10 @@ def load_processor(folder_or_id: str, **options: Any) -> Any:
             if "video processor" not in str(err):
                 raise
     settings, _ = ProcessorMixin.get_processor_dict(folder_or_id, **options)
-    kind = AutoConfig.from_pretrained(folder_or_id, **options).model_type
-    name = settings.get("processor_class") or PROCESSOR_MAPPING_NAMES.get(kind, kind)
+    name = settings.get("processor_class")
+    if name is None:
+        kind = AutoConfig.from_pretrained(folder_or_id, **options).model_type
+        name = PROCESSOR_MAPPING_NAMES.get(kind, kind)
     found = processor_class_from_name(name)
     if found is None:
         raise BackboneError(f"transformers has no processor class {name!r}; upgrade transformers or check the folder.")

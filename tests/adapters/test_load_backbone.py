@@ -64,7 +64,7 @@ def test_a_folder_loads_with_stock_transformers_and_with_us(tmp_path: Path) -> N
     backbone.processor.save_pretrained(tmp_path)
     again = jv.load_backbone(str(tmp_path))
     expected = backbone.base(**inputs_of(backbone)).logits
-    assert torch.equal(again.base(**inputs_of(again)).logits, expected)
+    assert torch.equal(again.base(**inputs_of(backbone)).logits, expected)
     save_file({**inputs_of(backbone), "expected": expected.contiguous()}, tmp_path / "call.st")
     code = (
         "import sys, torch, transformers\n"
