@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import pytest
 import torch
 from peft import LoraConfig, get_peft_model
 from PIL import Image
 
 import jepa_vlm as jv
 from jepa_vlm import playground
+from jepa_vlm.adapters.processors import torchvision_works
+from jepa_vlm.adapters.tiny import TINY, TORCHVISION
 
 WORDS = playground.words()
 TARGETS = r".*language_model.*\.(q_proj|k_proj|v_proj|o_proj|gate_proj|up_proj|down_proj)"
+
+
+def families(among: Any = TINY) -> list[Any]:
+    """The tiny models, as values to parametrise with; those that this machine cannot build are skipped."""
+    absent = pytest.mark.skipif(not torchvision_works(), reason="its processor needs torchvision")
+    return [pytest.param(name, marks=absent) if name in TORCHVISION else name for name in among]
 
 
 def lora_backbone(dtype: torch.dtype = torch.float32, *, rank: int = 4, dropout: float = 0.0) -> jv.Backbone:

@@ -23,6 +23,15 @@ class Lfm2VlAdapter(Adapter):
         return "its convolution layers reach back across the views of a row, whatever the mask says"
 
     def limit_visual_tokens(self, processor: Any, budget: int) -> None:
-        """See ``Adapter.limit_visual_tokens``."""
-        processor.image_processor.max_image_tokens = min(processor.image_processor.max_image_tokens, budget)
+        """See ``Adapter.limit_visual_tokens``: allows fewer tiles, or none and a smaller image."""
+        image_processor = processor.image_processor
+        each = (
+            image_processor.tile_size // image_processor.encoder_patch_size // image_processor.downsample_factor
+        ) ** 2
+        whole = min(image_processor.max_image_tokens, budget)
+        tiles = (budget - (whole if image_processor.use_thumbnail else 0)) // each
+        image_processor.max_image_tokens = whole
+        image_processor.min_image_tokens = min(image_processor.min_image_tokens, whole)
+        image_processor.do_image_splitting = tiles >= image_processor.min_tiles
+        image_processor.max_tiles = max(image_processor.min_tiles, min(image_processor.max_tiles, tiles))
         self._known.clear()

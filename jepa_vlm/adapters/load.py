@@ -12,20 +12,14 @@ from typing import Any
 
 import torch
 from torch import nn
-from transformers import (
-    AutoConfig,
-    AutoModelForImageTextToText,
-    BitsAndBytesConfig,
-    PretrainedConfig,
-    PreTrainedModel,
-)
+from transformers import BitsAndBytesConfig, PretrainedConfig
 
 from jepa_vlm.adapters import families as families  # file themselves in ADAPTERS
 from jepa_vlm.adapters.adapter import ADAPTERS, Adapter
 from jepa_vlm.adapters.added_tokens import add_tokens
 from jepa_vlm.adapters.backbone import Backbone, Profile
 from jepa_vlm.adapters.names import BACKBONES, DTYPES, Named
-from jepa_vlm.adapters.processors import load_processor
+from jepa_vlm.adapters.pretrained import read_config, read_model, read_processor
 from jepa_vlm.adapters.tiny import TINY
 from jepa_vlm.adapters.unlisted import UnlistedAdapter
 from jepa_vlm.errors import BackboneError, UnknownNameError, missing_extra
@@ -62,18 +56,21 @@ def load_backbone(
 
     Raises:
         UnknownNameError: If nothing has this name, or transformers' interfaces do not cover the model's kind.
-        BackboneError: If the folder is not a model, the hub cannot be reached, model and processor do not fit, or a
-            token cannot be added.
+        BackboneError: If the folder holds no whole model or no processor, the hub cannot be reached, model and
+            processor do not fit, or a token cannot be added.
         JepaVLMError: If ``quantize`` is asked for and bitsandbytes is not installed.
     """
     torch_dtype = _dtype(dtype)
     _load_plug_ins()
-    settings = {"trust_remote_code": trust_remote_code, **(_four_bits(name, torch_dtype) if quantize else {})}
+    quantized = _four_bits(name, torch_dtype) if quantize else {}
     if name in TINY:
         model, processor = TINY[name](seed=seed)
         model = nn.Module.to(model, torch_dtype)
     else:
-        model, processor = _from_pretrained(_source(name), torch_dtype, settings)
+        source = _source(name)
+        adapter_of(read_config(source, trust_remote_code))  # before gigabytes are read
+        processor = read_processor(source, trust_remote_code)
+        model = read_model(source, dtype=torch_dtype, trust_remote_code=trust_remote_code, **quantized)
     adapter = adapter_of(model.config)
     _check_processor(name, adapter, processor)
     if visual_tokens is not None:
@@ -178,26 +175,3 @@ def _four_bits(name: str, dtype: torch.dtype) -> dict[str, Any]:
         raise missing_extra("bitsandbytes", "qlora", "Holding the base in 4 bits")
     kinds = {"bnb_4bit_quant_type": "nf4", "bnb_4bit_compute_dtype": dtype, "bnb_4bit_use_double_quant": True}
     return {"quantization_config": BitsAndBytesConfig(load_in_4bit=True, **kinds)}
-
-
-def _from_pretrained(source: str, dtype: torch.dtype, settings: dict[str, Any]) -> tuple[PreTrainedModel, Any]:
-    trusted = {"trust_remote_code": settings["trust_remote_code"]}
-    try:
-        adapter_of(AutoConfig.from_pretrained(source, **trusted))  # before gigabytes are read
-        processor = load_processor(source, **trusted)
-        model = AutoModelForImageTextToText.from_pretrained(source, dtype=dtype, use_safetensors=True, **settings)
-    except (OSError, ValueError, ImportError) as err:
-        raise cannot_load(source, err) from None
-    return model, processor
-
-
-def cannot_load(source: str, err: Exception) -> BackboneError:
-    """Return the error for a folder or a hub id that transformers does not read."""
-    where = "folder" if Path(source).is_dir() else "hub id"
-    first_line = str(err).strip().splitlines()[0]
-    remedy = (
-        "check that it holds a model and its processor, saved by transformers."
-        if where == "folder"
-        else "check the id and the network, or download it elsewhere and give the folder."
-    )
-    return BackboneError(f"Cannot load {where} {source}: {first_line} To mend it, {remedy}")

@@ -1,35 +1,14 @@
-"""Mistral 3 with Pixtral's tower: rows of features, a break token behind each. Its processor needs torchvision."""
+"""Mistral 3 and Ministral 3, which see through Pixtral's tower."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, final
+from typing import final
 
-import torch
-import torch.nn.functional as F
-from torch import Tensor
-
-from jepa_vlm.adapters.adapter import ADAPTERS, Adapter
+from jepa_vlm.adapters.adapter import ADAPTERS
+from jepa_vlm.adapters.pixtral import PixtralAdapter
 
 
 @ADAPTERS.register("mistral3")
 @final
-class Mistral3Adapter(Adapter):
+class Mistral3Adapter(PixtralAdapter):
     """The family of ``Mistral3ForConditionalGeneration``."""
-
-    image_inputs = ("pixel_values", "image_sizes")
-
-    def collate_images(self, images: Sequence[Mapping[str, Tensor]]) -> dict[str, Any]:
-        """See ``Adapter.collate_images``: pixels are padded to the largest; the tower cuts them by the sizes."""
-        pixels = [image["pixel_values"] for image in images]
-        height, width = (max(p.shape[side] for p in pixels) for side in (2, 3))
-        padded = [F.pad(p, (0, width - p.shape[3], 0, height - p.shape[2])) for p in pixels]
-        return {"pixel_values": torch.cat(padded), "image_sizes": torch.cat([image["image_sizes"] for image in images])}
-
-    def limit_visual_tokens(self, processor: Any, budget: int) -> None:
-        """See ``Adapter.limit_visual_tokens``: bounds the longer side."""
-        side = processor.patch_size * processor.spatial_merge_size
-        size = dict(processor.image_processor.size)
-        size["longest_edge"] = min(size["longest_edge"], max(1, int(budget**0.5)) * side)
-        processor.image_processor.size = size
-        self._known.clear()

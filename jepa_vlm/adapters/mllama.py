@@ -13,10 +13,9 @@ from transformers.models.mllama.processing_mllama import (
 )
 
 from jepa_vlm.adapters.adapter import ADAPTERS, Adapter
-from jepa_vlm.adapters.feeding import fed
 from jepa_vlm.adapters.image_tokens import ImageTokens
 from jepa_vlm.errors import BackboneError
-from jepa_vlm.typing import Hidden, TokenIds, TokenMask
+from jepa_vlm.typing import TokenIds
 
 
 @ADAPTERS.register("mllama")
@@ -52,23 +51,10 @@ class MllamaAdapter(Adapter):
         weight: Tensor = base.get_input_embeddings().weight
         return weight.new_zeros(0, weight.shape[1])
 
-    def reference(
-        self,
-        base: Any,
-        input_ids: TokenIds,
-        embeddings: Hidden,
-        image_tokens: TokenMask,
-        images: Mapping[str, Any] | None,
-        blocks: TokenIds | None = None,
-    ) -> Hidden:
-        """See ``Adapter.reference``; text before an image does not see it, as in the stock processor."""
-        shown = {} if images is None else self._inputs(base, images)
-        if images is not None:
-            shown["cross_attention_mask"] = self._sees(input_ids, images["aspect_ratio_mask"])
-        with fed(base, embeddings):
-            out = base.base_model(input_ids=input_ids[None], use_cache=False, **shown)
-        states: Tensor = out.last_hidden_state[0]
-        return states
+    def shown(self, base: Any, input_ids: TokenIds, images: Mapping[str, Any]) -> dict[str, Any]:
+        """See ``Adapter.shown``; text before an image does not see it, as in the stock processor."""
+        sees = self._sees(input_ids, images["aspect_ratio_mask"])
+        return {**self._inputs(base, images), "cross_attention_mask": sees}
 
     def _sees(self, input_ids: TokenIds, tiles: Tensor) -> Tensor:
         """Return which image's tiles each token sees, (1, tokens, images, tiles)."""

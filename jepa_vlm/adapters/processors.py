@@ -101,19 +101,37 @@ def torchvision_works() -> bool:
     return True
 
 
+def require_torchvision(name: str) -> None:
+    """Refuse a class that transformers builds on torchvision alone, where that does not import.
+
+    Raises:
+        BackboneError: If it does not.
+    """
+    if not torchvision_works():
+        raise BackboneError(f"{name} needs torchvision, which is not installed; install the build for this torch.")
+
+
 def load_processor(folder_or_id: str, **options: Any) -> Any:
-    """Load the standard processor of a local folder or a hub id; ``options`` go to ``from_pretrained``."""
+    """Load the standard processor of a local folder or a hub id; ``options`` go to ``from_pretrained``.
+
+    A folder that was saved without settings for videos is read without that slot on any machine.
+    """
     if torchvision_works():
-        return AutoProcessor.from_pretrained(folder_or_id, **options)
+        try:
+            return AutoProcessor.from_pretrained(folder_or_id, **options)
+        except OSError as err:
+            if "video processor" not in str(err):
+                raise
     settings, _ = ProcessorMixin.get_processor_dict(folder_or_id, **options)
-    name = (
-        settings.get("processor_class") or PROCESSOR_MAPPING_NAMES[AutoConfig.from_pretrained(folder_or_id).model_type]
-    )
+    name = settings.get("processor_class")
+    if name is None:
+        kind = AutoConfig.from_pretrained(folder_or_id, **options).model_type
+        name = PROCESSOR_MAPPING_NAMES.get(kind, kind)
     found = processor_class_from_name(name)
     if found is None:
         raise BackboneError(f"transformers has no processor class {name!r}; upgrade transformers or check the folder.")
     if not issubclass(found, ProcessorMixin):  # a stand-in of transformers' for what cannot be imported
-        raise BackboneError(f"{name} needs torchvision, which is not installed; install the build for this torch.")
+        require_torchvision(name)
     return image_only(found).from_pretrained(folder_or_id, **options)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from transformers import AutoConfig, AutoModel, AutoTokenizer, PreTrainedModel
 
-from jepa_vlm.adapters.load import cannot_load
+from jepa_vlm.adapters.pretrained import one_message
 from jepa_vlm.adapters.tiny.bert import tiny_bert
 from jepa_vlm.errors import BackboneError, UnknownNameError
 
@@ -34,13 +34,13 @@ def load_text_encoder(name: str, *, seed: int = 0) -> tuple[PreTrainedModel, Any
         hint = "A local folder or a hub id (owner/name) works too."
         raise UnknownNameError("text encoder", name, known=TINY_TEXT, hint=hint)
     source = str(path) if path.is_dir() else name
-    try:
-        if AutoConfig.from_pretrained(source).is_encoder_decoder:
-            raise BackboneError(f"A text encoder has no decoder, but {name} is both; give another, such as a BERT.")
+    with one_message(source):
+        both = AutoConfig.from_pretrained(source).is_encoder_decoder
         tokenizer = AutoTokenizer.from_pretrained(source)
+    if both:
+        raise BackboneError(f"A text encoder has no decoder, but {name} is both; give another, such as a BERT.")
+    with one_message(source):
         model = AutoModel.from_pretrained(source, dtype=torch.float32, use_safetensors=True)
-    except (OSError, ValueError, ImportError) as err:
-        raise cannot_load(source, err) from None
     if tokenizer.pad_token is None:
         raise BackboneError(f"The tokenizer of {name} has no padding token; set one and save it as pad_token.")
     tokenizer.padding_side = "right"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from jepa_vlm.adapters.names import BACKBONES, Named
-from jepa_vlm.cli.output import Json, columns, quiet_stdout, write, write_json
+from jepa_vlm.cli.output import Json, columns, progress_bar, quiet_stdout, write, write_json
 
 if TYPE_CHECKING:
     from jepa_vlm.conformance import Result
@@ -42,24 +42,26 @@ def verify(
     json: Json = False,
 ) -> None:
     """Hold every promise that the library makes about a model on the model itself; exit 1 if one fails."""
-    found: dict[str, tuple[Result, ...]] = {}
     with quiet_stdout():
         import torch
 
+        from jepa_vlm.conformance import CHECKS
         from jepa_vlm.conformance import verify as hold_all
         from jepa_vlm.runs.environment import prepare
 
+    found: dict[str, tuple[Result, ...]] = {}
+    with progress_bar(len(names) * len(CHECKS)) as advance:
         for name in names:
-            prepare(0, backbone=name)
-            kind = dtype or ("float64" if name.startswith("tiny-random") else "float32")
-            found[name] = hold_all(name, dtype=getattr(torch, kind))
+            with quiet_stdout():
+                prepare(0, backbone=name)
+                kind = dtype or ("float64" if name.startswith("tiny-random") else "float32")
+                found[name] = hold_all(name, dtype=getattr(torch, kind), after_each=advance)
+            if not json and not markdown:
+                write(report(name, found[name]))
     if json:
         write_json({"backbones": {name: [asdict(result) for result in results] for name, results in found.items()}})
     elif markdown:
         write(table(found))
-    else:
-        for name, results in found.items():
-            write(report(name, results))
     if any(result.verdict == "fail" for results in found.values() for result in results):
         raise typer.Exit(1)
 

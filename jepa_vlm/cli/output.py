@@ -48,7 +48,8 @@ def progress_bar(total: int) -> Iterator[Callable[[], None]]:
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 
-    bar = Progress(BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), console=Console(stderr=True))
-    with bar:
+    screen = Console(stderr=True)
+    shown = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*shown, console=screen, transient=True, disable=not screen.is_terminal) as bar:
         task = bar.add_task("", total=total)
         yield lambda: bar.advance(task)

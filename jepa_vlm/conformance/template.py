@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from jepa_vlm.adapters.chat import chat_text
 from jepa_vlm.conformance.result import Failure, NotApplicable
 from jepa_vlm.conformance.subject import Subject
 from jepa_vlm.serialization import IGNORED, Serializer
@@ -59,7 +60,7 @@ def trajectory_is_cut_out(subject: Subject) -> str:
             trajectory, [Encoding(view, with_gradient()) for view in (Conversation(), TrajectoryOnly())]
         )
         messages = messages_of(trajectory)
-        opening = backbone.processor.apply_chat_template(messages[:1], tokenize=False)
+        opening = chat_text(backbone.processor, messages[:1])
         golden = whole.text[len(opening) :]
         if view.text.lstrip() != golden.lstrip():  # a tokenizer may join the space before T with its first word
             raise Failure(f"{trajectory.id!r}: T reads {view.text[:60]!r}, should read {golden[:60]!r}")
@@ -68,3 +69,15 @@ def trajectory_is_cut_out(subject: Subject) -> str:
         if view.images != tuple(range(len(trajectory.images), len(trajectory.all_images))):
             raise Failure(f"{trajectory.id!r}: T shows images {view.images}")
     return f"{len(subject.trajectories)} trajectories"
+
+
+def prompts_are_as_trained(subject: Subject) -> str:
+    """A prompt ends as a conversation opens the model's turn, blanks aside."""
+    processor, serializer = subject.backbone.processor, serializer_of(subject)
+    trajectory = next(trajectory for trajectory in subject.trajectories if len(trajectory.steps) == 1)
+    (view,) = serializer.views(trajectory, [Encoding(Conversation(), with_gradient())])
+    shown = view.text[: view.text.rindex(trajectory.steps[0].spoken)]
+    prompt = chat_text(processor, messages_of(trajectory)[:1], prompt=True)
+    if shown.rstrip() != prompt.rstrip():
+        raise Failure(f"a prompt ends in {prompt[-40:]!r}, training opens the turn with {shown[-40:]!r}")
+    return f"in {prompt[-20:]!r}"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 
 from jepa_vlm.conformance import engines, template, training
@@ -18,6 +20,11 @@ CHECKS = (
         "every R_i survives the chat template",
         "the template drops or rewrites earlier turns, so that parts of a trajectory are never trained",
         template.every_turn_survives,
+    ),
+    Check(
+        "a prompt ends as training opens a turn",
+        "the model is asked in another way than it is trained, so that what it learned may not show",
+        template.prompts_are_as_trained,
     ),
     Check(
         "the cut-out trajectory is its golden text",
@@ -67,15 +74,22 @@ CHECKS = (
 )
 
 
-def verify(name: str, *, dtype: torch.dtype = torch.float32) -> tuple[Result, ...]:
+def verify(
+    name: str, *, dtype: torch.dtype = torch.float32, after_each: Callable[[], None] = lambda: None
+) -> tuple[Result, ...]:
     """Hold every check on a backbone.
 
     Args:
         name: As for ``load_backbone``.
         dtype: In which to compute; float64 proves, and takes twice the memory.
+        after_each: Called when a check is done; a large model takes minutes for one.
 
     Raises:
         JepaVLMError: If the backbone does not load.
     """
     subject = Subject.load(name, dtype)
-    return tuple(hold(check, subject) for check in CHECKS)
+    results = []
+    for check in CHECKS:
+        results.append(hold(check, subject))
+        after_each()
+    return tuple(results)

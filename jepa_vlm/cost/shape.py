@@ -97,8 +97,10 @@ class Shape:
         """
         try:
             decoder, vision = _decoder(config.text_config), _vision(config.vision_config)
-        except AttributeError as lacking:
-            raise ValueError(f"The closed form knows towers and decoders like Qwen2.5-VL's; {lacking}.") from None
+        except AttributeError:
+            raise ValueError(
+                f"The closed form knows towers and decoders of Qwen2.5-VL's kind; {config.model_type!r} is another."
+            ) from None
         return cls(decoder, vision, lora_rank, lora_modules)
 
 

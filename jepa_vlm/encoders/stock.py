@@ -30,5 +30,5 @@ def call_attention(base: Any, names: Mapping[str, str]) -> None:
     if found != wanted:
         raise BackboneError(
             f"The decoder of {kind!r} keeps the attention {found!r} where {wanted!r} is needed; its layers do not go "
-            "through transformers' attention interface."
+            "through transformers' attention interface. Train with --engine separate."
         )

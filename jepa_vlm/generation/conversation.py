@@ -7,7 +7,8 @@ from typing import final
 
 from PIL import Image
 
-from jepa_vlm.generation.prompt import Turn, user_turn
+from jepa_vlm.adapters.chat import Turn
+from jepa_vlm.generation.prompt import user_turn
 from jepa_vlm.trajectories import MultipleChoice
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from jepa_vlm.adapters import Backbone
+from jepa_vlm.adapters.chat import Turn
 from jepa_vlm.generation.greedy import generate, pad_id
 from jepa_vlm.generation.inference import inference
 from jepa_vlm.generation.latent_letters import latent_letters
@@ -23,7 +24,7 @@ from jepa_vlm.generation.letters import (
     one_token_each,
     read_letter,
 )
-from jepa_vlm.generation.prompt import Inputs, Turn, prompt_inputs, user_turn
+from jepa_vlm.generation.prompt import Inputs, prompt_inputs, user_turn
 from jepa_vlm.recipe.latent_decoding import LatentDecoding
 from jepa_vlm.trajectories import MultipleChoice
 

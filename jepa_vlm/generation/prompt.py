@@ -10,9 +10,9 @@ from PIL import Image
 from torch import Tensor
 
 from jepa_vlm.adapters import Backbone
+from jepa_vlm.adapters.chat import Turn, chat_text
 
 Inputs = Mapping[str, Tensor]
-Turn = Mapping[str, Any]  # {"role", "content": [{"type": "image", "image"} or {"type": "text", "text"}, ...]}
 
 
 def user_turn(text: str, images: Sequence[Image.Image]) -> Turn:
@@ -23,8 +23,7 @@ def user_turn(text: str, images: Sequence[Image.Image]) -> Turn:
 
 def prompt_text(backbone: Backbone, turns: Sequence[Turn], *, prefix: str = "") -> str:
     """Return a conversation as the chat template writes it, the generation prompt and ``prefix`` behind it."""
-    text: str = backbone.processor.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
-    return text + prefix
+    return chat_text(backbone.processor, turns, prompt=True) + prefix
 
 
 def prompt_inputs(backbone: Backbone, conversations: Sequence[Sequence[Turn]], *, prefix: str = "") -> Inputs:
@@ -38,10 +37,10 @@ def prompt_inputs(backbone: Backbone, conversations: Sequence[Sequence[Turn]], *
     if (bos := backbone.tokenizer.bos_token) and texts[0].startswith(bos):
         options["add_special_tokens"] = False  # the template wrote it
     inputs = backbone.processor(text=texts, images=images if any(images) else None, **options)
-    parameter = next(backbone.model.parameters())
-    read = set(inspect.signature(backbone.base.forward).parameters) - {"labels"}  # processors return other keys too
+    base = backbone.base  # its type is that of its float weights; in 4 bits, the first weight's is none of theirs
+    read = set(inspect.signature(base.forward).parameters) - {"labels"}  # processors return other keys too
     return {
-        name: value.to(parameter.device, parameter.dtype if value.is_floating_point() else None)
+        name: value.to(base.device, base.dtype if value.is_floating_point() else None)
         for name, value in inputs.items()
         if name in read
     }

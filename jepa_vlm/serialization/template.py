@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, final
 
+from jepa_vlm.adapters.chat import chat_text
 from jepa_vlm.errors import BackboneError, DataError
 from jepa_vlm.trajectories import Trajectory
 from jepa_vlm.trajectories.trajectory import IMAGE
@@ -87,15 +88,16 @@ def render(
 
     Raises:
         DataError: If a text contains a special token of the backbone.
-        BackboneError: If the template drops, repeats or rewrites a turn, or cannot be cut where T begins.
+        BackboneError: If the template refuses the conversation, drops, repeats or rewrites a turn, or cannot be cut
+            where T begins.
     """
     refuse_reserved(trajectory, reserved)
     messages = messages_of(trajectory)
     first = next(message for message in messages if message["role"] == "assistant")["content"][0]
     first["text"] = opening + first["text"]
     texts = _texts(messages)
-    plain = _apply(processor, messages)
-    clean, spans = _strip_markers(_apply(processor, _marked(messages)))
+    plain = chat_text(processor, messages)
+    clean, spans = _strip_markers(chat_text(processor, _marked(messages)))
     if clean != plain or sorted(spans) != list(range(len(texts))):
         lost = [repr(text[:40]) for i, text in enumerate(texts) if i not in spans]
         raise BackboneError(
@@ -104,7 +106,7 @@ def render(
             + f" (trajectory {trajectory.id!r}); use a template that keeps all turns."
         )
     asked = next(number for number, message in enumerate(messages) if message["role"] == "user")
-    asked_text = _apply(processor, messages[: asked + 1])
+    asked_text = chat_text(processor, messages[: asked + 1])
     if not plain.startswith(asked_text):
         raise BackboneError(
             "The rendered question must be a prefix of the rendered conversation, so that the trajectory can be cut "
@@ -148,11 +150,6 @@ def refuse_reserved(trajectory: Trajectory, reserved: Sequence[str]) -> None:
 
 def _texts(messages: list[dict[str, Any]]) -> list[str]:
     return [part["text"] for message in messages for part in message["content"] if part["type"] == "text"]
-
-
-def _apply(processor: Any, messages: list[dict[str, Any]]) -> str:
-    text: str = processor.apply_chat_template(messages, tokenize=False, add_generation_prompt=False)
-    return text
 
 
 def _marked(messages: list[dict[str, Any]]) -> list[dict[str, Any]]:

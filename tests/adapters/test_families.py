@@ -12,11 +12,11 @@ from PIL import Image
 import jepa_vlm as jv
 from jepa_vlm.adapters import ImageTokens
 from jepa_vlm.adapters.grid import GridAdapter
-from jepa_vlm.adapters.tiny import TINY
+from jepa_vlm.adapters.tiny import TINY, TORCHVISION
 from jepa_vlm.errors import BackboneError
 from jepa_vlm.serialization import Serializer
 from jepa_vlm.views import Conversation, Encoding, TrajectoryOnly, with_gradient
-from tests.factories import random_trajectory
+from tests.factories import families, random_trajectory
 
 SIZES = ((112, 112), (17, 80), (200, 31), (300, 300), (1, 1))
 FIXED = {"tiny-random-llava": 16, "tiny-random-gemma3": 4, "tiny-random-paligemma": 16}
@@ -33,6 +33,9 @@ BUDGETS = {
     "tiny-random-aya-vision": 8,
     "tiny-random-idefics3": 8,
     "tiny-random-smolvlm": 8,
+    "tiny-random-mistral3": 16,
+    "tiny-random-pixtral": 16,
+    "tiny-random-lfm2-vl": 8,
     **FIXED,
 }
 
@@ -42,7 +45,7 @@ def family(name: str) -> jv.Backbone:
     return jv.load_backbone(name)
 
 
-@pytest.mark.parametrize("name", TINY)
+@pytest.mark.parametrize("name", families())
 def test_an_image_has_as_many_features_as_tokens_whatever_its_size(name):
     backbone = family(name)
     adapter, processor = backbone.adapter, backbone.processor
@@ -55,7 +58,7 @@ def test_an_image_has_as_many_features_as_tokens_whatever_its_size(name):
                 assert len(adapter.encode_images(backbone.base, adapter.collate_images([image]))) == tokens.length
 
 
-@pytest.mark.parametrize("name", BUDGETS)
+@pytest.mark.parametrize("name", families(BUDGETS))
 def test_a_budget_holds_and_is_in_visual_tokens(name):
     budget = BUDGETS[name]
     backbone = jv.load_backbone(name, visual_tokens=budget)
@@ -76,6 +79,23 @@ def test_a_budget_holds_and_is_in_visual_tokens(name):
 def test_a_budget_below_what_every_image_takes_is_refused(name):
     with pytest.raises(BackboneError, match="visual_tokens"):
         jv.load_backbone(name, visual_tokens=1)
+
+
+@pytest.mark.parametrize("name", families(["tiny-random-lfm2-vl"]))
+@pytest.mark.parametrize(("budget", "most"), [(80, 80), (47, 16), (48, 48)])
+def test_a_budget_allows_as_many_tiles_as_fit_beside_the_whole(name, budget, most):
+    """A tile takes 16 tokens, the whole image up to 16, and there are two tiles at least."""
+    backbone = jv.load_backbone(name, visual_tokens=budget)
+    assert backbone.adapter.image_tokens(backbone.processor, 900, 900).length <= budget
+    lengths = [backbone.adapter.image_tokens(backbone.processor, *size).length for size in ((900, 900), (900, 300))]
+    assert max(lengths) == most
+
+
+@pytest.mark.parametrize("name", sorted(TORCHVISION))
+def test_what_needs_torchvision_says_so(name, monkeypatch):
+    monkeypatch.setattr("jepa_vlm.adapters.processors.torchvision_works", lambda: False)
+    with pytest.raises(BackboneError, match="needs torchvision, which is not installed"):
+        jv.load_backbone(name)
 
 
 def test_no_grid_of_tiles_within_the_budget_is_refused():
@@ -147,7 +167,7 @@ def test_keys_that_a_processor_returns_besides_are_left_out():
         assert set(made) == {"pixel_values"}
 
 
-@pytest.mark.parametrize("name", TINY)
+@pytest.mark.parametrize("name", families())
 def test_a_worker_makes_the_same_batch(name):
     """Collators are sent to processes, adapter and processor with them."""
     backbone = family(name)

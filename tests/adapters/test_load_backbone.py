@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import re
 import subprocess
 import sys
 from importlib.metadata import EntryPoint
@@ -11,7 +12,7 @@ from typing import Any
 import pytest
 import torch
 from PIL import Image
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 import jepa_vlm as jv
 from jepa_vlm import playground
@@ -63,7 +64,7 @@ def test_a_folder_loads_with_stock_transformers_and_with_us(tmp_path: Path) -> N
     backbone.processor.save_pretrained(tmp_path)
     again = jv.load_backbone(str(tmp_path))
     expected = backbone.base(**inputs_of(backbone)).logits
-    assert torch.equal(again.base(**inputs_of(again)).logits, expected)
+    assert torch.equal(again.base(**inputs_of(backbone)).logits, expected)
     save_file({**inputs_of(backbone), "expected": expected.contiguous()}, tmp_path / "call.st")
     code = (
         "import sys, torch, transformers\n"
@@ -106,12 +107,6 @@ def test_missing_and_wrong_folders(tmp_path: Path) -> None:
         jv.load_backbone(str(tmp_path))
 
 
-def test_a_folder_without_processor_is_one_message(tmp_path: Path) -> None:
-    jv.load_backbone(TINY).model.save_pretrained(tmp_path)
-    with pytest.raises(BackboneError, match="Cannot load folder"):
-        jv.load_backbone(str(tmp_path))
-
-
 def saved(folder: Path, name: str = TINY) -> jv.Backbone:
     backbone = jv.load_backbone(name)
     backbone.model.save_pretrained(folder)
@@ -121,6 +116,49 @@ def saved(folder: Path, name: str = TINY) -> jv.Backbone:
 
 def changed(path: Path, **values: Any) -> None:
     path.write_text(json.dumps({**json.loads(path.read_text()), **values}))
+
+
+@pytest.mark.parametrize(
+    ("file", "what"), [("processor_config.json", "image processor"), ("tokenizer.json", "tokenizer")]
+)
+def test_a_missing_file_of_the_processor_is_named(tmp_path: Path, file: str, what: str) -> None:
+    saved(tmp_path)
+    (tmp_path / file).unlink()
+    with pytest.raises(BackboneError, match=rf"has no {what} \(.*{re.escape(file)}.*; copy it from the model"):
+        jv.load_backbone(str(tmp_path))
+
+
+def test_weights_that_transformers_would_make_up_are_refused(tmp_path: Path) -> None:
+    saved(tmp_path)
+    weights = load_file(tmp_path / "model.safetensors")
+    left_out = next(name for name in weights if name.endswith("gate_proj.weight"))
+    save_file({k: v for k, v in weights.items() if k != left_out}, tmp_path / "model.safetensors", {"format": "pt"})
+    with pytest.raises(
+        BackboneError, match=r"leave out 1 of the model's, .*gate_proj\.weight first, which would be random"
+    ):
+        jv.load_backbone(str(tmp_path))
+
+
+def test_weights_that_broke_off_or_have_other_shapes_are_one_message(tmp_path: Path) -> None:
+    saved(tmp_path)
+    weights = (tmp_path / "model.safetensors").read_bytes()
+    (tmp_path / "model.safetensors").write_bytes(weights[: len(weights) // 2])
+    with pytest.raises(BackboneError, match=r"Cannot load folder .*header.*\. To mend it, check that it holds a whole"):
+        jv.load_backbone(str(tmp_path))
+    (tmp_path / "model.safetensors").write_bytes(weights)
+    config = json.loads((tmp_path / "config.json").read_text())
+    changed(tmp_path / "config.json", text_config={**config["text_config"], "intermediate_size": 32})
+    with pytest.raises(BackboneError, match=r"Cannot load folder .*\. To mend it, check that it holds a whole"):
+        jv.load_backbone(str(tmp_path))
+
+
+def test_an_attention_that_is_not_installed_is_one_message(tmp_path: Path) -> None:
+    if importlib.util.find_spec("flash_attn"):
+        pytest.skip("flash-attn is installed here")
+    saved(tmp_path)
+    changed(tmp_path / "config.json", attn_implementation="flash_attention_2")
+    with pytest.raises(BackboneError, match=r"FlashAttention2 .*\. To mend it, install what it asks for\.$"):
+        jv.load_backbone(str(tmp_path))
 
 
 def test_a_processor_of_another_model_is_one_message(tmp_path: Path) -> None:

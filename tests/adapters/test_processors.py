@@ -56,3 +56,19 @@ def test_a_broken_torchvision_is_one_message(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(processors.importlib, "import_module", broken)
     with pytest.raises(BackboneError, match="install the build for this torch"):
         processors.torchvision_works()
+
+
+def test_a_folder_without_settings_for_videos_is_read_with_torchvision_too(
+    processor: Qwen2_5_VLProcessor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def lacking(folder: str, **options: object) -> None:
+        raise OSError(f"Can't load {missing} for {folder!r}.")
+
+    processor.save_pretrained(tmp_path)
+    monkeypatch.setattr(processors, "torchvision_works", lambda: True)
+    monkeypatch.setattr(processors.AutoProcessor, "from_pretrained", lacking)
+    missing = "video processor"
+    assert isinstance(load_processor(str(tmp_path)), Qwen2_5_VLProcessor)
+    missing = "image processor"
+    with pytest.raises(OSError, match="image processor"):
+        load_processor(str(tmp_path))

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 from jepa_vlm.adapters.names import BACKBONES, UNVERIFIED
 from jepa_vlm.cli.app import app
 from jepa_vlm.cli.backbones import held, report, table
-from jepa_vlm.conformance import Result
+from jepa_vlm.conformance import CHECKS, Result
 
 NAME = "tiny-random-mllama"
 
@@ -43,12 +43,12 @@ def test_verify_prints_a_verdict_for_every_check(cli):
     done = cli("backbones", "verify", NAME, "--json")
     assert done.exit_code == 0, done.stderr
     found = json.loads(done.stdout)["backbones"][NAME]
-    assert len(found) == 11
+    assert len(found) == len(CHECKS)
     assert {each["verdict"] for each in found} == {"pass", "not applicable"}
 
 
 def test_a_failure_says_what_it_means_and_exits_with_1(cli, monkeypatch):
-    monkeypatch.setattr("jepa_vlm.conformance.verify", lambda name, dtype: results("fail"))
+    monkeypatch.setattr("jepa_vlm.conformance.verify", lambda name, **settings: results("fail"))
     done = cli("backbones", "verify", NAME)
     assert done.exit_code == 1
     assert "one: if it does not hold, nothing can be trusted." in done.stdout

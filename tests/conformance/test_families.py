@@ -11,8 +11,9 @@ from jepa_vlm.adapters.names import BACKBONES
 from jepa_vlm.adapters.tiny import TINY
 from jepa_vlm.conformance import CHECKS, Subject
 from jepa_vlm.conformance.result import hold
+from tests.factories import families
 
-APART = {"tiny-random-qwen3.5", "tiny-random-mllama"}
+APART = {"tiny-random-qwen3.5", "tiny-random-mllama", "tiny-random-lfm2-vl"}
 SILENT = {
     *((name, "one_pass equals separate") for name in APART),
     ("tiny-random-mllama", "images encoded once equal images per view"),
@@ -26,7 +27,7 @@ def subject(name: str) -> Subject:
 
 
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.name)
-@pytest.mark.parametrize("name", TINY)
+@pytest.mark.parametrize("name", families())
 def test_the_promise_holds(name, check):
     result = hold(check, subject(name))
     expected = "not applicable" if (name, check.name) in SILENT else "pass"

@@ -6,37 +6,17 @@ from typing import Any
 
 import pytest
 import torch
-from transformers import (
-    AutoModelForImageTextToText,
-    Mistral3Config,
-    MistralConfig,
-    PixtralVisionConfig,
-    ProcessorMixin,
-)
+from transformers import AutoModelForImageTextToText, ProcessorMixin
 from transformers.models.pixtral.image_processing_pil_pixtral import PixtralImageProcessorPil
 
 from jepa_vlm import Lora
 from jepa_vlm.adapters import ADAPTERS, Backbone
-from jepa_vlm.adapters.tiny.parts import rotary, text_sizes, vision_sizes
-from jepa_vlm.adapters.tiny.tokenizer import identifiers, tiny_tokenizer
+from jepa_vlm.adapters.tiny.mistral3 import MERGE, PATCH, SIDE, TEMPLATE, mistral3_config, mistral3_tokenizer
 from jepa_vlm.conformance import CHECKS, Subject
 from jepa_vlm.conformance.result import hold
 from jepa_vlm.conformance.sample import sample_trajectories
 from jepa_vlm.conformance.subject import RANK, disturb
 from jepa_vlm.training import apply_lora
-
-PATCH, MERGE = 8, 2
-SPECIALS = ("<unk>", "<s>", "</s>", "<pad>", "[INST]", "[/INST]", "[IMG]", "[IMG_BREAK]", "[IMG_END]")
-TEMPLATE = """\
-{{- '<s>' -}}
-{%- for message in messages -%}
-{{- '[INST]' if message.role == 'user' else '' -}}
-{%- for part in message.content -%}
-{%- if part.type == 'image' -%}{{ '[IMG]' }}{%- else -%}{{ part.text }}{%- endif -%}
-{%- endfor -%}
-{{- '[/INST]' if message.role == 'user' else '</s>' -}}
-{%- endfor -%}
-"""
 
 
 class StandIn(ProcessorMixin):
@@ -59,18 +39,11 @@ class StandIn(ProcessorMixin):
 
 @pytest.fixture(scope="module")
 def subject() -> Subject:
-    tokenizer = tiny_tokenizer(words=(), specials=SPECIALS, bos="<s>", eos="</s>", pad="<pad>")
-    config = Mistral3Config(
-        text_config=MistralConfig(**text_sizes(tokenizer, head_dim=16, sliding_window=None, rope_parameters=rotary())),
-        vision_config=PixtralVisionConfig(**vision_sizes(96, PATCH, rope_parameters=rotary())),
-        image_token_index=identifiers(tokenizer)("[IMG]"),
-        spatial_merge_size=MERGE,
-        tie_word_embeddings=False,
-    )
+    tokenizer = mistral3_tokenizer()
     torch.manual_seed(0)
-    model = AutoModelForImageTextToText.from_config(config).double().eval()
+    model = AutoModelForImageTextToText.from_config(mistral3_config(tokenizer)).double().eval()
     model.generation_config.pad_token_id = tokenizer.pad_token_id
-    image_processor = PixtralImageProcessorPil(size={"longest_edge": 96}, patch_size={"height": 16, "width": 16})
+    image_processor = PixtralImageProcessorPil(size={"longest_edge": SIDE}, patch_size={"height": 16, "width": 16})
     processor = StandIn(image_processor, tokenizer, chat_template=TEMPLATE)
     backbone = Backbone("mistral3", model, processor, ADAPTERS["mistral3"](config=model.config))
     apply_lora(backbone, Lora(rank=RANK, alpha=2 * RANK))

@@ -116,6 +116,18 @@ def test_a_hook_that_stays_is_found_out(gemma, monkeypatch):
 
 
 def test_another_text_is_found_out(gemma, monkeypatch):
-    plain = template._apply
-    monkeypatch.setattr(template, "_apply", lambda *given: plain(*given).replace("<end_of_turn>\n", "<end_of_turn>"))
+    plain = template.chat_text
+    monkeypatch.setattr(template, "chat_text", lambda *given: plain(*given).replace("<end_of_turn>\n", "<end_of_turn>"))
     assert held("the cut-out trajectory is its golden text", gemma).verdict == "fail"
+
+
+def test_a_prompt_that_opens_a_thought_is_found_out(gemma, monkeypatch):
+    plain = gemma.backbone.processor.chat_template
+    monkeypatch.setattr(
+        gemma.backbone.processor,
+        "chat_template",
+        plain.replace("model\\n' }}{%- endif", "model\\n<think>' }}{%- endif"),
+    )
+    found = held("a prompt ends as training opens a turn", gemma)
+    assert found.verdict == "fail"
+    assert "<think>" in found.detail

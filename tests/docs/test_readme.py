@@ -11,6 +11,8 @@ import torch
 
 import jepa_vlm as jv
 from jepa_vlm.adapters.names import BACKBONES
+from jepa_vlm.adapters.processors import torchvision_works
+from jepa_vlm.adapters.tiny import TORCHVISION
 from jepa_vlm.cli.backbones import table
 from jepa_vlm.conformance import verify
 from jepa_vlm.recipe import list_recipes
@@ -141,8 +143,9 @@ def test_the_flags_that_stand_alone_exist():
 
 @pytest.mark.slow
 def test_the_families_are_what_verify_says():
-    """The table is generated; this generates it again."""
+    """The table is generated; this generates it again, but for the last rows where torchvision is missing."""
     names = re.findall(r"^\| `\w+` \| `([^`]+)` \|", section("Families"), re.MULTILINE)
     assert names == [name for name in BACKBONES if name.startswith("tiny-random")]
-    found = {name: verify(name, dtype=torch.float64) for name in names}
+    built = [name for name in names if name not in TORCHVISION or torchvision_works()]
+    found = {name: verify(name, dtype=torch.float64) for name in built}
     assert table(found) in section("Families")

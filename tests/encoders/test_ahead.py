@@ -65,8 +65,8 @@ OBJECTIVES: dict[str, Callable[[], Any]] = {
 }
 
 
-def window(model: LatentVLM, sizes: tuple[int, ...] = (2, 1, 3)) -> list[dict[str, Any]]:
-    generator = torch.Generator().manual_seed(7)
+def window(model: LatentVLM, sizes: tuple[int, ...] = (2, 1, 3), *, seed: int = 7) -> list[dict[str, Any]]:
+    generator = torch.Generator().manual_seed(seed)
     collate = model.collator()
     return [collate([random_trajectory(generator, f"{i}") for i in range(size)]) for size in sizes]
 

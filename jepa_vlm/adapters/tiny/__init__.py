@@ -12,9 +12,11 @@ from jepa_vlm.adapters.tiny.gemma3 import tiny_gemma3
 from jepa_vlm.adapters.tiny.glm4v import tiny_glm4v
 from jepa_vlm.adapters.tiny.idefics3 import tiny_idefics3, tiny_smolvlm
 from jepa_vlm.adapters.tiny.internvl import tiny_internvl
+from jepa_vlm.adapters.tiny.lfm2_vl import tiny_lfm2_vl
 from jepa_vlm.adapters.tiny.llava import tiny_llava
 from jepa_vlm.adapters.tiny.llava_next import tiny_llava_next
 from jepa_vlm.adapters.tiny.llava_onevision import tiny_llava_onevision
+from jepa_vlm.adapters.tiny.mistral3 import tiny_mistral3, tiny_pixtral
 from jepa_vlm.adapters.tiny.mllama import tiny_mllama
 from jepa_vlm.adapters.tiny.paligemma import tiny_paligemma
 from jepa_vlm.adapters.tiny.qwen2_5_vl import tiny_qwen2_5_vl
@@ -39,4 +41,10 @@ TINY: dict[str, Callable[..., tuple[PreTrainedModel, Any]]] = {
     "tiny-random-glm-4v": tiny_glm4v,
     "tiny-random-aya-vision": tiny_aya_vision,
     "tiny-random-mllama": tiny_mllama,
+    "tiny-random-mistral3": tiny_mistral3,
+    "tiny-random-pixtral": tiny_pixtral,
+    "tiny-random-lfm2-vl": tiny_lfm2_vl,
 }
+TORCHVISION = frozenset(
+    {"tiny-random-mistral3", "tiny-random-pixtral", "tiny-random-lfm2-vl"}
+)  # what cannot be built without it

@@ -1,4 +1,4 @@
-"""A small GLM-4V: a turn ends where the next one's role begins."""
+"""A small GLM-4V: a turn ends where the next one's role begins; its template takes the assistant's as strings."""
 
 from __future__ import annotations
 
@@ -18,6 +18,9 @@ TEMPLATE = """\
 {{- '[gMASK]<sop>' -}}
 {%- for message in messages -%}
 {{- '<|' + message.role + '|>\\n' -}}
+{%- if message.role != 'user' -%}
+{{ message.content }}
+{%- else -%}
 {%- for part in message.content -%}
 {%- if part.type == 'image' -%}
 {{ '<|begin_of_image|><|image|><|end_of_image|>' }}
@@ -25,6 +28,7 @@ TEMPLATE = """\
 {{ part.text }}
 {%- endif -%}
 {%- endfor -%}
+{%- endif -%}
 {%- endfor -%}
 {%- if add_generation_prompt -%}{{ '<|assistant|>\\n' }}{%- endif -%}
 """

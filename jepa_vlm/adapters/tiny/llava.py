@@ -23,15 +23,7 @@ TEMPLATE = """\
 
 def tiny_llava(*, seed: int = 0) -> tuple[PreTrainedModel, Any]:
     """Return the model with random weights, and its processor."""
-    specials = ("<unk>", "<s>", "</s>", "<pad>", "<image>")
-    tokenizer = tiny_tokenizer(
-        words=("USER", "ASSISTANT"),
-        specials=specials,
-        bos="<s>",
-        eos="</s>",
-        pad="<pad>",
-        named={"image_token": "<image>"},
-    )
+    tokenizer = llava_tokenizer("USER", "ASSISTANT")
     config = LlavaConfig(
         text_config=LlamaConfig(**text_sizes(tokenizer, rope_parameters=rotary())),
         vision_config=CLIPVisionConfig(**vision_sizes(SIDE)),
@@ -48,4 +40,16 @@ def tiny_llava(*, seed: int = 0) -> tuple[PreTrainedModel, Any]:
         patch_size=14,
         vision_feature_select_strategy="default",
         num_additional_image_tokens=1,
+    )
+
+
+def llava_tokenizer(*words: str) -> Any:
+    """Return a tokenizer with Llama's special tokens, in which each of these words is one token."""
+    return tiny_tokenizer(
+        words=words,
+        specials=("<unk>", "<s>", "</s>", "<pad>", "<image>"),
+        bos="<s>",
+        eos="</s>",
+        pad="<pad>",
+        named={"image_token": "<image>"},
     )

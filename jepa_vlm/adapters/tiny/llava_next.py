@@ -7,8 +7,9 @@ from typing import Any
 from transformers import CLIPVisionConfig, LlavaNextConfig, LlavaNextProcessor, MistralConfig, PreTrainedModel
 from transformers.models.llava_next.image_processing_pil_llava_next import LlavaNextImageProcessorPil
 
+from jepa_vlm.adapters.tiny.llava import llava_tokenizer
 from jepa_vlm.adapters.tiny.parts import made, rotary, text_sizes, vision_sizes
-from jepa_vlm.adapters.tiny.tokenizer import identifiers, tiny_tokenizer
+from jepa_vlm.adapters.tiny.tokenizer import identifiers
 
 SIDE, WINDOW = 28, 24
 PINPOINTS = [[28, 56], [56, 28], [56, 56]]
@@ -26,15 +27,7 @@ TEMPLATE = """\
 
 def tiny_llava_next(*, seed: int = 0) -> tuple[PreTrainedModel, Any]:
     """Return the model with random weights, and its processor."""
-    specials = ("<unk>", "<s>", "</s>", "<pad>", "<image>")
-    tokenizer = tiny_tokenizer(
-        words=("INST", "[", "]", "[/"),
-        specials=specials,
-        bos="<s>",
-        eos="</s>",
-        pad="<pad>",
-        named={"image_token": "<image>"},
-    )
+    tokenizer = llava_tokenizer("INST", "[", "]", "[/")
     config = LlavaNextConfig(
         text_config=MistralConfig(**text_sizes(tokenizer, sliding_window=WINDOW, rope_parameters=rotary())),
         vision_config=CLIPVisionConfig(**vision_sizes(SIDE)),

@@ -6,13 +6,13 @@ from typing import Any
 
 import torch
 from transformers import PreTrainedModel, Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration, Qwen2_5_VLProcessor
-from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
 
 from jepa_vlm.adapters.processors import image_only
-from jepa_vlm.adapters.tiny.chatml import SPECIALS, chatml, qwen_tokenizer
+from jepa_vlm.adapters.tiny.chatml import QWEN_IMAGE, chatml, qwen_image_ids, qwen_tokenizer
+from jepa_vlm.adapters.tiny.parts import MERGE, PATCH, SIDE, qwen_image_processor
+from jepa_vlm.adapters.tiny.tokenizer import identifiers
 
-TEMPLATE = chatml("<|vision_start|><|image_pad|><|vision_end|>")
-PATCH, MERGE, SIDE = 8, 2, 112
+TEMPLATE = chatml(QWEN_IMAGE)
 SCALE = 128**-0.5  # of the weights: the large model's 0.02 would bound the logits of so small a head near zero
 
 
@@ -26,7 +26,7 @@ def tiny_qwen2_5_vl(*, seed: int = 0) -> tuple[PreTrainedModel, Any]:
         seed: Of the weights.
     """
     tokenizer = qwen_tokenizer()
-    ids: dict[str, int] = {token: tokenizer.get_vocab()[token] for token in SPECIALS}
+    ids = identifiers(tokenizer)
     config = Qwen2_5_VLConfig(
         text_config={
             "vocab_size": len(tokenizer),
@@ -38,8 +38,8 @@ def tiny_qwen2_5_vl(*, seed: int = 0) -> tuple[PreTrainedModel, Any]:
             "max_position_embeddings": 4096,
             "rope_parameters": {"rope_type": "default", "rope_theta": 1e4, "mrope_section": [6, 5, 5]},
             "bos_token_id": None,
-            "eos_token_id": ids["<|im_end|>"],
-            "pad_token_id": ids["<|endoftext|>"],
+            "eos_token_id": ids("<|im_end|>"),
+            "pad_token_id": ids("<|endoftext|>"),
             "tie_word_embeddings": True,
             "initializer_range": SCALE,
         },
@@ -57,19 +57,12 @@ def tiny_qwen2_5_vl(*, seed: int = 0) -> tuple[PreTrainedModel, Any]:
             "initializer_range": SCALE,
         },
         tie_word_embeddings=True,
-        image_token_id=ids["<|image_pad|>"],
-        video_token_id=ids["<|video_pad|>"],
-        vision_start_token_id=ids["<|vision_start|>"],
-        vision_end_token_id=ids["<|vision_end|>"],
+        **qwen_image_ids(tokenizer),
     )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = Qwen2_5_VLForConditionalGeneration(config)
-    model.generation_config.eos_token_id = [ids["<|im_end|>"], ids["<|endoftext|>"]]
-    model.generation_config.pad_token_id = ids["<|endoftext|>"]
-    side = PATCH * MERGE
-    image_processor = Qwen2VLImageProcessorPil(
-        patch_size=PATCH, merge_size=MERGE, size={"shortest_edge": side * side, "longest_edge": 4 * SIDE * SIDE}
-    )
-    processor = image_only(Qwen2_5_VLProcessor)(image_processor, tokenizer, chat_template=TEMPLATE)
+    model.generation_config.eos_token_id = [ids("<|im_end|>"), ids("<|endoftext|>")]
+    model.generation_config.pad_token_id = ids("<|endoftext|>")
+    processor = image_only(Qwen2_5_VLProcessor)(qwen_image_processor(), tokenizer, chat_template=TEMPLATE)
     return model.eval(), processor

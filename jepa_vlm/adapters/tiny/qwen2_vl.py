@@ -6,15 +6,13 @@ from typing import Any
 
 from transformers import PreTrainedModel, Qwen2VLConfig, Qwen2VLProcessor
 
-from jepa_vlm.adapters.tiny.chatml import chatml, qwen_tokenizer
+from jepa_vlm.adapters.tiny.chatml import QWEN_IMAGE, chatml, qwen_image_ids, qwen_tokenizer
 from jepa_vlm.adapters.tiny.parts import MERGE, PATCH, WIDTH, made, qwen_image_processor, rotary, text_sizes
-from jepa_vlm.adapters.tiny.tokenizer import identifiers
 
 
 def tiny_qwen2_vl(*, seed: int = 0) -> tuple[PreTrainedModel, Any]:
     """Return the model with random weights, and its processor."""
     tokenizer = qwen_tokenizer()
-    ids = identifiers(tokenizer)
     config = Qwen2VLConfig(
         text_config=text_sizes(tokenizer, rope_parameters=rotary(mrope_section=[2, 3, 3]), tie_word_embeddings=True),
         vision_config={
@@ -28,11 +26,8 @@ def tiny_qwen2_vl(*, seed: int = 0) -> tuple[PreTrainedModel, Any]:
             "initializer_range": 32**-0.5,
         },
         tie_word_embeddings=True,
-        image_token_id=ids("<|image_pad|>"),
-        video_token_id=ids("<|video_pad|>"),
-        vision_start_token_id=ids("<|vision_start|>"),
-        vision_end_token_id=ids("<|vision_end|>"),
+        **qwen_image_ids(tokenizer),
     )
-    template = chatml("<|vision_start|><|image_pad|><|vision_end|>")
+    template = chatml(QWEN_IMAGE)
     stops = ("<|endoftext|>",)
     return made(config, Qwen2VLProcessor, qwen_image_processor(), tokenizer, template, seed=seed, stops=stops)

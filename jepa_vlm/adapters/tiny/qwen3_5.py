@@ -1,4 +1,4 @@
-"""A small Qwen3.5: one layer of linear attention, one of full attention."""
+"""A small Qwen3.5: one layer of linear attention, one of full attention; its template thinks unless told not to."""
 
 from __future__ import annotations
 
@@ -6,15 +6,13 @@ from typing import Any
 
 from transformers import PreTrainedModel, Qwen3_5Config, Qwen3VLProcessor
 
-from jepa_vlm.adapters.tiny.chatml import chatml, qwen_tokenizer
+from jepa_vlm.adapters.tiny.chatml import QWEN_IMAGE, chatml, qwen_image_ids, qwen_tokenizer
 from jepa_vlm.adapters.tiny.parts import made, qwen_image_processor, rotary, text_sizes, tower_sizes
-from jepa_vlm.adapters.tiny.tokenizer import identifiers
 
 
 def tiny_qwen3_5(*, seed: int = 0) -> tuple[PreTrainedModel, Any]:
     """Return the model with random weights, and its processor."""
     tokenizer = qwen_tokenizer()
-    ids = identifiers(tokenizer)
     config = Qwen3_5Config(
         text_config=text_sizes(
             tokenizer,
@@ -29,11 +27,8 @@ def tiny_qwen3_5(*, seed: int = 0) -> tuple[PreTrainedModel, Any]:
         ),
         vision_config=tower_sizes(num_position_embeddings=64),
         tie_word_embeddings=True,
-        image_token_id=ids("<|image_pad|>"),
-        video_token_id=ids("<|video_pad|>"),
-        vision_start_token_id=ids("<|vision_start|>"),
-        vision_end_token_id=ids("<|vision_end|>"),
+        **qwen_image_ids(tokenizer),
     )
-    template = chatml("<|vision_start|><|image_pad|><|vision_end|>", system=False)
+    template = chatml(QWEN_IMAGE, system=False, thinks=True)
     stops = ("<|endoftext|>",)
     return made(config, Qwen3VLProcessor, qwen_image_processor(), tokenizer, template, seed=seed, stops=stops)

@@ -6,9 +6,8 @@ from typing import Any
 
 from transformers import PreTrainedModel, Qwen3VLConfig, Qwen3VLMoeConfig, Qwen3VLProcessor
 
-from jepa_vlm.adapters.tiny.chatml import chatml, qwen_tokenizer
+from jepa_vlm.adapters.tiny.chatml import QWEN_IMAGE, chatml, qwen_image_ids, qwen_tokenizer
 from jepa_vlm.adapters.tiny.parts import made, qwen_image_processor, rotary, text_sizes, tower_sizes
-from jepa_vlm.adapters.tiny.tokenizer import identifiers
 
 EXPERTS = {"num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 32, "decoder_sparse_step": 1}
 
@@ -25,7 +24,6 @@ def tiny_qwen3_vl_moe(*, seed: int = 0) -> tuple[PreTrainedModel, Any]:
 
 def _made(config_class: Any, more: dict[str, int], *, tied: bool, seed: int) -> tuple[PreTrainedModel, Any]:
     tokenizer = qwen_tokenizer()
-    ids = identifiers(tokenizer)
     config = config_class(
         text_config=text_sizes(
             tokenizer,
@@ -36,11 +34,8 @@ def _made(config_class: Any, more: dict[str, int], *, tied: bool, seed: int) -> 
         ),
         vision_config=tower_sizes(deepstack_visual_indexes=[0, 1], num_position_embeddings=64),
         tie_word_embeddings=tied,
-        image_token_id=ids("<|image_pad|>"),
-        video_token_id=ids("<|video_pad|>"),
-        vision_start_token_id=ids("<|vision_start|>"),
-        vision_end_token_id=ids("<|vision_end|>"),
+        **qwen_image_ids(tokenizer),
     )
-    template = chatml("<|vision_start|><|image_pad|><|vision_end|>", system=False)
+    template = chatml(QWEN_IMAGE, system=False)
     stops = ("<|endoftext|>",)
     return made(config, Qwen3VLProcessor, qwen_image_processor(), tokenizer, template, seed=seed, stops=stops)
