@@ -73,7 +73,7 @@ def stats(
         jepa-vlm data stats lvr:/data/meta.json --backbone qwen2.5-vl-3b --output lvr.svg
     """
     with quiet_stdout():
-        from jepa_vlm.report.data_figure import data_figure
+        from jepa_vlm.analysis.data_figure import data_figure
 
         found = tallies(
             spec,
@@ -107,13 +107,13 @@ def tallies(
 ) -> dict[str, dict[str, Any]]:
     """Return the counts of each source of a spec, after reading all its rows."""
     from jepa_vlm.adapters import load_backbone
+    from jepa_vlm.analysis.survey import survey
+    from jepa_vlm.analysis.tally import Tally
     from jepa_vlm.latent_vlm import LatentVLM
     from jepa_vlm.recipe import load_recipe
     from jepa_vlm.runs.data import load_rows
     from jepa_vlm.runs.environment import prepare
     from jepa_vlm.runs.settings import BACKBONE
-    from jepa_vlm.runs.survey import survey
-    from jepa_vlm.runs.tally import Tally
 
     sources = load_rows(spec)
     name = backbone or BACKBONE

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from jepa_vlm.runs.survey import RowFacts, ViewTokens, box_tokens
-from jepa_vlm.runs.tally import Tally, spread
+from jepa_vlm.analysis.survey import RowFacts, ViewTokens, box_tokens
+from jepa_vlm.analysis.tally import Tally, spread
 from jepa_vlm.trajectories import Box
 
 
