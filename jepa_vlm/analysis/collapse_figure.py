@@ -29,7 +29,8 @@ def collapse_figure(found: Sequence[Collapse]) -> str:
         JepaVLMError: If matplotlib is not installed.
     """
     with drawing(10.4, 0.2 + 2.8 * len(found), "collapse") as figure:
-        grid = figure.subplots(len(found), 3, squeeze=False, width_ratios=(1, 1, 0.8))
+        figure.get_layout_engine().set(w_pad=0.08, h_pad=0.08)
+        grid = figure.subplots(len(found), 3, squeeze=False, sharey="col", width_ratios=(1, 1, 0.8))
         for (left, middle, right), one in zip(grid, found, strict=True):
             for name, side in one.sides.items():
                 colour, line = LOOKS[name]
@@ -39,11 +40,11 @@ def collapse_figure(found: Sequence[Collapse]) -> str:
                 spread = sorted(side.dimension_std, reverse=True)
                 middle.plot(range(1, len(spread) + 1), spread, **look)
             left.set_yscale("log")
-            left.set_ylim(bottom=FLOOR)
+            left.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
+            left.minorticks_off()
             left.set_title(f"{short(one.name)}: spectrum")
             left.set_xlabel("singular value")
             left.set_ylabel("relative to the largest")
-            middle.set_ylim(bottom=0)
             middle.set_title("standard deviation over examples")
             middle.set_xlabel("dimension, sorted")
             middle.legend(loc="best")
@@ -51,6 +52,7 @@ def collapse_figure(found: Sequence[Collapse]) -> str:
                 axes.margins(x=0.03)
                 axes.xaxis.get_major_locator().set_params(integer=True)
             _table(right, one)
+        grid[0, 1].set_ylim(bottom=0)
         return svg_of(figure)
 
 

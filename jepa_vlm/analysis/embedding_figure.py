@@ -29,13 +29,17 @@ def embedding_figure(maps: Sequence[EmbeddingMap], numbers: Sequence[Agreement])
     columns = min(len(maps), 3)
     rows = math.ceil(len(maps) / columns)
     with drawing(1.9 + 4.2 * columns, 0.3 + 4.5 * rows, "embeddings") as figure:
+        figure.get_layout_engine().set(w_pad=0.12, h_pad=0.08)
         grid = figure.subplots(rows, columns, squeeze=False)
         for place, axes in enumerate(grid.flat):
             if place >= len(maps):
                 axes.set_axis_off()
                 continue
             _draw(axes, maps[place], tasks)
-            axes.set_title(f"{short(maps[place].name)}\n{_said(numbers[place])}", linespacing=1.5)
+            axes.set_title(short(maps[place].name), pad=20, fontweight="bold")
+            axes.annotate(
+                _said(numbers[place]), (0, 1), xycoords="axes fraction", xytext=(0, 6), textcoords="offset points"
+            )
         handles = [_mark(grid[0, 0], task, *_look(number)) for number, task in enumerate(tasks)]
         handles += [
             _mark(grid[0, 0], "its trajectory", GREY, "o"),
@@ -47,7 +51,7 @@ def embedding_figure(maps: Sequence[EmbeddingMap], numbers: Sequence[Agreement])
 
 def _draw(axes: Any, one: EmbeddingMap, tasks: Sequence[str]) -> None:
     joined = np.stack([one.predicted, one.target, np.full_like(one.target, np.nan)], 1).reshape(-1, 2)
-    axes.plot(*joined.T, color=GREY, linewidth=0.5, alpha=0.45, zorder=1)
+    axes.plot(*joined.T, color=GREY, linewidth=0.5, alpha=0.3, zorder=1)
     for number, task in enumerate(tasks):
         own = np.array([name == task for name in one.tasks])
         colour, shape = _look(number)
@@ -71,4 +75,4 @@ def _said(one: Agreement) -> str:
     """Return the numbers that a picture of both views invites one to guess."""
     alignment, recall = one.estimate("alignment"), one.estimate("recall_at_1")
     chance = one.chance["recall_at_1"]
-    return f"alignment {alignment.value:+.2f} · R@1 {recall.value:.1%} (chance {chance:.1%})"
+    return f"alignment {round(alignment.value, 2) + 0.0:+.2f} · R@1 {recall.value:.1%} (chance {chance:.1%})"

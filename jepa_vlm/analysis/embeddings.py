@@ -109,15 +109,16 @@ def readout_prediction(
 def own_prediction(model: LatentVLM, term: str | None = None) -> LatentVLM:
     """Return a model that computes one of a trained model's prediction terms alone, with its trained parts.
 
-    A cached target is computed anew, as the stored ones are of other trajectories; the base that it was made with is
-    still there under the adapter.
+    A cached target is computed anew, as the stored ones are of other trajectories, by the base under the adapter. Loss
+    dropout is off.
 
     Args:
         model: As trained; its backbone is shared.
         term: Name of the term; None takes the only one.
 
     Raises:
-        RecipeError: If the objective has no such term, or several and none is named.
+        RecipeError: If the objective has no such term, or several and none is named, or a cached target's base weights
+            have been trained over.
     """
     terms = {own.name: own for _, own in model.objective.parts() if isinstance(own, LatentPrediction)}
     if not terms:
@@ -129,8 +130,14 @@ def own_prediction(model: LatentVLM, term: str | None = None) -> LatentVLM:
         raise RecipeError(f"Which prediction is meant? The objective has {', '.join(terms)}, asked was {term!r}.")
     trained = terms[term] if term is not None else next(iter(terms.values()))
     alone = deepcopy(trained)
+    alone.loss_dropout = 0.0
     if alone.target.policy.weights == "cached":
-        alone.target.policy = frozen() if isinstance(model.backbone.model, PeftModel) else stop_gradient()
+        if not isinstance(model.backbone.model, PeftModel):
+            raise RecipeError(
+                "The target was cached from base weights that were then trained in full, so those of new trajectories "
+                "cannot be computed; name a readout, such as last_token, to read the model's states."
+            )
+        alone.target.policy = frozen()
     reader = LatentVLM(model.backbone, alone, engine=model.engine)
     (_, held), *_ = reader.objective.parts()
     held.load_state_dict(trained.state_dict())
@@ -186,6 +193,6 @@ def embed(
         readout,
         tuple(trajectory.id for trajectory in trajectories),
         tuple(trajectory.task for trajectory in trajectories),
-        torch.cat(predicted).clone(),
-        torch.cat(target).clone(),
+        torch.cat(predicted),
+        torch.cat(target),
     )

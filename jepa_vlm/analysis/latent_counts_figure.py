@@ -18,26 +18,29 @@ def latent_counts_figure(found: Mapping[str, LatentCounts]) -> str:
     Raises:
         JepaVLMError: If matplotlib is not installed.
     """
-    with drawing(9.6, 0.4 + 2.6 * len(found), "latent-counts") as figure:
+    with drawing(9.6, 0.4 + 2.9 * len(found), "latent-counts") as figure:
+        figure.get_layout_engine().set(w_pad=0.1, h_pad=0.1)
         grid = figure.subplots(len(found), 2, squeeze=False)
         for axes, (name, counts) in zip(grid, found.items(), strict=True):
             for axis, unit, histogram in zip(
                 axes, ("call", "example"), (counts.per_call, counts.per_example), strict=True
             ):
                 _draw(axis, histogram, counts)
-                axis.set_title(f"{short(name)}: {sum(histogram.values()):,} {unit}s", pad=20)
+                above = ", ".join(f"{steps}: {counts.above(histogram, steps):.0%}" for steps in counts.inference)
+                axis.set_title(f"{short(name)}: {sum(histogram.values()):,} {unit}s\nmore than {above}", pad=15)
                 axis.set_xlabel(f"latent tokens of one {unit}")
             axes[0].set_ylabel("share")
         return svg_of(figure)
 
 
 def _draw(axis: Any, histogram: Mapping[int, int], counts: LatentCounts) -> None:
-    edges = _edges(max(*histogram, *counts.inference))
+    most = max(*histogram, *counts.inference)
+    edges = _edges(most)
     total = sum(histogram.values())
     axis.hist(
         list(histogram), edges, weights=[number / total for number in histogram.values()], color=BLUE, edgecolor="white"
     )
-    if edges[-1] > WIDE:
+    if most > WIDE:
         axis.set_xscale("log", base=2)
         ticks = [2**power for power in range(20) if edges[0] <= 2**power <= edges[-1]]
         axis.set_xticks(ticks, [f"{tick:,}" for tick in ticks])
@@ -51,12 +54,12 @@ def _draw(axis: Any, histogram: Mapping[int, int], counts: LatentCounts) -> None
         # Right of the bar of as many tokens: what lies beyond has more.
         axis.axvline(steps + 0.5, color=INK, linestyle="--", linewidth=1.2)
         axis.annotate(
-            f"{steps}: {counts.above(histogram, steps):.0%} above",
+            f"{steps}",
             (steps + 0.5, 1.0),
             xycoords=("data", "axes fraction"),
-            xytext=(0, 3 + 9 * (counts.inference.index(steps) % 2)),
+            xytext=(0, 3),
             textcoords="offset points",
-            fontsize=7,
+            fontsize=8,
             color=INK,
             ha="center",
         )
@@ -66,10 +69,8 @@ def _edges(most: int) -> list[float]:
     """Return the edges of bins that end between whole numbers: of one token each, or of half an octave."""
     if most <= WIDE:
         return [tokens + 0.5 for tokens in range(most + 1)]
-    edges, power = [0.5], 0
+    edges, power = [0.5, 1.5, 2.5], 2
     while edges[-1] <= most:
-        edge = int(2 ** (power / 2)) + 0.5
-        if edge > edges[-1]:
-            edges.append(edge)
-        power += 1
+        edges += [1.5 * power + 0.5, 2 * power + 0.5]
+        power *= 2
     return edges

@@ -21,6 +21,7 @@ def latent_steps_figure(found: AccuracyBySteps) -> str:
     counts = sorted({point.steps for point in found.points})
     known = any(point.ran is not None for point in found.points)
     with drawing(7.6, 4.6 if known else 3.4, "latent-steps") as figure:
+        figure.get_layout_engine().set(w_pad=0.08, h_pad=0.08)
         panels = figure.subplots(1 + known, 1, sharex=True, squeeze=False, height_ratios=(3, 1)[: 1 + known])[:, 0]
         top = panels[0]
         for number, control in enumerate(CONTROLS):
@@ -46,7 +47,7 @@ def latent_steps_figure(found: AccuracyBySteps) -> str:
             ""
             if found.slope is None
             else (
-                f"   slope {100 * found.slope.value:+.1f} points a doubling "
+                f"\nslope {100 * found.slope.value:+.1f} points a doubling "
                 f"({100 * found.slope.low:+.1f} to {100 * found.slope.high:+.1f})"
             )
         )

@@ -63,6 +63,17 @@ def test_a_cached_target_is_computed_anew(trajectories, tmp_path):
     found = embed(own_prediction(cached), trajectories, name="m", readout="own")
     torch.testing.assert_close(found.target, latents(frozen, trajectories)[1].float())
     torch.testing.assert_close(found.predicted, latents(frozen, trajectories)[0].float())
+    trained = jv.load_backbone("tiny-random-qwen2.5-vl", seed=0)
+    with pytest.raises(RecipeError, match="trained in full"):
+        own_prediction(jv.LatentVLM(trained, jv.NextToken() + prediction(jv.cached(tmp_path))))
+
+
+def test_loss_dropout_leaves_nothing_out(trajectories):
+    term = prediction(jv.stop_gradient())
+    term.loss_dropout = 0.9
+    model = jv.LatentVLM(lora_backbone(), jv.NextToken() + term)
+    assert len(embed(own_prediction(model), trajectories, name="m", readout="own").ids) == 5
+    assert model.objective.parts()[1][1].loss_dropout == 0.9
 
 
 def test_one_of_several_terms_has_to_be_named(trajectories):

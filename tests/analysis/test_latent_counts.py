@@ -78,4 +78,4 @@ def test_the_figure_says_the_shares():
     ElementTree.fromstring(drawn)
     assert "<b>" not in drawn
     comments = set(re.findall(r"<!-- (.*?) -->", drawn))  # what each text says, as its letters are paths
-    assert {"8: 25% above", "16: 75% above", "16: 100% above"} <= comments
+    assert {"more than 4: 50%, 8: 25%, 16: 0%", "more than 4: 75%, 8: 75%, 16: 75%"} <= comments
