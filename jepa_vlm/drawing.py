@@ -38,8 +38,10 @@ STYLE: Any = {  # Any: matplotlib types every key
 
 
 @contextmanager
-def drawing(width: float, height: float, name: str) -> Iterator[Figure]:
-    """Give a figure in the pages' style, in inches. ``name`` keeps the identifiers of several on a page apart.
+def drawing(width: float, height: float, name: str, *, pad: float = 3 / 72) -> Iterator[Figure]:
+    """Give a figure in the pages' style, in inches, with so much room around its parts.
+
+    ``name`` keeps the identifiers of several on a page apart.
 
     Raises:
         JepaVLMError: If matplotlib is not installed.
@@ -47,11 +49,12 @@ def drawing(width: float, height: float, name: str) -> Iterator[Figure]:
     try:
         import matplotlib
         from matplotlib.figure import Figure
+        from matplotlib.layout_engine import ConstrainedLayoutEngine
     except ImportError:
         raise missing_extra("matplotlib", "report", "A figure") from None
     style: Any = {**STYLE, "svg.hashsalt": name}
     with matplotlib.rc_context(style):
-        yield Figure(figsize=(width, height), layout="constrained")
+        yield Figure(figsize=(width, height), layout=ConstrainedLayoutEngine(w_pad=pad, h_pad=pad))
 
 
 def svg_of(figure: Figure) -> str:

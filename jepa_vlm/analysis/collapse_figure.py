@@ -28,8 +28,7 @@ def collapse_figure(found: Sequence[Collapse]) -> str:
     Raises:
         JepaVLMError: If matplotlib is not installed.
     """
-    with drawing(10.4, 0.2 + 2.8 * len(found), "collapse") as figure:
-        figure.get_layout_engine().set(w_pad=0.08, h_pad=0.08)
+    with drawing(10.4, 0.2 + 2.8 * len(found), "collapse", pad=0.1) as figure:
         grid = figure.subplots(len(found), 3, squeeze=False, sharey="col", width_ratios=(1, 1, 0.8))
         for (left, middle, right), one in zip(grid, found, strict=True):
             for name, side in one.sides.items():

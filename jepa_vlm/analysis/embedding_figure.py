@@ -28,8 +28,7 @@ def embedding_figure(maps: Sequence[EmbeddingMap], numbers: Sequence[Agreement])
     tasks = sorted({task for one in maps for task in one.tasks})
     columns = min(len(maps), 3)
     rows = math.ceil(len(maps) / columns)
-    with drawing(1.9 + 4.2 * columns, 0.3 + 4.5 * rows, "embeddings") as figure:
-        figure.get_layout_engine().set(w_pad=0.12, h_pad=0.08)
+    with drawing(1.9 + 4.2 * columns, 0.3 + 4.5 * rows, "embeddings", pad=0.1) as figure:
         grid = figure.subplots(rows, columns, squeeze=False)
         for place, axes in enumerate(grid.flat):
             if place >= len(maps):

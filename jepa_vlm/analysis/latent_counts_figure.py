@@ -8,7 +8,7 @@ from typing import Any
 from jepa_vlm.analysis.latent_counts import LatentCounts
 from jepa_vlm.drawing import BLUE, drawing, short, svg_of
 
-WIDE = 64  # more tokens than this: bins of half an octave on a logarithmic axis
+WIDE = 64  # more tokens than this: bins of an octave on a logarithmic axis
 INK = "#b45309"
 
 
@@ -18,8 +18,7 @@ def latent_counts_figure(found: Mapping[str, LatentCounts]) -> str:
     Raises:
         JepaVLMError: If matplotlib is not installed.
     """
-    with drawing(9.6, 0.4 + 2.9 * len(found), "latent-counts") as figure:
-        figure.get_layout_engine().set(w_pad=0.1, h_pad=0.1)
+    with drawing(9.6, 0.4 + 2.9 * len(found), "latent-counts", pad=0.1) as figure:
         grid = figure.subplots(len(found), 2, squeeze=False)
         for axes, (name, counts) in zip(grid, found.items(), strict=True):
             for axis, unit, histogram in zip(
@@ -42,8 +41,8 @@ def _draw(axis: Any, histogram: Mapping[int, int], counts: LatentCounts) -> None
     )
     if most > WIDE:
         axis.set_xscale("log", base=2)
-        ticks = [2**power for power in range(20) if edges[0] <= 2**power <= edges[-1]]
-        axis.set_xticks(ticks, [f"{tick:,}" for tick in ticks])
+        ticks = [4**power for power in range(10) if 4**power <= edges[-1]]
+        axis.set_xticks(ticks, [str(tick) for tick in ticks])
         axis.minorticks_off()
     else:
         axis.xaxis.get_major_locator().set_params(integer=True)
@@ -66,11 +65,8 @@ def _draw(axis: Any, histogram: Mapping[int, int], counts: LatentCounts) -> None
 
 
 def _edges(most: int) -> list[float]:
-    """Return the edges of bins that end between whole numbers: of one token each, or of half an octave."""
+    """Return the edges of bins that end between whole numbers: of one token each, or of an octave."""
     if most <= WIDE:
-        return [tokens + 0.5 for tokens in range(most + 1)]
-    edges, power = [0.5, 1.5, 2.5], 2
-    while edges[-1] <= most:
-        edges += [1.5 * power + 0.5, 2 * power + 0.5]
-        power *= 2
-    return edges
+        return [tokens + 0.5 for tokens in range(most + 2)]
+    octaves = range((most - 1).bit_length() + 1)
+    return [0.5, *(2**octave + 0.5 for octave in octaves)]

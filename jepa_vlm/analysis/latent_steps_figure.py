@@ -20,8 +20,7 @@ def latent_steps_figure(found: AccuracyBySteps) -> str:
     """
     counts = sorted({point.steps for point in found.points})
     known = any(point.ran is not None for point in found.points)
-    with drawing(7.6, 4.6 if known else 3.4, "latent-steps") as figure:
-        figure.get_layout_engine().set(w_pad=0.08, h_pad=0.08)
+    with drawing(7.6, 4.6 if known else 3.4, "latent-steps", pad=0.1) as figure:
         panels = figure.subplots(1 + known, 1, sharex=True, squeeze=False, height_ratios=(3, 1)[: 1 + known])[:, 0]
         top = panels[0]
         for number, control in enumerate(CONTROLS):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -111,7 +112,9 @@ def _decoded(given: str) -> Decoded:
 
 
 def _steps_text(found: AccuracyBySteps) -> str:
-    rows = [("LATENT TOKENS", "CONTROL", "ACCURACY", "INTERVAL", "LATENT PATH RAN", "P AGAINST OWN", "P AGAINST 0")]
+    rows: list[Sequence[str]] = [
+        ("LATENT TOKENS", "CONTROL", "ACCURACY", "INTERVAL", "LATENT PATH RAN", "P AGAINST OWN", "P AGAINST 0")
+    ]
     for point in found.points:
         one = point.accuracy
         tests = ("" if test is None else f"{test.p_value:.3g}" for test in (point.against_real, point.against_plain))

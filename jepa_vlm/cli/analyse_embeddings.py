@@ -128,7 +128,7 @@ def collapse(
             table=[row for one in found for row in one.table()],
             figure=collapse_figure(found),
         )
-    rows = [("MODEL", "SIDE", "EFFECTIVE RANK", "RANKME", "MEAN COSINE", "MEAN STD", "LEAST STD")]
+    rows: list[Sequence[str]] = [("MODEL", "SIDE", "EFFECTIVE RANK", "RANKME", "MEAN COSINE", "MEAN STD", "LEAST STD")]
     for one in found:
         for name, side in one.sides.items():
             own = side.summary()
