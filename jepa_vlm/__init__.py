@@ -13,12 +13,12 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from jepa_vlm import playground, views
     from jepa_vlm.adapters import Backbone, load_backbone
-    from jepa_vlm.encoders import ViewEncoder
+    from jepa_vlm.encoders import TextEncoder, ViewEncoder
     from jepa_vlm.latent_vlm import LatentVLM, LossTerms
     from jepa_vlm.losses import CosineLoss, InfoNCELoss, L1Loss, LatentLoss, MSELoss, SmoothL1Loss
-    from jepa_vlm.objectives import LatentPrediction, NextToken, Objective
-    from jepa_vlm.predictors import IdentityPredictor, MLPPredictor, Predictor, PredTokenPredictor
-    from jepa_vlm.recipe import Lora, Recipe, load_recipe
+    from jepa_vlm.objectives import LatentPrediction, LatentReconstruction, NextToken, Objective
+    from jepa_vlm.predictors import GatedPredictor, IdentityPredictor, MLPPredictor, Predictor, PredTokenPredictor
+    from jepa_vlm.recipe import LatentDecoding, Lora, Recipe, Stage, load_recipe
     from jepa_vlm.regularizers import NextLatentRegularizer, Regularizer
     from jepa_vlm.runs import train
     from jepa_vlm.training import fill_targets
@@ -30,6 +30,7 @@ _HOMES = {
     "views": "",
     "Backbone": "adapters",
     "load_backbone": "adapters",
+    "TextEncoder": "encoders",
     "ViewEncoder": "encoders",
     "LatentVLM": "latent_vlm",
     "LossTerms": "latent_vlm",
@@ -40,14 +41,18 @@ _HOMES = {
     "MSELoss": "losses",
     "SmoothL1Loss": "losses",
     "LatentPrediction": "objectives",
+    "LatentReconstruction": "objectives",
     "NextToken": "objectives",
     "Objective": "objectives",
+    "GatedPredictor": "predictors",
     "IdentityPredictor": "predictors",
     "MLPPredictor": "predictors",
     "PredTokenPredictor": "predictors",
     "Predictor": "predictors",
+    "LatentDecoding": "recipe",
     "Lora": "recipe",
     "Recipe": "recipe",
+    "Stage": "recipe",
     "load_recipe": "recipe",
     "NextLatentRegularizer": "regularizers",
     "Regularizer": "regularizers",
@@ -70,11 +75,14 @@ __all__ = [
     "Backbone",
     "Box",
     "CosineLoss",
+    "GatedPredictor",
     "IdentityPredictor",
     "InfoNCELoss",
     "L1Loss",
+    "LatentDecoding",
     "LatentLoss",
     "LatentPrediction",
+    "LatentReconstruction",
     "LatentVLM",
     "LazyImage",
     "Lora",
@@ -90,7 +98,9 @@ __all__ = [
     "Recipe",
     "Regularizer",
     "SmoothL1Loss",
+    "Stage",
     "Step",
+    "TextEncoder",
     "ToolCall",
     "Trajectory",
     "ViewEncoder",

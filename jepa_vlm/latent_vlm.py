@@ -20,6 +20,7 @@ from jepa_vlm.encoders import (
     SeparatePlanner,
     States,
     TargetWeights,
+    TextTokens,
     one_pass,
     run_ahead,
     separate,
@@ -30,7 +31,7 @@ from jepa_vlm.serialization.stored_targets import target_stores
 from jepa_vlm.terms import Objective, Term, Unit
 from jepa_vlm.trajectories import Trajectory
 from jepa_vlm.typing import Latent, Scalar
-from jepa_vlm.views import ViewRequest
+from jepa_vlm.views import LatentConversation, ViewRequest
 
 Engine = Literal["one_pass", "separate"]
 Normalisers = Mapping[str, float | Tensor]
@@ -125,15 +126,18 @@ class LatentVLM(nn.Module):
             else functools.partial(OnePassPlanner, share_detached=not dropout),
             counters={name: _UnitCounter(unit) for name, unit in self.objective.units().items()},
             stores=self.target_stores,
+            readers=self.objective.readers(),
         )
 
     def serialize(self, trajectory: Trajectory) -> dict[str, TokenizedView]:
         """Return the tokens of every view that the objective reads, by view name; a second of a name is numbered.
 
-        Labels stand only in views whose tokens a term trains; a target view, say, has none.
+        Labels stand only in views whose tokens a term trains; a target view, say, has none. What a text encoder of its
+        own reads is no view of this tokenizer and not among them.
         """
-        trained = {request.encoding for request in self.objective.requests() if request.region == "supervised"}
-        encodings = tuple(dict.fromkeys(request.encoding for request in self.objective.requests()))
+        requests = [request for request in self.objective.requests() if not request.encoder]
+        trained = {request.encoding for request in requests if request.region == "supervised"}
+        encodings = tuple(dict.fromkeys(request.encoding for request in requests))
         views = self._serializer().views(trajectory, encodings)
         named: dict[str, TokenizedView] = {}
         for encoding, view in zip(encodings, views, strict=True):
@@ -228,20 +232,25 @@ class LatentVLM(nn.Module):
         rows = run(self.backbone, self.target_weights, batch, self.objective.slot_inputs())
         known = batch[AHEAD].read if AHEAD in batch else {}
         latents: dict[ViewRequest, Tensor] = {}
+        texts: dict[ViewRequest, TextTokens] = {}
         regions: dict[ViewRequest, RegionStates] = {}
         requests = self.objective.requests(batch["skipped"])
         for number, (request, read) in enumerate(zip(requests, batch["reads"], strict=True)):
             if request in self.target_stores:
                 latents[request] = read["latent"]
                 continue
+            if request.encoder:
+                texts[request] = TextTokens(read["input_ids"], read["mask"])
+                continue
             picked = known[number] if number in known else rows[read["row"]].at(read["index"])
             if request.readout is not None:
                 latents[request] = _latent(picked.hidden, read)
             else:
                 inputs = None if request.region == "supervised" else picked.inputs
-                regions[request] = RegionStates(picked.hidden, read["labels"], read["document"], inputs)
+                targets = rows[read["row"]].targets_at(read["slots"]).detach() if _has_targets(request) else None
+                regions[request] = RegionStates(picked.hidden, read["labels"], read["document"], inputs, targets)
         head = self.backbone.base.get_output_embeddings()
-        return States(latents, regions, Head(head.weight, getattr(head, "bias", None)))
+        return States(latents, regions, Head(head.weight, getattr(head, "bias", None)), texts)
 
 
 @final
@@ -258,6 +267,11 @@ class _UnitCounter:
         if self.unit.kind == "pairs":
             return read.pairs(self.unit.horizon, supervised=self.unit.supervised)
         return sum(read.lengths)
+
+
+def _has_targets(request: ViewRequest) -> bool:
+    latent = request.region in ("latents", "before_latents")
+    return latent and isinstance(request.view, LatentConversation) and request.view.slots.has_target
 
 
 def _latent(picked: Tensor, read: Mapping[str, Tensor]) -> Latent:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from jepa_vlm.encoders.states import States
+from jepa_vlm.serialization import TextReader
 from jepa_vlm.typing import Latent, Scalar, at_least_float32
 from jepa_vlm.views import ViewRequest
 
@@ -81,6 +82,10 @@ class Term(nn.Module, ABC):
         """Return the learned inputs that this term places into a view ("slots dim"), or None."""
         return None
 
+    def readers(self) -> dict[ViewRequest, TextReader]:
+        """Return what makes the tokens of texts that an encoder of this term's own reads, by request."""
+        return {}
+
     def skipped(self, like: Tensor) -> TermValue:
         """Return the value of a batch that leaves the term out, on the device of ``like``."""
         (zero,) = at_least_float32(like.new_zeros(()))
@@ -144,6 +149,10 @@ class Objective(nn.Module):
         """Return the learned slot inputs by the name of the term that owns them."""
         found = {term.name: term.slot_inputs() for _, term in self.parts()}
         return {name: slots for name, slots in found.items() if slots is not None}
+
+    def readers(self) -> dict[ViewRequest, TextReader]:
+        """Return every term's readers of texts."""
+        return {request: reader for _, term in self.parts() for request, reader in term.readers().items()}
 
     def setup(self, dim: int, generator: torch.Generator) -> None:
         """Create every term's parameters, in order, from one generator."""

@@ -2,7 +2,7 @@
 
 batch    examples of one micro-batch            dim     hidden size of the decoder
 tokens   positions, of one view or of a row     vocab   entries of the language model's head
-slots    learned inputs of a predictor
+slots    learned inputs of a predictor         out     size of a prediction, where it is not the decoder's
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 Latent = Float[Tensor, "batch dim"]
+Prediction = Float[Tensor, "batch out"]
 Hidden = Float[Tensor, "tokens dim"]
 SlotInputs = Float[Tensor, "slots dim"]
 PerExample = Float[Tensor, "batch"]
@@ -28,6 +29,8 @@ PerToken = Float[Tensor, "tokens"]
 Scalar = Float[Tensor, ""]
 TokenIds = Int[Tensor, "tokens"]
 TokenMask = Bool[Tensor, "tokens"]
+TextIds = Int[Tensor, "batch tokens"]
+TextMask = Bool[Tensor, "batch tokens"]
 HeadWeight = Float[Tensor, "vocab dim"]
 
 

@@ -28,6 +28,16 @@ def lora_backbone(dtype: torch.dtype = torch.float32, *, rank: int = 4, dropout:
     return backbone
 
 
+def latent_backbone(dtype: torch.dtype = torch.float32) -> jv.Backbone:
+    """The tiny backbone with LoRA and the tokens of latent slots, whose rows of the embedding train."""
+    backbone = lora_backbone(dtype)
+    tokens = ["<|latent_start|>", "<|latent_end|>", "<|latent|>"]
+    backbone.tokenizer.add_tokens(tokens, special_tokens=True)
+    torch.manual_seed(2)
+    backbone.base.resize_token_embeddings(len(backbone.tokenizer), mean_resizing=False)
+    return backbone
+
+
 def pearl_objective(*, tokens: int = 4, horizon: int = 1) -> jv.Objective:
     prediction = jv.LatentPrediction(
         context=jv.ViewEncoder(jv.views.Question(), readout="last_pred"),

@@ -17,6 +17,7 @@ from transformers import PretrainedConfig
 
 from jepa_vlm.adapters.feeding import fed, flat
 from jepa_vlm.adapters.image_tokens import ImageTokens
+from jepa_vlm.adapters.inside_peft import unwrapped
 from jepa_vlm.errors import BackboneError, DataError
 from jepa_vlm.registry import Registry
 from jepa_vlm.typing import Hidden, TokenIds, TokenMask
@@ -141,13 +142,14 @@ class Adapter:
         image_at: Tensor,
         deeper: Tensor,
     ) -> Hidden:
-        """Run the decoder over one packed row and return ``last_hidden_state`` (after the final norm).
+        """Run the decoder over one row and return ``last_hidden_state`` (after the final norm).
 
         Args:
             base: The Hugging Face model.
             inputs: Input embeddings, features in place.
             positions: Rotary positions, ("axes tokens").
-            attention: Keyword arguments for the packed attention function.
+            attention: Keyword arguments for the packed attention function, and the cache, if the row goes on where
+                another one ended; without a layout the row is causal, as stock attention has it.
             image_at: Where the features are.
             deeper: Their further columns, see ``encode_images``.
         """
@@ -155,8 +157,8 @@ class Adapter:
             inputs_embeds=inputs[None],
             position_ids=positions if len(positions) == 1 else positions[:, None],
             # transformers takes a four-dimensional mask as it is; packed attention does not look at it.
-            attention_mask=inputs.new_zeros(1, 1, 1, 1),
-            use_cache=False,
+            attention_mask=inputs.new_zeros(1, 1, 1, 1) if "packed_layout" in attention else None,
+            use_cache="past_key_values" in attention,
             **self.decoder_inputs(inputs, image_at, deeper),
             **attention,
         )
@@ -225,7 +227,7 @@ class Adapter:
     def embed(self, base: Any, input_ids: TokenIds) -> Hidden:
         """Return the token embeddings; image positions hold a placeholder's."""
         table = base.get_input_embeddings()
-        beyond = (input_ids == self.feature_id) & (input_ids >= table.num_embeddings)
+        beyond = (input_ids == self.feature_id) & (input_ids >= unwrapped(table).num_embeddings)
         found: Tensor = table(input_ids.masked_fill(beyond, 0))
         return found
 

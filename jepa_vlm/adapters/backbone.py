@@ -9,6 +9,7 @@ from peft import PeftModel
 from transformers import PreTrainedModel
 
 from jepa_vlm.adapters.adapter import Adapter
+from jepa_vlm.adapters.added_tokens import AddedTokens
 
 
 @final
@@ -45,6 +46,7 @@ class Backbone:
         processor: Its processor, of the standard class.
         adapter: Knowledge of its family.
         profile: Training values that suit it.
+        added: The tokens that were declared, or None.
     """
 
     name: str
@@ -52,6 +54,7 @@ class Backbone:
     processor: Any
     adapter: Adapter
     profile: Profile = field(default_factory=Profile)
+    added: AddedTokens | None = None
 
     @property
     def tokenizer(self) -> Any:

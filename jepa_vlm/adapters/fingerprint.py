@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from jepa_vlm.adapters.backbone import Backbone
+from jepa_vlm.adapters.inside_peft import base_name, belongs_to_adapter
 
 # Of a configuration, what says where a model came from or how it is run, not what it computes.
 PASSING = ("_name_or_path", "transformers_version", "architectures", "dtype", "use_cache", "id2label", "label2id")
@@ -37,9 +38,9 @@ def fingerprint(backbone: Backbone) -> dict[str, str]:
 
 
 def weights_digest(base: nn.Module) -> str:
-    """Return a digest of names, shapes, types and bits of a model's weights, the same with a LoRA adapter inside it."""
+    """Return a digest of names, shapes, types and bits of a model's weights, the same with an adapter inside it."""
     digest = hashlib.sha256()
-    named = {name.replace(".base_layer.", "."): p for name, p in base.named_parameters() if ".lora_" not in name}
+    named = {base_name(name): p for name, p in base.named_parameters() if not belongs_to_adapter(name)}
     for name, parameter in sorted(named.items()):
         digest.update(f"{name} {tuple(parameter.shape)} {parameter.dtype} ".encode())
         digest.update(parameter.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().data)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import cache
 from importlib.metadata import entry_points
@@ -21,6 +22,7 @@ from transformers import (
 
 from jepa_vlm.adapters import families as families  # file themselves in ADAPTERS
 from jepa_vlm.adapters.adapter import ADAPTERS, Adapter
+from jepa_vlm.adapters.added_tokens import add_tokens
 from jepa_vlm.adapters.backbone import Backbone, Profile
 from jepa_vlm.adapters.names import BACKBONES, DTYPES, Named
 from jepa_vlm.adapters.processors import load_processor
@@ -42,22 +44,26 @@ def load_backbone(
     visual_tokens: int | None = None,
     quantize: bool = False,
     trust_remote_code: bool = False,
+    added_tokens: Sequence[str] = (),
 ) -> Backbone:
     """Load a vision-language model, its processor and its adapter.
 
     Args:
         name: A name of ``jepa-vlm backbones``, a local folder saved by transformers, or a hub id ("owner/name").
-        seed: Of the weights of a ``tiny-random-*`` model; the others have weights of their own.
+        seed: Of the weights of a ``tiny-random-*`` model, and of the rows of added tokens; the rest has weights of its
+            own.
         dtype: Of the weights: ``float32``, ``bfloat16``, ``float16``, ``float64``, or a torch dtype.
         visual_tokens: Most tokens that one image may take; larger images are shrunk, or cut into fewer tiles. None
             keeps the processor's limit.
         quantize: Whether the base's linear layers are held in 4 bits (NF4), for an adapter in full precision on top
             (QLoRA, arXiv 2305.14314). Needs bitsandbytes.
         trust_remote_code: Passed to transformers; code of the repository runs only if this is set.
+        added_tokens: Special tokens that the vocabulary gets, where it does not have them; see ``add_tokens``.
 
     Raises:
         UnknownNameError: If nothing has this name, or transformers' interfaces do not cover the model's kind.
-        BackboneError: If the folder is not a model, the hub cannot be reached, or model and processor do not fit.
+        BackboneError: If the folder is not a model, the hub cannot be reached, model and processor do not fit, or a
+            token cannot be added.
         JepaVLMError: If ``quantize`` is asked for and bitsandbytes is not installed.
     """
     torch_dtype = _dtype(dtype)
@@ -77,7 +83,8 @@ def load_backbone(
     profile = _TINY if name in TINY or name in _SHIPPED else Profile()
     if adapter.separate_because:
         profile = replace(profile, engine="separate")
-    return Backbone(name=name, model=model.eval(), processor=processor, adapter=adapter, profile=profile)
+    added = add_tokens(model, processor.tokenizer, added_tokens, seed=seed) if added_tokens else None
+    return Backbone(name, model.eval(), processor, adapter, profile, added)
 
 
 def adapter_of(config: PretrainedConfig) -> Adapter:
@@ -180,12 +187,17 @@ def _from_pretrained(source: str, dtype: torch.dtype, settings: dict[str, Any]) 
         processor = load_processor(source, **trusted)
         model = AutoModelForImageTextToText.from_pretrained(source, dtype=dtype, use_safetensors=True, **settings)
     except (OSError, ValueError, ImportError) as err:
-        where = "folder" if Path(source).is_dir() else "hub id"
-        first_line = str(err).strip().splitlines()[0]
-        remedy = (
-            "check that it holds a model and its processor, saved by transformers."
-            if where == "folder"
-            else "check the id and the network, or download it elsewhere and give the folder."
-        )
-        raise BackboneError(f"Cannot load {where} {source}: {first_line} To mend it, {remedy}") from None
+        raise cannot_load(source, err) from None
     return model, processor
+
+
+def cannot_load(source: str, err: Exception) -> BackboneError:
+    """Return the error for a folder or a hub id that transformers does not read."""
+    where = "folder" if Path(source).is_dir() else "hub id"
+    first_line = str(err).strip().splitlines()[0]
+    remedy = (
+        "check that it holds a model and its processor, saved by transformers."
+        if where == "folder"
+        else "check the id and the network, or download it elsewhere and give the folder."
+    )
+    return BackboneError(f"Cannot load {where} {source}: {first_line} To mend it, {remedy}")

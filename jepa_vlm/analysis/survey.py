@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, final
 
 from torch.utils.data import DataLoader, Dataset
 
+from jepa_vlm.adapters.regions import region_rows
 from jepa_vlm.errors import BackboneError, DataError
 from jepa_vlm.latent_vlm import LatentVLM
 from jepa_vlm.serialization import IGNORED, Serializer
-from jepa_vlm.trajectories import Box, Rows, Trajectory
+from jepa_vlm.trajectories import Rows, Trajectory
 from jepa_vlm.views import Encoding
 
 BATCH = 16  # rows that a worker hands over at once
@@ -128,7 +128,7 @@ class _Reader(Dataset[RowFacts]):
                 left, top, right, bottom = call.box.in_pixels(*size)
                 boxes.append((right - left) * (bottom - top) / (size[0] * size[1]))
                 if tokens_of.grid:  # a box has tokens of its own only where they lie as its pixels do
-                    latents.append(box_tokens(call.box, size, tokens_of.grid[1:], tokens_of.length))
+                    latents.append(len(region_rows(call.box, size, tokens_of)))
         return RowFacts(
             place,
             task=trajectory.task,
@@ -139,27 +139,3 @@ class _Reader(Dataset[RowFacts]):
             latents=tuple(latents),
             tokens=tokens,
         )
-
-
-def box_tokens(box: Box, size: tuple[int, int], patches: Sequence[int], tokens: int) -> int:
-    """Return how many merged visual tokens a box touches, by the rule of LVR's packed data set.
-
-    Edges go outwards to whole patches, then outwards to whole tokens.
-
-    Args:
-        box: The region.
-        size: Width and height of its image.
-        patches: Rows and columns of the image's patches.
-        tokens: How many tokens they are merged into.
-
-    Source: VincentLeebang/lvr@637a9f7, src/dataset/lvr_sft_dataset_packed.py.
-    """
-    rows, columns = patches
-    merge = math.isqrt(rows * columns // tokens)
-    scale = (1.0, 1.0) if box.relative else (float(size[0]), float(size[1]))
-
-    def covered(low: float, high: float, count: int) -> int:
-        return -(-math.ceil(high * count) // merge) - math.floor(low * count) // merge
-
-    across = covered(box.left / scale[0], box.right / scale[0], columns)
-    return across * covered(box.top / scale[1], box.bottom / scale[1], rows)

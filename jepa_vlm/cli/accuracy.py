@@ -32,7 +32,14 @@ def accuracy_text(found: Mapping[str, Evaluation]) -> str:
         for scored in evaluation.scored
         if scored.tool_use is not None
     ]
-    return "\n".join([table, *(["", "Tools", *used] if used else [])])
+    thought = [
+        f"{spec}, {scored.protocol.scoring}: {scored.protocol.latents}; the latent path ran in "
+        f"{scored.latent_use['answers']} of {scored.overall.n} answers, {scored.latent_use['steps']:,} steps in all"
+        for spec, evaluation in found.items()
+        for scored in evaluation.scored
+        if scored.latent_use is not None
+    ]
+    return "\n".join([table, *(["", "Tools", *used] if used else []), *(["", "Latents", *thought] if thought else [])])
 
 
 def comparison_text(tests: Mapping[str, Mapping[str, McNemar]]) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, final
@@ -18,6 +18,7 @@ from jepa_vlm.errors import UnknownNameError
 if TYPE_CHECKING:
     from jepa_vlm.adapters import Backbone
     from jepa_vlm.evaluation import Evaluation, McNemar, NamedProtocol
+    from jepa_vlm.recipe import LatentDecoding
     from jepa_vlm.trajectories import MultipleChoice
 
 
@@ -46,6 +47,15 @@ def evaluate(
     questions: Annotated[int | None, typer.Option(min=1, help="How many; 512 of the playground, else all.")] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of the questions.")] = 0,
     batch_size: Annotated[int, typer.Option(min=1, help="Questions per forward.")] = 16,
+    latents: Annotated[
+        int | None, typer.Option(min=0, help="Latent steps before an answer; the recipe's own, 0 for none.")
+    ] = None,
+    entry: Annotated[
+        Literal["forced", "model"] | None, typer.Option(help="Who begins to think in latents; the recipe's: forced.")
+    ] = None,
+    control: Annotated[
+        Literal["none", "noise", "dropped"], typer.Option(help="What is fed in the place of latent states.")
+    ] = "none",
     output: Annotated[
         Path | None,
         typer.Option(help="A folder for the answers, item by item; answers that it holds are kept."),
@@ -66,7 +76,8 @@ def evaluate(
         ]
 
         def asked(name: str, folder: Path | None) -> dict[str, Evaluation]:
-            return ask(name, sets, seed=seed, batch_size=batch_size, output=folder)
+            decoding = decoding_named(name, steps=latents, entry=entry, control=control)
+            return ask(name, sets, seed=seed, batch_size=batch_size, output=folder, latents=decoding)
 
         first = asked(model, output)
         second = {} if against is None else asked(against, None if output is None else output / "against")
@@ -126,7 +137,13 @@ def benchmarks_named(given: Sequence[str]) -> list[str]:
 
 
 def ask(
-    name: str, sets: Sequence[Questions], *, seed: int, batch_size: int, output: Path | None
+    name: str,
+    sets: Sequence[Questions],
+    *,
+    seed: int,
+    batch_size: int,
+    output: Path | None,
+    latents: LatentDecoding | None,
 ) -> dict[str, Evaluation]:
     """Return one model's evaluation by benchmark, and write each into the output folder if there is one."""
     from rich.console import Console
@@ -147,6 +164,7 @@ def ask(
                 seed=seed,
                 batch_size=batch_size,
                 samples=output,
+                latents=latents,
                 progress=partial(bars.advance, bar),
             )
             if output is not None:
@@ -160,6 +178,32 @@ def scoring_named(name: str) -> Scoring:
         if name == known:
             return known
     raise UnknownNameError("scoring", name, known=SCORINGS)
+
+
+def decoding_named(
+    model: str,
+    *,
+    steps: int | None,
+    entry: Literal["forced", "model"] | None,
+    control: Literal["none", "noise", "dropped"],
+) -> LatentDecoding | None:
+    """Return how a run's or a folder's model thinks in latent slots, with what the user says of it in place.
+
+    Raises:
+        RunError: If latents are asked of a model that was not trained to think in them.
+    """
+    from jepa_vlm.errors import RunError
+    from jepa_vlm.training.merge import decoding_of, find_checkpoint
+
+    own = decoding_of(find_checkpoint(Path(model)))
+    if own is None:
+        if steps or entry is not None or control != "none":
+            raise RunError(
+                f"{model} does not think in latent slots, so --latents, --entry and --control mean nothing for it; "
+                "give a run of lvr, mirage or coconut, or its export."
+            )
+        return None
+    return replace(own, steps=own.steps if steps is None else steps, entry=entry or own.entry, control=control)
 
 
 def load(model: str) -> Backbone:

@@ -74,6 +74,14 @@ def result_text(result: RunResult) -> str:
         lines += ["", columns([("MATCHED - SHUFFLED COSINE", "BEFORE", "BEST"), *gaps])]
     if result.accuracy:
         lines += ["", columns([("ACCURACY", "BEFORE", "AFTER"), *_accuracy(result.accuracy)])]
+    if "model_entry" in result.accuracy:
+        forced, own = result.accuracy["after"], result.accuracy["model_entry"]
+        ran = [("LATENT PATH", "ANSWERS IN WHICH IT RAN", "ACCURACY")]
+        ran += [
+            (name, f"{one['latent_use']['answers']} of {one['overall']['n']}", _interval(one["overall"]))
+            for name, one in (("forced", next(iter(forced.values()))), ("by the model", next(iter(own.values()))))
+        ]
+        lines += ["", columns(ran)]
     plain = result.terms.keys() == {"next_token"}  # the baseline's counterpart is the full method, and the other way
     lines += [
         "",

@@ -3,8 +3,9 @@
 from jepa_vlm.encoders.ahead import run_ahead
 from jepa_vlm.encoders.planner import OnePassPlanner
 from jepa_vlm.encoders.separate import SeparatePlanner
-from jepa_vlm.encoders.states import AHEAD, Head, RegionStates, States
+from jepa_vlm.encoders.states import AHEAD, Head, RegionStates, States, TextTokens
 from jepa_vlm.encoders.target_weights import TargetWeights
+from jepa_vlm.encoders.text_encoder import TextEncoder
 from jepa_vlm.encoders.view_encoder import ViewEncoder
 
 __all__ = [
@@ -15,6 +16,8 @@ __all__ = [
     "SeparatePlanner",
     "States",
     "TargetWeights",
+    "TextEncoder",
+    "TextTokens",
     "ViewEncoder",
     "run_ahead",
 ]

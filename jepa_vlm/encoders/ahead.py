@@ -109,6 +109,7 @@ def join(rows: Sequence[Mapping[str, Any]], features: Sequence[int]) -> tuple[di
         "blocks": joined if joined is None else _interleave(joined.split([len(row["blocks"]) for row in rows]), moves),
         "image_at": torch.cat([move(row["image_at"]) for row, move in zip(rows, moves, strict=True)]),
         "image_rows": torch.cat([row["image_rows"] + start for row, start in zip(rows, starts, strict=True)]),
+        "latent": rows[0]["latent"],  # views with latent slots have gradient, so that these rows have none
         "slots": {
             owner: {key: torch.cat([place[key] for other, place in slots if other == owner]) for key in ("at", "rows")}
             for owner in dict.fromkeys(owner for owner, _ in slots)

@@ -6,15 +6,17 @@ with it. ``separate`` is the reference that it is tested against.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from itertools import accumulate
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from jepa_vlm.adapters import Backbone
-from jepa_vlm.encoders import attention, vision_attention
-from jepa_vlm.encoders.planner import GRADIENT
+from jepa_vlm.encoders import attention, feedback, vision_attention
+from jepa_vlm.encoders.latent_slots import slot_targets
+from jepa_vlm.encoders.planner import FEEDBACK, GRADIENT
 from jepa_vlm.encoders.states import AHEAD, Ahead, RowStates
 from jepa_vlm.encoders.stock import call_attention
 from jepa_vlm.encoders.target_weights import TargetWeights
@@ -55,6 +57,8 @@ def run_rows(
     for name, row in batch["rows"].items():
         if name == GRADIENT:
             states[name] = run_row(backbone, row, features, slot_inputs)
+        elif name.startswith(FEEDBACK):
+            states[name] = run_sequences(backbone, row["sequences"], features)
         elif ahead is None:
             with torch.no_grad(), weights.use(name):
                 states[name] = run_row(backbone, row, features, slot_inputs)
@@ -71,13 +75,40 @@ def encode_images(backbone: Backbone, batch: Mapping[str, Any]) -> Hidden:
 def run_row(
     backbone: Backbone, row: Mapping[str, Any], features: Tensor, slot_inputs: Mapping[str, Tensor]
 ) -> RowStates:
-    """Feed the decoder a row's token embeddings, with image features and learned slots in their places."""
-    adapter, base = backbone.adapter, backbone.base
-    inputs = adapter.embed(base, row["input_ids"])
+    """Feed the decoder a row's token embeddings, with image features and learned or latent slots in their places."""
+    inputs, deeper, targets = row_inputs(backbone, row, features, slot_inputs)
+    packed = {"packed_layout": Layout.of(row), "packed_indices": row["indices"], "packed_blocks": row["blocks"]}
+    hidden = backbone.adapter.decode(backbone.base, inputs, row["positions"], packed, row["image_at"], deeper)
+    return RowStates(hidden, inputs, targets, row["latent"]["at"])
+
+
+def run_sequences(backbone: Backbone, sequences: Sequence[Mapping[str, Any]], features: Tensor) -> RowStates:
+    """Run views whose latent slots are fed the state before them, one example after another."""
+    outs = []
+    for sequence in sequences:
+        inputs, deeper, targets = row_inputs(backbone, sequence, features, {})
+        hidden, fed = feedback.run(backbone, sequence, inputs, deeper)
+        outs.append((hidden, fed, targets, sequence["latent"]["at"]))
+    starts = accumulate((len(hidden) for hidden, *_ in outs[:-1]), initial=0)
+    return RowStates(
+        hidden=torch.cat([hidden for hidden, *_ in outs]),
+        inputs=torch.cat([fed for _, fed, *_ in outs]),
+        targets=torch.cat([targets for _, _, targets, _ in outs]),
+        slot_at=torch.cat([at + start for (*_, at), start in zip(outs, starts, strict=True)]),
+    )
+
+
+def row_inputs(
+    backbone: Backbone, row: Mapping[str, Any], features: Tensor, slot_inputs: Mapping[str, Tensor]
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return what the decoder is fed, the further columns of the features among it, and what latent slots stand for."""
+    inputs = backbone.adapter.embed(backbone.base, row["input_ids"])
     shown, width = features[row["image_rows"]].to(inputs.dtype), inputs.shape[1]
     inputs = inputs.index_copy(0, row["image_at"], shown[:, :width])
     for owner, place in row["slots"].items():
         inputs = inputs.index_copy(0, place["at"], slot_inputs[owner][place["rows"]].to(inputs.dtype))
-    packed = {"packed_layout": Layout.of(row), "packed_indices": row["indices"], "packed_blocks": row["blocks"]}
-    hidden = adapter.decode(base, inputs, row["positions"], packed, row["image_at"], shown[:, width:])
-    return RowStates(hidden, inputs)
+    latent = row["latent"]
+    targets = slot_targets(features[:, :width], latent["rows"], latent["slot"], len(latent["at"]))
+    if len(fed := latent["fed"]):
+        inputs = inputs.index_copy(0, latent["at"][fed], targets[fed].to(inputs.dtype))
+    return inputs, shown[:, width:], targets

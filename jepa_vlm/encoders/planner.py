@@ -6,6 +6,7 @@ differs, as a
 - Views read only detached go into forward-only rows, one for each set of weights. If the row with gradient computes
 such a view anyway,
   its states are read from there.
+- Views whose latent slots are fed the state before them cannot be packed: each is a sequence of its own.
 - What nobody reads at the end of a view is not computed.
 """
 
@@ -20,11 +21,12 @@ from torch import Tensor
 
 from jepa_vlm.encoders import blocks
 from jepa_vlm.encoders.attention import kernel_indices
+from jepa_vlm.encoders.latent_slots import Stretch, slot_tensors
 from jepa_vlm.serialization import TokenizedView
-from jepa_vlm.views import BatchPlan, Branch, Encoding, Layout, Location
+from jepa_vlm.views import BatchPlan, Branch, Encoding, LatentConversation, Layout, Location
 
 MIN_SHARED = 8  # tokens: below it, an attention call of its own costs more than the recomputation
-GRADIENT = "gradient"
+GRADIENT, FEEDBACK = "gradient", "feedback:"  # names of rows; the second goes on with the encoding's number
 
 
 @final
@@ -84,6 +86,10 @@ class OnePassPlanner:
         rows: dict[str, dict[str, Any]] = {}
         locations: list[Location | None] = [None] * len(self.encodings)
         for name in sorted(groups, key=lambda name: name == GRADIENT):
+            if name.startswith(FEEDBACK):
+                (e,) = groups[name]
+                rows[name], locations[e] = self._sequences(name, pieces[e], image_starts)
+                continue
             builder = _RowBuilder(self.encodings, image_starts)
             for i in range(len(views)):
                 builder.add_example([pieces[e][i] for e in groups[name]])
@@ -96,15 +102,35 @@ class OnePassPlanner:
     def _row_name(self, number: int, pieces: list[list[Piece]]) -> str:
         """Choose the row of an encoding; the row with gradient serves a detached view that one of its own contains."""
         encoding = self.encodings[number]
+        if isinstance(encoding.view, LatentConversation) and encoding.view.fed == "state":
+            return f"{FEEDBACK}{number}"
         if encoding.policy.gradient:
             return GRADIENT
         if encoding.policy.weights != "current":
             return encoding.policy.weights
         if self.share_detached:
             for e, other in enumerate(self.encodings):
-                if other.policy.gradient and all(map(_contains, pieces[e], pieces[number])):
+                packed = not self._row_name(e, pieces).startswith(FEEDBACK) if other.policy.gradient else False
+                if packed and all(map(_contains, pieces[e], pieces[number])):
                     return GRADIENT
         return "current"
+
+    def _sequences(
+        self, name: str, pieces: list[Piece], image_starts: Sequence[Sequence[int]]
+    ) -> tuple[dict[str, Any], Location]:
+        """Return the examples of a view that runs slot by slot, each as a row of its own, one after another."""
+        rows, index, end = [], [], 0
+        for piece in pieces:
+            builder = _RowBuilder(self.encodings, image_starts)
+            builder.add_example([piece])
+            row, places = builder.finish()
+            slots = piece.view.slots[: piece.needed].nonzero()[:, 0].tolist()
+            front = Layout((slots[0] if slots else piece.needed,))
+            rows.append({**row, **front.numbers(), "indices": kernel_indices(front), "fed_back": tuple(slots)})
+            own = places[piece.encoding, piece.example]
+            index.append(torch.where(own < 0, -1, own + end))
+            end += piece.needed
+        return {"sequences": rows}, Location(name, torch.cat(index))
 
 
 def _contains(whole: Piece, part: Piece) -> bool:
@@ -168,6 +194,7 @@ class _RowBuilder:
         """Join what is computed: tokens, positions, and where images and slots go."""
         ids, positions, image_at, image_rows = [], [], [], []
         slots: dict[str, dict[str, list[Tensor]]] = {}
+        latent: list[Stretch] = []
         for piece, first, start in spans:
             part = slice(first, piece.needed)
             view = piece.view
@@ -178,6 +205,9 @@ class _RowBuilder:
             first_rows = torch.tensor(self.image_starts[piece.example], dtype=torch.long)
             image_rows.append(first_rows[view.image_index[part][at]] + view.image_rows[part][at])
             here = view.slots[part].nonzero()[:, 0]
+            shown = self.encodings[piece.encoding].view
+            if isinstance(shown, LatentConversation):
+                latent.append(Stretch(view, part, start, first_rows, fed=shown.fed == "target"))
             owner = self.encodings[piece.encoding].slots
             if owner is not None and len(here):
                 found = slots.setdefault(owner.owner, {"at": [], "rows": []})
@@ -190,6 +220,7 @@ class _RowBuilder:
             "image_at": torch.cat(image_at),
             "image_rows": torch.cat(image_rows),
             "slots": {o: {key: torch.cat(part) for key, part in found.items()} for o, found in slots.items()},
+            "latent": slot_tensors(latent),
         }
 
 

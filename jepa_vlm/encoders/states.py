@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import final
 
+import torch
 from torch import Tensor
 
-from jepa_vlm.typing import HeadWeight, Hidden, Latent, TokenIds
+from jepa_vlm.typing import HeadWeight, Hidden, Latent, TextIds, TextMask, TokenIds
 from jepa_vlm.views import ViewRequest
 
 AHEAD = "ahead"  # a batch's key to its ``Ahead``
@@ -22,10 +23,20 @@ class RowStates:
     Args:
         hidden: ``last_hidden_state`` after the final norm.
         inputs: What the decoder was fed.
+        targets: What its latent slots stand for, ("slots dim"), in the order of the slots; empty without any.
+        slot_at: The token of each slot, ascending.
     """
 
     hidden: Hidden
     inputs: Hidden
+    targets: Hidden | None = None
+    slot_at: Tensor | None = None
+
+    def targets_at(self, places: Tensor) -> Hidden:
+        """Return what the latent slots at these places stand for."""
+        if self.targets is None or self.slot_at is None:
+            raise ValueError("These states have no latent slots with targets.")
+        return self.targets[torch.searchsorted(self.slot_at, places)]
 
     def at(self, places: Tensor) -> RowStates:
         """Return the tokens at these places, in this order."""
@@ -67,12 +78,28 @@ class RegionStates:
         document: Which example of the batch each row belongs to, ascending.
         inputs: What the decoder was fed at the region's positions (token embeddings, vision features at image tokens);
             None for the region ``supervised``.
+        targets: For latent slots, what each stands for, detached; else None.
     """
 
     hidden: Hidden
     labels: TokenIds
     document: TokenIds
     inputs: Hidden | None = None
+    targets: Hidden | None = None
+
+
+@final
+@dataclass(frozen=True)
+class TextTokens:
+    """Texts for an encoder beside the backbone, padded on the right.
+
+    Args:
+        input_ids: Of that encoder's own tokenizer.
+        mask: True at tokens, False at padding.
+    """
+
+    input_ids: TextIds
+    mask: TextMask
 
 
 @final
@@ -84,8 +111,10 @@ class States:
         latents: One state per example, by request with a readout.
         regions: States at many positions, by request with a region.
         head: The language model's head.
+        texts: Texts that a term's own encoder has yet to read, by request with an encoder.
     """
 
     latents: Mapping[ViewRequest, Latent]
     regions: Mapping[ViewRequest, RegionStates]
     head: Head
+    texts: Mapping[ViewRequest, TextTokens] = field(default_factory=dict)

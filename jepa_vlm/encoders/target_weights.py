@@ -7,10 +7,10 @@ from contextlib import contextmanager, nullcontext
 from typing import final
 
 import torch
-from peft import PeftModel
 from torch import nn
 
 from jepa_vlm.adapters import Backbone
+from jepa_vlm.adapters.inside_peft import belongs_to_adapter, has_lora
 from jepa_vlm.errors import BackboneError
 from jepa_vlm.views import TargetPolicy
 
@@ -32,7 +32,7 @@ class TargetWeights(nn.Module):
         super().__init__()
         self._backbone, self._adapter_off = backbone, getattr(backbone.model, "disable_adapter", nullcontext)
         wanted = {policy.weights for policy in policies}
-        if wanted - {"current"} and not isinstance(backbone.model, PeftModel):
+        if wanted - {"current"} and not has_lora(backbone.base):
             raise BackboneError(
                 f"Policy {'/'.join(sorted(wanted - {'current'}))} needs LoRA: the base without, or an average of, an "
                 "adapter. Turn LoRA on, or use stop_gradient()."
@@ -69,7 +69,7 @@ class TargetWeights(nn.Module):
                 average.lerp_(parameter.detach().to(average.dtype), 1 - self.decay)
 
     def _adapter_parameters(self) -> list[nn.Parameter]:
-        return [p for name, p in self._backbone.base.named_parameters() if "lora_" in name]
+        return [p for name, p in self._backbone.base.named_parameters() if belongs_to_adapter(name)]
 
     def _swap(self) -> None:
         """Exchange storage with the average; the parameters stay the same objects for optimiser and graph."""

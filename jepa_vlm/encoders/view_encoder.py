@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import final
 
+import torch
 from torch import nn
 
 from jepa_vlm.encoders.states import States
+from jepa_vlm.encoders.text_encoder import TextEncoder
 from jepa_vlm.typing import Latent, shape_checked
 from jepa_vlm.views import Readout, Slots, TargetPolicy, View, ViewRequest, with_gradient
 
@@ -21,16 +23,26 @@ class ViewEncoder(nn.Module):
             [PRED] slot), ``turn_end`` (the end-of-turn token after them; what the released code reads), ``mean`` (over
             content tokens).
         policy: Which weights encode, and whether gradient flows; see ``stop_gradient`` and its neighbours.
+        encoder: A text encoder that reads the view instead of the backbone (``views.Answer()`` alone), None for the
+            backbone.
 
     Raises:
-        ValueError: If the readout is unknown.
+        ValueError: If the readout is unknown, or the encoder cannot read the view.
     """
 
-    def __init__(self, view: View, *, readout: Readout = "last_token", policy: TargetPolicy | None = None) -> None:
+    def __init__(
+        self,
+        view: View,
+        *,
+        readout: Readout = "last_token",
+        policy: TargetPolicy | None = None,
+        encoder: TextEncoder | None = None,
+    ) -> None:
         super().__init__()
         self.view, self.readout, self.policy = view, readout, policy or with_gradient()
-        if readout != "last_pred":
-            ViewRequest(view=view, readout=readout)
+        self.encoder = encoder
+        if readout != "last_pred" or encoder is not None:
+            self.request()
 
     def request(self, slots: Slots | None = None) -> ViewRequest:
         """Return what has to be computed, given the slots that a predictor places.
@@ -38,12 +50,25 @@ class ViewEncoder(nn.Module):
         Raises:
             ValueError: If the view has no place for slots, or the readout needs slots and there are none.
         """
-        return ViewRequest(view=self.view, policy=self.policy, readout=self.readout, slots=slots)
+        own = self.encoder.name if self.encoder is not None else ""
+        return ViewRequest(view=self.view, policy=self.policy, readout=self.readout, slots=slots, encoder=own)
+
+    def setup(self, dim: int, generator: torch.Generator) -> None:
+        """Load the encoder, if it has one of its own."""
+        if self.encoder is not None:
+            self.encoder.setup(dim, generator)
+
+    def width(self, dim: int) -> int:
+        """Return the size of its latents, for a decoder of hidden size ``dim``, after ``setup``."""
+        return dim if self.encoder is None else self.encoder.width
 
     @shape_checked
     def forward(self, states: States, slots: Slots | None = None) -> Latent:
         """Return the latent of each example."""
-        return states.latents[self.request(slots)]
+        request = self.request(slots)
+        if self.encoder is None:
+            return states.latents[request]
+        return self.encoder(states.texts[request], self.readout)
 
     def extra_repr(self) -> str:
         """Show view, readout and policy."""

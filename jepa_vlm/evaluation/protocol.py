@@ -10,8 +10,9 @@ from typing import Any, final
 from jepa_vlm.errors import BackboneError
 from jepa_vlm.evaluation.protocols import NamedProtocol
 from jepa_vlm.generation import SCORINGS, Scoring
-from jepa_vlm.generation.option_letters import SHORT_TOKENS
+from jepa_vlm.generation.letters import SHORT_TOKENS
 from jepa_vlm.generation.tool_loop import ToolLoop
+from jepa_vlm.recipe.latent_decoding import LatentDecoding
 
 PROMPT = "one user turn: the images, then the item's prompt; the chat template's own system turn and generation prompt"
 
@@ -31,6 +32,7 @@ class Protocol:
         prefix: What every answer is made to begin with.
         system: The system turn; "" for the chat template's own.
         tools: Which tools may be called, how often; "" where there are none.
+        latents: How latent states are fed back before the answer; "" where they are not.
 
     Raises:
         ValueError: If a field is out of range.
@@ -46,6 +48,7 @@ class Protocol:
     prefix: str = ""
     system: str = ""
     tools: str = ""
+    latents: str = ""
 
     def __post_init__(self) -> None:
         known = (*SCORINGS, "tools")
@@ -62,10 +65,12 @@ def protocol_for(
     max_new_tokens: int,
     rules: NamedProtocol | None = None,
     loop: ToolLoop | None = None,
+    latents: LatentDecoding | None = None,
 ) -> Protocol:
     """Return the protocol that a processor's own pixel budget, a scoring and a named protocol's rules make.
 
-    ``max_new_tokens`` is of ``free``; the rules' own limit goes before it. ``loop`` is of ``tools``.
+    ``max_new_tokens`` is of ``free``; the rules' own limit goes before it. ``loop`` is of ``tools``, ``latents``
+    of the others.
     """
     size = dict(processor.image_processor.size or {})
     low, high = rules.pixels if rules and rules.pixels else (size.get("shortest_edge"), size.get("longest_edge"))
@@ -75,6 +80,8 @@ def protocol_for(
     if scoring == "tools" and loop is not None:
         tokens["tools"] = loop.max_new_tokens
         named |= {"prefix": "", "system": loop.system, "tools": f"{', '.join(loop.tools)}; {loop.max_calls} calls"}
+    if scoring != "tools" and latents is not None and latents.steps:
+        named |= {"latents": str(latents)}
     return Protocol(
         scoring=scoring, max_new_tokens=tokens[scoring], min_pixels=_whole(low), max_pixels=_whole(high), **named
     )

@@ -71,6 +71,7 @@ class Scored:
         parse_failure_rate: Share of answers without a letter.
         groups: Over the groups of items that count together, such as pairs; None where there are none.
         tool_use: Sums of calls, failures and tokens, and conversations that a limit ended; None without tools.
+        latent_use: Answers in which the latent path ran, and latent steps in all; None without latent decoding.
     """
 
     protocol: Protocol
@@ -80,6 +81,7 @@ class Scored:
     parse_failure_rate: float
     groups: Accuracy | None = None
     tool_use: Mapping[str, int] | None = None
+    latent_use: Mapping[str, int] | None = None
 
     def summary(self) -> dict[str, Any]:
         """Return the numbers without the answers, as JSON values."""
@@ -89,6 +91,7 @@ class Scored:
             "parse_failure_rate": self.parse_failure_rate,
             **({} if self.groups is None else {"groups": asdict(self.groups)}),
             **({} if self.tool_use is None else {"tool_use": dict(self.tool_use)}),
+            **({} if self.latent_use is None else {"latent_use": dict(self.latent_use)}),
         }
 
 
@@ -163,4 +166,5 @@ def _scored(held: Mapping[str, Any]) -> Scored:
         parse_failure_rate=held["parse_failure_rate"],
         groups=Accuracy(**held["groups"]) if held.get("groups") else None,
         tool_use=held.get("tool_use"),
+        latent_use=held.get("latent_use"),
     )

@@ -110,13 +110,15 @@ def _row(item: MultipleChoice, place: int, answer: LetterAnswer) -> str:
     }
     if answer.use is not None:
         row["tool_use"] = asdict(answer.use)
+    if answer.latent_steps is not None:
+        row["latent_steps"] = answer.latent_steps
     return json.dumps(row, ensure_ascii=True)
 
 
 def _answer(line: str) -> LetterAnswer:
     row = json.loads(line)
     use = ToolUse(**row["tool_use"]) if "tool_use" in row else None
-    return LetterAnswer(row["id"], row["filtered_resps"] or None, row["resps"][0], use)
+    return LetterAnswer(row["id"], row["filtered_resps"] or None, row["resps"][0], use, row.get("latent_steps"))
 
 
 def _whole_lines(path: Path) -> list[str]:

@@ -23,6 +23,7 @@ from jepa_vlm.evaluation.tool_use import default_loop, letters_with_tools, total
 from jepa_vlm.generation import LetterAnswer, Scoring, answers_by_scoring
 from jepa_vlm.generation.pixel_reasoner import read_boxed
 from jepa_vlm.generation.tool_loop import ToolLoop
+from jepa_vlm.recipe.latent_decoding import LatentDecoding
 from jepa_vlm.trajectories import MultipleChoice
 
 Answers = Mapping[Scoring, list[LetterAnswer]]
@@ -40,6 +41,7 @@ def evaluate(
     max_new_tokens: int = 32,
     samples: Path | None = None,
     loop: ToolLoop | None = None,
+    latents: LatentDecoding | None = None,
     progress: Callable[[int], object] | None = None,
 ) -> Evaluation:
     """Answer every item under every scoring.
@@ -56,6 +58,7 @@ def evaluate(
         samples: A folder for one line per item, written batch by batch. Answers that are there already, of the same
             model, items and settings, are kept, so that an interrupted evaluation goes on.
         loop: Tools and limits under ``tools``; None takes the protocol's, or the benchmark's.
+        latents: Latent feedback before each answer; not under ``tools``.
         progress: Told after each batch how many items it had.
 
     Raises:
@@ -74,10 +77,12 @@ def evaluate(
     _refuse_reserved(backbone, items)
     loop = loop or (protocol.loop if protocol else None) or default_loop(benchmark)
     records = {
-        scoring: protocol_for(backbone.processor, scoring, max_new_tokens=max_new_tokens, rules=protocol, loop=loop)
+        scoring: protocol_for(
+            backbone.processor, scoring, max_new_tokens=max_new_tokens, rules=protocol, loop=loop, latents=latents
+        )
         for scoring in scorings
     }
-    ask = partial(_ask, backbone, loop=loop, protocol=protocol, max_new_tokens=max_new_tokens)
+    ask = partial(_ask, backbone, loop=loop, protocol=protocol, max_new_tokens=max_new_tokens, latents=latents)
     with ExitStack() as stack:
         stack.enter_context(pixel_budget(backbone.processor.image_processor, protocol.pixels if protocol else None))
         files = None
@@ -88,6 +93,7 @@ def evaluate(
                 "batch_size": batch_size,
                 "weights": weights_fingerprint(backbone),
                 "loop": {name: value for name, value in vars(loop).items() if name != "tools"},
+                "latents": None if latents is None else vars(latents),
             }
             files = stack.enter_context(SampleFiles(samples, file_stem(benchmark), records, items, settings=settings))
         found = _answers(ask, items, scorings, batch_size, files, progress)
@@ -143,8 +149,9 @@ def _ask(
     loop: ToolLoop,
     protocol: NamedProtocol | None,
     max_new_tokens: int,
+    latents: LatentDecoding | None,
 ) -> Answers:
-    options: dict[str, Any] = {"max_new_tokens": max_new_tokens}
+    options: dict[str, Any] = {"max_new_tokens": max_new_tokens, "latents": latents}
     if protocol is not None:
         options |= {"read": protocol.read, "prefix": protocol.prefix, "system": protocol.system}
         options["max_new_tokens"] = protocol.max_new_tokens
@@ -168,7 +175,13 @@ def _scored(items: Sequence[MultipleChoice], answers: Sequence[LetterAnswer], pr
         parse_failure_rate=sum(answer.parse_failed for answer in marked) / len(marked),
         groups=accuracy_of_groups(items, marked),
         tool_use=total_use(answers),
+        latent_use=_latent_use(answers),
     )
+
+
+def _latent_use(answers: Sequence[LetterAnswer]) -> dict[str, int] | None:
+    steps = [answer.latent_steps for answer in answers if answer.latent_steps is not None]
+    return {"answers": sum(taken > 0 for taken in steps), "steps": sum(steps)} if steps else None
 
 
 def _mark(item: MultipleChoice, answer: LetterAnswer) -> Answer:

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from torch import Tensor
+from transformers import LogitsProcessor, LogitsProcessorList
 
 from jepa_vlm.adapters import Backbone
 from jepa_vlm.generation.prompt import Inputs
 
 
 def generate(
-    backbone: Backbone, inputs: Inputs, tokens: int, allowed: Callable[[int, Tensor], list[int]] | None = None
+    backbone: Backbone,
+    inputs: Inputs,
+    tokens: int,
+    allowed: Callable[[int, Tensor], list[int]] | None = None,
+    *,
+    processors: Sequence[LogitsProcessor] = (),
 ) -> Tensor:
     """Return the tokens that follow each prompt, at most ``tokens``, padded on the right.
 
@@ -20,6 +26,7 @@ def generate(
         inputs: Left-padded prompts.
         tokens: Most new ones.
         allowed: From a row and its tokens so far to the tokens that may follow; None for all.
+        processors: What else has a say in the next token.
     """
     produced: Tensor = backbone.model.generate(  # type: ignore[operator]
         **inputs,
@@ -35,6 +42,7 @@ def generate(
         pad_token_id=pad_id(backbone),
         eos_token_id=end_ids(backbone),
         prefix_allowed_tokens_fn=allowed,
+        logits_processor=LogitsProcessorList(processors),
     )
     return produced[:, inputs["input_ids"].shape[1] :]
 

@@ -2,50 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any, Literal, final
+from typing import Any
 
 from torch import Tensor, nn
 
 from jepa_vlm.adapters import Backbone
-from jepa_vlm.errors import BackboneError
-from jepa_vlm.generation.greedy import end_ids, generate, pad_id
+from jepa_vlm.generation.greedy import generate, pad_id
 from jepa_vlm.generation.inference import inference
-from jepa_vlm.generation.letter_parser import parse_letter
+from jepa_vlm.generation.latent_letters import latent_letters
+from jepa_vlm.generation.letters import (
+    SCORINGS,
+    SHORT_TOKENS,
+    LetterAnswer,
+    LetterReader,
+    Scoring,
+    letter_trie,
+    likeliest_letters,
+    one_token_each,
+    read_letter,
+)
 from jepa_vlm.generation.prompt import Inputs, Turn, prompt_inputs, user_turn
-from jepa_vlm.generation.tool_use import ToolUse
+from jepa_vlm.recipe.latent_decoding import LatentDecoding
 from jepa_vlm.trajectories import MultipleChoice
-
-Scoring = Literal["letter-logits", "short", "free", "tools"]
-SCORINGS: tuple[Scoring, ...] = ("letter-logits", "short", "free")  # those of one prompt
-SHORT_TOKENS = 4  # the paper's limit for a constrained answer
-
-LetterReader = Callable[[str, MultipleChoice], str | None]  # from a generated text to an option letter
-
-
-def read_letter(text: str, item: MultipleChoice) -> str | None:
-    """Read a letter by the rules of ``parse_letter``."""
-    return parse_letter(text, item.letters, item.options)
-
-
-@final
-@dataclass(frozen=True)
-class LetterAnswer:
-    """What a model answered to one item.
-
-    Args:
-        id: The item's.
-        letter: The option letter, or None where none could be read.
-        text: What was generated; for ``letter-logits``, the letter, and for ``tools``, the last turn.
-        use: Of tools, under ``tools``.
-    """
-
-    id: str
-    letter: str | None
-    text: str
-    use: ToolUse | None = None
 
 
 def answer_letters(
@@ -73,6 +53,7 @@ def answers_by_scoring(
     read: LetterReader = read_letter,
     prefix: str = "",
     system: str = "",
+    latents: LatentDecoding | None = None,
 ) -> dict[Scoring, list[LetterAnswer]]:
     """Ask every item and return its answers under each scoring, in the items' order; a prompt is read once for all.
 
@@ -89,6 +70,7 @@ def answers_by_scoring(
         read: Reads the letter of ``free``.
         prefix: What every answer is made to begin with; not part of its text.
         system: The system turn; "" for the chat template's own.
+        latents: Latent feedback between the prompt and the answer; None, or no steps, is plain generation.
 
     Raises:
         ValueError: If a scoring, ``batch_size`` or ``max_new_tokens`` is out of range.
@@ -104,25 +86,13 @@ def answers_by_scoring(
         for start in range(0, len(items), batch_size):
             batch = items[start : start + batch_size]
             inputs = prompt_inputs(backbone, [_turns(item, system) for item in batch], prefix=prefix)
-            for scoring, found in _answers(backbone, batch, inputs, scorings, max_new_tokens, read).items():
-                answers[scoring] += found
+            if latents is not None and latents.steps:
+                found = latent_letters(backbone, batch, inputs, scorings, max_new_tokens, read, latents)
+            else:
+                found = _answers(backbone, batch, inputs, scorings, max_new_tokens, read)
+            for scoring, own in found.items():
+                answers[scoring] += own
     return answers
-
-
-def letter_ids(backbone: Backbone, letters: Sequence[str]) -> list[int]:
-    """Return the token of each letter.
-
-    Raises:
-        BackboneError: If a letter takes more than one token.
-    """
-    ids = [backbone.tokenizer.encode(letter, add_special_tokens=False) for letter in letters]
-    for letter, tokens in zip(letters, ids, strict=True):
-        if len(tokens) != 1:
-            raise BackboneError(
-                f"letter-logits compares option letters by one token each, but {letter!r} takes {len(tokens)} tokens "
-                f"in the tokenizer of {backbone.name!r}; use the scoring 'short'."
-            )
-    return [tokens[0] for tokens in ids]
 
 
 def _turns(item: MultipleChoice, system: str) -> list[Turn]:
@@ -149,10 +119,10 @@ def _answers(
         if "letter-logits" in scorings:
             if not first:
                 backbone.model(**inputs, logits_to_keep=1, use_cache=False)
-            found["letter-logits"] = _likeliest(backbone, items, first[0])
+            found["letter-logits"] = likeliest_letters(backbone, items, first[0])
         if "short" in scorings:
-            known = bool(first) and _one_token_each(backbone, items)
-            found["short"] = _likeliest(backbone, items, first[0]) if known else _short(backbone, items, inputs)
+            known = bool(first) and one_token_each(backbone, items)
+            found["short"] = likeliest_letters(backbone, items, first[0]) if known else _short(backbone, items, inputs)
     return found
 
 
@@ -172,23 +142,9 @@ def _first_logits(model: nn.Module) -> Iterator[list[Tensor]]:
         handle.remove()
 
 
-def _likeliest(backbone: Backbone, items: Sequence[MultipleChoice], logits: Tensor) -> list[LetterAnswer]:
-    answers = []
-    for item, row in zip(items, logits, strict=True):
-        best = int(row[letter_ids(backbone, item.letters)].argmax())
-        answers.append(LetterAnswer(item.id, item.letters[best], item.letters[best]))
-    return answers
-
-
-def _one_token_each(backbone: Backbone, items: Sequence[MultipleChoice]) -> bool:
-    """Say whether every letter is one token: constrained greedy decoding then takes the likeliest letter and ends."""
-    letters = {letter for item in items for letter in item.letters}
-    return all(len(backbone.tokenizer.encode(letter, add_special_tokens=False)) == 1 for letter in letters)
-
-
 def _short(backbone: Backbone, items: Sequence[MultipleChoice], inputs: Inputs) -> list[LetterAnswer]:
     prompt = inputs["input_ids"].shape[1]
-    tries = [_prefix_trie(backbone, item.letters) for item in items]
+    tries = [letter_trie(backbone, item.letters) for item in items]
     ended = [pad_id(backbone)]
 
     def allowed(row: int, ids: Tensor) -> list[int]:
@@ -202,14 +158,3 @@ def _short(backbone: Backbone, items: Sequence[MultipleChoice], inputs: Inputs) 
 def _decoded(backbone: Backbone, produced: Tensor) -> list[str]:
     texts: list[str] = backbone.tokenizer.batch_decode(produced, skip_special_tokens=True)
     return texts
-
-
-def _prefix_trie(backbone: Backbone, letters: Sequence[str]) -> dict[tuple[int, ...], list[int]]:
-    trie: dict[tuple[int, ...], list[int]] = {}
-    for letter in letters:
-        path = [*backbone.tokenizer.encode(letter, add_special_tokens=False), end_ids(backbone)[0]]
-        for depth, token in enumerate(path):
-            branches = trie.setdefault(tuple(path[:depth]), [])
-            if token not in branches:
-                branches.append(token)
-    return trie

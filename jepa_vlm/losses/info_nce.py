@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, final
+import math
+from typing import ClassVar, Literal, final
 
 import torch
 import torch.nn.functional as F
+from torch import Tensor, nn
 
 from jepa_vlm.losses.latent_loss import LatentLoss
 from jepa_vlm.typing import Latent, PerExample, at_least_float32, full_precision, shape_checked
+
+START, LEAST = 0.07, 0.01  # of a learned temperature, as in CLIP
 
 
 @final
@@ -18,15 +22,20 @@ class InfoNCELoss(LatentLoss):
     The negatives are the rows that this call is given. So, unlike every other loss here, it is exempt from the
     invariance under accumulation: 4 x 1 and 1 x 4 are different losses, and a batch of one gives 0 and teaches nothing.
 
+    Two examples with the same target are each other's negatives all the same. Where answers repeat, as option letters
+    do, the loss cannot fall below the mean logarithm of how often each one's target occurs among the rows.
+
     Args:
-        temperature: Divides the cosines.
+        temperature: Divides the cosines. ``"learned"`` trains it (its logarithm, as CLIP does) from 0.07, and never
+            below 0.01.
         symmetric: Average with the other direction, in which each target picks its prediction (VL-JEPA, CLIP).
 
     Raises:
-        ValueError: If ``temperature`` is not positive.
+        ValueError: If ``temperature`` is neither positive nor ``"learned"``.
 
     References:
-        van den Oord et al., 2018, https://arxiv.org/abs/1807.03748.
+        van den Oord et al., 2018, https://arxiv.org/abs/1807.03748. Learned temperature: CLIP,
+        https://arxiv.org/abs/2103.00020.
 
     Example:
         >>> InfoNCELoss(temperature=1.0)(torch.eye(2), torch.eye(2))
@@ -35,18 +44,20 @@ class InfoNCELoss(LatentLoss):
 
     across_batch: ClassVar[bool] = True
 
-    def __init__(self, *, temperature: float = 0.07, symmetric: bool = False) -> None:
+    def __init__(self, *, temperature: float | Literal["learned"] = START, symmetric: bool = False) -> None:
         super().__init__()
-        if not temperature > 0:
-            raise ValueError(f"temperature must be positive, got {temperature}.")
+        if temperature != "learned" and (isinstance(temperature, str) or not temperature > 0):
+            raise ValueError(f"temperature must be positive or 'learned', got {temperature!r}.")
         self.temperature, self.symmetric = temperature, symmetric
+        learned = temperature == "learned"
+        self.log_scale = nn.Parameter(torch.tensor(-math.log(START))) if learned else None
 
     @shape_checked
     def forward(self, pred: Latent, target: Latent) -> PerExample:
         """Return each example's cross-entropy over the batch's targets."""
         pred, target = at_least_float32(pred, target)
         with full_precision(pred.device):
-            logits = F.normalize(pred, dim=-1) @ F.normalize(target, dim=-1).T / self.temperature
+            logits = F.normalize(pred, dim=-1) @ F.normalize(target, dim=-1).T * self._scale()
         own = torch.arange(len(logits), device=logits.device)
         loss = F.cross_entropy(logits, own, reduction="none")
         if not self.symmetric:
@@ -56,3 +67,10 @@ class InfoNCELoss(LatentLoss):
     def extra_repr(self) -> str:
         """Show temperature and direction."""
         return f"temperature={self.temperature}, symmetric={self.symmetric}"
+
+    def _scale(self) -> Tensor | float:
+        if self.log_scale is None:
+            return 1 / float(self.temperature)
+        with torch.no_grad():
+            self.log_scale.clamp_(max=-math.log(LEAST))  # the parameter, so that gradient can bring it back
+        return self.log_scale.exp()

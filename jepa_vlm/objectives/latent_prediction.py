@@ -8,8 +8,10 @@ import torch
 from torch import Tensor
 
 from jepa_vlm.encoders import States, ViewEncoder
+from jepa_vlm.errors import BackboneError
 from jepa_vlm.losses import LatentLoss, SmoothL1Loss
 from jepa_vlm.predictors import Predictor
+from jepa_vlm.serialization import TextReader
 from jepa_vlm.terms import Term, TermValue, Unit
 from jepa_vlm.views import Slots, ViewRequest
 
@@ -26,6 +28,8 @@ class LatentPrediction(Term):
         predictor: Makes it; its slots, if any, are placed into the context view.
         target: What is predicted. Its policy says with which weights, and whether gradient flows.
         loss: Distance; SmoothL1 with beta 1 (the paper's) if not given.
+        target_head: Maps the target before the distance, as the predictor maps the context: a projection into a space
+            of both (VL-JEPA). It learns whatever the target's policy. None takes the target as it is.
         loss_dropout: Share of the optimiser steps that leave the term out, and its views where no other term reads
             them; drawn anew for each step, the same for the whole step. The other steps keep the weight, as in
             LLM-JEPA's code; its paper (section 5.2) advises to raise the weight so that weight x (1 - share) stays.
@@ -33,7 +37,8 @@ class LatentPrediction(Term):
 
     Raises:
         ValueError: If ``loss_dropout`` is outside [0, 1), or the pieces do not fit: slots on a view without room for
-            them, ``last_pred`` without slots or on the target, or the same latent on both sides.
+            them or in the target's head, ``last_pred`` without slots or on the target, a context without gradient or
+            with an encoder of its own, or the same latent on both sides.
 
     References:
         Pearl, https://arxiv.org/abs/2604.08065. The released code reads the end-of-turn token after the slots, keeps
@@ -49,6 +54,7 @@ class LatentPrediction(Term):
         predictor: Predictor,
         target: ViewEncoder,
         loss: LatentLoss | None = None,
+        target_head: Predictor | None = None,
         loss_dropout: float = 0.0,
     ) -> None:
         super().__init__()
@@ -57,6 +63,7 @@ class LatentPrediction(Term):
             ("predictor", predictor, Predictor),
             ("target", target, ViewEncoder),
             ("loss", loss or SmoothL1Loss(), LatentLoss),
+            ("target_head", target_head or predictor, Predictor),
         ):
             if not isinstance(part, kind):
                 raise ValueError(f"{label} must be a {kind.__name__}, got {type(part).__name__}.")
@@ -67,9 +74,18 @@ class LatentPrediction(Term):
             raise ValueError(
                 f"The context must be encoded with gradient, or nothing learns; got policy {context.policy}."
             )
+        if context.encoder is not None:
+            raise ValueError("The context is what the backbone sees; only the target may have an encoder of its own.")
+        if target_head is not None and target_head.slots:
+            raise ValueError(
+                f"The target has no place for the {target_head.slots} slots of its head; use MLPPredictor."
+            )
+        if target_head is predictor:
+            raise ValueError("predictor and target_head are one object; give each side a head of its own.")
         if target.readout == "last_pred":
             raise ValueError("The target has no [PRED] slots; read it at 'last_token', 'turn_end' or 'mean'.")
         self.context, self.predictor, self.target, self.loss = context, predictor, target, loss or SmoothL1Loss()
+        self.target_head = target_head
         asked = context.request(self._slots), target.request()
         if predictor.slots and context.readout not in ("last_pred", "turn_end"):
             raise ValueError(
@@ -95,8 +111,26 @@ class LatentPrediction(Term):
         return Unit("examples")
 
     def setup(self, dim: int, generator: torch.Generator) -> None:
-        """See ``Term.setup``."""
+        """See ``Term.setup``.
+
+        Raises:
+            BackboneError: If prediction and target come out in different sizes.
+        """
         self.predictor.setup(dim, generator)
+        self.target.setup(dim, generator)
+        predicted, width = self.predictor.width(dim), self.target.width(dim)
+        if self.target_head is not None:
+            self.target_head.setup(width, generator)
+            width = self.target_head.width(width)
+        if predicted != width:
+            raise BackboneError(
+                f"Prediction and target must have one size, but the prediction has {predicted} components and the "
+                f"target {width}; map both with MLPPredictor(out=...), as predictor and as target_head."
+            )
+
+    def readers(self) -> dict[ViewRequest, TextReader]:
+        """See ``Term.readers``."""
+        return {} if self.target.encoder is None else {self.target.request(): self.target.encoder.reader()}
 
     def slot_inputs(self) -> Tensor | None:
         """See ``Term.slot_inputs``."""
@@ -112,4 +146,6 @@ class LatentPrediction(Term):
         target = self.target(states)
         if not self.target.policy.gradient:
             target = target.detach()
+        if self.target_head is not None:
+            target = self.target_head(target)
         return TermValue(self.loss(predicted, target).sum(), predicted=predicted.detach(), target=target.detach())

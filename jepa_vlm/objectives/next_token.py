@@ -7,7 +7,7 @@ from typing import Literal, final
 from jepa_vlm.encoders import States
 from jepa_vlm.losses.token_cross_entropy import token_cross_entropy
 from jepa_vlm.terms import Term, TermValue, Unit
-from jepa_vlm.views import Conversation, ViewRequest
+from jepa_vlm.views import Conversation, LatentConversation, View, ViewRequest
 
 
 @final
@@ -18,16 +18,31 @@ class NextToken(Term):
 
     Args:
         trained: ``all`` turns of the trajectory (the paper), or the ``last`` alone (the released code on the LVR data).
+        view: A ``LatentConversation``, whose words are trained and whose slots are not, in the place of the
+            conversation with tools; its one turn is trained whole.
         chunk: Rows whose logits are held at once.
+
+    Raises:
+        ValueError: If ``chunk`` is less than 1, or only the last of one turn is to be trained.
     """
 
     name = "next_token"
 
-    def __init__(self, *, trained: Literal["all", "last"] = "all", chunk: int = 1024) -> None:
+    def __init__(
+        self,
+        *,
+        trained: Literal["all", "last"] = "all",
+        view: LatentConversation | None = None,
+        chunk: int = 1024,
+    ) -> None:
         super().__init__()
         if chunk < 1:
             raise ValueError(f"chunk must be at least 1, got {chunk}.")
-        self.view, self.chunk = Conversation(trained=trained), chunk
+        if view is not None and trained == "last":
+            raise ValueError("A LatentConversation is one turn; trained='last' means nothing there.")
+        conversation = Conversation(trained=trained)
+        self.view: View = conversation if view is None else view
+        self.chunk = chunk
 
     @property
     def _request(self) -> ViewRequest:
@@ -48,4 +63,4 @@ class NextToken(Term):
 
     def extra_repr(self) -> str:
         """Show what is trained."""
-        return f"trained={self.view.trained!r}"
+        return f"trained={self.view.trained!r}" if isinstance(self.view, Conversation) else f"{self.view}"

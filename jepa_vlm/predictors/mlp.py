@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import cast, final
+from typing import Literal, cast, final
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 
 from jepa_vlm.predictors.predictor import Predictor, expect_dim, not_set_up
-from jepa_vlm.typing import Latent, shape_checked
+from jepa_vlm.typing import Latent, Prediction, shape_checked
 
 
 @final
@@ -18,11 +18,13 @@ class MLPPredictor(Predictor):
     """Maps the context's state to the prediction by ``layers`` linear layers with GELU between them.
 
     Args:
-        hidden: Width between the layers; None for the decoder's own hidden size.
+        hidden: Width between the layers; None for the context's own size.
         layers: Number of linear layers.
+        norm: What comes before the first: ``none``, or ``layer`` for a LayerNorm (with two layers LVR's head "simple").
+        out: Size of the prediction; None for the context's own size.
 
     Raises:
-        ValueError: If ``hidden`` or ``layers`` is less than 1.
+        ValueError: If ``hidden``, ``layers`` or ``out`` is less than 1, or ``norm`` is unknown.
 
     Example:
         >>> predictor = MLPPredictor(hidden=16)
@@ -31,38 +33,56 @@ class MLPPredictor(Predictor):
         torch.Size([3, 8])
     """
 
-    def __init__(self, *, hidden: int | None = None, layers: int = 2) -> None:
+    def __init__(
+        self,
+        *,
+        hidden: int | None = None,
+        layers: int = 2,
+        norm: Literal["none", "layer"] = "none",
+        out: int | None = None,
+    ) -> None:
         super().__init__()
         if hidden is not None and hidden < 1:
-            raise ValueError(f"hidden must be at least 1, got {hidden}; for the decoder's hidden size leave it out.")
+            raise ValueError(f"hidden must be at least 1, got {hidden}; for the context's own size leave it out.")
         if layers < 1:
             raise ValueError(f"layers must be at least 1, got {layers}; for none use IdentityPredictor().")
-        self.hidden, self.layers = hidden, layers
+        if norm not in ("none", "layer"):
+            raise ValueError(f"norm must be 'none' or 'layer', got {norm!r}.")
+        if out is not None and out < 1:
+            raise ValueError(f"out must be at least 1, got {out}; for the context's own size leave it out.")
+        self.hidden, self.layers, self.norm_kind, self.out = hidden, layers, norm, out
+        self.norm: nn.Module = nn.Identity()
         self.linears = nn.ModuleList()
 
     def setup(self, dim: int, generator: torch.Generator) -> None:
         """Draw each layer's weight and bias uniformly from +-1/sqrt(its inputs), in float32."""
-        widths = [dim, *[self.hidden or dim] * (self.layers - 1), dim]
-        self.linears = nn.ModuleList(_linear(wide, out, generator) for wide, out in pairwise(widths))
+        widths = [dim, *[self.hidden or dim] * (self.layers - 1), self.width(dim)]
+        self.norm = nn.LayerNorm(dim, dtype=torch.float32) if self.norm_kind == "layer" else nn.Identity()
+        self.linears = nn.ModuleList(linear_layer(wide, out, generator) for wide, out in pairwise(widths))
+
+    def width(self, dim: int) -> int:
+        """Return ``out``, or ``dim``."""
+        return self.out or dim
 
     @shape_checked
-    def forward(self, context: Latent) -> Latent:
+    def forward(self, context: Latent) -> Prediction:
         """Return the network's output, computed in the type of its weights."""
         if not self.linears:
             raise not_set_up(self)
         first, *others = (cast("nn.Linear", linear) for linear in self.linears)
         expect_dim(context, first.in_features)
-        state = first(context.to(first.weight.dtype))
+        state = first(self.norm(context.to(first.weight.dtype)))
         for linear in others:
             state = linear(F.gelu(state))
-        return cast("Latent", state)
+        return cast("Prediction", state)
 
     def extra_repr(self) -> str:
         """Show width and depth."""
-        return f"hidden={self.hidden}, layers={self.layers}"
+        normed = "" if self.norm_kind == "none" else f", norm={self.norm_kind!r}"
+        return f"hidden={self.hidden}, layers={self.layers}{normed}, out={self.out}"
 
 
-def _linear(inputs: int, outputs: int, generator: torch.Generator) -> nn.Linear:
+def linear_layer(inputs: int, outputs: int, generator: torch.Generator) -> nn.Linear:
     """Return a linear layer that draws from ``generator`` and not from the global one."""
     linear = nn.utils.skip_init(nn.Linear, inputs, outputs, dtype=torch.float32, device=generator.device)
     with torch.no_grad():

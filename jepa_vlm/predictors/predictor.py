@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 import torch
 from torch import Tensor, nn
 
-from jepa_vlm.typing import Latent, SlotInputs
+from jepa_vlm.typing import Latent, Prediction, SlotInputs
 
 
 class Predictor(nn.Module, ABC):
@@ -21,6 +21,10 @@ class Predictor(nn.Module, ABC):
     def setup(self, dim: int, generator: torch.Generator) -> None:
         """Create the weights for a decoder of hidden size ``dim``, in float32, drawn from ``generator`` alone."""
 
+    def width(self, dim: int) -> int:
+        """Return the size of the prediction, for a context of size ``dim``."""
+        return dim
+
     def slot_inputs(self) -> SlotInputs | None:
         """Return the learned inputs of the slots, None if there are no slots.
 
@@ -30,7 +34,7 @@ class Predictor(nn.Module, ABC):
         return None
 
     @abstractmethod
-    def forward(self, context: Latent) -> Latent:
+    def forward(self, context: Latent) -> Prediction:
         """Return the predicted latent of each example."""
 
 

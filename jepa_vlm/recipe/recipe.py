@@ -7,6 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, final
 
+from jepa_vlm.recipe.latent_decoding import LatentDecoding
+from jepa_vlm.recipe.stage import Stage, check_stages
+
 if TYPE_CHECKING:
     from jepa_vlm.terms import Objective, Term
 
@@ -67,6 +70,12 @@ class Recipe:
         engine: How views are encoded: ``one_pass``, or ``separate``, the reference.
         rates: Which parts of the backbone train, each with its multiple of the learning rate: ``language`` (the
             adapter, or without one the decoder and its head), ``projector``, ``vision``. What is left out is frozen.
+        added_tokens: Special tokens that the backbone's vocabulary gets, such as ``"<|latent_start|>"``. Their rows
+            train, whatever ``rates`` says, and the vocabulary's other rows do not, even without an adapter; what is
+            exported has them too.
+        stages: Which terms are computed when; none computes all of them throughout. The checkpoint with the lowest
+            loss of the last stage's terms is the best.
+        decoding: How the trained model answers, if it thinks in latent slots; None is the backbone's own generation.
 
     Raises:
         ValueError: If a value is out of its range.
@@ -84,6 +93,9 @@ class Recipe:
     max_grad_norm: float = 1.0
     engine: str = "one_pass"
     rates: Mapping[str, float] = field(default_factory=lambda: {"language": 1.0})
+    added_tokens: tuple[str, ...] = ()
+    stages: tuple[Stage, ...] = ()
+    decoding: LatentDecoding | None = None
 
     def __post_init__(self) -> None:
         from jepa_vlm.terms import Objective, Term  # brings torch, which listing recipes must not
@@ -93,6 +105,7 @@ class Recipe:
         if not isinstance(self.objective, Objective):
             came = type(self.objective).__name__
             raise ValueError(f"objective must be a term or a sum of terms, such as jv.NextToken(); got {came}.")
+        check_stages(self.stages, tuple(self.objective.weights))
         for name in ("batch_size", "accumulation", "steps"):
             value = getattr(self, name)
             if not isinstance(value, int) or isinstance(value, bool) or value < 1:
@@ -111,5 +124,10 @@ class Recipe:
                 raise ValueError(f"rates names parts of the backbone: {', '.join(PARTS)}; got {name!r}.")
             if not 0 < factor < math.inf:
                 raise ValueError(f"The rate of {name} must be a positive multiple, got {factor}; leave it out instead.")
+        for token in self.added_tokens:
+            if not isinstance(token, str) or not token or token != "".join(token.split()):
+                raise ValueError(f"An added token is a text without spaces, such as '<|latent|>'; got {token!r}.")
+        if isinstance(self.added_tokens, str) or len(set(self.added_tokens)) < len(self.added_tokens):
+            raise ValueError(f"added_tokens is a tuple of different tokens; got {self.added_tokens!r}.")
         if self.engine not in ENGINES:
             raise ValueError(f"engine must be one of {', '.join(ENGINES)}; got {self.engine!r}.")

@@ -5,6 +5,7 @@ metrics.jsonl            terms and monitors, step by step
 checkpoints/             the last ones, to resume from
 best/                    the adapter and heads with the lowest held-out loss
 evaluation_before.json, evaluation.json     answers item by item
+evaluation_model_entry.json                 where answers have latent slots: when the model decides whether to use them
 export/                  the merged model, for stock transformers
 report.html, result.json
 """
@@ -37,6 +38,7 @@ class RunFolder:
         self.config, self.metrics = path / "config.json", path / "metrics.jsonl"
         self.checkpoints, self.best, self.export = path / "checkpoints", path / "best", path / "export"
         self.before, self.after = path / "evaluation_before.json", path / "evaluation.json"
+        self.model_entry = path / "evaluation_model_entry.json"
 
     def check_free(self) -> None:
         """Refuse a folder that holds anything.

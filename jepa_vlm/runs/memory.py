@@ -25,10 +25,14 @@ def estimate_memory(
         trajectories: A sample of the data.
         batch_size: Examples of a micro-batch; fewer if the sample is smaller.
     """
+    if model.backbone.added is not None:
+        return None, "the estimate does not know the rows of added tokens, for which the vocabulary is copied"
     if not isinstance(model.backbone.model, PeftModel):
         return None, "the estimate knows adapters only, and this decoder is trained in full"
     if model.engine != "one_pass":
         return None, "the estimate knows the one-pass engine only"
+    if any(request.encoder for request in model.objective.requests()):
+        return None, "the estimate knows the backbone only, and this objective has a text encoder beside it"
     config: Any = model.backbone.model.peft_config["default"]
     largest = sorted(trajectories, key=lambda trajectory: -longest(model, trajectory))[:batch_size]
     try:

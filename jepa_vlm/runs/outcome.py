@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
 from jepa_vlm.errors import JepaVLMError
 from jepa_vlm.evaluation import Evaluation, evaluate, load_benchmark
-from jepa_vlm.generation.option_letters import SCORINGS
+from jepa_vlm.generation.letters import SCORINGS
 from jepa_vlm.playground import World
 from jepa_vlm.report.examples import save_examples
 from jepa_vlm.report.run_report import write_run_report
@@ -31,7 +33,7 @@ def measure(plan: Plan, path: Path, console: Console, when: str, *, keep: bool) 
         plan: Of the run.
         path: The evaluation's file.
         console: Where the accuracy is told.
-        when: ``before`` or ``after``.
+        when: ``before``, by the backbone's own generation, or ``after``, as the recipe decodes.
         keep: Whether a file that is there already will do.
     """
     benchmark = plan.data.benchmark
@@ -41,7 +43,14 @@ def measure(plan: Plan, path: Path, console: Console, when: str, *, keep: bool) 
         found = Evaluation.from_json(path)
     else:
         items = load_benchmark(benchmark, count=plan["questions"], seed=plan["seed"])
-        found = evaluate(plan.backbone, items, scorings=SCORINGS, benchmark=benchmark, seed=plan["seed"])
+        found = evaluate(
+            plan.backbone,
+            items,
+            scorings=SCORINGS,
+            benchmark=benchmark,
+            seed=plan["seed"],
+            latents=plan.recipe.decoding if when == "after" else None,
+        )
         found.to_json(path)
     overall = found.scored[0].overall
     console.print(
@@ -53,6 +62,31 @@ def measure(plan: Plan, path: Path, console: Console, when: str, *, keep: bool) 
     return found
 
 
+def measure_entry(plan: Plan, path: Path, console: Console) -> dict[str, Any]:
+    """Ask again, and let the model decide whether it thinks in latent slots; return the accuracy, {} without any.
+
+    Args:
+        plan: Of the run.
+        path: The evaluation's file.
+        console: Where it is told how often the latent path ran.
+    """
+    benchmark, decoding = plan.data.benchmark, plan.recipe.decoding
+    if benchmark is None or not plan["questions"] or decoding is None or not decoding.steps:
+        return {}
+    items = load_benchmark(benchmark, count=plan["questions"], seed=plan["seed"])
+    own = replace(decoding, entry="model")
+    found = evaluate(plan.backbone, items, benchmark=benchmark, seed=plan["seed"], latents=own)
+    found.to_json(path)
+    (scored,) = found.scored
+    ran = (scored.latent_use or {}).get("answers", 0)
+    console.print(
+        f"where the model decides, the latent path ran in {ran} of {len(items)} answers: {scored.overall.value:.1%}",
+        highlight=False,
+        soft_wrap=True,
+    )
+    return {"model_entry": found.summary()}
+
+
 def finish(
     plan: Plan,
     folder: RunFolder,
@@ -60,6 +94,7 @@ def finish(
     evaluations: tuple[Evaluation | None, Evaluation | None],
     seconds: float,
     console: Console,
+    entry: Mapping[str, Any],
 ) -> RunResult:
     """Export the best checkpoint, write the report, and return the run's result.
 
@@ -70,6 +105,7 @@ def finish(
         evaluations: Before and after.
         seconds: That training took.
         console: Where to talk.
+        entry: From ``measure_entry``.
     """
     if plan.asked.resume:
         shutil.rmtree(folder.export, ignore_errors=True)
@@ -88,7 +124,7 @@ def finish(
         run=str(folder.path),
         terms=held_out_terms(rows, best),
         monitors=held_out_monitors(rows, best),
-        accuracy={"before": before.summary(), "after": after.summary()} if before and after else {},
+        accuracy={"before": before.summary(), "after": after.summary(), **entry} if before and after else {},
         best_step=best,
         export=str(folder.export),
         report=_report(folder, console),

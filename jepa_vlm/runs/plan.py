@@ -136,6 +136,7 @@ def plan_run(asked: Asked, recipe: Recipe | None = None) -> Plan:
         dtype=values["dtype"].value,
         visual_tokens=values["visual_tokens"].value,
         quantize=values["quantize"].value,
+        added_tokens=recipe.added_tokens,
     )
     values |= training_values(asked, recipe, backbone.profile)
     recipe = _in_place(recipe, values)
@@ -147,7 +148,7 @@ def plan_run(asked: Asked, recipe: Recipe | None = None) -> Plan:
     data = load_data(values["data"].value, seed=seed)
     collator = model.collator()
     for trajectory in chain(data.train, data.validation):  # one at a time: they may not fit in memory
-        collator.serializer.check(trajectory)
+        collator.check(trajectory)
     limit, policy = values["max_tokens"].value, values["too_long"].value
     train = fit(model, data.train, limit=limit, policy=policy)
     validation = fit(model, data.validation, limit=limit, policy=policy)

@@ -24,7 +24,8 @@ class RunResult:
             (``last``) and at the best checkpoint (``best``), there also times its weight (``weighted_best``).
         monitors: By latent term: what the collapse monitors showed, ``first`` and ``best``.
         accuracy: ``before`` and ``after``: by scoring, the overall accuracy and each task's, with n and interval; empty
-            if the data has no questions.
+            if the data has no questions. With latent slots also ``model_entry``: as after, where the model decides
+            whether to use them.
         best_step: The step of the best checkpoint, which was evaluated and exported.
         export: The merged model's folder.
         report: The HTML report, or None if its packages are not installed.

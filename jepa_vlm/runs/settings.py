@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, final
 
@@ -140,6 +140,14 @@ def training_values(asked: Asked, recipe: Recipe, profile: Profile) -> dict[str,
     for name in ("steps", "batch_size", "accumulation", "learning_rate", "engine", "rates"):
         if (value := getattr(asked, name)) is not None:
             values[name] = Resolved(value, "user")
+    if recipe.added_tokens:
+        values["added_tokens"] = Resolved(list(recipe.added_tokens), "recipe")
+    if recipe.stages:
+        values["stages"] = Resolved(
+            [{**asdict(stage), "terms": list(stage.terms)} for stage in recipe.stages], "recipe"
+        )
+    if recipe.decoding is not None:
+        values["decoding"] = Resolved(asdict(recipe.decoding), "recipe")
     values["validate_every"] = _or(asked.validate_every, max(1, values["steps"].value // 5))
     return values
 

@@ -14,7 +14,7 @@ from jepa_vlm.errors import InterruptedRunError, RunError
 from jepa_vlm.recipe import Recipe
 from jepa_vlm.runs.environment import processes, rank, wait
 from jepa_vlm.runs.folder import RunFolder, free_folder
-from jepa_vlm.runs.outcome import finish, measure
+from jepa_vlm.runs.outcome import finish, measure, measure_entry
 from jepa_vlm.runs.plan import Plan, plan_run
 from jepa_vlm.runs.result import RunResult
 from jepa_vlm.runs.settings import Asked
@@ -85,7 +85,8 @@ def start_run(asked: Asked, recipe: Recipe | None = None) -> RunResult:
     if rank() == 0:
         save_weights(plan.model, folder.best, _origin(plan))
         after = measure(plan, folder.after, console, "after", keep=False)
-        finish(plan, folder, trainer, (before, after), seconds, console).write(folder.path)
+        entry = measure_entry(plan, folder.model_entry, console)
+        finish(plan, folder, trainer, (before, after), seconds, console, entry).write(folder.path)
     wait()
     return RunResult.read(folder.path)
 
@@ -124,6 +125,7 @@ def _settings(plan: Plan, folder: RunFolder) -> TrainSettings:
     )
     return TrainSettings(
         folder=folder.checkpoints,
+        stages=plan.recipe.stages,
         **{name: plan[name] for name in names},
         max_grad_norm=plan["max_grad_norm"],
         seed=plan["seed"],
@@ -136,7 +138,8 @@ def _settings(plan: Plan, folder: RunFolder) -> TrainSettings:
 
 
 def _origin(plan: Plan) -> Origin:
-    return Origin(plan["backbone"], plan["seed"], plan["dtype"], plan["visual_tokens"])
+    named = (plan["backbone"], plan["seed"], plan["dtype"], plan["visual_tokens"])
+    return Origin(*named, added_tokens=plan.recipe.added_tokens, decoding=plan.recipe.decoding)
 
 
 def _trainer(plan: Plan, folder: RunFolder, settings: TrainSettings, console: Console) -> ObjectiveTrainer:

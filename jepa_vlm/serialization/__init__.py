@@ -5,6 +5,18 @@ from jepa_vlm.serialization.reads import Read
 from jepa_vlm.serialization.serializer import Serializer
 from jepa_vlm.serialization.target_store import TargetStore
 from jepa_vlm.serialization.template import render
+from jepa_vlm.serialization.texts import TextReader
 from jepa_vlm.serialization.tokenized import IGNORED, TokenizedView
 
-__all__ = ["IGNORED", "Collator", "Counter", "Planner", "Read", "Serializer", "TargetStore", "TokenizedView", "render"]
+__all__ = [
+    "IGNORED",
+    "Collator",
+    "Counter",
+    "Planner",
+    "Read",
+    "Serializer",
+    "TargetStore",
+    "TextReader",
+    "TokenizedView",
+    "render",
+]

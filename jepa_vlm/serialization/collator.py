@@ -13,9 +13,10 @@ from jepa_vlm.serialization.reads import Read, needed_tokens, read_latent, read_
 from jepa_vlm.serialization.serializer import Serializer
 from jepa_vlm.serialization.stored_targets import target_digest
 from jepa_vlm.serialization.target_store import TargetStore
+from jepa_vlm.serialization.texts import TextReader, answered_directly
 from jepa_vlm.serialization.tokenized import TokenizedView
 from jepa_vlm.trajectories import LazyImage, Trajectory
-from jepa_vlm.views import BatchPlan, Encoding, Location, ViewRequest
+from jepa_vlm.views import Answer, BatchPlan, Encoding, Location, ViewRequest
 
 
 class Planner(Protocol):
@@ -53,6 +54,7 @@ class Collator:
         planner: Makes the planner of some encodings; the engine's that will run the batch.
         counters: By term: counts what its sum is divided by.
         stores: Where the states of requests with a ``cached`` policy are.
+        readers: Of requests whose texts an encoder beside the backbone reads: what makes its tokens.
     """
 
     def __init__(
@@ -63,8 +65,10 @@ class Collator:
         planner: Callable[..., Planner],
         counters: Mapping[str, Counter],
         stores: Mapping[ViewRequest, TargetStore],
+        readers: Mapping[ViewRequest, TextReader],
     ) -> None:
         self.serializer, self.planner, self.stores = serializer, planner, dict(stores)
+        self.readers = dict(readers)
         self.requests, self.counters = dict(requests), dict(counters)
 
     def __call__(self, trajectories: Sequence[Trajectory], without: Collection[str] = ()) -> dict[str, Any]:
@@ -83,16 +87,19 @@ class Collator:
             raise ValueError("A batch needs at least one trajectory, got none.")
         if unknown := sorted(set(without) - self.requests.keys()):
             raise ValueError(f"There is no term {', '.join(unknown)} to leave out; known: {', '.join(self.requests)}.")
-        images = _Images(self.serializer)
-        shown = [images.add(trajectory) for trajectory in trajectories]
         written = [self.serializer.images(trajectory) for trajectory in trajectories]
         requests = self._requests(without)
         views = self._views(trajectories, requests, written)
         planner = self._planner(requests)
+        images = _Images(self.serializer)
+        shown = [
+            images.add(trajectory, {image for own in views.values() for image in own[i].needed_images})
+            for i, trajectory in enumerate(trajectories)
+        ]
         plan, locations = self._plan(planner, views, requests, _image_starts(written, shown))
         reads = {
-            request: self._stored(request, views[request.encoding], trajectories)
-            if request in self.stores
+            request: self._beside(request, views, trajectories)
+            if request in self.stores or request in self.readers
             else _read(request, views[request.encoding], locations)
             for request in requests
         }
@@ -107,10 +114,22 @@ class Collator:
             },
             "images": self.serializer.adapter.collate_images(images.processed)
             if planner.images_together
-            else [[images.processed[number] for number in own] for own in shown],
+            else [[None if number is None else images.processed[number] for number in own] for own in shown],
             "rows": dict(plan.rows),
             "reads": [read.tensors for read in reads.values()],
         }
+
+    def check(self, trajectory: Trajectory) -> None:
+        """Check what can be checked cheaply before a run begins: texts, answers, and images by their headers.
+
+        Raises:
+            DataError: If a text or an image is not what it must be, or an answer that is encoded is empty or too long.
+        """
+        self.serializer.check(trajectory)
+        if any(isinstance(encoding.view, Answer) for encoding in self.encodings):
+            self.serializer.check(answered_directly(trajectory))
+        for reader in self.readers.values():
+            reader([trajectory])
 
     def tokens(self, trajectories: Sequence[Trajectory]) -> list[int]:
         """Return how many tokens the decoder computes for each trajectory, counted from texts and image headers.
@@ -129,8 +148,11 @@ class Collator:
 
     @property
     def encodings(self) -> tuple[Encoding, ...]:
-        """Every encoding that a term reads, each once."""
-        return tuple(dict.fromkeys(request.encoding for request in self._requests()))
+        """Every encoding of the backbone that a term reads, each once."""
+        return self._encodings(self._requests())
+
+    def _encodings(self, requests: Sequence[ViewRequest]) -> tuple[Encoding, ...]:
+        return tuple(dict.fromkeys(request.encoding for request in requests if request not in self.readers))
 
     def _requests(self, without: Collection[str] = ()) -> tuple[ViewRequest, ...]:
         asked = (request for name, own in self.requests.items() if name not in without for request in own)
@@ -142,13 +164,12 @@ class Collator:
         requests: Sequence[ViewRequest],
         written: Sequence[Sequence[ImageTokens]],
     ) -> dict[Encoding, list[TokenizedView]]:
-        encodings = tuple(dict.fromkeys(request.encoding for request in requests))
+        encodings = self._encodings(requests)
         each = [self.serializer.views(t, encodings, own) for t, own in zip(trajectories, written, strict=True)]
         return {encoding: [views[e] for views in each] for e, encoding in enumerate(encodings)}
 
     def _planner(self, requests: Sequence[ViewRequest]) -> Planner:
-        computed = (request.encoding for request in requests if request not in self.stores)
-        return self.planner(encodings=tuple(dict.fromkeys(computed)))
+        return self.planner(encodings=self._encodings([each for each in requests if each not in self.stores]))
 
     def _plan(
         self,
@@ -157,7 +178,7 @@ class Collator:
         requests: Sequence[ViewRequest],
         image_starts: Sequence[Sequence[int]],
     ) -> tuple[BatchPlan, dict[Encoding, Location]]:
-        requests = [request for request in requests if request not in self.stores]
+        requests = [request for request in requests if request not in self.stores and request not in self.readers]
         encodings = planner.encodings
         own = [[views[encoding][i] for encoding in encodings] for i in range(len(image_starts))]
         needed = [
@@ -170,8 +191,17 @@ class Collator:
         plan = planner(own, needed, image_starts)
         return plan, dict(zip(encodings, plan.locations, strict=True))
 
-    def _stored(self, request: ViewRequest, views: Sequence[TokenizedView], trajectories: Sequence[Trajectory]) -> Read:
-        digests = [target_digest(view, trajectory) for view, trajectory in zip(views, trajectories, strict=True)]
+    def _beside(
+        self,
+        request: ViewRequest,
+        views: Mapping[Encoding, Sequence[TokenizedView]],
+        trajectories: Sequence[Trajectory],
+    ) -> Read:
+        """Return a read that no row answers: tokens for another encoder, or states that are stored."""
+        if request in self.readers:
+            return Read(dict(self.readers[request](trajectories)))
+        own = views[request.encoding]
+        digests = [target_digest(view, trajectory) for view, trajectory in zip(own, trajectories, strict=True)]
         return Read({"latent": self.stores[request].read(digests, [trajectory.id for trajectory in trajectories])})
 
 
@@ -184,16 +214,19 @@ def _read(request: ViewRequest, views: Sequence[TokenizedView], locations: Mappi
 
 @final
 class _Images:
-    """A batch's images, each once, however many examples show it, unless the family counts images by conversation."""
+    """A batch's images that a view needs, each once, however many examples show it.
+
+    A family that counts images by conversation gets all of every example's.
+    """
 
     def __init__(self, serializer: Serializer) -> None:
         self.processed: list[dict[str, Tensor]] = []
         self._serializer, self._numbers = serializer, dict[Hashable, int]()
 
-    def add(self, trajectory: Trajectory) -> list[int]:
-        """Return the numbers of a trajectory's images among the batch's."""
-        images = trajectory.all_images
-        return [self._number(image, len(images)) for image in images]
+    def add(self, trajectory: Trajectory, needed: Collection[int]) -> list[int | None]:
+        """Return the numbers of a trajectory's images among the batch's; None for one that nothing needs."""
+        images, every = trajectory.all_images, self._serializer.adapter.counts_images
+        return [self._number(one, len(images)) if every or i in needed else None for i, one in enumerate(images)]
 
     def _number(self, image: LazyImage, together: int) -> int:
         adapter, key = self._serializer.adapter, (image.source, together)
@@ -203,13 +236,14 @@ class _Images:
         return self._numbers[key]
 
 
-def _image_starts(written: Sequence[Sequence[ImageTokens]], shown: Sequence[Sequence[int]]) -> list[list[int]]:
+def _image_starts(written: Sequence[Sequence[ImageTokens]], shown: Sequence[Sequence[int | None]]) -> list[list[int]]:
     """Return, by example and image, the first row of its features among the batch's.
 
     Args:
         written: By example and image: its tokens.
-        shown: Likewise: its number among the batch's images.
+        shown: Likewise: its number among the batch's images; None for one that is not among them, which starts at 0.
     """
-    lengths = {n: one.length for w, own in zip(written, shown, strict=True) for one, n in zip(w, own, strict=True)}
+    pairs = [pair for own in zip(written, shown, strict=True) for pair in zip(*own, strict=True)]
+    lengths = {number: one.length for one, number in pairs if number is not None}
     starts = list(accumulate((lengths[number] for number in sorted(lengths)), initial=0))
-    return [[starts[number] for number in own] for own in shown]
+    return [[0 if number is None else starts[number] for number in own] for own in shown]

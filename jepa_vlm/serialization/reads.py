@@ -41,6 +41,8 @@ def region_tokens(view: TokenizedView, region: Region) -> Tensor:
         return (view.labels != IGNORED).nonzero()[:, 0]
     if region == "trajectory":
         return view.trajectory.nonzero()[:, 0]
+    if region in ("latents", "before_latents"):
+        return view.slots.nonzero()[:, 0]
     return torch.arange(len(view))
 
 
@@ -52,7 +54,7 @@ def needed_tokens(view: TokenizedView, request: ViewRequest) -> int:
         return view.readouts[request.readout] + 1
     tokens = region_tokens(view, request.region or "all")
     if request.region == "supervised":
-        tokens = tokens - 1  # the state that predicts a token stands one before it
+        tokens = tokens - 1  # the state that predicts a token stands one before it, and the token itself is not read
     return int(tokens[-1]) + 1 if len(tokens) else 1
 
 
@@ -69,23 +71,29 @@ def read_latent(views: Sequence[TokenizedView], readout: Readout, location: Loca
 
 
 def read_region(views: Sequence[TokenizedView], region: Region, location: Location) -> Read:
-    """Resolve a region: for ``supervised`` the predicting states' places, else the tokens' own."""
+    """Resolve a region: for ``supervised`` and ``before_latents`` the places of the predicting states, else its own."""
     starts = _starts(views)
     tokens = [region_tokens(view, region) for view in views]
     places = torch.cat([start + own for start, own in zip(starts, tokens, strict=True)])
     labels = torch.cat([view.labels[own] for view, own in zip(views, tokens, strict=True)])
     sizes = torch.tensor([len(own) for own in tokens])
-    shift = 1 if region == "supervised" else 0
     supervised = tuple(
         tuple((view.labels[own] != IGNORED).nonzero()[:, 0].tolist()) for view, own in zip(views, tokens, strict=True)
     )
     tensors = {
         "row": location.row,
-        "index": location.index[places - shift],
+        "index": location.index[places - _shift(region)],
         "labels": labels,
         "document": _documents(sizes),
     }
+    if region in ("latents", "before_latents"):
+        tensors["slots"] = location.index[places]
     return Read(tensors, tuple(sizes.tolist()), supervised)
+
+
+def _shift(region: Region | None) -> int:
+    """Return how far before a region's tokens the states stand that are read: what predicts a token is one before."""
+    return 1 if region in ("supervised", "before_latents") else 0
 
 
 def _starts(views: Sequence[TokenizedView]) -> list[int]:

@@ -10,12 +10,16 @@ import torch
 from torch import Tensor
 
 from jepa_vlm.adapters import Adapter, ImageTokens
-from jepa_vlm.errors import DataError
+from jepa_vlm.errors import BackboneError, DataError
+from jepa_vlm.serialization.latent_turn import latent_turn
 from jepa_vlm.serialization.template import Rendered, Span, refuse_reserved, render
+from jepa_vlm.serialization.texts import answered_directly
 from jepa_vlm.serialization.tokenise import Tokens, tokenise
 from jepa_vlm.serialization.tokenized import IGNORED, TokenizedView
 from jepa_vlm.trajectories import Trajectory
-from jepa_vlm.views import Conversation, Encoding, Question, TrajectoryOnly
+from jepa_vlm.views import Answer, Conversation, Encoding, LatentConversation, Question, TrajectoryOnly
+
+Insertion = tuple[int, int]  # a token of the conversation, and how many slots come right after it
 
 
 @final
@@ -64,22 +68,75 @@ class Serializer:
             images: The tokens of each image; read from the images' headers if not given.
 
         Raises:
-            DataError: If a text contains a special token.
+            DataError: If a text contains a special token, or the answer is to be encoded and there is none.
             BackboneError: If the chat template cannot render the conversation faithfully.
         """
-        conversation = self.conversation(trajectory, self.images(trajectory) if images is None else images)
-        return [self._view(conversation, encoding) for encoding in encodings]
+        written = self.images(trajectory) if images is None else images
+        conversations: dict[bool, _Marked] = {}
+        views = []
+        for encoding in encodings:
+            if isinstance(encoding.view, LatentConversation):
+                views.append(self._latent_view(trajectory, encoding.view, written))
+                continue
+            direct = isinstance(encoding.view, Answer)
+            if direct not in conversations:
+                conversations[direct] = (
+                    self.conversation(answered_directly(trajectory), written[: len(trajectory.images)])
+                    if direct
+                    else self.conversation(trajectory, written)
+                )
+            views.append(self._view(conversations[direct], encoding))
+        return views
 
-    def conversation(self, trajectory: Trajectory, images: Sequence[ImageTokens]) -> _Marked:
-        """Return the whole conversation's tokens with all marks, from which views are cut."""
+    def conversation(
+        self, trajectory: Trajectory, images: Sequence[ImageTokens], *, structure: Sequence[str] = ()
+    ) -> _Marked:
+        """Return the whole conversation's tokens with all marks, from which views are cut.
+
+        Args:
+            trajectory: What is rendered.
+            images: The tokens of each image.
+            structure: Special tokens that its texts may hold.
+        """
         rendered = render(
             self.processor,
             trajectory,
             image_token=self.adapter.placeholder(self.processor),
-            reserved=self._reserved,
+            reserved=[token for token in self._reserved if token not in structure],
         )
         tokens = tokenise(self.processor.tokenizer, rendered, images, self.adapter.feature_id)
         return _mark(tokens, self.adapter, rendered, images)
+
+    def _latent_view(
+        self, trajectory: Trajectory, view: LatentConversation, images: Sequence[ImageTokens]
+    ) -> TokenizedView:
+        """Return the one turn with its looks, slots put in between each START and END."""
+        refuse_reserved(trajectory, tuple(dict.fromkeys((*self._reserved, *view.tokens))))
+        start, *_ = ids = [self._one_token(token) for token in view.tokens]
+        if self.adapter.counts_images:
+            kind = self.adapter.config.model_type
+            raise BackboneError(f"Latent slots need features of single images; {kind!r} encodes all of them together.")
+        turn = latent_turn(trajectory, view, images)
+        marked = self.conversation(turn.trajectory, images[: len(trajectory.images)], structure=view.tokens)
+        starts = (marked.input_ids == start).nonzero()[:, 0].tolist()
+        cut = marked.cut(
+            torch.arange(len(marked.input_ids)),
+            last=marked.last_token,
+            turn_end=marked.turn_end,
+            insertions=[(at, look.count) for at, look in zip(starts, turn.looks, strict=True)],
+            filler=ids[-1] if view.fed == "token" else self.processor.tokenizer.pad_token_id,
+        )
+        trajectory_tokens = cut.trajectory | cut.slots
+        return replace(cut, trajectory=trajectory_tokens, slot_sources=turn.sources)
+
+    def _one_token(self, token: str) -> int:
+        ids: list[int] = self.processor.tokenizer.encode(token, add_special_tokens=False)
+        if len(ids) != 1:
+            raise BackboneError(
+                f"Latent slots stand between tokens of the vocabulary, but {token!r} is {len(ids)} tokens of this "
+                "tokenizer; declare it: Recipe(added_tokens=...), or name tokens that the model has."
+            )
+        return ids[0]
 
     def _view(self, marked: _Marked, encoding: Encoding) -> TokenizedView:
         view = encoding.view
@@ -93,9 +150,9 @@ class Serializer:
         if isinstance(view, Question):
             count = encoding.slots.count if encoding.slots else 0
             return marked.question(count, self.processor.tokenizer.pad_token_id)
-        if isinstance(view, TrajectoryOnly):
+        if isinstance(view, (TrajectoryOnly, Answer)):
             kept = torch.arange(x_end, n)
-            if view.context == "image":
+            if isinstance(view, TrajectoryOnly) and view.context == "image":
                 before = torch.arange(x_end)
                 kept = torch.cat([before[~marked.question_tokens[:x_end]], kept])
             return marked.cut(kept, last=marked.last_token, turn_end=marked.turn_end)
@@ -124,26 +181,36 @@ class _Marked:
     turn_end: int  # the end-of-turn token after it
     offsets: Sequence[Span]
 
-    def cut(self, kept: Tensor, *, last: int, turn_end: int, slots: int = 0, pad: int = 0) -> TokenizedView:
-        """Return the kept tokens as a view, positions restarting at 0, ``slots`` inserted after token ``last``."""
+    def cut(
+        self, kept: Tensor, *, last: int, turn_end: int, insertions: Sequence[Insertion] = (), filler: int = 0
+    ) -> TokenizedView:
+        """Return the kept tokens as a view, positions restarting at 0, slots inserted; they are fed ``filler``."""
         image_index = self.image_index[kept]
         is_image = image_index >= 0
         placed = self.placed[kept]
         images = tuple(dict.fromkeys(placed[placed >= 0].tolist()))
-        place = {int(token): i for i, token in enumerate(kept.tolist())}
-        readouts = {"last_token": place[last], "turn_end": place[turn_end] + slots}
-        at = place[last] + 1
-        if slots:
-            readouts["last_pred"] = place[last] + slots
+        slots = dict(insertions)
+        repeats = 1 + torch.tensor([slots.get(int(token), 0) for token in kept.tolist()])
+        is_slot = torch.ones(int(repeats.sum()), dtype=torch.bool)
+        places = repeats.cumsum(0) - repeats  # of the kept tokens; slots fill what is left between them
+        is_slot[places] = False
+        place = dict(zip(kept.tolist(), places.tolist(), strict=True))
+        readouts = {"last_token": place[last], "turn_end": place[turn_end]}
+        if last in slots:
+            readouts["last_pred"] = place[last] + slots[last]
+
+        def spread(values: Tensor, filled: int | bool) -> Tensor:
+            return torch.full(is_slot.shape, filled, dtype=values.dtype).index_copy(0, places, values)
+
         tokens = {
-            "input_ids": _insert(self.input_ids[kept], at, slots, pad),
-            "labels": _insert(self.labels[kept], at, slots, IGNORED),
-            "slots": _insert(torch.zeros_like(is_image), at, slots, True),
-            "image_tokens": _insert(is_image, at, slots, False),
-            "content": _insert(self.content[kept], at, slots, False),
-            "trajectory": _insert(kept >= self.x_end, at, slots, False),
-            "image_rows": _insert(self.image_rows[kept], at, slots, -1),
-            "image_index": _insert(image_index, at, slots, -1),
+            "input_ids": spread(self.input_ids[kept], filler),
+            "labels": spread(self.labels[kept], IGNORED),
+            "slots": is_slot,
+            "image_tokens": spread(is_image, False),
+            "content": spread(self.content[kept], False),
+            "trajectory": spread(kept >= self.x_end, False),
+            "image_rows": spread(self.image_rows[kept], -1),
+            "image_index": spread(image_index, -1),
         }
         positions = self.adapter.positions(tokens["image_tokens"], [self.written[i] for i in images])
         prompt = ~tokens["trajectory"] & ~tokens["slots"]
@@ -160,7 +227,8 @@ class _Marked:
         """Return x with ``slots`` learned inputs right after Q's last token; nothing in it is trained."""
         kept = torch.arange(self.x_end)
         end = min(self.last_question + 1, self.x_end - 1)  # a template may write nothing behind Q
-        return self.cut(kept, last=self.last_question, turn_end=end, slots=slots, pad=pad)
+        insertions = [(self.last_question, slots)] if slots else []
+        return self.cut(kept, last=self.last_question, turn_end=end, insertions=insertions, filler=pad)
 
 
 def _mark(tokens: Tokens, adapter: Adapter, rendered: Rendered, images: Sequence[ImageTokens]) -> _Marked:
@@ -201,10 +269,6 @@ def _mark(tokens: Tokens, adapter: Adapter, rendered: Rendered, images: Sequence
         turn_end=ends[-1],
         offsets=tokens.spans,
     )
-
-
-def _insert(values: Tensor, at: int, count: int, fill: int | bool) -> Tensor:
-    return torch.cat([values[:at], torch.full((count,), fill, dtype=values.dtype), values[at:]]) if count else values
 
 
 def _text_of(text: str, offsets: Sequence[Span], kept: Tensor) -> str:

@@ -18,12 +18,12 @@ class TokenizedView:
     """One view of one trajectory as tokens.
 
     Args:
-        input_ids: Token identifiers, (tokens,). At [PRED] slots the padding token stands in; what is fed there is
-            learned.
+        input_ids: Token identifiers, (tokens,). At slots that are not fed a token's embedding the padding token stands
+            in.
         labels: The token where it is trained, -100 elsewhere; at its own position, not shifted.
         text: The rendered text, one placeholder per image, slots not shown.
         images: Which of ``trajectory.all_images`` the view shows, in order.
-        slots: True at [PRED] slots.
+        slots: True at [PRED] slots, or at the latent slots of a ``LatentConversation``.
         image_tokens: True at image positions.
         content: True at tokens of the parts themselves (texts and images), False at the template's own.
         trajectory: True at T's tokens.
@@ -31,6 +31,8 @@ class TokenizedView:
         image_index: At image positions: which image (as in ``images``); -1 elsewhere.
         positions: Rotary positions, (axes, tokens).
         readouts: Position of ``last_token``, ``turn_end`` and, with slots, ``last_pred``.
+        slot_sources: Of a ``LatentConversation``: what its slots stand for, ("features 3"): the number of the slot in
+            the view, an image (as in ``images``, but it need not be shown), a row of its features; else None.
         blocks: Tokens of the same number see each other both ways, -1 is causal, (tokens,); None where all is causal.
     """
 
@@ -46,7 +48,14 @@ class TokenizedView:
     image_index: Tensor
     positions: Tensor
     readouts: Mapping[str, int]
+    slot_sources: Tensor | None = None
     blocks: Tensor | None = None
+
+    @property
+    def needed_images(self) -> tuple[int, ...]:
+        """Those that are shown, then those that only slots stand for."""
+        sources = () if self.slot_sources is None else self.slot_sources[:, 1].tolist()
+        return tuple(dict.fromkeys((*self.images, *sources)))
 
     def __len__(self) -> int:
         return len(self.input_ids)

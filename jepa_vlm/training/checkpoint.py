@@ -1,7 +1,9 @@
 """A checkpoint's weights: the adapter as PEFT writes it, and the objective's own parameters beside it.
 
-    adapter_model.safetensors, adapter_config.json   load with ``PeftModel.from_pretrained(base, folder)``
-    parts.safetensors                                vision tower or projector, where they train beside the adapter
+    adapter_model.safetensors, adapter_config.json   load with ``PeftModel.from_pretrained(base, folder)``; the rows of
+                                                     added tokens are in them too
+    parts.safetensors                                what trains beside the adapter: vision tower, projector, or, where
+                                                     the adapter is added tokens alone, the decoder
     model.safetensors, config.json                   instead of the three, for a run without an adapter
     heads.safetensors                                heads, [PRED] inputs, averaged target weights: for resuming only
     origin.json                                      which backbone it belongs to
@@ -23,8 +25,10 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from jepa_vlm.adapters.inside_peft import belongs_to_adapter
 from jepa_vlm.errors import RunError
 from jepa_vlm.latent_vlm import LatentVLM
+from jepa_vlm.recipe import LatentDecoding
 
 ADAPTER, HEADS, FULL, ORIGIN = "adapter_model.safetensors", "heads.safetensors", "model.safetensors", "origin.json"
 PARTS = "parts.safetensors"
@@ -41,12 +45,16 @@ class Origin:
         seed: Likewise; matters for random weights only.
         dtype: Likewise.
         visual_tokens: Likewise.
+        added_tokens: Likewise.
+        decoding: How the model answers, if it thinks in latent slots.
     """
 
     backbone: str
     seed: int
     dtype: str
     visual_tokens: int | None = None
+    added_tokens: tuple[str, ...] = ()
+    decoding: LatentDecoding | None = None
 
 
 def save_weights(model: LatentVLM, folder: Path, origin: Origin) -> None:
@@ -64,7 +72,8 @@ def save_weights(model: LatentVLM, folder: Path, origin: Origin) -> None:
     else:
         inner.save_pretrained(folder)
     _save(_own_state(model), folder / HEADS)
-    (folder / ORIGIN).write_text(json.dumps(asdict(origin), indent=1) + "\n", encoding="utf-8")
+    known = {name: value for name, value in asdict(origin).items() if name not in ("added_tokens", "decoding") or value}
+    (folder / ORIGIN).write_text(json.dumps(known, indent=1) + "\n", encoding="utf-8")
 
 
 def load_weights(model: LatentVLM, folder: Path) -> None:
@@ -82,7 +91,8 @@ def load_weights(model: LatentVLM, folder: Path) -> None:
         held = load_file(folder / name)
         _compare(folder / name, set(_adapter_state(inner)), set(held))
         set_peft_model_state_dict(inner, held)
-        load_parts(inner, folder)
+        beside = load_parts(inner, folder)
+        _compare(folder / PARTS, set(_trained_beside(inner)), beside)
     else:  # transformers saves some families under other names and knows how to read them back
         inner.load_state_dict(type(inner).from_pretrained(folder, dtype=inner.dtype).state_dict())
     heads = load_file(folder / HEADS)
@@ -98,25 +108,30 @@ def load_adapter(base: PreTrainedModel, folder: Path) -> PeftModel:
     Raises:
         RunError: If a tensor is missing or has no place: PEFT would only warn, and leave the base as it was there.
     """
-    loaded = PeftModel.from_pretrained(base, str(folder))
+    try:
+        loaded = PeftModel.from_pretrained(base, str(folder))
+    except KeyError as err:  # of a row of added tokens, PEFT does not say more
+        raise RunError(f"{folder / ADAPTER} does not fit this run: it has no {err}.") from None
     with safe_open(folder / ADAPTER, framework="pt") as held:
         _compare(folder / ADAPTER, set(_adapter_state(loaded)), set(held.keys()))
     return loaded
 
 
-def load_parts(model: PeftModel, folder: Path) -> None:
-    """Read the parts that trained beside the adapter into the base, if there are any.
+def load_parts(model: PeftModel, folder: Path) -> set[str]:
+    """Read the parts that trained beside the adapter into the base, if there are any; return their names.
 
     Raises:
         RunError: If one of them has no place.
     """
     if not (folder / PARTS).is_file():
-        return
+        return set()
+    held = load_file(folder / PARTS)
     base = dict(model.get_base_model().named_parameters())
-    for name, tensor in load_file(folder / PARTS).items():
+    for name, tensor in held.items():
         if name not in base:
             raise RunError(f"{folder / PARTS} holds {name}, which this backbone does not have; is it another one's?")
         base[name].data.copy_(tensor)
+    return set(held)
 
 
 def read_origin(folder: Path) -> Origin:
@@ -128,7 +143,9 @@ def read_origin(folder: Path) -> Origin:
     path = folder / ORIGIN
     if not path.is_file():
         raise RunError(f"{folder} is not a checkpoint (it has no {ORIGIN}); give a run or one of its checkpoints.")
-    return Origin(**json.loads(path.read_text(encoding="utf-8")))
+    held = json.loads(path.read_text(encoding="utf-8"))
+    decoding = LatentDecoding(**held["decoding"]) if held.get("decoding") else None
+    return Origin(**{**held, "added_tokens": tuple(held.get("added_tokens", ())), "decoding": decoding})
 
 
 def is_complete(folder: Path) -> bool:
@@ -157,7 +174,7 @@ def _adapter_state(model: PeftModel) -> dict[str, Tensor]:
 
 def _trained_beside(model: PeftModel) -> dict[str, Tensor]:
     named = model.get_base_model().named_parameters()
-    return {name: p for name, p in named if p.requires_grad and ".lora_" not in name}
+    return {name: p for name, p in named if p.requires_grad and not belongs_to_adapter(name)}
 
 
 def _save(tensors: Mapping[str, Tensor], path: Path) -> None:

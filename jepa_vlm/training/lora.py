@@ -9,9 +9,11 @@ from typing import final
 
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
+from peft.utils.constants import DUMMY_TARGET_MODULES
 from torch import nn
 
 from jepa_vlm.adapters import Backbone
+from jepa_vlm.adapters.inside_peft import LORA, TOKENS, base_name, belongs_to_adapter
 from jepa_vlm.errors import BackboneError
 from jepa_vlm.recipe import Lora
 
@@ -42,6 +44,10 @@ def apply_lora(backbone: Backbone, lora: Lora | None, *, seed: int = 0, train: C
     The decoder is found by its own name, because vision towers have projections of the same names. Adapter weights are
     at least float32: in bfloat16, updates at a learning rate of 1e-5 vanish.
 
+    Tokens that were added to the backbone train in any case. Their rows of the embeddings and of an untied head become
+    parameters of the adapter, or of one of their own where there is no LoRA; the vocabulary's other rows stay as they
+    are, even where the rest of the decoder trains in full.
+
     Args:
         backbone: Changed in place: its ``model`` becomes a ``PeftModel``.
         lora: The adapter, or None.
@@ -58,9 +64,15 @@ def apply_lora(backbone: Backbone, lora: Lora | None, *, seed: int = 0, train: C
     backbone.model.requires_grad_(False)
     if lora is not None and "language" in train:
         _wrap(backbone, lora, prefix, seed)
-    elif "language" in train:
+    elif backbone.added is not None:
+        tokens = LoraConfig(target_modules=DUMMY_TARGET_MODULES, trainable_token_indices=backbone.added.rows())
+        backbone.model = get_peft_model(backbone.base, tokens)
+    if lora is None and "language" in train:
         adapter.decoder(base).requires_grad_(True)
         base.get_output_embeddings().requires_grad_(True)
+        for name, parameter in base.named_parameters():
+            if base_name(name) != name:  # the vocabulary's other rows, under the added ones
+                parameter.requires_grad_(False)
     for part in sorted({"projector", "vision"}.intersection(train)):
         own = [p for name, p in base.named_parameters() if adapter.part(name, prefix) == part]
         if not own:
@@ -82,6 +94,7 @@ def _wrap(backbone: Backbone, lora: Lora, prefix: str, seed: int) -> None:
         use_dora=lora.variant == "dora",
         use_rslora=lora.variant == "rslora",
         target_modules=targets,
+        trainable_token_indices=backbone.added.rows() if backbone.added is not None else None,
     )
     with torch.random.fork_rng():
         torch.manual_seed(seed)
@@ -106,9 +119,11 @@ def adapted(backbone: Backbone) -> dict[str, nn.Module]:
 def parts(backbone: Backbone, objective: nn.Module) -> tuple[Part, ...]:
     """Return what trains and what does not: the backbone's parts, the adapter, and each term's own parameters."""
     base, prefix = backbone.base, backbone.adapter.decoder_prefix(backbone.base)
-    filed: dict[str, dict[str, nn.Parameter]] = {name: {} for name in ("LoRA adapter", *ROWS.values())}
+    filed: dict[str, dict[str, nn.Parameter]] = {name: {} for name in ("LoRA adapter", "added tokens", *ROWS.values())}
     for name, parameter in base.named_parameters():
-        row = "LoRA adapter" if ".lora_" in name else ROWS[backbone.adapter.part(name, prefix)]
+        row = ROWS[backbone.adapter.part(name, prefix)]
+        if belongs_to_adapter(name):
+            row = "LoRA adapter" if LORA in name else "added tokens"
         if row == "decoder" and not name.startswith(f"{prefix}."):
             row = "head and the rest"
         filed.setdefault(row, {})[name] = parameter
@@ -119,6 +134,9 @@ def parts(backbone: Backbone, objective: nn.Module) -> tuple[Part, ...]:
 
 
 def _part(name: str, tensors: Mapping[str, nn.Parameter]) -> Part:
-    holders = {tensor.partition(".lora_")[0] if ".lora_" in tensor else tensor.rpartition(".")[0] for tensor in tensors}
+    holders = {
+        tensor.partition(LORA)[0].partition(TOKENS)[0] if belongs_to_adapter(tensor) else tensor.rpartition(".")[0]
+        for tensor in tensors
+    }
     trainable = sum(p.numel() for p in tensors.values() if p.requires_grad)
     return Part(name, len(holders), trainable, sum(p.numel() for p in tensors.values()) - trainable)

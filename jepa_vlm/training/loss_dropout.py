@@ -7,12 +7,9 @@ out, so that its normalisers are those of one batch.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, final
-
-from jepa_vlm.serialization import Collator
-from jepa_vlm.training.order import MicroBatch
+from typing import final
 
 
 @final
@@ -35,22 +32,3 @@ class LossDropout:
         digest = hashlib.sha256(f"loss dropout {self.seed} {step}".encode()).digest()
         draw = int.from_bytes(digest[:8], "big") / 2**64
         return frozenset(name for name, share in self.shares.items() if draw < share)
-
-
-@final
-@dataclass(frozen=True)
-class TrainCollator:
-    """Makes the batch of a micro-batch, without the terms that its step leaves out. Picklable.
-
-    Args:
-        collator: The model's.
-        dropout: Decides what is left out.
-    """
-
-    collator: Collator
-    dropout: LossDropout
-
-    def __call__(self, items: Sequence[MicroBatch]) -> dict[str, Any]:
-        """Return the batch of the one micro-batch that the loader hands over."""
-        (micro_batch,) = items
-        return self.collator(micro_batch.trajectories, without=self.dropout.skipped(micro_batch.step))

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import gc
+import json
 import os
 import shutil
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, final
 
@@ -16,12 +18,14 @@ from transformers import AutoModelForImageTextToText
 
 from jepa_vlm import playground
 from jepa_vlm.adapters import Backbone, load_backbone
+from jepa_vlm.adapters.inside_peft import base_name, belongs_to_adapter
 from jepa_vlm.adapters.processors import load_processor, save_processor
 from jepa_vlm.errors import ExportError, RunError
 from jepa_vlm.generation.inference import inference
+from jepa_vlm.recipe import LatentDecoding
 from jepa_vlm.training.checkpoint import ADAPTER, ORIGIN, load_adapter, load_parts, read_origin
 
-BEST, CHECKPOINTS = "best", "checkpoints"
+BEST, CHECKPOINTS, DECODING = "best", "checkpoints", "latent_decoding.json"
 TOLERANCE = {torch.float64: 1e-9, torch.float32: 1e-4, torch.bfloat16: 0.1, torch.float16: 0.02}
 
 
@@ -47,7 +51,8 @@ def export(run_or_checkpoint: str | Path, *, to: str | Path) -> Exported:
     """Write a checkpoint as a plain model folder: adapter merged, heads and [PRED] left out.
 
     The folder appears under its name only after it was read back with stock transformers, its logits on a prompt with
-    an image agree with the live adapter's, and its tensors are the base's, one by one.
+    an image agree with the live adapter's, and its tensors are the base's, one by one. Added tokens are the exception:
+    the vocabulary may have grown by their rows, and the tokenizer has them.
 
     Args:
         run_or_checkpoint: A run folder (its best checkpoint is taken) or a checkpoint folder.
@@ -87,6 +92,14 @@ def find_checkpoint(folder: Path) -> Path:
     return folder
 
 
+def decoding_of(folder: Path) -> LatentDecoding | None:
+    """Return how the model of a checkpoint or an exported folder answers, if it thinks in latent slots."""
+    if is_checkpoint(folder):
+        return read_origin(folder).decoding
+    path = folder / DECODING
+    return LatentDecoding(**json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else None
+
+
 def is_checkpoint(folder: Path) -> bool:
     """Say whether a folder is a checkpoint of a run."""
     return (folder / ORIGIN).is_file()
@@ -96,12 +109,25 @@ def load_checkpoint(checkpoint: Path) -> Backbone:
     """Return the backbone of a checkpoint with its trained weights, heads left out.
 
     Raises:
-        RunError: If the folder is no checkpoint, or its adapter does not fit the backbone.
+        RunError: If the folder is no checkpoint, or its adapter or added tokens do not fit the backbone.
     """
     origin = read_origin(checkpoint)
-    backbone = load_backbone(origin.backbone, seed=origin.seed, dtype=origin.dtype, visual_tokens=origin.visual_tokens)
+    backbone = load_backbone(
+        origin.backbone,
+        seed=origin.seed,
+        dtype=origin.dtype,
+        visual_tokens=origin.visual_tokens,
+        added_tokens=origin.added_tokens,
+    )
     if (checkpoint / ADAPTER).is_file():
         adapted = load_adapter(backbone.base, checkpoint)
+        config: Any = adapted.peft_config["default"]
+        held, wanted = config.trainable_token_indices, backbone.added.rows() if backbone.added is not None else None
+        if held != wanted:
+            raise RunError(
+                f"Checkpoint {checkpoint} trained the vocabulary's rows {held}, not those of its added tokens, "
+                f"{wanted}; was the tokenizer of {origin.backbone} changed?"
+            )
         load_parts(adapted, checkpoint)
         backbone.model = adapted.eval()
     else:
@@ -113,7 +139,9 @@ def load_checkpoint(checkpoint: Path) -> Backbone:
 def _write(checkpoint: Path, draft: Path) -> tuple[int, float]:
     backbone = load_checkpoint(checkpoint)
     shapes, dtype = _base_shapes(backbone), backbone.base.dtype
-    live, merged = _logits(backbone.model, backbone.processor), 0
+    _check_growth(backbone, shapes)
+    ids = {} if backbone.added is None else dict(backbone.added.ids)
+    live, merged = _logits(backbone.model, backbone.processor, ids), 0
     if isinstance(backbone.model, PeftModel):
         before = _adapted_weights(backbone)
         backbone.model = backbone.model.merge_and_unload()
@@ -123,16 +151,42 @@ def _write(checkpoint: Path, draft: Path) -> tuple[int, float]:
             raise ExportError(f"Merging {checkpoint} changed none of {len(before)} weights; was the adapter trained?")
     backbone.base.save_pretrained(draft)
     save_processor(backbone.processor, draft, video_processor=backbone.adapter.video_processor)
+    if (decoding := read_origin(checkpoint).decoding) is not None:
+        (draft / DECODING).write_text(json.dumps(asdict(decoding), indent=1) + "\n", encoding="utf-8")
     del backbone  # one model in memory at a time
     gc.collect()
-    return merged, _check(draft, live, shapes, dtype)
+    return merged, _check(draft, live, shapes, dtype, ids)
 
 
-def _check(draft: Path, live: Tensor, shapes: dict[str, tuple[int, ...]], dtype: torch.dtype) -> float:
+def _check_growth(backbone: Backbone, shapes: dict[str, tuple[int, ...]]) -> None:
+    """Hold the tensors to those of the base without added tokens: these may have more rows of the vocabulary, no more.
+
+    Raises:
+        ExportError: If anything else differs.
+    """
+    added = backbone.added
+    if added is None:
+        return
+    tables = {f"{added.embeddings}.weight", f"{added.head}.weight"}
+    odd = {
+        name
+        for name in shapes.keys() | added.before.keys()
+        if (old := added.before.get(name)) != (new := shapes.get(name))
+        and not (name in tables and old and new and new[0] > old[0] and new[1:] == old[1:])
+    }
+    if odd:
+        raise ExportError(
+            f"{len(odd)} tensors differ from the base's by more than the rows of added tokens, {min(odd)} first."
+        )
+
+
+def _check(
+    draft: Path, live: Tensor, shapes: dict[str, tuple[int, ...]], dtype: torch.dtype, ids: Mapping[str, int]
+) -> float:
     """Read the folder back with stock transformers; return the relative difference of its logits.
 
     Raises:
-        ExportError: If tensors or logits differ.
+        ExportError: If tensors, logits or the identifiers of added tokens differ.
     """
     read: Any = AutoModelForImageTextToText.from_pretrained(draft, dtype=dtype, output_loading_info=True)
     stock, info = read
@@ -140,7 +194,11 @@ def _check(draft: Path, live: Tensor, shapes: dict[str, tuple[int, ...]], dtype:
     odd = {name for name, _ in found.items() ^ shapes.items()}.union(*(map(str, names) for names in info.values()))
     if odd:
         raise ExportError(f"The merged folder differs from the base in {len(odd)} tensors, {min(odd)} first.")
-    logits = _logits(stock.eval(), load_processor(str(draft)))
+    processor = load_processor(str(draft))
+    for token, number in ids.items():
+        if (found_ids := processor.tokenizer(token, add_special_tokens=False).input_ids) != [number]:
+            raise ExportError(f"The saved tokenizer reads the added token {token!r} as {found_ids}, not as {number}.")
+    logits = _logits(stock.eval(), processor, ids)
     if logits.shape != live.shape:
         raise ExportError(f"The saved processor is another: its prompt gives {logits.shape} logits, not {live.shape}.")
     difference = float((logits - live).abs().max() / live.abs().max())
@@ -155,21 +213,24 @@ def _check(draft: Path, live: Tensor, shapes: dict[str, tuple[int, ...]], dtype:
 def _base_shapes(backbone: Backbone) -> dict[str, tuple[int, ...]]:
     """Return the names and shapes of the model's tensors as they were before the adapter."""
     state = backbone.base.state_dict()
-    return {n.replace(".base_layer.", "."): tuple(t.shape) for n, t in state.items() if ".lora_" not in n}
+    return {base_name(name): tuple(tensor.shape) for name, tensor in state.items() if not belongs_to_adapter(name)}
 
 
 def _adapted_weights(backbone: Backbone) -> dict[str, Tensor]:
     return {
-        name.replace(".base_layer.", "."): parameter.detach().clone()
+        base_name(name): parameter.detach().clone()
         for name, parameter in backbone.base.named_parameters()
         if name.endswith(".base_layer.weight")
     }
 
 
-def _logits(model: Any, processor: Any) -> Tensor:
-    """Return logits on a prompt with an image, through the processor's own chat template."""
+def _logits(model: Any, processor: Any, tokens: Iterable[str]) -> Tensor:
+    """Return logits on a prompt with an image and the added tokens, through the processor's own chat template."""
     item = playground.questions("visual-search", count=1)[0]
-    content = [{"type": "image", "image": item.images[0].load()}, {"type": "text", "text": item.prompt}]
+    content = [
+        {"type": "image", "image": item.images[0].load()},
+        {"type": "text", "text": item.prompt + "".join(tokens)},
+    ]
     batch = processor.apply_chat_template(
         [{"role": "user", "content": content}],
         tokenize=True,

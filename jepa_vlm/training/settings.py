@@ -11,6 +11,8 @@ from typing import final
 import torch
 from transformers import TrainingArguments
 
+from jepa_vlm.recipe import Stage
+
 DAY = 24 * 3600
 
 
@@ -29,6 +31,7 @@ class TrainSettings:
         log_every: Steps between two rows of training metrics.
         validate_every: Steps between two validations; each saves a checkpoint.
         rates: Multiples of the learning rate by part, as in ``Recipe``.
+        stages: As in ``Recipe``.
         report_to: Trackers of transformers ("tensorboard", "wandb", ...).
     """
 
@@ -49,6 +52,7 @@ class TrainSettings:
     validate_every: int = 100
     report_to: tuple[str, ...] = ()
     rates: Mapping[str, float] = field(default_factory=dict)
+    stages: tuple[Stage, ...] = ()
 
     @property
     def warmup_steps(self) -> int:

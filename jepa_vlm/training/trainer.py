@@ -17,11 +17,12 @@ from jepa_vlm.latent_vlm import LatentVLM
 from jepa_vlm.training.callbacks import FiniteLoss, GradientsReach, TargetAverage
 from jepa_vlm.training.checkpoint import Origin, load_weights, save_weights
 from jepa_vlm.training.ledger import TermLedger
-from jepa_vlm.training.loss_dropout import LossDropout, TrainCollator
+from jepa_vlm.training.loss_dropout import LossDropout
 from jepa_vlm.training.metrics import MetricsFile
 from jepa_vlm.training.order import MicroBatches, Passes
 from jepa_vlm.training.rates import split_by_rate
 from jepa_vlm.training.settings import TrainSettings
+from jepa_vlm.training.term_schedule import TermSchedule, TrainCollator
 from jepa_vlm.training.token_budget import count_tokens, cut
 from jepa_vlm.training.validation import Validation
 from jepa_vlm.trajectories import Trajectory
@@ -64,7 +65,12 @@ class ObjectiveTrainer(Trainer):
         self._rates = settings.rates
         args, collator = settings.arguments(), model.collator()
         shares = {term.name: term.loss_dropout for _, term in model.objective.parts()}
-        dropout = LossDropout(shares, settings.seed)
+        schedule = TermSchedule(
+            terms=tuple(shares),
+            stages=settings.stages,
+            steps=settings.steps,
+            dropout=LossDropout(shares, settings.seed),
+        )
         if settings.batch_tokens is not None and tokens is None:
             tokens = count_tokens(collator, train, workers=settings.workers)
         self._order = _order(settings, train, tokens, processes=args.world_size)
@@ -72,12 +78,12 @@ class ObjectiveTrainer(Trainer):
         super().__init__(
             model=model,
             args=args,
-            data_collator=TrainCollator(collator, dropout),
+            data_collator=TrainCollator(collator, schedule),
             train_dataset=self._order,
             eval_dataset=validation,
             callbacks=[
                 FiniteLoss(ledger=self.ledger),
-                GradientsReach(skipped=dropout.skipped),
+                GradientsReach(dropped=schedule.dropout.skipped, outside=schedule.outside),
                 TargetAverage(),
                 *callbacks,
             ],
@@ -85,7 +91,11 @@ class ObjectiveTrainer(Trainer):
         _restore(model.config, "use_cache", use_cache)  # the Trainer sets it; it would be exported
         self.remove_callback(PrinterCallback)  # it prints to stdout
         self.validation = Validation(
-            examples=validation, collator=collator, batch_size=settings.batch_size, workers=settings.workers
+            examples=validation,
+            collator=collator,
+            batch_size=settings.batch_size,
+            workers=settings.workers,
+            judged=schedule.last,
         )
         self.metrics = MetricsFile(path=metrics, write=self.is_world_process_zero())
         self._logged_at, self._began = 0, time.perf_counter()
@@ -144,6 +154,11 @@ class ObjectiveTrainer(Trainer):
         optimizer = super().create_optimizer(*args, **kwargs)
         split_by_rate(optimizer, self._latent_vlm, self._rates)
         return optimizer
+
+    def get_decay_parameter_names(self, model: nn.Module) -> list[str]:
+        """Return the matrices that decay: no bias, no norm, and no vector or number of any other kind."""
+        matrices = {name for name, parameter in model.named_parameters() if parameter.ndim > 1}
+        return [name for name in super().get_decay_parameter_names(model) if name in matrices]
 
     def compute_loss(
         self,

@@ -29,10 +29,20 @@ class Validation:
         collator: The model's.
         batch_size: Per process.
         workers: Processes that load data.
+        judged: Terms that make up ``loss``; None takes all. The others are measured as well.
     """
 
-    def __init__(self, *, examples: Sequence[Trajectory], collator: Collate, batch_size: int, workers: int = 0) -> None:
+    def __init__(
+        self,
+        *,
+        examples: Sequence[Trajectory],
+        collator: Collate,
+        batch_size: int,
+        workers: int = 0,
+        judged: Sequence[str] | None = None,
+    ) -> None:
         self.examples, self.collator, self.batch_size, self.workers = examples, collator, batch_size, workers
+        self.judged = judged
 
     def __call__(self, model: LatentVLM, accelerator: Accelerator) -> dict[str, Any]:
         """Return ``loss``, ``terms`` (raw, weighted, count) and ``monitors`` of every latent term.
@@ -42,10 +52,10 @@ class Validation:
         sources = self.examples.sources if isinstance(self.examples, Mixture) else (Source("", self.examples),)
         weights = model.objective.weights
         found = [self._gathered(model, accelerator, source.examples) for source in sources]
-        whole = _joined([one for parts in found for one in parts], weights)
+        whole = _joined([one for parts in found for one in parts], weights, self.judged)
         if not isinstance(self.examples, Mixture):
             return whole
-        own = {source.name: _joined(parts, weights) for source, parts in zip(sources, found, strict=True)}
+        own = {source.name: _joined(parts, weights, self.judged) for source, parts in zip(sources, found, strict=True)}
         return {**whole, "sources": {name: {key: one[key] for key in ("loss", "terms")} for name, one in own.items()}}
 
     def _gathered(self, model: LatentVLM, accelerator: Accelerator, examples: Sequence[Trajectory]) -> list[_Found]:
@@ -74,7 +84,7 @@ class Validation:
         return found
 
 
-def _joined(found: Sequence[_Found], weights: dict[str, float]) -> dict[str, Any]:
+def _joined(found: Sequence[_Found], weights: dict[str, float], judged: Sequence[str] | None) -> dict[str, Any]:
     terms, monitors = {}, {}
     for name, weight in weights.items():
         total = sum(sums.get(name, 0.0) for sums, _, _ in found)
@@ -87,4 +97,5 @@ def _joined(found: Sequence[_Found], weights: dict[str, float]) -> dict[str, Any
             for predicted, target in latents.get(name, []):
                 monitor.update(predicted, target)
         monitors[name] = monitor.summary()
-    return {"loss": sum(term["weighted"] for term in terms.values()), "terms": terms, "monitors": monitors}
+    loss = sum(terms[name]["weighted"] for name in (terms if judged is None else judged))
+    return {"loss": loss, "terms": terms, "monitors": monitors}

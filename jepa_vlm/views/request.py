@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal, final
 
+from jepa_vlm.views.latent_conversation import LatentConversation
 from jepa_vlm.views.policy import TargetPolicy, with_gradient
-from jepa_vlm.views.view import View
+from jepa_vlm.views.view import Answer, View
 
 Readout = Literal["last_token", "last_pred", "turn_end", "mean"]
-Region = Literal["supervised", "trajectory", "all"]
+Region = Literal["supervised", "trajectory", "all", "before_latents", "latents"]
 READOUTS: tuple[Readout, ...] = ("last_token", "last_pred", "turn_end", "mean")
-REGIONS: tuple[Region, ...] = ("supervised", "trajectory", "all")
+REGIONS: tuple[Region, ...] = ("supervised", "trajectory", "all", "before_latents", "latents")
 
 
 @final
@@ -39,8 +40,10 @@ class ViewRequest:
         readout: One state per example: ``last_token`` (last content token of the last turn), ``last_pred`` (last slot),
             ``turn_end`` (the template's end-of-turn token after them), ``mean`` (over the content tokens).
         region: Many states per example: ``supervised`` (each supervised token, with the state that predicts it),
-            ``trajectory`` (T's tokens), ``all``.
+            ``trajectory`` (T's tokens), ``all``, ``latents`` (each latent slot, with its own state) or
+            ``before_latents`` (each latent slot, with the state of the token before it).
         slots: Learned inputs placed into the view, or None.
+        encoder: Name of a text encoder that reads the view beside the backbone; "" for the backbone.
     """
 
     view: View
@@ -48,6 +51,7 @@ class ViewRequest:
     readout: Readout | None = None
     region: Region | None = None
     slots: Slots | None = None
+    encoder: str = ""
 
     def __post_init__(self) -> None:
         if (self.readout is None) == (self.region is None):
@@ -60,15 +64,35 @@ class ViewRequest:
             raise ValueError(
                 f"{self.view!r} has no place for learned slots; a predictor with slots needs views.Question()."
             )
+        latent = isinstance(self.view, LatentConversation)
+        if latent and not self.policy.gradient:
+            raise ValueError("A LatentConversation is encoded with gradient; as a target read another view.")
+        if self.region in ("before_latents", "latents") and not latent:
+            raise ValueError(f"{self.view!r} has no latent slots to read; use views.LatentConversation(...).")
         if self.policy.weights == "cached" and (self.region is not None or self.slots is not None):
             raise ValueError("A cached view is stored as one state per example, without learned slots.")
         if self.readout == "last_pred" and self.slots is None:
             raise ValueError("readout 'last_pred' needs a predictor with slots; without slots read 'last_token'.")
+        if self.encoder:
+            self._check_encoder()
 
     @property
     def encoding(self) -> Encoding:
         """What has to be encoded, whatever is read of it."""
         return Encoding(self.view, self.policy, self.slots)
+
+    def _check_encoder(self) -> None:
+        if not isinstance(self.view, Answer):
+            raise ValueError(f"A text encoder reads text alone: give it views.Answer(), not {self.view!r}.")
+        if self.readout not in ("last_token", "mean"):
+            raise ValueError(
+                f"A text encoder is read at 'last_token' or as the 'mean', got {self.readout or self.region!r}."
+            )
+        if not self.policy.gradient:
+            raise ValueError(
+                f"A text encoder of its own is trained: its policy must be with_gradient(), got {self.policy}. A small "
+                "rate moves it slowly."
+            )
 
 
 @final

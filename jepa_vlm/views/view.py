@@ -66,3 +66,15 @@ class TrajectoryOnly(View):
     def __post_init__(self) -> None:
         if self.context not in CONTEXTS:
             raise ValueError(f"context must be one of {', '.join(CONTEXTS)}; got {self.context!r}.")
+
+
+@final
+@dataclass(frozen=True)
+class Answer(View):
+    """The answer alone, as if the expert had said nothing else: no question, no image, no reasoning (VL-JEPA's target).
+
+    The backbone reads it as the trajectory ``assistant(answer)``, cut out of its rendered conversation like every
+    trajectory; a text encoder of its own reads the bare text.
+    """
+
+    name: ClassVar[str] = "answer"

@@ -1,29 +1,9 @@
-"""Tokens inside a box, by hand; counts that do not grow with the rows."""
+"""Counts that do not grow with the rows."""
 
 from __future__ import annotations
 
-import pytest
-
-from jepa_vlm.analysis.survey import RowFacts, ViewTokens, box_tokens
+from jepa_vlm.analysis.survey import RowFacts, ViewTokens
 from jepa_vlm.analysis.tally import Tally, spread
-from jepa_vlm.trajectories import Box
-
-
-@pytest.mark.parametrize(
-    ("edges", "expected"),
-    [
-        ((0, 0, 1, 1), 4 * 3),  # the whole image: 8 x 6 patches, merged two by two
-        ((0, 0, 0.25, 1 / 3), 1),  # two patches by two: one token
-        ((0.1, 0, 0.26, 1 / 3), 2),  # patches 0 to 2: tokens 0 and 1
-        ((0.13, 0.2, 0.24, 0.3), 1),  # inside one token
-        ((0.9, 0.9, 1, 1), 1),
-    ],
-)
-def test_the_edges_of_a_box_go_outwards_to_whole_tokens(edges, expected):
-    assert box_tokens(Box(*edges, relative=True), (80, 60), (6, 8), 12) == expected
-    left, top, right, bottom = edges
-    pixels = Box(left * 80, top * 60, right * 80, bottom * 60, relative=False)
-    assert box_tokens(pixels, (80, 60), (6, 8), 12) == expected
 
 
 def test_a_tally_counts_values_and_names_the_first_offenders():

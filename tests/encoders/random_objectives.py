@@ -69,7 +69,7 @@ class Draw:
     def view(self) -> Any:
         """Return any view, a trajectory's most often."""
         trajectory = jv.views.TrajectoryOnly(self.one_of(*CONTEXTS))
-        return self.one_of(jv.views.Question(), jv.views.Conversation(), trajectory, trajectory)
+        return self.one_of(jv.views.Question(), jv.views.Conversation(), jv.views.Answer(), trajectory, trajectory)
 
     def regularizer(self) -> jv.NextLatentRegularizer:
         """Return a roll-out on any view that holds the trajectory."""

@@ -106,6 +106,15 @@ OTHERS: dict[str, Callable[[], Any]] = {
     "next latent everywhere with KL": lambda: jv.NextLatentRegularizer(positions="all", horizon=2, kl_weight=0.1),
     "next latent without tokens": lambda: jv.NextToken() + jv.NextLatentRegularizer(condition="none"),
     "infonce": lambda: prediction(loss=jv.InfoNCELoss()),
+    "the answer beside the trajectory": lambda: (
+        jv.NextToken()
+        + prediction(target=jv.ViewEncoder(jv.views.Answer(), policy=jv.stop_gradient()))
+        + prediction(target=jv.ViewEncoder(jv.views.Answer(), readout="mean", policy=jv.with_gradient()))
+        + prediction()
+    ),
+    "llm_jepa": lambda: jv.load_recipe("llm_jepa").objective,
+    "next_latent": lambda: jv.load_recipe("next_latent", horizon=2).objective,
+    "vl_jepa": lambda: jv.load_recipe("vl_jepa", width=16, temperature="learned").objective,
 }
 
 

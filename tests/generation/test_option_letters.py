@@ -10,7 +10,7 @@ from PIL import Image
 from jepa_vlm.adapters import load_backbone
 from jepa_vlm.errors import BackboneError
 from jepa_vlm.generation import SCORINGS, answer_letters, answers_by_scoring
-from jepa_vlm.generation.option_letters import letter_ids
+from jepa_vlm.generation.letters import letter_ids
 from jepa_vlm.generation.prompt import prompt_inputs, user_turn
 from jepa_vlm.trajectories import LazyImage, MultipleChoice
 

@@ -33,10 +33,16 @@ def test_the_maths_by_hand():
         ({"hidden": 6}, [(6, 4), (4, 6)]),
         ({"hidden": 6, "layers": 1}, [(4, 4)]),
         ({"hidden": 6, "layers": 3}, [(6, 4), (6, 6), (4, 6)]),
+        ({"out": 3}, [(4, 4), (3, 4)]),
     ],
 )
 def test_widths(arguments, shapes):
     assert [tuple(linear.weight.shape) for linear in ready(4, **arguments).linears] == shapes
+
+
+def test_a_prediction_may_have_another_size():
+    predictor = ready(4, out=3, layers=1)
+    assert predictor(torch.zeros(2, 4)).shape == (2, predictor.width(4)) == (2, 3)
 
 
 def test_weights_lie_within_the_bound():

@@ -23,6 +23,8 @@ import jepa_vlm as jv
         ("warmup", 1.0),
         ("schedule", "cosines"),
         ("engine", "packed"),
+        ("added_tokens", ("<|a|>", "<|a|>")),
+        ("added_tokens", "ab"),
     ],
 )
 def test_a_value_out_of_range_is_refused_by_name(field, value):
@@ -47,3 +49,9 @@ def test_a_single_term_becomes_an_objective_and_anything_else_is_refused():
     assert jv.Recipe(objective=jv.NextToken()).objective.weights == {"next_token": 1.0}
     with pytest.raises(ValueError, match="objective must be a term"):
         jv.Recipe(objective="sft")
+
+
+@pytest.mark.parametrize("token", ["", "two words", 7])
+def test_an_added_token_is_a_text_without_spaces(token):
+    with pytest.raises(ValueError, match="An added token is"):
+        jv.Recipe(objective=jv.NextToken(), added_tokens=(token,))

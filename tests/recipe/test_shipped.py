@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 import jepa_vlm as jv
+from jepa_vlm.recipe import list_recipes
 from jepa_vlm.views import Conversation, Question, TrajectoryOnly, stop_gradient
 
 
@@ -52,8 +53,10 @@ def test_pixel_reasoner_trains_every_turn_of_the_whole_decoder():
     assert jv.load_recipe("pixel_reasoner", rank=8).lora == jv.Lora(rank=8, alpha=16)
 
 
-@pytest.mark.parametrize("name", ["pearl", "pearl_released", "pixel_reasoner", "sft"])
+@pytest.mark.parametrize("name", [file.name for file in list_recipes()])
 def test_a_shipped_recipe_runs_on_the_tiny_backbone(name):
-    model = jv.LatentVLM(jv.load_backbone("tiny-random-qwen2.5-vl"), jv.load_recipe(name).objective)
+    recipe = jv.load_recipe(name)
+    backbone = jv.load_backbone("tiny-random-qwen2.5-vl", added_tokens=recipe.added_tokens)
+    model = jv.LatentVLM(backbone, recipe.objective)
     terms = model(model.collator()(jv.playground.trajectories("visual-search", count=2)))
     assert terms.total.isfinite()

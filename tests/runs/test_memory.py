@@ -57,6 +57,7 @@ def test_what_is_not_known_is_said(backbone):
     for model, reason in (
         (LatentVLM(backbone, jv.NextToken(), engine="separate"), "one-pass engine only"),
         (_in_full(), "trained in full"),
+        (LatentVLM(backbone, jv.load_recipe("vl_jepa").objective), "text encoder beside it"),
     ):
         estimate, why = estimate_memory(model, random_batch(1), batch_size=2)
         assert estimate is None

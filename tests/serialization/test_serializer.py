@@ -12,7 +12,7 @@ from PIL import Image
 import jepa_vlm as jv
 from jepa_vlm.errors import BackboneError, DataError
 from jepa_vlm.serialization import Serializer
-from jepa_vlm.views import Conversation, Encoding, Question, Slots, TrajectoryOnly, with_gradient
+from jepa_vlm.views import Answer, Conversation, Encoding, Question, Slots, TrajectoryOnly, with_gradient
 
 IMAGE = "<|vision_start|><|image_pad|><|vision_end|>"
 X = (
@@ -110,6 +110,31 @@ def test_with_the_question_it_is_the_conversation(serializer: Serializer) -> Non
     whole, view = one(serializer, Conversation()), one(serializer, TrajectoryOnly(context="question"))
     assert torch.equal(view.input_ids, whole.input_ids)
     assert torch.equal(view.trajectory, whole.trajectory)
+
+
+def test_the_answer_is_a_trajectory_of_its_own(backbone: jv.Backbone, serializer: Serializer) -> None:
+    view = one(serializer, Answer())
+    assert view.text == "<|im_start|>assistant\nB<|im_end|>\n"
+    assert decode(backbone, view.input_ids) == view.text
+    assert view.positions[0].tolist() == list(range(len(view)))
+    assert view.images == ()
+    assert decode(backbone, view.input_ids[view.readouts["last_token"]]) == "B"
+    assert decode(backbone, view.input_ids[view.readouts["turn_end"]]) == "<|im_end|>"
+    assert decode(backbone, view.input_ids[view.content]) == "B"
+
+
+def test_the_answer_need_not_stand_in_the_trajectory(serializer: Serializer) -> None:
+    encodings = [Encoding(view, with_gradient()) for view in (Conversation(), Answer())]
+    whole, answer = serializer.views(replace(trajectory(), answer=" the second one "), encodings)
+    assert whole.text == X + T
+    assert answer.text == "<|im_start|>assistant\nthe second one<|im_end|>\n"
+
+
+def test_an_example_without_an_answer_is_refused_where_the_answer_is_read(serializer: Serializer) -> None:
+    asked = replace(trajectory(), answer=" ")
+    assert serializer.views(asked, [Encoding(Conversation(), with_gradient())])
+    with pytest.raises(DataError, match=r"'golden' has an empty answer.*give it one"):
+        serializer.views(asked, [Encoding(Answer(), with_gradient())])
 
 
 def test_content_leaves_the_template_out(backbone: jv.Backbone, serializer: Serializer) -> None:

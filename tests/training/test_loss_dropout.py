@@ -9,9 +9,10 @@ import pytest
 import torch
 
 import jepa_vlm as jv
-from jepa_vlm.training.loss_dropout import LossDropout, TrainCollator
+from jepa_vlm.training.loss_dropout import LossDropout
 from jepa_vlm.training.metrics import read_metrics
 from jepa_vlm.training.order import MicroBatch
+from jepa_vlm.training.term_schedule import TermSchedule, TrainCollator
 from tests.factories import lora_backbone, random_batch
 from tests.training.setting import small_model, small_trainer, trained
 
@@ -93,7 +94,15 @@ def test_what_another_term_reads_is_still_computed() -> None:
 
 def test_the_collator_of_a_run_leaves_out_what_the_step_says() -> None:
     model = jv.LatentVLM(lora_backbone(), jv.NextToken() + prediction())
-    collator = TrainCollator(model.collator(), LossDropout({"latent_prediction": 0.5}, 0))
+    collator = TrainCollator(
+        model.collator(),
+        TermSchedule(
+            terms=tuple(model.objective.weights),
+            stages=(),
+            steps=100,
+            dropout=LossDropout({"latent_prediction": 0.5}, 0),
+        ),
+    )
     collator, examples = pickle.loads(pickle.dumps(collator)), tuple(random_batch(1))
     found = [collator([MicroBatch(step, examples)])["skipped"] for step in range(6)]
     assert found == [["latent_prediction"] if skipped else [] for skipped in skips(0.5)[:6]]

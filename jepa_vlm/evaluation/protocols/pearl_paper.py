@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from jepa_vlm.evaluation.protocols.named import PROTOCOLS, NamedProtocol, refuse_preset
 from jepa_vlm.evaluation.protocols.prompts import instructed
-from jepa_vlm.generation.option_letters import SHORT_TOKENS
+from jepa_vlm.generation.letters import SHORT_TOKENS
 
 
 @PROTOCOLS.register("pearl-paper")

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
+from jepa_vlm.adapters.inside_peft import belongs_to_adapter
 from jepa_vlm.errors import RunError
 
 UPDATES = 2  # LoRA's A has no gradient while B is zero, so one update is not enough
@@ -21,15 +22,23 @@ class GradientsReach(TrainerCallback):
     The adapter's tensors and the objective's own must be trainable; what a term only reads belongs into buffers.
     Weight decay moves tensors that have no gradient, so both are checked. An update counts if its learning rate is
     above zero (warm-up starts at zero) and no term was left out by loss dropout. Where the learning rates so far are
-    too small to change a tensor at its precision, its movement is judged as soon as they are not.
+    too small to change a tensor at its precision, its movement is judged as soon as they are not. Each stage of a
+    recipe is checked anew, without the parameters of terms that are not of it.
 
     Args:
-        skipped: Returns the terms that a step leaves out.
+        dropped: Returns the terms that a step leaves out by loss dropout.
+        outside: Returns the terms that are not of a step's stage; none if it is not given.
     """
 
-    def __init__(self, *, skipped: Callable[[int], Collection[str]]) -> None:
-        self._skipped, self.updates = skipped, 0
-        self._rates = 0.0
+    def __init__(
+        self,
+        *,
+        dropped: Callable[[int], Collection[str]],
+        outside: Callable[[int], Collection[str]] = lambda step: (),
+    ) -> None:
+        self._dropped, self._outside, self.updates = dropped, outside, 0
+        self._waiting: frozenset[str] = frozenset()
+        self._rates: dict[str, float] = {}
         self._before: dict[str, Tensor] = {}
         self._unreached: set[str] = set()
 
@@ -41,14 +50,13 @@ class GradientsReach(TrainerCallback):
         Raises:
             RunError: If a tensor of the adapter or the objective is frozen.
         """
-        own = [(name, p) for name, p in model.named_parameters() if ".lora_" in name or name.startswith("objective.")]
+        own = [(n, p) for n, p in model.named_parameters() if belongs_to_adapter(n) or n.startswith("objective.")]
         if frozen := [name for name, p in own if not p.requires_grad]:
             raise RunError(
                 f"{len(frozen)} tensors of the adapter and the objective are frozen: {', '.join(frozen[:3])}. They are "
                 "there to be trained; turn the adapter on, or hold what a term only reads in a buffer."
             )
-        self._before = {name: p.detach().cpu().clone() for name, p in model.named_parameters() if p.requires_grad}
-        self._unreached = set(self._before)
+        self._begin(model, frozenset(self._outside(state.global_step)))
 
     def on_pre_optimizer_step(
         self,
@@ -64,11 +72,18 @@ class GradientsReach(TrainerCallback):
         Raises:
             RunError: If a tensor has had none by the second update.
         """
-        if not self._before or self._skipped(state.global_step):
+        if (waiting := frozenset(self._outside(state.global_step))) != self._waiting:
+            self.updates, self._rates = 0, {}
+            self._begin(model, waiting)
+        if not self._before or self._dropped(state.global_step):
             return
-        if not (rate := max(group["lr"] for group in optimizer.param_groups)):
+        if not (highest := max(group["lr"] for group in optimizer.param_groups)):
             return
-        self.updates, self._rates = self.updates + 1, self._rates + rate
+        self.updates += 1
+        own = {id(p): group["lr"] for group in optimizer.param_groups for p in group["params"]}
+        for name, p in model.named_parameters():
+            if name in self._before:
+                self._rates[name] = self._rates.get(name, 0.0) + own.get(id(p), highest)
         if self._unreached:
             gradients = {name: p.grad for name, p in model.named_parameters() if name in self._unreached}
             self._unreached = {name for name, grad in gradients.items() if grad is None or not bool(grad.any())}
@@ -87,10 +102,21 @@ class GradientsReach(TrainerCallback):
             return
         here = dict(model.named_parameters())
         still = {name: old for name, old in self._before.items() if torch.equal(here[name].detach().cpu(), old)}
-        stuck = sorted(name for name, old in still.items() if self._rates > _smallest_step(old))
+        stuck = sorted(name for name, old in still.items() if self._rates[name] > _smallest_step(old))
         if stuck:
             raise RunError(_message(f"have not moved ({here[stuck[0]].dtype})", stuck, self.updates))
         self._before = still
+
+    def _begin(self, model: Any, waiting: frozenset[str]) -> None:
+        """Check from here on all that trains, but for the parameters of terms that wait for their stage."""
+        idle = tuple(f"objective.terms.{term}." for term in waiting)
+        self._waiting = waiting
+        self._before = {
+            name: p.detach().cpu().clone()
+            for name, p in model.named_parameters()
+            if p.requires_grad and not name.startswith(idle)
+        }
+        self._unreached = set(self._before)
 
 
 def _smallest_step(tensor: Tensor) -> float:

@@ -100,7 +100,7 @@ def test_updates_that_vanish_are_named(tmp_path):
 def make_blind(trainer):
     """Let the check believe in a learning rate that the optimiser does not have."""
     reach = next(c for c in trainer.callback_handler.callbacks if type(c).__name__ == "GradientsReach")
-    reach._rates = 1.0
+    reach._rates = {name: 1.0 for name, _ in trainer.model.named_parameters()}
     return trainer
 
 

@@ -1,0 +1,210 @@
+"""Generation with latent feedback: batched, over the backbone's own ``generate`` and its cache, for any family.
+
+The loop is transformers'. Three hooks make it a latent one: the decoder's last states are kept, a logits processor
+decides for each row what comes next, and where that is a latent step, the embedding layer hands out the state instead
+of a token's embedding. Rows of a batch enter and leave on their own.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, final
+
+import torch
+from torch import Tensor
+from transformers import LogitsProcessor
+
+from jepa_vlm.adapters import Backbone
+from jepa_vlm.errors import BackboneError
+from jepa_vlm.generation.greedy import end_ids, generate
+from jepa_vlm.generation.prompt import Inputs
+from jepa_vlm.recipe.latent_decoding import LatentDecoding
+from jepa_vlm.typing import Hidden
+
+MOST_LOOKS = 8  # of an answer; a START beyond them is a word like any other
+
+Allowed = Callable[[int, list[int]], list[int]]  # from a row and its words' tokens so far to those that may follow
+
+
+@final
+@dataclass
+class LatentAnswer:
+    """What one row wrote.
+
+    Args:
+        ids: Tokens of its words, START, END and latent steps left out.
+        steps: Latent steps that were really taken.
+        looks: How often it entered.
+        first_logits: Behind the first look, or behind the prompt if there is none: of its first word's token, (vocab,).
+        first_steps: Latent steps before it.
+    """
+
+    ids: list[int] = field(default_factory=list)
+    steps: int = 0
+    looks: int = 0
+    first_logits: Tensor | None = None
+    first_steps: int = 0
+
+
+def generate_latent(
+    backbone: Backbone, inputs: Inputs, tokens: int, decoding: LatentDecoding, allowed: Allowed | None = None
+) -> list[LatentAnswer]:
+    """Return what follows each prompt: greedy words, with latent feedback between START and END.
+
+    Args:
+        backbone: In inference, see ``inference``.
+        inputs: Left-padded prompts.
+        tokens: Most words' tokens of an answer; what looks take does not count.
+        decoding: When to enter and to leave, and what is fed.
+        allowed: Restricts words; None for all.
+
+    Raises:
+        BackboneError: If START or END is no single token of the vocabulary.
+    """
+    machine = _Machine(backbone, inputs["input_ids"].shape[0], decoding, tokens, allowed)
+    with machine.attached():
+        produced = generate(backbone, inputs, tokens + machine.overhead, processors=[machine])
+    machine.finish(produced)
+    return machine.answers
+
+
+@final
+class _Row:
+    """Where one answer is."""
+
+    def __init__(self, opening: list[int]) -> None:
+        self.queue = deque(opening)  # tokens that come next, whatever the model says
+        self.left = 0  # latent steps that are still to be taken
+        self.inside = False
+        self.written: list[bool] = []  # of each token: whether it is a word's
+
+
+@final
+class _Machine(LogitsProcessor):
+    """Decides what comes next, and feeds states. Lives for one ``generate``."""
+
+    def __init__(
+        self, backbone: Backbone, rows: int, decoding: LatentDecoding, tokens: int, allowed: Allowed | None
+    ) -> None:
+        self.backbone, self.decoding, self.tokens, self.allowed = backbone, decoding, tokens, allowed
+        self.steps = decoding.steps
+        self.start, self.end = (_one_token(backbone, token) for token in (decoding.start, decoding.end))
+        self.closing = [self.end, *backbone.tokenizer.encode(decoding.after, add_special_tokens=False)]
+        forced = [self.start] if self.steps and decoding.entry == "forced" else []
+        self.overhead = MOST_LOOKS * (1 + self.steps + len(self.closing)) if self.steps else 0
+        self.ending = end_ids(backbone)[0]
+        self.rows = [_Row(forced) for _ in range(rows)]
+        self.answers = [LatentAnswer() for _ in range(rows)]
+        self.noise = torch.Generator().manual_seed(decoding.seed)
+        self.states: Tensor | None = None
+        self.feeding: dict[int, Hidden] = {}
+
+    @contextmanager
+    def attached(self) -> Iterator[None]:
+        """Watch the decoder's states, and hand out states in the embedding layer's place."""
+        decoder = self.backbone.adapter.decoder(self.backbone.base)
+        embedding = self.backbone.base.get_input_embeddings()
+        handles = [decoder.register_forward_hook(self._keep), embedding.register_forward_hook(self._feed)]
+        try:
+            yield
+        finally:
+            for handle in handles:
+                handle.remove()
+
+    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:  # type: ignore[override]
+        """Return the scores, with all but one token ruled out where the next one is settled."""
+        chosen = torch.full_like(scores, float("-inf"))
+        likeliest = scores.argmax(dim=1).tolist()
+        for number, row in enumerate(self.rows):
+            answer, free = self.answers[number], not row.queue and not row.inside
+            looked = bool(answer.looks)
+            token = self._settled(number, row, likeliest[number])
+            if free and answer.first_logits is None and (looked or token is None):
+                answer.first_logits, answer.first_steps = scores[number].clone(), answer.steps
+            if token is None and sum(row.written) == self.tokens:
+                row.written.append(False)
+                token = self.ending
+            if token is not None:
+                chosen[number, token] = 0
+                continue
+            row.written.append(True)
+            if self.allowed is None:
+                chosen[number] = scores[number]
+            else:
+                own = self.allowed(number, self._words(number, input_ids))
+                chosen[number, own] = scores[number, own]
+        return chosen
+
+    def finish(self, produced: Tensor) -> None:
+        """Sort out the words' tokens."""
+        for answer, row, ids in zip(self.answers, self.rows, produced.tolist(), strict=True):
+            answer.ids = [token for token, word in zip(ids, row.written, strict=False) if word]
+
+    def _settled(self, number: int, row: _Row, likeliest: int) -> int | None:
+        """Return the token that a row must take, or None where the model is free. Move the row on."""
+        if not row.queue and not row.inside and self.steps and likeliest == self.start and self._may_look(number, row):
+            row.queue.append(self.start)
+        if row.queue:
+            token = row.queue.popleft()
+            row.written.append(False)
+            if token == self.start:
+                self.answers[number].looks += 1
+                row.inside, row.left = True, 0 if self.decoding.control == "dropped" else self.steps
+            return token
+        if not row.inside:
+            return None
+        early = self.decoding.leave == "end" and likeliest == self.end
+        if row.left and not early:
+            row.left -= 1
+            self.answers[number].steps += 1
+            self.feeding[number] = self._fed(number)
+            row.written.append(False)
+            return self.start  # stands in its place among the tokens, and never ends an answer
+        row.inside = False
+        row.queue.extend(self.closing)
+        return self._settled(number, row, likeliest)
+
+    def _may_look(self, number: int, row: _Row) -> bool:
+        looks = self.answers[number].looks
+        if looks >= MOST_LOOKS or sum(row.written) == self.tokens:
+            return False
+        return self.allowed is None or (self.decoding.entry == "model" and not looks)
+
+    def _words(self, number: int, input_ids: Tensor) -> list[int]:
+        written = self.rows[number].written[:-1]
+        new: list[int] = input_ids[number, input_ids.shape[1] - len(written) :].tolist() if written else []
+        return [token for token, word in zip(new, written, strict=True) if word]
+
+    def _fed(self, number: int) -> Hidden:
+        if self.states is None:
+            raise RuntimeError("The decoder was not seen to run; its states cannot be fed back.")
+        state = self.states[number]
+        if self.decoding.control == "noise":
+            drawn = torch.randn(state.shape, generator=self.noise).to(state)
+            return drawn * (state.norm() / drawn.norm())
+        return state
+
+    def _keep(self, module: Any, args: Any, output: Any) -> None:
+        self.states = output.last_hidden_state[:, -1]
+
+    def _feed(self, module: Any, args: Any, output: Tensor) -> Tensor:
+        if not self.feeding or output.shape[1] != 1:
+            return output
+        fed = output.clone()
+        for number, state in self.feeding.items():
+            fed[number, 0] = state.to(fed.dtype)
+        self.feeding = {}
+        return fed
+
+
+def _one_token(backbone: Backbone, token: str) -> int:
+    ids: list[int] = backbone.tokenizer.encode(token, add_special_tokens=False)
+    if len(ids) != 1:
+        raise BackboneError(
+            f"Latent decoding needs {token!r} as one token of the vocabulary, but it is {len(ids)}; was this model "
+            "trained by a recipe with latent slots?"
+        )
+    return ids[0]

@@ -1,0 +1,92 @@
+"""Reconstruct what latent slots stand for."""
+
+from __future__ import annotations
+
+from typing import Literal, final
+
+from torch import Generator
+
+from jepa_vlm.encoders import States
+from jepa_vlm.losses import LatentLoss, MSELoss
+from jepa_vlm.predictors import IdentityPredictor, Predictor
+from jepa_vlm.terms import Term, TermValue, Unit, zero_through
+from jepa_vlm.views import LatentConversation, ViewRequest
+
+
+@final
+class LatentReconstruction(Term):
+    """L_latent = loss(head(state), what the slot stands for), over all latent slots of a view.
+
+    Divided by the number of slots, so that a large region counts for more than a small one, as in LVR's code.
+    The targets are frozen: no gradient flows into them.
+
+    Args:
+        view: Whose slots.
+        predictor: The head between a state and its prediction; none (the identity) if not given. It places no slots.
+        loss: Distance; the mean squared one (LVR's) if not given. Mirage takes the cosine.
+        state: Which state predicts a slot: the one ``before`` it (LVR, Mirage: what is predicted is what is fed next),
+            or the one ``at`` it.
+
+    Raises:
+        ValueError: If the pieces do not fit: slots without targets, slots whose own target would be read at them, or
+            a loss across the batch.
+
+    References:
+        LVR, https://arxiv.org/abs/2509.24251 (VincentLeebang/lvr@637a9f7, monkey_patch_forward_lvr.py). Mirage,
+        https://arxiv.org/abs/2506.17218 (UMass-Embodied-AGI/Mirage@53f26de).
+    """
+
+    name = "latent_reconstruction"
+
+    def __init__(
+        self,
+        *,
+        view: LatentConversation,
+        predictor: Predictor | None = None,
+        loss: LatentLoss | None = None,
+        state: Literal["before", "at"] = "before",
+    ) -> None:
+        super().__init__()
+        if not isinstance(view, LatentConversation):
+            raise ValueError(f"view must be a LatentConversation, got {type(view).__name__}.")
+        if not view.slots.has_target:
+            raise ValueError(f"{view.slots} have nothing to reconstruct; train them by NextToken(view=...) alone.")
+        if state not in ("before", "at"):
+            raise ValueError(f"state must be 'before' or 'at', got {state!r}.")
+        if state == "at" and view.fed == "target":
+            raise ValueError("A slot that is fed its target must not predict it from there; read the state 'before'.")
+        self.view, self.state = view, state
+        self.predictor, self.loss = predictor or IdentityPredictor(), loss or MSELoss()
+        if self.predictor.slots:
+            raise ValueError(f"The view has its slots already; {type(self.predictor).__name__} would place more.")
+        if self.loss.across_batch:
+            raise ValueError(f"{type(self.loss).__name__} compares the examples of a batch; slots are no examples.")
+
+    @property
+    def _request(self) -> ViewRequest:
+        return ViewRequest(view=self.view, region="before_latents" if self.state == "before" else "latents")
+
+    def requests(self) -> tuple[ViewRequest, ...]:
+        """See ``Term.requests``."""
+        return (self._request,)
+
+    def unit(self) -> Unit:
+        """See ``Term.unit``."""
+        return Unit("tokens", self._request)
+
+    def setup(self, dim: int, generator: Generator) -> None:
+        """See ``Term.setup``."""
+        self.predictor.setup(dim, generator)
+
+    def forward(self, states: States) -> TermValue:
+        """See ``Term.forward``."""
+        region = states.regions[self._request]
+        if region.targets is None:
+            raise ValueError("The engine handed over no targets of the slots.")
+        predicted = self.predictor(region.hidden)
+        total = self.loss(predicted, region.targets).sum() + zero_through(self)
+        return TermValue(total, predicted=predicted.detach(), target=region.targets)
+
+    def extra_repr(self) -> str:
+        """Show the view and which state is read."""
+        return f"{self.view}, state={self.state!r}"

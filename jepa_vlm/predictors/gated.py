@@ -1,0 +1,66 @@
+"""A gated network on top of the context's state."""
+
+from __future__ import annotations
+
+from typing import cast, final
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from jepa_vlm.predictors.mlp import linear_layer
+from jepa_vlm.predictors.predictor import Predictor, expect_dim, not_set_up
+from jepa_vlm.typing import Latent, Prediction, shape_checked
+
+
+@final
+class GatedPredictor(Predictor):
+    """out(silu(gate(n)) * up(n)) with n the LayerNorm of the context's state (a SwiGLU, arXiv:2002.05202).
+
+    LVR's optional head "glu" is of this kind (VincentLeebang/lvr@637a9f7, src/model/lvr_heads.py).
+
+    Args:
+        hidden: Width of gate and up; None for the context's own size.
+
+    Raises:
+        ValueError: If ``hidden`` is less than 1.
+
+    Example:
+        >>> predictor = GatedPredictor(hidden=16)
+        >>> predictor.setup(8, torch.Generator().manual_seed(0))
+        >>> predictor(torch.zeros(3, 8)).shape
+        torch.Size([3, 8])
+    """
+
+    def __init__(self, *, hidden: int | None = None) -> None:
+        super().__init__()
+        if hidden is not None and hidden < 1:
+            raise ValueError(f"hidden must be at least 1, got {hidden}; for the context's own size leave it out.")
+        self.hidden = hidden
+        self.layers = nn.ModuleDict()
+
+    def setup(self, dim: int, generator: torch.Generator) -> None:
+        """Draw each layer's weight and bias uniformly from +-1/sqrt(its inputs), in float32."""
+        wide = self.hidden or dim
+        self.layers = nn.ModuleDict(
+            {
+                "norm": nn.LayerNorm(dim, dtype=torch.float32),
+                "gate": linear_layer(dim, wide, generator),
+                "up": linear_layer(dim, wide, generator),
+                "out": linear_layer(wide, dim, generator),
+            }
+        )
+
+    @shape_checked
+    def forward(self, context: Latent) -> Prediction:
+        """Return the network's output, computed in the type of its weights."""
+        if not self.layers:
+            raise not_set_up(self)
+        gate = cast("nn.Linear", self.layers["gate"])
+        expect_dim(context, gate.in_features)
+        normed = self.layers["norm"](context.to(gate.weight.dtype))
+        return cast("Prediction", self.layers["out"](F.silu(gate(normed)) * self.layers["up"](normed)))
+
+    def extra_repr(self) -> str:
+        """Show the width."""
+        return f"hidden={self.hidden}"

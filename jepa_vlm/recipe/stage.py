@@ -1,0 +1,59 @@
+"""A stretch of a run in which some of the objective's terms are computed and the others are not."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import final
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class Stage:
+    """One stage of a recipe. The optimiser and its schedule run through all of them.
+
+    Args:
+        name: For logs.
+        share: Of the run's steps, in (0, 1].
+        terms: Names of the objective's terms that are computed; what only others need is not.
+
+    Raises:
+        ValueError: If the share is out of range or there is no term.
+    """
+
+    name: str
+    share: float
+    terms: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        if not 0 < self.share <= 1:
+            raise ValueError(f"The share of stage {self.name!r} must lie in (0, 1], got {self.share}.")
+        if isinstance(self.terms, str) or not self.terms:
+            raise ValueError(f"Stage {self.name!r} needs a tuple of the objective's terms, got {self.terms!r}.")
+
+
+def check_stages(stages: Sequence[Stage], terms: Collection[str]) -> None:
+    """Hold stages to an objective.
+
+    Raises:
+        ValueError: If shares do not make up the whole run, a term is unknown, or one is in no stage.
+    """
+    if not stages:
+        return
+    if abs(sum(stage.share for stage in stages) - 1) > 1e-6:
+        raise ValueError(f"The shares of all stages must sum to 1, got {[stage.share for stage in stages]}.")
+    used = {term for stage in stages for term in stage.terms}
+    if unknown := sorted(used - set(terms)):
+        raise ValueError(f"A stage names terms of the objective ({', '.join(terms)}); got {', '.join(unknown)}.")
+    if idle := sorted(set(terms) - used):
+        raise ValueError(f"Every term must be in a stage; in none: {', '.join(idle)}. Take it out of the objective.")
+
+
+def stage_at(stages: Sequence[Stage], step: int, steps: int) -> int:
+    """Return the number of the stage of a step, counted from 0; each stage has a step at least, if there are enough."""
+    done = 0.0
+    for number, stage in enumerate(stages[:-1]):
+        done += stage.share
+        if step < max(number + 1, round(done * steps)):
+            return number
+    return len(stages) - 1

@@ -1,0 +1,72 @@
+"""The answer of a trajectory: as a conversation of its own for the backbone, as bare text for a text encoder."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, final
+
+from torch import Tensor
+
+from jepa_vlm.errors import DataError
+from jepa_vlm.trajectories import Step, Trajectory
+
+
+def answer_of(trajectory: Trajectory) -> str:
+    """Return the answer alone.
+
+    Raises:
+        DataError: If there is none.
+    """
+    answer = trajectory.answer.strip()
+    if not answer:
+        raise DataError(
+            f"Trajectory {trajectory.id!r} has an empty answer, and this objective encodes the answer alone; give it "
+            "one, or train with another objective.",
+            "answer missing",
+        )
+    return answer
+
+
+def answered_directly(trajectory: Trajectory) -> Trajectory:
+    """Return the example as if the expert had given the answer and nothing else.
+
+    Raises:
+        DataError: If there is no answer.
+    """
+    return replace(trajectory, steps=(Step(answer_of(trajectory)),))
+
+
+@final
+@dataclass(frozen=True)
+class TextReader:
+    """Makes the tokens of answers for a text encoder. Picklable; holds no weights.
+
+    Args:
+        name: Of the encoder.
+        tokenizer: Its own, padding on the right.
+        limit: Most tokens that it reads.
+    """
+
+    name: str
+    tokenizer: Any
+    limit: int
+
+    def __call__(self, trajectories: Sequence[Trajectory]) -> dict[str, Tensor]:
+        """Return ``input_ids`` and ``mask``, (batch, tokens).
+
+        Raises:
+            DataError: If an answer is empty, or longer than the encoder reads: nothing is cut off.
+        """
+        coded = self.tokenizer(
+            [answer_of(trajectory) for trajectory in trajectories], padding=True, return_tensors="pt"
+        )
+        mask: Tensor = coded["attention_mask"].bool()
+        for trajectory, length in zip(trajectories, mask.sum(dim=1).tolist(), strict=True):
+            if length > self.limit:
+                raise DataError(
+                    f"The answer of trajectory {trajectory.id!r} has {length} tokens, and {self.name} reads "
+                    f"{self.limit}; shorten it, or leave the trajectory out.",
+                    "answer too long",
+                )
+        return {"input_ids": coded["input_ids"], "mask": mask}

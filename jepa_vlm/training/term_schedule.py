@@ -1,0 +1,65 @@
+"""Which terms a step computes: those of its stage, less what loss dropout leaves out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, final
+
+from jepa_vlm.recipe import Stage
+from jepa_vlm.recipe.stage import stage_at
+from jepa_vlm.serialization import Collator
+from jepa_vlm.training.loss_dropout import LossDropout
+from jepa_vlm.training.order import MicroBatch
+
+
+@final
+@dataclass(frozen=True)
+class TermSchedule:
+    """Decides from the step alone, so that every process and a resumed run decide alike.
+
+    Args:
+        terms: The objective's.
+        stages: Of the recipe; none computes all terms throughout.
+        steps: Of the run.
+        dropout: What is left out within a stage.
+    """
+
+    terms: tuple[str, ...]
+    stages: tuple[Stage, ...]
+    steps: int
+    dropout: LossDropout
+
+    def outside(self, step: int) -> frozenset[str]:
+        """Return the terms that are not of the stage of a step, counted from 0."""
+        if not self.stages:
+            return frozenset()
+        return frozenset(self.terms) - set(self.stages[stage_at(self.stages, step, self.steps)].terms)
+
+    def skipped(self, step: int) -> frozenset[str]:
+        """Return the terms that a step leaves out for either reason."""
+        return self.outside(step) | self.dropout.skipped(step)
+
+    @property
+    def last(self) -> tuple[str, ...]:
+        """The terms of the last stage, whose held-out loss chooses the best checkpoint."""
+        return self.stages[-1].terms if self.stages else self.terms
+
+
+@final
+@dataclass(frozen=True)
+class TrainCollator:
+    """Makes the batch of a micro-batch, without the terms that its step leaves out. Picklable.
+
+    Args:
+        collator: The model's.
+        schedule: Decides what is left out.
+    """
+
+    collator: Collator
+    schedule: TermSchedule
+
+    def __call__(self, items: Sequence[MicroBatch]) -> dict[str, Any]:
+        """Return the batch of the one micro-batch that the loader hands over."""
+        (micro_batch,) = items
+        return self.collator(micro_batch.trajectories, without=self.schedule.skipped(micro_batch.step))

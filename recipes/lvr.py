@@ -1,0 +1,51 @@
+"""LVR: in the place of a crop, reconstruct the visual tokens of the region that the expert looked at.
+
+Run:      jepa-vlm recipe lvr
+          jepa-vlm recipe lvr --backbone qwen2.5-vl-3b --data lvr:META.json#style=original --set rank=0
+          jepa-vlm evaluate runs/lvr --latents 8
+Hardware: the embedded default runs on two CPU cores; the released script used 8 GPUs (batch 1 packed x 8 on each).
+Expect:   docs/method.md, "Reconstruction".
+Source:   arXiv:2509.24251; VincentLeebang/lvr@637a9f7, scripts/finetune_lvr_stage1_7b.sh (supervised stage). START and
+          END are trained, slots are not; the mean is over all slots of the batch. Different here: LoRA by default
+          (rank=0 trains the whole decoder, as released), any number of images and boxes, words before a slot are
+          kept, no <|lvr_latent_end|> (a flag's default puts it into every released sequence), END is always written.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import jepa_vlm as jv
+
+HEADS = {
+    "none": jv.IdentityPredictor,
+    "mlp": lambda: jv.MLPPredictor(norm="layer"),
+    "gated": jv.GatedPredictor,
+}
+
+
+def recipe(
+    *, weight: float = 0.1, latents: int = 4, rank: int = 64, head: Literal["none", "mlp", "gated"] = "none"
+) -> jv.Recipe:
+    """Return the supervised stage.
+
+    Args:
+        weight: Of the reconstruction beside the token loss.
+        latents: Steps of latent feedback at inference; LVR reports 4, 8 and 16.
+        rank: Of the LoRA adapter, whose alpha is twice the rank; 0 trains the whole decoder.
+        head: Between the state and its prediction of a visual token.
+    """
+    view = jv.views.LatentConversation(jv.views.RegionFeatures(), start="<|lvr_start|>", end="<|lvr_end|>")
+    return jv.Recipe(
+        objective=jv.NextToken(view=view)
+        + weight * jv.LatentReconstruction(view=view, predictor=HEADS[head](), loss=jv.MSELoss()),
+        lora=jv.Lora(rank=rank, alpha=2 * rank) if rank else None,
+        learning_rate=1e-5,
+        warmup=0.03,
+        weight_decay=0.1,
+        batch_size=4,
+        accumulation=4,
+        steps=2500,
+        added_tokens=view.tokens,
+        decoding=jv.LatentDecoding(steps=latents, start=view.start, end=view.end, after=view.after),
+    )

@@ -1,0 +1,51 @@
+"""Mirage: imagine the picture that a tool would return as a few latent slots, first shown, then on its own.
+
+Run:      jepa-vlm recipe mirage
+          jepa-vlm recipe mirage --backbone qwen2.5-vl-7b --data mirage:train_direct.jsonl --set rank=0
+Hardware: the embedded default runs on two CPU cores; the released script holds a 7B in one process (batch 1 x 8).
+Expect:   docs/method.md, "Reconstruction".
+Source:   arXiv:2506.17218; UMass-Embodied-AGI/Mirage@53f26de, src/main.py. Stage 1: slots are fed their targets (means
+          of equal runs of the picture's features), loss 0.1 x tokens + (1 - cosine). Stage 2: slots are fed the state
+          before them, the token loss alone. Different here: both stages are one run under one schedule of the learning
+          rate, LoRA by default (rank=0 trains the whole decoder, as released), any number of pictures. Activation
+          checkpointing is refused in stage 2, where the released code lets it switch the latent path off (issue 7).
+"""
+
+from __future__ import annotations
+
+import jepa_vlm as jv
+
+
+def recipe(*, slots: int = 4, first: float = 0.5, weight: float = 0.1, latents: int = 4, rank: int = 64) -> jv.Recipe:
+    """Return both stages.
+
+    Args:
+        slots: For each picture.
+        first: Share of the steps that stage 1 takes; 1 leaves stage 2 out.
+        weight: Of the token loss beside the reconstruction, in stage 1.
+        latents: Steps of latent feedback at inference.
+        rank: Of the LoRA adapter, whose alpha is twice the rank; 0 trains the whole decoder.
+    """
+    pictures = jv.views.PooledFeatures(chunks=slots)
+    shown, alone = jv.views.LatentConversation(pictures), jv.views.LatentConversation(pictures, fed="state")
+    objective = weight * jv.NextToken(view=shown) + jv.LatentReconstruction(view=shown, loss=jv.CosineLoss())
+    stages: tuple[jv.Stage, ...] = ()
+    if first < 1:
+        objective = objective + jv.NextToken(view=alone)
+        stages = (
+            jv.Stage(name="shown", share=first, terms=("next_token", "latent_reconstruction")),
+            jv.Stage(name="alone", share=1 - first, terms=("next_token_2",)),
+        )
+    return jv.Recipe(
+        objective=objective,
+        lora=jv.Lora(rank=rank, alpha=2 * rank) if rank else None,
+        learning_rate=1e-5,
+        warmup=0.01,
+        weight_decay=0.01,
+        batch_size=4,
+        accumulation=2,
+        steps=2500,
+        added_tokens=shown.tokens,
+        stages=stages,
+        decoding=jv.LatentDecoding(steps=latents, start=shown.start, end=shown.end, after=shown.after),
+    )

@@ -1,0 +1,22 @@
+"""Names inside PEFT's wrappers are told apart and taken back."""
+
+from __future__ import annotations
+
+import pytest
+
+import jepa_vlm as jv
+from jepa_vlm.adapters.inside_peft import base_name, belongs_to_adapter, has_lora, unwrapped
+from jepa_vlm.training import apply_lora
+
+
+@pytest.mark.parametrize("name", ["tiny-random-qwen2.5-vl", "tiny-random-llava"])
+@pytest.mark.parametrize("lora", [jv.Lora(rank=2, alpha=4, variant="dora"), None])
+def test_without_the_adapter_every_name_is_the_bases(name, lora):
+    backbone = jv.load_backbone(name, added_tokens=("<|a|>",))
+    plain, table = set(backbone.base.state_dict()), backbone.base.get_input_embeddings()
+    assert not has_lora(backbone.base)
+    apply_lora(backbone, lora)
+    assert {base_name(n) for n in backbone.base.state_dict() if not belongs_to_adapter(n)} == plain
+    assert has_lora(backbone.base) == (lora is not None)
+    assert backbone.base.get_input_embeddings() is not table
+    assert unwrapped(backbone.base.get_input_embeddings()) is table is unwrapped(table)

@@ -1,0 +1,204 @@
+"""Latent feedback: a batch equals its items alone, no steps is plain generation, states are those of training."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+import jepa_vlm as jv
+from jepa_vlm.errors import BackboneError
+from jepa_vlm.generation import answers_by_scoring, inference
+from jepa_vlm.generation.greedy import end_ids, generate
+from jepa_vlm.generation.latent_feedback import LatentAnswer, generate_latent
+from jepa_vlm.generation.prompt import Inputs, prompt_inputs, user_turn
+from jepa_vlm.latent_vlm import LatentVLM
+from jepa_vlm.recipe.latent_decoding import LatentDecoding
+from jepa_vlm.views import LatentConversation, PooledFeatures
+from tests.factories import latent_backbone
+
+BORDERS = {"start": "<|latent_start|>", "end": "<|latent_end|>"}
+
+
+@pytest.fixture(scope="module")
+def backbone() -> jv.Backbone:
+    return latent_backbone(torch.float64)
+
+
+def prompts(backbone: jv.Backbone, *which: int) -> Inputs:
+    items = jv.playground.questions("mixture", count=max(which) + 1, seed=3)
+    return prompt_inputs(backbone, [[user_turn(items[i].prompt, [items[i].images[0].load()])] for i in which])
+
+
+def run(backbone: jv.Backbone, inputs: Inputs, decoding: LatentDecoding, tokens: int = 6) -> list[LatentAnswer]:
+    with inference(backbone.model):
+        return generate_latent(backbone, inputs, tokens, decoding)
+
+
+def by_hand(backbone: jv.Backbone, inputs: Inputs, steps: int, tokens: int) -> tuple[list[int], list[Tensor]]:
+    """One prompt, no cache: everything anew for each token, states put in by hand; the slow, obvious way."""
+    ids = backbone.tokenizer.convert_tokens_to_ids([BORDERS["start"], BORDERS["end"]])
+    newline = backbone.tokenizer.encode("\n", add_special_tokens=False)
+    base, table = backbone.base, backbone.base.get_input_embeddings()
+    new: list[Tensor] = []
+    kinds: list[int] = []
+
+    def states() -> Tensor:
+        ids = torch.cat([inputs["input_ids"][0], torch.tensor(kinds, dtype=torch.long)])
+        rest = {name: value for name, value in inputs.items() if name not in ("input_ids", "attention_mask")}
+        rest["mm_token_type_ids"] = (ids == base.config.image_token_id).int()[None]
+
+        def feed(module: Any, args: Any, out: Tensor) -> Tensor:
+            return torch.cat([out[0, : len(ids) - len(new)], *(one[None] for one in new)])[None]
+
+        handle = table.register_forward_hook(feed)
+        found = base.base_model(input_ids=ids[None], use_cache=False, **rest).last_hidden_state[0, -1]
+        handle.remove()
+        return found
+
+    def add(token: int, fed: Tensor | None = None) -> None:
+        vector = table.weight[token] if fed is None else fed
+        kinds.append(token)
+        new.append(vector)
+
+    with inference(backbone.model):
+        add(ids[0])
+        fed = []
+        for _ in range(steps):
+            fed.append(states())
+            add(backbone.tokenizer.pad_token_id, fed[-1])
+        for token in (ids[1], *newline):
+            add(token)
+        words: list[int] = []
+        for _ in range(tokens):
+            words.append(int(backbone.base.get_output_embeddings()(states()).argmax()))
+            add(words[-1])
+    return words, fed
+
+
+def test_equals_the_slow_obvious_way(backbone: jv.Backbone, pure_float64: None) -> None:
+    inputs = prompts(backbone, 2)
+    (found,) = run(backbone, inputs, LatentDecoding(steps=3), tokens=4)
+    words, _ = by_hand(backbone, inputs, 3, 4)
+    assert found.ids == words[: len(found.ids)]
+    assert (found.steps, found.looks) == (3, 1)
+
+
+def test_a_batch_equals_each_item_alone(backbone: jv.Backbone, pure_float64: None) -> None:
+    for decoding in (
+        LatentDecoding(steps=3),
+        LatentDecoding(steps=4, leave="end"),
+        LatentDecoding(steps=2, entry="model"),
+    ):
+        together = run(backbone, prompts(backbone, 0, 1, 2), decoding)
+        for number, own in enumerate(together):
+            (alone,) = run(backbone, prompts(backbone, number), decoding)
+            assert (own.ids, own.steps, own.looks) == (alone.ids, alone.steps, alone.looks)
+            assert own.first_logits is not None
+            assert alone.first_logits is not None
+            assert torch.allclose(own.first_logits, alone.first_logits, atol=1e-8)
+
+
+def test_no_steps_is_plain_generation(backbone: jv.Backbone) -> None:
+    inputs = prompts(backbone, 0, 1)
+    found = run(backbone, inputs, LatentDecoding(steps=0))
+    with inference(backbone.model):
+        plain = generate(backbone, inputs, 6)
+    ends = {backbone.tokenizer.pad_token_id}
+    for own, ids in zip(found, plain.tolist(), strict=True):
+        assert [token for token in own.ids if token not in ends] == [token for token in ids if token not in ends]
+        assert (own.steps, own.looks) == (0, 0)
+
+
+def test_the_fed_states_are_those_of_training(backbone: jv.Backbone, pure_float64: None) -> None:
+    """The view's engine and generation feed the same vectors behind the same prompt."""
+    (trajectory,) = [t for t in jv.playground.trajectories("visual-search", count=8, seed=0) if t.calls == 1][:1]
+    silent = jv.Trajectory(
+        trajectory.id,
+        trajectory.images,
+        trajectory.question,
+        (jv.Step("", trajectory.steps[0].call, trajectory.steps[0].image), trajectory.steps[-1]),
+        trajectory.answer,
+    )
+    view = LatentConversation(PooledFeatures(chunks=3), fed="state")
+    model = LatentVLM(backbone, jv.LatentReconstruction(view=view, state="at"))
+    with torch.no_grad():
+        states = model._states(model.collator()([silent]))
+    (region,) = states.regions.values()
+    assert region.inputs is not None
+    inputs = prompt_inputs(backbone, [[user_turn(silent.question, [silent.images[0].load()])]])
+    _, fed = by_hand(backbone, inputs, 3, 0)
+    assert torch.allclose(torch.stack(fed), region.inputs, atol=1e-9)
+
+
+def test_controls_change_what_is_fed(backbone: jv.Backbone) -> None:
+    inputs = prompts(backbone, 0)
+    logits = {}
+    for control in ("none", "noise", "dropped"):
+        (found,) = run(backbone, inputs, LatentDecoding(steps=3, control=control))
+        assert found.steps == (0 if control == "dropped" else 3)
+        logits[control] = found.first_logits
+    assert not torch.allclose(logits["none"], logits["noise"])
+    assert not torch.allclose(logits["none"], logits["dropped"])
+    (again,) = run(backbone, inputs, LatentDecoding(steps=3, control="noise"))
+    assert torch.equal(again.first_logits, logits["noise"])
+
+
+def test_a_model_that_never_writes_start_answers_directly(backbone: jv.Backbone) -> None:
+    inputs = prompts(backbone, 0, 1)
+    head = backbone.base.get_output_embeddings()
+    start = backbone.tokenizer.convert_tokens_to_ids(BORDERS["start"])
+    bias = torch.zeros(head.weight.shape[0], dtype=torch.float64)
+
+    def tilt(module: Any, args: Any, out: Tensor) -> Tensor:
+        return out + bias
+
+    handle = head.register_forward_hook(tilt)
+    try:
+        bias[start] = -1e6
+        assert [one.looks for one in run(backbone, inputs, LatentDecoding(steps=2, entry="model"))] == [0, 0]
+        bias[start] = 1e6
+        eager = run(backbone, inputs, LatentDecoding(steps=2, entry="model"), tokens=4)
+        assert [(one.looks, one.steps, one.ids) for one in eager] == [(8, 16, [start] * 4)] * 2  # as often as it may
+        bias[start] = 0
+        end = backbone.tokenizer.convert_tokens_to_ids(BORDERS["end"])
+        bias[end] = 1e6
+        assert [one.steps for one in run(backbone, inputs, LatentDecoding(steps=5, leave="end"), tokens=1)] == [0, 0]
+    finally:
+        handle.remove()
+
+
+def test_scorings_read_the_words_behind_the_look(backbone: jv.Backbone) -> None:
+    items = jv.playground.questions("mixture", count=5, seed=3)
+    decoding = LatentDecoding(steps=2)
+    found = answers_by_scoring(
+        backbone, items, scorings=("free", "letter-logits", "short"), batch_size=3, latents=decoding
+    )
+    alone = answers_by_scoring(backbone, items, scorings=("letter-logits",), batch_size=3, latents=decoding)
+    assert [a.letter for a in found["letter-logits"]] == [a.letter for a in alone["letter-logits"]]
+    assert [a.letter for a in found["short"]] == [a.letter for a in found["letter-logits"]]
+    assert all(a.latent_steps == 2 for a in found["letter-logits"] + found["short"])
+    plain = answers_by_scoring(backbone, items, scorings=("letter-logits",), batch_size=3)
+    assert all(a.latent_steps is None for a in plain["letter-logits"])
+
+
+def test_other_families_feed_back_too() -> None:
+    for name in ("tiny-random-qwen3-vl", "tiny-random-gemma3", "tiny-random-llava"):
+        other = jv.load_backbone(name)
+        specials = [t.content for t in other.tokenizer.added_tokens_decoder.values() if t.special]
+        ends = {other.tokenizer.pad_token_id, *end_ids(other)}
+        borders = [token for token in specials if other.tokenizer.convert_tokens_to_ids(token) not in ends]
+        decoding = LatentDecoding(steps=2, start=borders[-1], end=borders[-2])
+        (found,) = run(other, prompts(other, 0), decoding, tokens=2)
+        assert found.steps == 2, name
+
+
+def test_a_vocabulary_without_the_borders_is_refused() -> None:
+    plain = jv.load_backbone("tiny-random-qwen2.5-vl")
+    with pytest.raises(BackboneError, match="one token of the vocabulary"):
+        run(plain, prompts(plain, 0), LatentDecoding(steps=2))
+    for wrong in ({"steps": -1}, {"entry": "x"}, {"leave": "x"}, {"control": "x"}):
+        with pytest.raises(ValueError, match=next(iter(wrong))):
+            LatentDecoding(**wrong)

@@ -1,0 +1,132 @@
+"""The recipes of latent slots: their settings, hand-worked losses, and what their runs leave behind."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+import jepa_vlm as jv
+from jepa_vlm.encoders import Head, RegionStates, States
+from jepa_vlm.recipe.stage import stage_at
+from jepa_vlm.training.merge import decoding_of
+from jepa_vlm.views import LatentConversation, PooledFeatures, RegionFeatures, Thoughts, ViewRequest
+
+VIEW = LatentConversation(RegionFeatures())
+
+
+def states_of(region: str, hidden: torch.Tensor, targets: torch.Tensor, view: LatentConversation = VIEW) -> States:
+    count = len(hidden)
+    none = torch.full((count,), -100)
+    states = RegionStates(hidden, none, torch.zeros(count, dtype=torch.long), None, targets)
+    return States({}, {ViewRequest(view=view, region=region): states}, Head(torch.zeros(1, hidden.shape[1])))
+
+
+def test_reconstruction_of_two_tokens_by_hand():
+    """LVR: ((1 + 9) / 2 + (4 + 0) / 2) summed; Mirage: 1 - cos of a right angle and of parallels."""
+    hidden, targets = torch.tensor([[1.0, 3.0], [2.0, 0.0]]), torch.tensor([[0.0, 0.0], [0.0, 0.0]])
+    squared = jv.LatentReconstruction(view=VIEW)(states_of("before_latents", hidden, targets))
+    assert float(squared.total) == 5.0 + 2.0
+    targets = torch.tensor([[-3.0, 1.0], [5.0, 0.0]])
+    cosine = jv.LatentReconstruction(view=VIEW, loss=jv.CosineLoss())(states_of("before_latents", hidden, targets))
+    assert float(cosine.total) == pytest.approx(1.0 + 0.0, abs=1e-6)
+    token = LatentConversation(RegionFeatures(), fed="token")
+    at = jv.LatentReconstruction(view=token, loss=jv.L1Loss(), state="at")
+    assert float(at(states_of("latents", hidden, targets, token)).total) == (4 + 2) / 2 + 3 / 2
+
+
+def test_an_example_without_slots_adds_nothing_and_keeps_its_graph():
+    term = jv.LatentReconstruction(view=VIEW, predictor=jv.GatedPredictor())
+    term.setup(2, torch.Generator().manual_seed(0))
+    value = term(states_of("before_latents", torch.zeros(0, 2), torch.zeros(0, 2)))
+    assert float(value.total.detach()) == 0
+    value.total.backward()
+    assert all(p.grad is not None and not p.grad.any() for p in term.parameters())
+
+
+def test_reconstruction_refuses_what_does_not_fit():
+    for wrong, said in (
+        ({"view": jv.views.Conversation()}, "LatentConversation"),
+        ({"view": LatentConversation(Thoughts(), fed="state")}, "nothing to reconstruct"),
+        ({"view": VIEW, "state": "at"}, "must not predict it from there"),
+        ({"view": VIEW, "predictor": jv.PredTokenPredictor(tokens=2)}, "has its slots already"),
+        ({"view": VIEW, "loss": jv.InfoNCELoss()}, "slots are no examples"),
+    ):
+        with pytest.raises(ValueError, match=said):
+            jv.LatentReconstruction(**wrong)
+    with pytest.raises(ValueError, match="no target that could be fed"):
+        LatentConversation(Thoughts())
+
+
+def test_lvr_is_the_released_supervised_stage():
+    recipe = jv.load_recipe("lvr")
+    assert recipe.objective.weights == {"next_token": 1.0, "latent_reconstruction": 0.1}
+    term = recipe.objective.terms["latent_reconstruction"]
+    assert (term.view.slots, term.view.fed, term.state) == (RegionFeatures(), "target", "before")
+    assert isinstance(term.loss, jv.MSELoss)
+    assert recipe.added_tokens == ("<|lvr_start|>", "<|lvr_end|>")
+    assert recipe.decoding == jv.LatentDecoding(steps=4, start="<|lvr_start|>", end="<|lvr_end|>")
+    assert jv.load_recipe("lvr", rank=0).lora is None
+    gated = jv.load_recipe("lvr", head="gated").objective.terms["latent_reconstruction"]
+    assert isinstance(gated.predictor, jv.GatedPredictor)
+
+
+def test_mirage_has_two_stages_and_coconut_a_curriculum():
+    mirage = jv.load_recipe("mirage", first=0.25)
+    assert mirage.objective.weights == {"next_token": 0.1, "latent_reconstruction": 1.0, "next_token_2": 1.0}
+    views = [term.view for term in mirage.objective.terms.values()]
+    assert [view.fed for view in views] == ["target", "target", "state"]
+    assert {view.slots for view in views} == {PooledFeatures(4)}
+    assert [(s.share, s.terms) for s in mirage.stages] == [
+        (0.25, ("next_token", "latent_reconstruction")),
+        (0.75, ("next_token_2",)),
+    ]
+    assert jv.load_recipe("mirage", first=1.0).stages == ()
+    coconut = jv.load_recipe("coconut", steps_replaced=2, thoughts=3)
+    assert [term.view.slots for term in coconut.objective.terms.values()] == [Thoughts(k, 3) for k in range(3)]
+    assert [stage.terms for stage in coconut.stages] == [("next_token",), ("next_token_2",), ("next_token_3",)]
+    assert coconut.decoding is not None
+    assert coconut.decoding.steps == 6
+    assert [stage_at(coconut.stages, step, 9) for step in range(9)] == [0, 0, 0, 1, 1, 1, 2, 2, 2]
+    assert [stage_at(coconut.stages, step, 3) for step in range(3)] == [0, 1, 2]
+
+
+def test_stages_are_held_to_the_objective():
+    objective = jv.NextToken() + jv.NextToken(view=VIEW)
+    one = jv.Stage(name="a", share=0.5, terms=("next_token",))
+    for stages, said in (
+        ((one,), "sum to 1"),
+        ((one, jv.Stage(name="b", share=0.5, terms=("other",))), "other"),
+        ((one, jv.Stage(name="b", share=0.5, terms=("next_token",))), "in none: next_token_2"),
+    ):
+        with pytest.raises(ValueError, match=said):
+            jv.Recipe(objective=objective, stages=stages)
+    with pytest.raises(ValueError, match=r"\(0, 1\]"):
+        jv.Stage(name="a", share=0.0, terms=("x",))
+
+
+def terms_by_row(folder: Path) -> list[set[str]]:
+    rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    return [set(row["terms"]) for row in rows if row["kind"] == "train"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["lvr", "mirage", "coconut"])
+def test_a_run_lowers_its_own_loss_and_answers_through_its_latents(name: str, tmp_path: Path):
+    result = jv.train(name, output=tmp_path / "run", steps=45, batch_size=4, accumulation=1, seed=0, questions=24)
+    for term in result.terms.values():
+        assert term["best"] < 0.95 * term["first"]
+    forced = result.accuracy["after"]["letter-logits"]["latent_use"]
+    decoding = jv.load_recipe(name).decoding
+    assert decoding is not None
+    assert forced == {"answers": 24, "steps": 24 * decoding.steps}
+    assert result.accuracy["model_entry"]["letter-logits"]["latent_use"]["answers"] <= 24
+    trained = terms_by_row(tmp_path / "run")
+    stages = jv.load_recipe(name).stages
+    if stages:
+        assert (trained[0], trained[-1]) == (set(stages[0].terms), set(stages[-1].terms))
+    assert decoding_of(tmp_path / "run" / "best") == decoding == decoding_of(tmp_path / "run" / "export")
+    tokens = json.loads((tmp_path / "run" / "export" / "tokenizer.json").read_text())["added_tokens"]
+    assert {decoding.start, decoding.end} <= {token["content"] for token in tokens}
