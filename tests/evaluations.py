@@ -5,8 +5,13 @@ from __future__ import annotations
 from jepa_vlm.evaluation import Accuracy, Answer, Evaluation, Protocol, Scored
 
 
-def made_evaluation(right: str, *, scoring: str = "letter-logits", ids: str = "", truth: str = "A") -> Evaluation:
-    """Return an evaluation of one answer for each mark: "1" is right (A), "0" is wrong (B)."""
+def made_evaluation(
+    right: str, *, scoring: str = "letter-logits", ids: str = "", truth: str = "A", ran: int | None = None
+) -> Evaluation:
+    """Return an evaluation of one answer for each mark: "1" is right, "0" is wrong (B).
+
+    ``ran``: in how many of them a latent step was taken.
+    """
     answers = tuple(
         Answer(
             id=ids[i] if ids else f"item-{i}",
@@ -27,6 +32,7 @@ def made_evaluation(right: str, *, scoring: str = "letter-logits", ids: str = ""
         overall=overall,
         tasks={"search": overall},
         parse_failure_rate=0.0,
+        latent_use=None if ran is None else {"answers": ran, "steps": 4 * ran},
     )
     return Evaluation(
         benchmark="playground", backbone="x", seed=0, scored=(scored,), versions={"torch": "2"}, commit=None

@@ -7,8 +7,8 @@ the same count, item by item; whether they were used at all, by how often the la
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal, final
 
 import numpy as np
@@ -17,6 +17,7 @@ from jepa_vlm.analysis.bootstrap import Estimate, bootstrap_mean
 from jepa_vlm.errors import DataError
 from jepa_vlm.evaluation import Accuracy, Evaluation, McNemar, mcnemar_exact
 from jepa_vlm.evaluation.comparison import paired_marks
+from jepa_vlm.recipe import LatentDecoding
 
 Control = Literal["none", "noise", "dropped"]
 CONTROLS: tuple[Control, ...] = ("none", "noise", "dropped")
@@ -31,7 +32,6 @@ class Decoded:
         steps: Latent tokens fed back; 0 is plain decoding.
         control: ``none`` feeds the model's own latents, ``noise`` random ones, ``dropped`` leaves them out.
         evaluation: Its answers.
-        ran: In how many of the answers the latent path ran; None if that was not recorded.
 
     Raises:
         ValueError: If a value is out of its range.
@@ -40,7 +40,6 @@ class Decoded:
     steps: int
     control: Control
     evaluation: Evaluation
-    ran: int | None = None
 
     def __post_init__(self) -> None:
         if self.steps < 0 or self.control not in CONTROLS or (self.steps == 0 and self.control != "none"):
@@ -48,9 +47,6 @@ class Decoded:
                 f"steps must be at least 0 and control one of {', '.join(CONTROLS)}, which needs steps; got "
                 f"{self.steps} and {self.control!r}."
             )
-        n = self.evaluation.scored[0].overall.n
-        if self.ran is not None and not 0 <= self.ran <= n:
-            raise ValueError(f"The latent path can have run in 0 to {n} answers, got {self.ran}.")
 
 
 @final
@@ -61,7 +57,7 @@ class StepsPoint:
     Args:
         steps, control: Of the decoding.
         accuracy: With Wilson's interval.
-        ran: Share of the answers in which the latent path ran; None if unknown.
+        ran: Share of the answers in which a latent step was taken; None without latent decoding.
         against_real: A control against the model's own latents at the same count, exact McNemar; its ``a`` is the
             model's own. None for the model's own.
         against_plain: Against 0 steps, whose answers are its ``a``; None without them, and for them.
@@ -113,6 +109,33 @@ class AccuracyBySteps:
         return rows
 
 
+def decode_by_steps(
+    ask: Callable[[LatentDecoding], Evaluation],
+    decoding: LatentDecoding,
+    *,
+    steps: Sequence[int],
+    controls: Sequence[Control] = ("noise", "dropped"),
+) -> list[Decoded]:
+    """Ask the same items with every count of latent steps, and with every control at every count but 0.
+
+    Args:
+        ask: Answers the items under a decoding, as ``evaluate`` does with ``latents``.
+        decoding: The model's own: tokens, entry, when a look ends.
+        steps: Counts; 0 is plain decoding.
+        controls: What is asked beside the model's own latents.
+
+    Raises:
+        ValueError: If there is no count, or one is below 0.
+    """
+    if not steps:
+        raise ValueError("At least one count of latent steps is needed, got none.")
+    kinds: list[tuple[int, Control]] = []
+    for count in dict.fromkeys(steps):
+        kinds += [(count, "none"), *((count, control) for control in controls if count)]
+    decodings = [replace(decoding, steps=count, control=control) for count, control in kinds]
+    return [Decoded(count, control, ask(one)) for (count, control), one in zip(kinds, decodings, strict=True)]
+
+
 def accuracy_by_steps(decoded: Sequence[Decoded], *, scoring: str | None = None) -> AccuracyBySteps:
     """Put evaluations of the same items with different latent decoding side by side.
 
@@ -134,22 +157,23 @@ def accuracy_by_steps(decoded: Sequence[Decoded], *, scoring: str | None = None)
     reference = by_key[ordered[0]].evaluation[scoring]
     marks = {key: paired_marks(reference, by_key[key].evaluation[scoring])[1] for key in ordered}
     for one in by_key.values():
-        if (other := one.evaluation[scoring].protocol) != reference.protocol:
-            raise DataError(f"The protocols differ: {reference.protocol} and {other}; evaluate all under the same one.")
+        rules, other = (replace(held.protocol, latents="") for held in (reference, one.evaluation[scoring]))
+        if rules != other:
+            raise DataError(f"The protocols differ: {rules} and {other}; evaluate all under the same one.")
     points = []
     for control, steps in ordered:
         if control != "none" and ("none", steps) not in marks:
             raise DataError(
                 f"Control {control!r} at {steps} steps needs the model's own latents at {steps} steps beside it."
             )
-        own, held = marks[control, steps], by_key[control, steps]
+        own, held = marks[control, steps], by_key[control, steps].evaluation[scoring]
         plain = marks.get(("none", 0)) if steps else None
         points.append(
             StepsPoint(
                 steps=steps,
                 control=control,
-                accuracy=held.evaluation[scoring].overall,
-                ran=None if held.ran is None else held.ran / len(own),
+                accuracy=held.overall,
+                ran=held.latent_use["answers"] / len(own) if held.latent_use is not None and steps else None,
                 against_real=None if control == "none" else mcnemar_exact(marks["none", steps], own),
                 against_plain=None if plain is None else mcnemar_exact(plain, own),
             )

@@ -8,9 +8,10 @@ from xml.etree import ElementTree
 
 import pytest
 
-from jepa_vlm.analysis.latent_steps import Decoded, accuracy_by_steps
+from jepa_vlm.analysis.latent_steps import Decoded, accuracy_by_steps, decode_by_steps
 from jepa_vlm.analysis.latent_steps_figure import latent_steps_figure
 from jepa_vlm.errors import DataError
+from jepa_vlm.recipe import LatentDecoding
 from tests.evaluations import made_evaluation
 
 
@@ -22,10 +23,10 @@ def evaluation():
 @pytest.fixture
 def decoded(evaluation):
     return [
-        Decoded(4, "noise", evaluation("1110000000"), ran=10),
+        Decoded(4, "noise", evaluation("1110000000", ran=10)),
         Decoded(0, "none", evaluation("1111000000")),
-        Decoded(2, "none", evaluation("1111100000"), ran=5),
-        Decoded(4, "none", evaluation("1111111100"), ran=10),
+        Decoded(2, "none", evaluation("1111100000", ran=5)),
+        Decoded(4, "none", evaluation("1111111100", ran=10)),
         Decoded(4, "dropped", evaluation("0000000011")),
     ]
 
@@ -95,9 +96,32 @@ def test_arguments_are_checked(evaluation, steps, control):
         Decoded(steps, control, evaluation("10"))
 
 
-def test_the_path_cannot_run_more_often_than_there_are_answers(evaluation):
-    with pytest.raises(ValueError, match="0 to 2 answers, got 3"):
-        Decoded(4, "none", evaluation("10"), ran=3)
+def test_every_count_is_asked_with_every_control(evaluation):
+    asked: list[LatentDecoding] = []
+
+    def ask(decoding: LatentDecoding):
+        asked.append(decoding)
+        return evaluation("10")
+
+    own = LatentDecoding(steps=8, entry="model", leave="end", seed=3)
+    found = decode_by_steps(ask, own, steps=(0, 2, 4, 2))
+    expected = [(0, "none"), *((count, control) for count in (2, 4) for control in ("none", "noise", "dropped"))]
+    assert [(one.steps, one.control) for one in found] == expected
+    assert asked == [replace(own, steps=count, control=control) for count, control in expected]
+    with pytest.raises(ValueError, match="At least one count"):
+        decode_by_steps(ask, own, steps=())
+
+
+def test_decodings_may_differ_where_other_rules_may_not(evaluation):
+    def decoded_as(words: str):
+        made = evaluation("10")
+        scored = made.scored[0]
+        return replace(made, scored=(replace(scored, protocol=replace(scored.protocol, latents=words)),))
+
+    found = accuracy_by_steps(
+        [Decoded(4, "none", decoded_as("4 latent steps")), Decoded(8, "none", decoded_as("8 latent steps"))]
+    )
+    assert [point.steps for point in found.points] == [4, 8]
 
 
 def test_the_figure_has_a_second_panel_where_the_path_is_known(decoded):

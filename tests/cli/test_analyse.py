@@ -40,7 +40,7 @@ def test_latent_counts_of_files_and_of_a_playground(cli, tmp_path):
     ElementTree.parse(tmp_path / "out/latent-counts.svg")
     assert "ABOVE 2" in done.stdout
     wrong = cli("latent-counts", spec, "--inference", "4,x")
-    assert (wrong.exit_code, "whole numbers" in wrong.stderr) == (2, True)
+    assert (wrong.exit_code, "Numbers must be whole" in wrong.stderr) == (2, True)
 
 
 def test_embeddings_of_two_models_then_collapse_of_their_files(cli, tmp_path):
@@ -96,3 +96,22 @@ def test_latent_steps_of_saved_evaluations(cli, tmp_path):
     for words in (("plain.json",), ("4:odd=own.json",), ("0:noise=own.json",)):
         wrong = cli("latent-steps", *words)
         assert (wrong.exit_code, "STEPS=FILE" in wrong.stderr) == (2, True)
+
+
+def test_latent_steps_of_a_run(cli, tmp_path):
+    write_run(tmp_path / "lvr", "lvr")
+    words = ("latent-steps", "lvr", "--on", "playground:visual-search", "--steps", "0,2", "--questions", "6")
+    done = cli(*words, "--json")
+    assert done.exit_code == 0, done.stderr
+    found = json.loads(done.stdout)
+    shares = {(one["control"], one["steps"]): one["ran"] for one in found["points"]}
+    assert shares == {("none", 0): None, ("none", 2): 1.0, ("noise", 2): 1.0, ("dropped", 2): 0.0}
+    assert all(one["accuracy"]["n"] == 6 for one in found["points"])
+    saved = tmp_path / "analysis/answers"
+    evaluations = {f"{folder.name.replace('-', ':')}={folder / 'evaluation.json'}" for folder in saved.iterdir()}
+    again = cli("latent-steps", *sorted(evaluations), "--output", "again", "--json")
+    assert json.loads(again.stdout)["points"] == found["points"]
+    wrong = cli("latent-steps", TINY)
+    assert (wrong.exit_code, "does not think in latent slots" in wrong.stderr) == (1, True)
+    for odd in (("--steps", "2,x"), ("--controls", "silence")):
+        assert cli("latent-steps", "lvr", *odd).exit_code == 2

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 import torch
@@ -19,15 +20,16 @@ TRAJECTORIES = jv.playground.trajectories("visual-search", count=3, split="test"
 
 def write_run(folder, recipe: str, **parameters) -> jv.LatentVLM:
     """Leave what a run leaves, with weights that were moved by hand."""
-    backbone = jv.load_backbone(BACKBONE, seed=0)
     built = jv.load_recipe(recipe, **parameters)
+    backbone = jv.load_backbone(BACKBONE, seed=0, added_tokens=built.added_tokens)
+    origin = replace(ORIGIN, added_tokens=built.added_tokens, decoding=built.decoding)
     apply_lora(backbone, built.lora and jv.Lora(rank=4, alpha=8), seed=0)
     model = jv.LatentVLM(backbone, built.objective)
     with torch.no_grad():
         for parameter in (p for p in model.parameters() if p.requires_grad):
             parameter += 0.02 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(7))
-    save_weights(model, folder / "best", ORIGIN)
-    save_weights(model, folder / "checkpoints" / "checkpoint-5", ORIGIN)
+    save_weights(model, folder / "best", origin)
+    save_weights(model, folder / "checkpoints" / "checkpoint-5", origin)
     said = {"recipe": recipe, "engine": "one_pass", "data": "playground:maze", "seed": 3}
     values = {**said, **{f"parameter.{key}": str(value) for key, value in parameters.items()}}
     config = {name: {"value": value, "origin": "user"} for name, value in values.items()}
