@@ -116,9 +116,10 @@ def _one_model(given: Sequence[str]) -> str:
 
 
 def _control(name: str) -> Control:
-    if name == "noise" or name == "dropped":
-        return name
-    raise typer.BadParameter(f"--controls are noise and dropped, got {name!r}.")
+    known: dict[str, Control] = {"noise": "noise", "dropped": "dropped"}
+    if name not in known:
+        raise typer.BadParameter(f"--controls are noise and dropped, got {name!r}.")
+    return known[name]
 
 
 def whole_numbers(text: str, *, least: int = 1) -> list[int]:
