@@ -127,6 +127,7 @@ class LatentVLM(nn.Module):
             counters={name: _UnitCounter(unit) for name, unit in self.objective.units().items()},
             stores=self.target_stores,
             readers=self.objective.readers(),
+            beside={term.name: make for _, term in self.objective.parts() if (make := term.beside()) is not None},
         )
 
     def serialize(self, trajectory: Trajectory) -> dict[str, TokenizedView]:
@@ -250,7 +251,8 @@ class LatentVLM(nn.Module):
                 targets = rows[read["row"]].targets_at(read["slots"]).detach() if _has_targets(request) else None
                 regions[request] = RegionStates(picked.hidden, read["labels"], read["document"], inputs, targets)
         head = self.backbone.base.get_output_embeddings()
-        return States(latents, regions, Head(head.weight, getattr(head, "bias", None)), texts)
+        weights = Head(head.weight, getattr(head, "bias", None))
+        return States(latents, regions, weights, texts=texts, beside=batch["beside"])
 
 
 @final

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, final
 
@@ -13,8 +13,11 @@ from torch import Tensor, nn
 
 from jepa_vlm.encoders.states import States
 from jepa_vlm.serialization import TextReader
+from jepa_vlm.trajectories import Trajectory
 from jepa_vlm.typing import Latent, Scalar, at_least_float32
 from jepa_vlm.views import ViewRequest
+
+Beside = Callable[[Sequence[Trajectory]], Mapping[str, Tensor]]
 
 
 @final
@@ -85,6 +88,13 @@ class Term(nn.Module, ABC):
     def readers(self) -> dict[ViewRequest, TextReader]:
         """Return what makes the tokens of texts that an encoder of this term's own reads, by request."""
         return {}
+
+    def beside(self) -> Beside | None:
+        """Return what makes, of a batch's trajectories, the tensors that this term reads besides states, or None.
+
+        It runs where batches are made, is pickled to get there, and holds no weights.
+        """
+        return None
 
     def skipped(self, like: Tensor) -> TermValue:
         """Return the value of a batch that leaves the term out, on the device of ``like``."""

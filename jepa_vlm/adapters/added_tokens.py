@@ -79,11 +79,11 @@ def add_tokens(model: PreTrainedModel, tokenizer: Any, tokens: Sequence[str], *,
     return AddedTokens(ids, embeddings, head, _tied(model), before)
 
 
-def _tied(model: PreTrainedModel) -> bool:
-    return model.get_output_embeddings().weight is model.get_input_embeddings().weight
+def _tied(model: Any) -> bool:
+    return bool(model.get_output_embeddings().weight is model.get_input_embeddings().weight)
 
 
-def _tables(model: PreTrainedModel) -> list[Tensor]:
+def _tables(model: Any) -> list[Tensor]:
     """Return the matrices with a row for each token.
 
     Raises:

@@ -92,8 +92,9 @@ def show(
 
         filtered = task is not None or tool is not None or min_calls or max_calls is not None or containing
         trajectories = first_trajectories(spec, count=count, seed=seed, keep=wanted if filtered else None)
-        loaded = load_backbone(backbone or BACKBONE)
-        model = LatentVLM(loaded, load_recipe(recipe).objective, engine="separate")
+        shown = load_recipe(recipe)
+        loaded = load_backbone(backbone or BACKBONE, added_tokens=shown.added_tokens)
+        model = LatentVLM(loaded, shown.objective, engine="separate")
         entries = []
         for trajectory in trajectories:
             views = model.serialize(trajectory)

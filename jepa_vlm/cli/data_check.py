@@ -138,7 +138,9 @@ def model_that_counts(backbone: str | None, *, recipe: str, visual_tokens: int |
 
     name = backbone or BACKBONE
     prepare(0, backbone=name)
-    return LatentVLM(load_backbone(name, visual_tokens=visual_tokens), load_recipe(recipe).objective)
+    checked = load_recipe(recipe)
+    loaded = load_backbone(name, visual_tokens=visual_tokens, added_tokens=checked.added_tokens)
+    return LatentVLM(loaded, checked.objective)
 
 
 def surveyed(

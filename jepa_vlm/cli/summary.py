@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 def plan_text(plan: Plan) -> str:
     """Return a plan: every value with its origin, what trains, how long trajectories are, what memory is held."""
-    values = [(name, str(entry.value), entry.origin) for name, entry in plan.values.items()]
+    values = [(name, _shown(plan, name, entry.value), entry.origin) for name, entry in plan.values.items()]
     trained = [(part.name, f"{part.modules:,}", f"{part.trainable:,}", f"{part.frozen:,}") for part in plan.parts]
     memory = ", ".join(f"{name} {size / 2**20:,.1f} MiB" for name, size in plan.memory().items())
     return "\n".join(
@@ -32,6 +32,15 @@ def plan_text(plan: Plan) -> str:
             *_stored(plan),
         ]
     )
+
+
+def _shown(plan: Plan, name: str, value: Any) -> str:
+    """Return a value as a line can hold it."""
+    if name == "decoding":
+        return str(plan.recipe.decoding)
+    if name == "stages":
+        return ", ".join(f"{stage.name} ({stage.share:.0%})" for stage in plan.recipe.stages)
+    return str(value)
 
 
 def _batches(plan: Plan) -> list[str]:

@@ -112,9 +112,11 @@ class States:
         regions: States at many positions, by request with a region.
         head: The language model's head.
         texts: Texts that a term's own encoder has yet to read, by request with an encoder.
+        beside: By term: what it made of the batch's trajectories, see ``Term.beside``.
     """
 
     latents: Mapping[ViewRequest, Latent]
     regions: Mapping[ViewRequest, RegionStates]
     head: Head
     texts: Mapping[ViewRequest, TextTokens] = field(default_factory=dict)
+    beside: Mapping[str, Mapping[str, Tensor]] = field(default_factory=dict)

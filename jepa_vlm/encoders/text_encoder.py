@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, final
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from jepa_vlm.adapters.text_encoder import TINY_TEXT, load_text_encoder
 from jepa_vlm.encoders.states import TextTokens
@@ -85,7 +85,8 @@ class TextEncoder(nn.Module):
     def forward(self, tokens: TextTokens, readout: Readout) -> Latent:
         """Return the state at each text's last token, or the mean over its tokens, the encoder's own marks included."""
         mask = tokens.mask
-        hidden = self._loaded(input_ids=tokens.input_ids, attention_mask=mask.long()).last_hidden_state
+        out = self._loaded(input_ids=tokens.input_ids, attention_mask=mask.long())
+        hidden: Tensor = out.last_hidden_state
         if readout == "last_token":
             rows = torch.arange(len(mask), device=mask.device)
             return hidden[rows, mask.sum(dim=1) - 1]

@@ -68,7 +68,8 @@ class ViewEncoder(nn.Module):
         request = self.request(slots)
         if self.encoder is None:
             return states.latents[request]
-        return self.encoder(states.texts[request], self.readout)
+        latent: Latent = self.encoder(states.texts[request], self.readout)
+        return latent
 
     def extra_repr(self) -> str:
         """Show view, readout and policy."""

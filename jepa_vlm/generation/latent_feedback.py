@@ -114,7 +114,7 @@ class _Machine(LogitsProcessor):
             for handle in handles:
                 handle.remove()
 
-    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:  # type: ignore[override]
+    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
         """Return the scores, with all but one token ruled out where the next one is settled."""
         chosen = torch.full_like(scores, float("-inf"))
         likeliest = scores.argmax(dim=1).tolist()
@@ -184,7 +184,8 @@ class _Machine(LogitsProcessor):
         state = self.states[number]
         if self.decoding.control == "noise":
             drawn = torch.randn(state.shape, generator=self.noise).to(state)
-            return drawn * (state.norm() / drawn.norm())
+            scaled: Hidden = drawn * (state.norm() / drawn.norm())
+            return scaled
         return state
 
     def _keep(self, module: Any, args: Any, output: Any) -> None:
@@ -193,7 +194,7 @@ class _Machine(LogitsProcessor):
     def _feed(self, module: Any, args: Any, output: Tensor) -> Tensor:
         if not self.feeding or output.shape[1] != 1:
             return output
-        fed = output.clone()
+        fed: Tensor = output.clone()
         for number, state in self.feeding.items():
             fed[number, 0] = state.to(fed.dtype)
         self.feeding = {}

@@ -7,7 +7,7 @@ from typing import Literal, final
 from jepa_vlm.encoders import States
 from jepa_vlm.losses.token_cross_entropy import token_cross_entropy
 from jepa_vlm.terms import Term, TermValue, Unit
-from jepa_vlm.views import Conversation, LatentConversation, View, ViewRequest
+from jepa_vlm.views import Conversation, View, ViewRequest
 
 
 @final
@@ -18,30 +18,25 @@ class NextToken(Term):
 
     Args:
         trained: ``all`` turns of the trajectory (the paper), or the ``last`` alone (the released code on the LVR data).
-        view: A ``LatentConversation``, whose words are trained and whose slots are not, in the place of the
-            conversation with tools; its one turn is trained whole.
         chunk: Rows whose logits are held at once.
+        view: Another view whose supervised tokens are trained, in place of the conversation, such as a
+            ``LatentConversation``.
 
     Raises:
-        ValueError: If ``chunk`` is less than 1, or only the last of one turn is to be trained.
+        ValueError: If ``chunk`` is below 1, or turns are to be left out of another view.
     """
 
     name = "next_token"
 
-    def __init__(
-        self,
-        *,
-        trained: Literal["all", "last"] = "all",
-        view: LatentConversation | None = None,
-        chunk: int = 1024,
-    ) -> None:
+    def __init__(self, *, trained: Literal["all", "last"] = "all", chunk: int = 1024, view: View | None = None) -> None:
         super().__init__()
         if chunk < 1:
             raise ValueError(f"chunk must be at least 1, got {chunk}.")
-        if view is not None and trained == "last":
-            raise ValueError("A LatentConversation is one turn; trained='last' means nothing there.")
-        conversation = Conversation(trained=trained)
-        self.view: View = conversation if view is None else view
+        if view is not None and trained != "all":
+            raise ValueError(
+                f"trained={trained!r} is of the conversation; the view {view!r} says itself what it trains."
+            )
+        self.view: View = Conversation(trained=trained) if view is None else view
         self.chunk = chunk
 
     @property
@@ -63,4 +58,4 @@ class NextToken(Term):
 
     def extra_repr(self) -> str:
         """Show what is trained."""
-        return f"trained={self.view.trained!r}" if isinstance(self.view, Conversation) else f"{self.view}"
+        return f"trained={self.view.trained!r}" if isinstance(self.view, Conversation) else f"view={self.view}"

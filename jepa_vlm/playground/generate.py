@@ -9,6 +9,7 @@ from dataclasses import replace
 import numpy as np
 
 from jepa_vlm.playground.difficulty import Dials
+from jepa_vlm.playground.maps import truth_of
 from jepa_vlm.playground.splits import SPLITS, split_of
 from jepa_vlm.playground.task import Episode, Task
 from jepa_vlm.playground.tasks import TASKS
@@ -121,7 +122,7 @@ def _trajectory(episode: Episode, rng: np.random.Generator, name: str, *, direct
     ]
     return Trajectory(
         id=name,
-        images=(LazyImage(pixels=picture),),
+        images=(LazyImage(pixels=picture, truth=truth_of(episode.picture)),),
         question=episode.prompt(DIRECT_INSTRUCTION if direct else TOOL_INSTRUCTION),
         steps=(*looks, Step(episode.letter)),
         answer=episode.letter,

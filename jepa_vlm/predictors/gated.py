@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from jepa_vlm.predictors.mlp import linear_layer
+from jepa_vlm.predictors.mlp import seeded_linear
 from jepa_vlm.predictors.predictor import Predictor, expect_dim, not_set_up
 from jepa_vlm.typing import Latent, Prediction, shape_checked
 
@@ -45,9 +45,9 @@ class GatedPredictor(Predictor):
         self.layers = nn.ModuleDict(
             {
                 "norm": nn.LayerNorm(dim, dtype=torch.float32),
-                "gate": linear_layer(dim, wide, generator),
-                "up": linear_layer(dim, wide, generator),
-                "out": linear_layer(wide, dim, generator),
+                "gate": seeded_linear(dim, wide, generator),
+                "up": seeded_linear(dim, wide, generator),
+                "out": seeded_linear(wide, dim, generator),
             }
         )
 

@@ -58,7 +58,7 @@ class MLPPredictor(Predictor):
         """Draw each layer's weight and bias uniformly from +-1/sqrt(its inputs), in float32."""
         widths = [dim, *[self.hidden or dim] * (self.layers - 1), self.width(dim)]
         self.norm = nn.LayerNorm(dim, dtype=torch.float32) if self.norm_kind == "layer" else nn.Identity()
-        self.linears = nn.ModuleList(linear_layer(wide, out, generator) for wide, out in pairwise(widths))
+        self.linears = nn.ModuleList(seeded_linear(wide, out, generator) for wide, out in pairwise(widths))
 
     def width(self, dim: int) -> int:
         """Return ``out``, or ``dim``."""
@@ -82,7 +82,7 @@ class MLPPredictor(Predictor):
         return f"hidden={self.hidden}, layers={self.layers}{normed}, out={self.out}"
 
 
-def linear_layer(inputs: int, outputs: int, generator: torch.Generator) -> nn.Linear:
+def seeded_linear(inputs: int, outputs: int, generator: torch.Generator) -> nn.Linear:
     """Return a linear layer that draws from ``generator`` and not from the global one."""
     linear = nn.utils.skip_init(nn.Linear, inputs, outputs, dtype=torch.float32, device=generator.device)
     with torch.no_grad():

@@ -19,6 +19,7 @@ KINDS = {
     "context": "read, not trained",
     "image": "an image's tokens",
     "pred": "[PRED] slots, learned inputs",
+    "latent": "latent slots, not trained as words",
 }
 
 TrajectoryEntry = tuple[Trajectory, Mapping[str, TokenizedView], Mapping[str, Sequence[str]]]
@@ -86,8 +87,9 @@ def token_runs(view: TokenizedView, tokens: Sequence[str]) -> list[Run]:
     for place, text in enumerate(tokens):
         image = int(view.image_index[place])
         if view.slots[place]:
-            count = runs.pop().count + 1 if runs and runs[-1].kind == "pred" else 1
-            runs.append(Run("pred", f"[PRED] ×{count}", count))
+            kind, name = ("pred", "[PRED]") if view.slot_sources is None else ("latent", "latent")
+            count = runs.pop().count + 1 if runs and runs[-1].kind == kind else 1
+            runs.append(Run(kind, f"{name} ×{count}", count))
         elif view.image_tokens[place]:
             count = runs.pop().count + 1 if image == previous else 1
             runs.append(Run("image", f"image {image} ×{count}", count))

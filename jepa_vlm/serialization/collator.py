@@ -55,6 +55,7 @@ class Collator:
         counters: By term: counts what its sum is divided by.
         stores: Where the states of requests with a ``cached`` policy are.
         readers: Of requests whose texts an encoder beside the backbone reads: what makes its tokens.
+        beside: By term: what makes the tensors that it reads besides states.
     """
 
     def __init__(
@@ -66,10 +67,11 @@ class Collator:
         counters: Mapping[str, Counter],
         stores: Mapping[ViewRequest, TargetStore],
         readers: Mapping[ViewRequest, TextReader],
+        beside: Mapping[str, Callable[[Sequence[Trajectory]], Mapping[str, Tensor]]] | None = None,
     ) -> None:
         self.serializer, self.planner, self.stores = serializer, planner, dict(stores)
         self.readers = dict(readers)
-        self.requests, self.counters = dict(requests), dict(counters)
+        self.requests, self.counters, self.beside = dict(requests), dict(counters), dict(beside or {})
 
     def __call__(self, trajectories: Sequence[Trajectory], without: Collection[str] = ()) -> dict[str, Any]:
         """Return a batch: nested dictionaries of tensors and host numbers.
@@ -117,6 +119,7 @@ class Collator:
             else [[None if number is None else images.processed[number] for number in own] for own in shown],
             "rows": dict(plan.rows),
             "reads": [read.tensors for read in reads.values()],
+            "beside": {name: make(trajectories) for name, make in self.beside.items() if name not in without},
         }
 
     def check(self, trajectory: Trajectory) -> None:

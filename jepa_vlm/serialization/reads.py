@@ -43,6 +43,8 @@ def region_tokens(view: TokenizedView, region: Region) -> Tensor:
         return view.trajectory.nonzero()[:, 0]
     if region in ("latents", "before_latents"):
         return view.slots.nonzero()[:, 0]
+    if region == "pads":
+        return torch.arange(0) if view.pads is None else view.pads.nonzero()[:, 0]
     return torch.arange(len(view))
 
 

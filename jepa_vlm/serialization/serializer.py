@@ -17,7 +17,15 @@ from jepa_vlm.serialization.texts import answered_directly
 from jepa_vlm.serialization.tokenise import Tokens, tokenise
 from jepa_vlm.serialization.tokenized import IGNORED, TokenizedView
 from jepa_vlm.trajectories import Trajectory
-from jepa_vlm.views import Answer, Conversation, Encoding, LatentConversation, Question, TrajectoryOnly
+from jepa_vlm.views import (
+    Answer,
+    Conversation,
+    Encoding,
+    LatentConversation,
+    PaddedConversation,
+    Question,
+    TrajectoryOnly,
+)
 
 Insertion = tuple[int, int]  # a token of the conversation, and how many slots come right after it
 
@@ -72,30 +80,37 @@ class Serializer:
             BackboneError: If the chat template cannot render the conversation faithfully.
         """
         written = self.images(trajectory) if images is None else images
-        conversations: dict[bool, _Marked] = {}
+        conversations: dict[tuple[bool, str], _Marked] = {}
         views = []
         for encoding in encodings:
-            if isinstance(encoding.view, LatentConversation):
-                views.append(self._latent_view(trajectory, encoding.view, written))
+            view = encoding.view
+            if isinstance(view, LatentConversation):
+                views.append(self._latent_view(trajectory, view, written))
                 continue
-            direct = isinstance(encoding.view, Answer)
-            if direct not in conversations:
-                conversations[direct] = (
+            direct = isinstance(view, Answer)
+            if (direct, view.opening) not in conversations:
+                conversations[direct, view.opening] = (
                     self.conversation(answered_directly(trajectory), written[: len(trajectory.images)])
                     if direct
-                    else self.conversation(trajectory, written)
+                    else self.conversation(trajectory, written, opening=view.opening)
                 )
-            views.append(self._view(conversations[direct], encoding))
+            views.append(self._view(conversations[direct, view.opening], encoding))
         return views
 
     def conversation(
-        self, trajectory: Trajectory, images: Sequence[ImageTokens], *, structure: Sequence[str] = ()
+        self,
+        trajectory: Trajectory,
+        images: Sequence[ImageTokens],
+        *,
+        opening: str = "",
+        structure: Sequence[str] = (),
     ) -> _Marked:
         """Return the whole conversation's tokens with all marks, from which views are cut.
 
         Args:
             trajectory: What is rendered.
             images: The tokens of each image.
+            opening: Written ahead of R_1, see ``View.opening``.
             structure: Special tokens that its texts may hold.
         """
         rendered = render(
@@ -103,6 +118,7 @@ class Serializer:
             trajectory,
             image_token=self.adapter.placeholder(self.processor),
             reserved=[token for token in self._reserved if token not in structure],
+            opening=opening,
         )
         tokens = tokenise(self.processor.tokenizer, rendered, images, self.adapter.feature_id)
         return _mark(tokens, self.adapter, rendered, images)
@@ -112,13 +128,14 @@ class Serializer:
     ) -> TokenizedView:
         """Return the one turn with its looks, slots put in between each START and END."""
         refuse_reserved(trajectory, tuple(dict.fromkeys((*self._reserved, *view.tokens))))
-        start, *_ = ids = [self._one_token(token) for token in view.tokens]
+        start, end, *_ = ids = [self._one_token(token) for token in view.tokens]
         if self.adapter.counts_images:
             kind = self.adapter.config.model_type
             raise BackboneError(f"Latent slots need features of single images; {kind!r} encodes all of them together.")
         turn = latent_turn(trajectory, view, images)
         marked = self.conversation(turn.trajectory, images[: len(trajectory.images)], structure=view.tokens)
-        starts = (marked.input_ids == start).nonzero()[:, 0].tolist()
+        pairs = (marked.input_ids[:-1] == start) & (marked.input_ids[1:] == end)
+        starts = pairs.nonzero()[:, 0].tolist()
         cut = marked.cut(
             torch.arange(len(marked.input_ids)),
             last=marked.last_token,
@@ -147,6 +164,8 @@ class Serializer:
                 earlier = torch.arange(n) < marked.last_turn
                 return replace(whole, labels=whole.labels.masked_fill(earlier, IGNORED))
             return whole
+        if isinstance(view, PaddedConversation):
+            return self._padded(marked, view)
         if isinstance(view, Question):
             count = encoding.slots.count if encoding.slots else 0
             return marked.question(count, self.processor.tokenizer.pad_token_id)
@@ -157,6 +176,15 @@ class Serializer:
                 kept = torch.cat([before[~marked.question_tokens[:x_end]], kept])
             return marked.cut(kept, last=marked.last_token, turn_end=marked.turn_end)
         raise TypeError(f"Cannot serialise {view!r}.")
+
+    def _padded(self, marked: _Marked, view: PaddedConversation) -> TokenizedView:
+        if unknown := [token for token in view.tokens if token not in self._reserved]:
+            raise BackboneError(
+                f"The pads {', '.join(unknown)} are no special tokens of the backbone; declare them: "
+                f"Recipe(added_tokens={tuple(unknown)}), or load_backbone(..., added_tokens=...)."
+            )
+        whole = marked.cut(torch.arange(len(marked.input_ids)), last=marked.last_token, turn_end=marked.turn_end)
+        return whole if view.supervised else replace(whole, labels=whole.labels.masked_fill(marked.pads, IGNORED))
 
 
 @final
@@ -179,6 +207,7 @@ class _Marked:
     last_turn: int  # the last reasoning's first token
     last_token: int  # the last reasoning's last token
     turn_end: int  # the end-of-turn token after it
+    pads: Tensor  # the special tokens that R_1 opens with
     offsets: Sequence[Span]
 
     def cut(
@@ -211,6 +240,7 @@ class _Marked:
             "trajectory": spread(kept >= self.x_end, False),
             "image_rows": spread(self.image_rows[kept], -1),
             "image_index": spread(image_index, -1),
+            "pads": spread(self.pads[kept], False),
         }
         positions = self.adapter.positions(tokens["image_tokens"], [self.written[i] for i in images])
         prompt = ~tokens["trajectory"] & ~tokens["slots"]
@@ -267,6 +297,7 @@ def _mark(tokens: Tokens, adapter: Adapter, rendered: Rendered, images: Sequence
         last_turn=starts_of_turns[-1],
         last_token=ends[-1] - 1,
         turn_end=ends[-1],
+        pads=tokens.inside((rendered.reasoning[0][0], rendered.opening)) & tokens.special,
         offsets=tokens.spans,
     )
 

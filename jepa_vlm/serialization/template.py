@@ -34,6 +34,7 @@ class Rendered:
         observations: Spans of the words that came with tool images.
         trajectory: Where T begins: the header of the first assistant turn.
         images: Span of each image placeholder, in order.
+        opening: Where R_1's added opening ends.
     """
 
     text: str
@@ -42,6 +43,7 @@ class Rendered:
     observations: tuple[Span, ...]
     trajectory: int
     images: tuple[Span, ...]
+    opening: int = 0
 
 
 def messages_of(trajectory: Trajectory) -> list[dict[str, Any]]:
@@ -71,7 +73,9 @@ def _asked(trajectory: Trajectory) -> list[dict[str, Any]]:
     return parts
 
 
-def render(processor: Any, trajectory: Trajectory, *, image_token: str, reserved: Sequence[str]) -> Rendered:
+def render(
+    processor: Any, trajectory: Trajectory, *, image_token: str, reserved: Sequence[str], opening: str = ""
+) -> Rendered:
     """Render a trajectory's conversation.
 
     Args:
@@ -79,6 +83,7 @@ def render(processor: Any, trajectory: Trajectory, *, image_token: str, reserved
         trajectory: What to render.
         image_token: The placeholder that the template writes for an image.
         reserved: Special tokens, which no text of the trajectory may contain.
+        opening: Written ahead of R_1, see ``View.opening``.
 
     Raises:
         DataError: If a text contains a special token of the backbone.
@@ -86,6 +91,8 @@ def render(processor: Any, trajectory: Trajectory, *, image_token: str, reserved
     """
     refuse_reserved(trajectory, reserved)
     messages = messages_of(trajectory)
+    first = next(message for message in messages if message["role"] == "assistant")["content"][0]
+    first["text"] = opening + first["text"]
     texts = _texts(messages)
     plain = _apply(processor, messages)
     clean, spans = _strip_markers(_apply(processor, _marked(messages)))
@@ -97,8 +104,8 @@ def render(processor: Any, trajectory: Trajectory, *, image_token: str, reserved
             + f" (trajectory {trajectory.id!r}); use a template that keeps all turns."
         )
     asked = next(number for number, message in enumerate(messages) if message["role"] == "user")
-    opening = _apply(processor, messages[: asked + 1])
-    if not plain.startswith(opening):
+    asked_text = _apply(processor, messages[: asked + 1])
+    if not plain.startswith(asked_text):
         raise BackboneError(
             "The rendered question must be a prefix of the rendered conversation, so that the trajectory can be cut "
             "out; this chat template changes earlier turns when later ones follow."
@@ -119,7 +126,9 @@ def render(processor: Any, trajectory: Trajectory, *, image_token: str, reserved
         if step.image is not None and step.observation.strip():
             observations.append(next(order))
     text = _closed(plain, reasoning[-1][1], processor.tokenizer.eos_token, reserved)
-    return Rendered(text, question, tuple(reasoning), tuple(observations), len(opening), images)
+    return Rendered(
+        text, question, tuple(reasoning), tuple(observations), len(asked_text), images, reasoning[0][0] + len(opening)
+    )
 
 
 def _closed(text: str, end: int, eos: str, reserved: Sequence[str]) -> str:

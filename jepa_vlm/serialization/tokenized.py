@@ -34,6 +34,7 @@ class TokenizedView:
         slot_sources: Of a ``LatentConversation``: what its slots stand for, ("features 3"): the number of the slot in
             the view, an image (as in ``images``, but it need not be shown), a row of its features; else None.
         blocks: Tokens of the same number see each other both ways, -1 is causal, (tokens,); None where all is causal.
+        pads: True at the pads of a ``PaddedConversation``, (tokens,); None counts as nowhere.
     """
 
     input_ids: Tensor
@@ -50,6 +51,7 @@ class TokenizedView:
     readouts: Mapping[str, int]
     slot_sources: Tensor | None = None
     blocks: Tensor | None = None
+    pads: Tensor | None = None
 
     @property
     def needed_images(self) -> tuple[int, ...]:

@@ -125,8 +125,8 @@ def load_checkpoint(checkpoint: Path) -> Backbone:
         held, wanted = config.trainable_token_indices, backbone.added.rows() if backbone.added is not None else None
         if held != wanted:
             raise RunError(
-                f"Checkpoint {checkpoint} trained the vocabulary's rows {held}, not those of its added tokens, "
-                f"{wanted}; was the tokenizer of {origin.backbone} changed?"
+                f"Checkpoint {checkpoint} trained rows {held}, not those of its added tokens: {wanted}. "
+                f"Was the tokenizer of {origin.backbone} changed?"
             )
         load_parts(adapted, checkpoint)
         backbone.model = adapted.eval()

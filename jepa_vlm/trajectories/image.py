@@ -5,12 +5,14 @@ from __future__ import annotations
 import hashlib
 import io
 import warnings
-from collections.abc import Callable, Hashable
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable, Mapping
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import final
 
+import numpy as np
+from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from jepa_vlm.errors import DataError
@@ -36,6 +38,8 @@ class LazyImage:
         known: Width and height of the whole picture, where they are known without opening it; checked on loading.
         origin: Where the reference came from ("data.jsonl:7"), for messages.
         resized: Width and height that the image is scaled to whenever it is loaded; None for its own.
+        truth: Returns what is exactly known of the whole picture, by name, where a program drew it; None where nothing
+            is. Two images that differ in it alone are equal.
     """
 
     path: Path | None = None
@@ -46,6 +50,7 @@ class LazyImage:
     known: tuple[int, int] | None = None
     origin: str = ""
     resized: tuple[int, int] | None = None
+    truth: Callable[[], Mapping[str, NDArray[np.float32]]] | None = field(default=None, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         given = [name for name in ("path", "data", "read", "pixels") if getattr(self, name) is not None]

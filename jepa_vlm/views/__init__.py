@@ -8,6 +8,7 @@ from jepa_vlm.views.latent_conversation import (
     SlotContent,
     Thoughts,
 )
+from jepa_vlm.views.padded import PaddedConversation, Pads
 from jepa_vlm.views.plan import BatchPlan, Branch, Layout, Location
 from jepa_vlm.views.policy import TargetPolicy, cached, ema, frozen, stop_gradient, with_gradient
 from jepa_vlm.views.request import READOUTS, REGIONS, Encoding, Readout, Region, Slots, ViewRequest
@@ -24,6 +25,8 @@ __all__ = [
     "LatentConversation",
     "Layout",
     "Location",
+    "PaddedConversation",
+    "Pads",
     "PictureFeatures",
     "PooledFeatures",
     "Question",

@@ -113,7 +113,7 @@ class LatentConversation(View):
     end: str = "<|latent_end|>"
     token: str = "<|latent|>"
     after: str = "\n"
-    name: ClassVar[str] = "latent-conversation"
+    name: ClassVar[str] = "latent_conversation"
 
     def __post_init__(self) -> None:
         if self.fed not in FEEDS:

@@ -6,13 +6,14 @@ from dataclasses import dataclass, field
 from typing import Literal, final
 
 from jepa_vlm.views.latent_conversation import LatentConversation
+from jepa_vlm.views.padded import PaddedConversation
 from jepa_vlm.views.policy import TargetPolicy, with_gradient
 from jepa_vlm.views.view import Answer, View
 
 Readout = Literal["last_token", "last_pred", "turn_end", "mean"]
-Region = Literal["supervised", "trajectory", "all", "before_latents", "latents"]
+Region = Literal["supervised", "trajectory", "all", "before_latents", "latents", "pads"]
 READOUTS: tuple[Readout, ...] = ("last_token", "last_pred", "turn_end", "mean")
-REGIONS: tuple[Region, ...] = ("supervised", "trajectory", "all", "before_latents", "latents")
+REGIONS: tuple[Region, ...] = ("supervised", "trajectory", "all", "before_latents", "latents", "pads")
 
 
 @final
@@ -40,8 +41,9 @@ class ViewRequest:
         readout: One state per example: ``last_token`` (last content token of the last turn), ``last_pred`` (last slot),
             ``turn_end`` (the template's end-of-turn token after them), ``mean`` (over the content tokens).
         region: Many states per example: ``supervised`` (each supervised token, with the state that predicts it),
-            ``trajectory`` (T's tokens), ``all``, ``latents`` (each latent slot, with its own state) or
-            ``before_latents`` (each latent slot, with the state of the token before it).
+            ``trajectory`` (T's tokens), ``all``, ``latents`` (each latent slot, with its own state),
+            ``before_latents`` (each latent slot, with the state of the token before it) or ``pads`` (of a
+            ``PaddedConversation``).
         slots: Learned inputs placed into the view, or None.
         encoder: Name of a text encoder that reads the view beside the backbone; "" for the backbone.
     """
@@ -69,6 +71,8 @@ class ViewRequest:
             raise ValueError("A LatentConversation is encoded with gradient; as a target read another view.")
         if self.region in ("before_latents", "latents") and not latent:
             raise ValueError(f"{self.view!r} has no latent slots to read; use views.LatentConversation(...).")
+        if self.region == "pads" and not isinstance(self.view, PaddedConversation):
+            raise ValueError(f"{self.view!r} has no pads; read them of a views.PaddedConversation.")
         if self.policy.weights == "cached" and (self.region is not None or self.slots is not None):
             raise ValueError("A cached view is stored as one state per example, without learned slots.")
         if self.readout == "last_pred" and self.slots is None:

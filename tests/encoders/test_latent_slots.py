@@ -154,7 +154,7 @@ def test_words_and_borders_are_trained_and_slots_are_not() -> None:
     view = LatentConversation(PooledFeatures(chunks=2))
     model = LatentVLM(backbone, jv.NextToken(view=view))
     (trajectory,) = looking(4, count=3)[2:]
-    shown = model.serialize(trajectory)["latent-conversation"]
+    shown = model.serialize(trajectory)["latent_conversation"]
     assert int(shown.slots.sum()) == 2 * trajectory.calls
     assert bool((shown.labels[shown.slots] == IGNORED).all())
     trained = shown.labels[shown.labels != IGNORED].tolist()
@@ -171,7 +171,7 @@ def test_thoughts_stand_for_the_first_steps_and_never_for_the_answer() -> None:
     backbone = latent_backbone()
     for steps, replaced in ((0, 0), (2, 2), (9, 3)):
         model = LatentVLM(backbone, jv.NextToken(view=LatentConversation(Thoughts(steps, 2), fed="state")))
-        shown = model.serialize(trajectory)["latent-conversation"]
+        shown = model.serialize(trajectory)["latent_conversation"]
         assert int(shown.slots.sum()) == 2 * replaced
         assert [text in shown.text for text in texts[:replaced]].count(True) == 0
         assert " ".join(texts[replaced:]) in shown.text
@@ -184,7 +184,7 @@ def test_a_picture_s_features_in_equal_runs_by_hand() -> None:
     model = LatentVLM(latent_backbone(), objective(PooledFeatures(chunks=2), "token"))
     trajectory = looking(6, count=2)[1]
     length = model.collator().serializer.images(trajectory)[-1].length
-    sources = model.serialize(trajectory)["latent-conversation"].slot_sources
+    sources = model.serialize(trajectory)["latent_conversation"].slot_sources
     assert sources is not None
     assert length == 3  # one is left over
     assert sources.tolist() == [[0, trajectory.calls + len(trajectory.images) - 1, 0], [1, len(trajectory.images), 1]]

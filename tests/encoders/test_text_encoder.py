@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import pickle
 from dataclasses import replace
 from typing import Any
@@ -206,6 +207,31 @@ def test_it_is_saved_with_the_heads_and_left_out_of_an_export(tmp_path: Any) -> 
     jv.load_backbone(ORIGIN.backbone).base.save_pretrained(tmp_path / "base")
     with safe_open(tmp_path / "base/model.safetensors", "pt") as held:
         assert exported == set(held.keys())
+
+
+@pytest.mark.slow
+def test_answers_in_words_are_told_apart_on_held_out_examples() -> None:
+    """The answer is what was asked, so that the question tells it: better than a guess among the batch's answers."""
+
+    def asked(count: int, split: str) -> list[jv.Trajectory]:
+        found = jv.playground.trajectories("mixture", count=count, seed=0, split=split)
+        return [replace(t, answer=t.task.replace("-", " ") + " " + t.question.split("?")[0]) for t in found]
+
+    examples, held_out = asked(96, "train"), asked(16, "validation")
+    backbone = jv.load_backbone("tiny-random-qwen2.5-vl")
+    backbone.model.requires_grad_(False)
+    term = jv.load_recipe("vl_jepa", width=64, rate=1.0).objective.terms["latent_prediction"]
+    model = jv.LatentVLM(backbone, term)
+    optimizer = torch.optim.AdamW(model.objective.parameters(), lr=3e-3)
+    collator = model.collator()
+    for step in range(24):
+        start = 8 * step % 96
+        optimizer.zero_grad()
+        model(collator(examples[start : start + 8])).total.backward()
+        optimizer.step()
+    with torch.no_grad():
+        losses = [model(collator(held_out[start : start + 8])).total.item() for start in (0, 8)]
+    assert sum(losses) / 2 < 0.9 * math.log(8)
 
 
 def test_a_small_rate_is_no_alarm(tmp_path: Any) -> None:

@@ -1,0 +1,59 @@
+"""Experts: what is distilled into the states at the pads of a conversation. Loaded on first use."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from jepa_vlm.experts.depth_anything import depth_anything
+    from jepa_vlm.experts.dinov2 import dinov2
+    from jepa_vlm.experts.expert import Expert, ExpertHead, ExpertLoss, ExpertTarget, Seen
+    from jepa_vlm.experts.mask_loss import MaskLoss
+    from jepa_vlm.experts.mean_loss import MeanLoss
+    from jepa_vlm.experts.pad_head import PadHead
+    from jepa_vlm.experts.query_head import QueryHead
+    from jepa_vlm.experts.sam import sam
+    from jepa_vlm.experts.true_maps import true_depth, true_edges, true_segmentation
+
+_HOMES = {
+    "Expert": "expert",
+    "ExpertHead": "expert",
+    "ExpertLoss": "expert",
+    "ExpertTarget": "expert",
+    "MaskLoss": "mask_loss",
+    "MeanLoss": "mean_loss",
+    "PadHead": "pad_head",
+    "QueryHead": "query_head",
+    "Seen": "expert",
+    "depth_anything": "depth_anything",
+    "dinov2": "dinov2",
+    "sam": "sam",
+    "true_depth": "true_maps",
+    "true_edges": "true_maps",
+    "true_segmentation": "true_maps",
+}
+
+__all__ = [
+    "Expert",
+    "ExpertHead",
+    "ExpertLoss",
+    "ExpertTarget",
+    "MaskLoss",
+    "MeanLoss",
+    "PadHead",
+    "QueryHead",
+    "Seen",
+    "depth_anything",
+    "dinov2",
+    "sam",
+    "true_depth",
+    "true_edges",
+    "true_segmentation",
+]
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'jepa_vlm.experts' has no attribute {name!r}")
+    return getattr(importlib.import_module(f"jepa_vlm.experts.{_HOMES[name]}"), name)

@@ -1,0 +1,73 @@
+"""DINOv2: every patch's feature, and the class token's."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import final
+
+from torch import Tensor
+
+from jepa_vlm.experts.expert import Expert, ExpertTarget, Seen
+from jepa_vlm.experts.frozen import Square, frozen, looking
+from jepa_vlm.experts.mean_loss import MeanLoss
+from jepa_vlm.experts.query_head import QueryHead
+from jepa_vlm.views import Pads
+
+LARGE = "facebook/dinov2-large"
+
+
+@final
+@dataclass(frozen=True)
+class Dinov2Features(ExpertTarget):
+    """The last hidden state of a DINOv2, ("batch 1+patches width").
+
+    Args:
+        model: A hub id or a folder.
+        side: Of the square that it is shown, in pixels.
+    """
+
+    model: str
+    side: int
+
+    @property
+    def inputs(self) -> Square:
+        """See ``ExpertTarget.inputs``."""
+        return Square(self.side)
+
+    def __call__(self, inputs: Tensor) -> Seen:
+        """See ``ExpertTarget``."""
+        with looking(inputs):
+            seen = frozen("Dinov2Model", self.model, inputs.device)(pixel_values=inputs.float())
+        return Seen(seen.last_hidden_state)
+
+
+def dinov2(
+    *,
+    model: str = LARGE,
+    pads: int = 4,
+    words: str = "",
+    side: int = 448,
+    patch: int = 14,
+    width: int = 1024,
+    heads: int = 8,
+    weight: float = 0.5,
+) -> Expert:
+    """Return the expert for DINOv2's features, with CoVT's head and loss.
+
+    Args:
+        model: A hub id or a folder.
+        pads: How many.
+        words: Written before them.
+        side, patch: Of the square that is shown, and of the model's patches, in pixels: 1 + (side / patch)^2 queries.
+        width: Of the model's features.
+        heads: Of the head's attention.
+        weight: Of the loss; CoVT's.
+    """
+    return Expert(
+        name="dinov2",
+        pads=Pads("<|dino_pad|>", pads, words),
+        target=Dinov2Features(model, side),
+        head=QueryHead(queries=1 + (side // patch) ** 2, width=width, heads=heads),
+        loss=MeanLoss(power=2),
+        weight=weight,
+    )

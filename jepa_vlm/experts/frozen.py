@@ -1,0 +1,73 @@
+"""Models that experts look through: loaded by name when they are first needed, and never trained."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, final
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from jepa_vlm.errors import BackboneError
+from jepa_vlm.trajectories import LazyImage
+from jepa_vlm.typing import full_precision
+
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet, as DINOv2, Depth-Anything and SAM were trained
+
+
+@final
+@dataclass(frozen=True)
+class Square:
+    """Reads an image as a square of normalised pixels ("channels height width").
+
+    Args:
+        side: In pixels; the image is stretched to it (CoVT's code does so too).
+    """
+
+    side: int
+
+    def __call__(self, image: LazyImage) -> Tensor:
+        """Return the pixels.
+
+        Raises:
+            DataError: If the image cannot be read.
+        """
+        picture = image.load().resize((self.side, self.side), Image.Resampling.BICUBIC)
+        pixels = (np.asarray(picture, np.float32) / 255 - np.float32(MEAN)) / np.float32(STD)
+        return torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1)))
+
+
+@lru_cache(maxsize=8)
+def frozen(kind: str, name: str, device: torch.device) -> Any:
+    """Return a model of transformers in float32, frozen; the same object whoever asks.
+
+    Args:
+        kind: Its class.
+        name: A hub id or a folder.
+        device: Where to.
+
+    Raises:
+        BackboneError: If it cannot be loaded.
+    """
+    import transformers
+
+    try:
+        model = getattr(transformers, kind).from_pretrained(name, dtype=torch.float32, use_safetensors=True)
+    except (OSError, ValueError, ImportError) as err:
+        first_line = str(err).strip().splitlines()[0]
+        raise BackboneError(
+            f"The expert {kind} {name!r} cannot be loaded: {first_line} Give a folder that holds it, or leave it out."
+        ) from None
+    return model.eval().requires_grad_(False).to(device)
+
+
+@contextmanager
+def looking(inputs: Tensor) -> Iterator[None]:
+    """Compute an expert's target: without gradient, and not in half precision."""
+    with torch.no_grad(), full_precision(inputs.device):
+        yield

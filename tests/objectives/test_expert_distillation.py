@@ -1,0 +1,166 @@
+"""Experts are distilled at their pads: by hand, by both engines, and on held-out trajectories."""
+
+from __future__ import annotations
+
+import pickle
+from dataclasses import replace
+
+import pytest
+import torch
+
+import jepa_vlm as jv
+from jepa_vlm.encoders import Head, RegionStates, States
+from jepa_vlm.errors import BackboneError, DataError
+from jepa_vlm.experts import Expert, ExpertHead, ExpertTarget, MeanLoss, Seen, true_depth, true_edges, true_segmentation
+from jepa_vlm.training import apply_lora
+from jepa_vlm.views import PaddedConversation, Pads
+
+TINY = "tiny-random-qwen2.5-vl"
+A, B = Pads("<|a|>", 1), Pads("<|b|>", 1, " and ")
+
+
+class Twice(ExpertHead):
+    """Answers with the state times a weight of 2."""
+
+    def setup(self, dim, generator):
+        self.weight = torch.nn.Parameter(torch.tensor(2.0))
+
+    def forward(self, states):
+        return self.weight * states
+
+
+class Given(ExpertTarget):
+    """Knows what it is handed."""
+
+    @property
+    def inputs(self):
+        return len
+
+    def __call__(self, inputs):
+        assert not torch.is_grad_enabled()
+        return Seen(inputs)
+
+
+def hand_made(name, pads, power, weight):
+    return Expert(name=name, pads=pads, target=Given(), head=Twice(), loss=MeanLoss(power=power), weight=weight)
+
+
+def test_two_tokens_by_hand():
+    view = PaddedConversation(pads=(A, B))
+    term = jv.ExpertDistillation(view=view, experts=[hand_made("one", A, 1, 0.5), hand_made("two", B, 2, 3.0)])
+    term.setup(2, torch.Generator())
+    (request,) = term.requests()
+    hidden = torch.tensor([[1.0, -1.0], [0.5, 0.0]], requires_grad=True)  # at <|a|>, at <|b|>
+    region = RegionStates(hidden, torch.tensor([7, 8]), torch.tensor([0, 0]), hidden)
+    inputs = {"one": torch.tensor([[[1.0, 1.0]]]), "two": torch.tensor([[[0.0, 2.0]]])}
+    states = States({}, {request: region}, Head(torch.eye(2)), {term.name: inputs})
+    value = term(states)
+    # one: 2h = (2, -2), off by (1, 3), mean 2, times 0.5; two: 2h = (1, 0), off by (1, 2), squares' mean 2.5, times 3
+    assert value.total.item() == pytest.approx(1.0 + 7.5)
+    assert {name: part.item() for name, part in value.parts.items()} == {"one": 1.0, "two": 7.5}
+    value.total.backward()
+    # d one / dh = 0.5 * sign / 2 * 2; d two / dh = 3 * (2 * off / 2) * 2
+    torch.testing.assert_close(hidden.grad, torch.tensor([[0.5, -0.5], [6.0, -12.0]]))
+
+
+def covt_model(*, engine="one_pass", dtype="float32", supervised=True, backbone=TINY):
+    recipe = jv.load_recipe("covt", supervised=supervised)
+    loaded = jv.load_backbone(backbone, dtype=dtype, added_tokens=recipe.added_tokens)
+    apply_lora(loaded, jv.Lora(rank=4, alpha=8))
+    generator = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        for name, parameter in loaded.model.named_parameters():
+            if "lora_" in name:
+                parameter.copy_(0.05 * torch.randn(parameter.shape, generator=generator))
+                parameter.data = parameter.data.to(getattr(torch, dtype))
+    return jv.LatentVLM(loaded, recipe.objective, engine=engine)
+
+
+@pytest.mark.usefixtures("pure_float64")
+@pytest.mark.parametrize("supervised", [True, False])
+def test_one_pass_equals_separate_values_and_gradients(supervised):
+    found = {}
+    for engine in ("one_pass", "separate"):
+        model = covt_model(engine=engine, dtype="float64", supervised=supervised)
+        terms = model(model.collator()(jv.playground.trajectories("sequential-crops", count=3)))
+        terms.total.backward()
+        gradients = {n: p.grad for n, p in model.named_parameters() if p.requires_grad}
+        assert all(grad is not None and grad.any() for grad in gradients.values())
+        found[engine] = {**terms.raw, **terms.parts, **gradients}
+    for name, value in found["one_pass"].items():
+        torch.testing.assert_close(value, found["separate"][name], rtol=1e-9, atol=1e-11, msg=name)
+
+
+def test_the_states_are_those_at_the_pads():
+    model = covt_model()
+    trajectories = jv.playground.trajectories("visual-search", count=2)
+    collator = pickle.loads(pickle.dumps(model.collator()))
+    seen = {}
+
+    def spy(module, args):
+        seen["at"] = args[0]
+
+    term = model.objective.terms["expert_distillation"]
+    term.experts["depth"].register_forward_pre_hook(spy)
+    model(collator(trajectories))
+    adapter, base, processor = model.backbone.adapter, model.backbone.base, model.backbone.processor
+    for number, trajectory in enumerate(trajectories):
+        view = model.serialize(trajectory)["padded_conversation"]
+        pads = (view.input_ids == model.backbone.added.ids["<|depth_pad|>"]).nonzero()[:, 0]
+        assert len(pads) == 4
+        images = adapter.collate_images([adapter.process_image(processor, i.load()) for i in trajectory.all_images])
+        with torch.no_grad():
+            fed = adapter.embed(base, view.input_ids)
+            fed = fed.index_copy(0, view.image_tokens.nonzero()[:, 0], adapter.encode_images(base, images))
+            expected = adapter.reference(base, view.input_ids, fed, view.image_tokens, images)
+        torch.testing.assert_close(seen["at"][number], expected[pads], rtol=1e-4, atol=1e-4)
+
+
+def test_it_learns_on_held_out_trajectories():
+    model = covt_model(backbone="tiny-qwen2.5-vl")
+    collator = model.collator()
+    held_out = collator(jv.playground.trajectories("visual-search", count=8, split="validation"))
+    examples = jv.playground.trajectories("visual-search", count=80)
+    optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=3e-3)
+
+    def loss():
+        with torch.no_grad():
+            return model(held_out).raw["expert_distillation"].item()
+
+    before = loss()
+    for step in range(20):
+        optimizer.zero_grad()
+        model(collator(examples[4 * step : 4 * step + 4])).total.backward()
+        optimizer.step()
+    assert loss() < 0.8 * before
+
+
+def test_view_and_experts_must_agree():
+    depth, edges = true_depth(), true_edges()
+    view = PaddedConversation(pads=(depth.pads, edges.pads))
+    with pytest.raises(ValueError, match="in order"):
+        jv.ExpertDistillation(view=view, experts=[edges, depth])
+    with pytest.raises(ValueError, match="in order"):
+        jv.ExpertDistillation(view=view, experts=[depth])
+    with pytest.raises(ValueError, match="PaddedConversation"):
+        jv.ExpertDistillation(view=jv.views.Conversation(), experts=[depth])
+    twin = Expert(name="depth", pads=edges.pads, target=edges.target, head=edges.head, loss=edges.loss)
+    with pytest.raises(ValueError, match="different names"):
+        jv.ExpertDistillation(view=view, experts=[depth, twin])
+
+
+def test_words_belong_to_the_view_alone():
+    segmentation = true_segmentation()
+    told = replace(segmentation.pads, words="the masks are ")
+    assert jv.ExpertDistillation(view=PaddedConversation(pads=(told,)), experts=[segmentation])
+
+
+def test_a_backbone_without_the_tokens_and_an_image_without_truth_are_refused():
+    objective = jv.load_recipe("covt").objective
+    plain = jv.LatentVLM(jv.load_backbone(TINY), objective)
+    with pytest.raises(BackboneError, match=r"declare them.*added_tokens"):
+        plain.collator()(jv.playground.trajectories("visual-search", count=1))
+    model = covt_model()
+    (maze,) = jv.playground.trajectories("maze", count=1)
+    with pytest.raises(DataError, match=rf"{maze.id}.*no true segmentation"):
+        model.collator()([maze])
