@@ -93,7 +93,7 @@ def test_latent_steps_of_saved_evaluations(cli, tmp_path):
     assert numbers["points"][2]["against_real"]["p_value"] == pytest.approx(0.25)
     assert [row["steps"] for row in rows(tmp_path / "analysis/latent-steps.csv")] == ["0", "4", "4"]
     ElementTree.parse(tmp_path / "analysis/latent-steps.svg")
-    for words in (("plain.json",), ("4:odd=own.json",), ("0:noise=own.json",)):
+    for words in (("4=own.json", "plain.json"), ("4:odd=own.json",), ("0:noise=own.json",)):
         wrong = cli("latent-steps", *words)
         assert (wrong.exit_code, "STEPS=FILE" in wrong.stderr) == (2, True)
 
