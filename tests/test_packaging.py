@@ -165,11 +165,11 @@ def test_an_editable_install_reads_the_recipes_of_the_checkout(tmp_path):
 
 
 def test_every_import_is_declared_and_extras_are_imported_late():
-    names = {"PIL": "pillow", "huggingface_hub": "huggingface-hub"}
+    names = {"PIL": "pillow", "huggingface_hub": "huggingface-hub", "sklearn": "scikit-learn"}
     required = {Requirement(text).name for text in PROJECT_TABLE["dependencies"]}
     extras = {
         Requirement(text).name
-        for extra in ("data", "eval", "report")
+        for extra in ("data", "eval", "report", "analysis")
         for text in PROJECT_TABLE["optional-dependencies"][extra]
     }
     for path in sorted((PROJECT / "jepa_vlm").rglob("*.py")):

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from jepa_vlm.cli import backbones, bench, data, evaluate, export, objectives, recipe, recipes
+from jepa_vlm.cli import analyse, backbones, bench, data, evaluate, export, objectives, recipe, recipes
 from jepa_vlm.errors import InterruptedRunError, JepaVLMError, RecipeError, UnknownNameError
 
 FAILED, USAGE, INTERRUPTED = 1, 2, 130
@@ -68,3 +68,4 @@ for module in (recipe, recipes, objectives, evaluate, export):
 app.add_typer(backbones.app, name="backbones")
 app.add_typer(data.app, name="data")
 app.add_typer(bench.app, name="bench")
+app.add_typer(analyse.app, name="analyse")

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from json import dumps
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from jepa_vlm.cli.output import SPEC, Json, columns, progress_bar, quiet_stdout, write, write_json
+
+if TYPE_CHECKING:
+    from jepa_vlm.analysis.survey import RowFacts
+    from jepa_vlm.latent_vlm import LatentVLM
+    from jepa_vlm.trajectories import Trajectory
 
 
 def register(app: typer.Typer) -> None:
@@ -73,7 +78,7 @@ def stats(
         jepa-vlm data stats lvr:/data/meta.json --backbone qwen2.5-vl-3b --output lvr.svg
     """
     with quiet_stdout():
-        from jepa_vlm.report.data_figure import data_figure
+        from jepa_vlm.analysis.data_figure import data_figure
 
         found = tallies(
             spec,
@@ -105,33 +110,58 @@ def tallies(
     decode: bool,
     workers: int,
 ) -> dict[str, dict[str, Any]]:
-    """Return the counts of each source of a spec, after reading all its rows."""
+    """Return the counts of each source of a spec of files, after reading all its rows."""
+    from jepa_vlm.analysis.tally import Tally
+    from jepa_vlm.runs.data import load_rows
+
+    sources = dict(load_rows(spec))
+    model = model_that_counts(backbone, recipe=recipe, visual_tokens=visual_tokens)
+    found = {}
+    for source, facts in surveyed(sources, model, limit=limit, decode=decode, workers=workers):
+        tally, rows = Tally(), sources[source]
+        for one in facts:
+            tally.add(one)
+        taken = Counter(rows.ids)
+        for twin in [one for one, count in taken.items() if count > 1]:
+            tally.problem("id", f"{source}: id {twin!r} stands in {taken[twin]} rows; ids must be unique.")
+        found[source] = {**tally.summary(), "dropped": dict(rows.dropped)}
+    return found
+
+
+def model_that_counts(backbone: str | None, *, recipe: str, visual_tokens: int | None) -> LatentVLM:
+    """Return the model whose processor, template and views count tokens."""
     from jepa_vlm.adapters import load_backbone
     from jepa_vlm.latent_vlm import LatentVLM
     from jepa_vlm.recipe import load_recipe
-    from jepa_vlm.runs.data import load_rows
     from jepa_vlm.runs.environment import prepare
     from jepa_vlm.runs.settings import BACKBONE
-    from jepa_vlm.runs.survey import survey
-    from jepa_vlm.runs.tally import Tally
 
-    sources = load_rows(spec)
     name = backbone or BACKBONE
     prepare(0, backbone=name)
     checked = load_recipe(recipe)
     loaded = load_backbone(name, visual_tokens=visual_tokens, added_tokens=checked.added_tokens)
-    model = LatentVLM(loaded, checked.objective)
-    found = {}
-    with progress_bar(sum(len(rows) for _, rows in sources)) as advance:
-        for source, rows in sources:
-            tally, taken = Tally(), Counter(rows.ids)
-            for facts in survey(rows, model, workers=workers, decode=decode, limit=limit):
-                tally.add(facts)
-                advance()
-            for twin in [one for one, count in taken.items() if count > 1]:
-                tally.problem("id", f"{source}: id {twin!r} stands in {taken[twin]} rows; ids must be unique.")
-            found[source] = {**tally.summary(), "dropped": dict(rows.dropped)}
-    return found
+    return LatentVLM(loaded, checked.objective)
+
+
+def surveyed(
+    sources: Mapping[str, Sequence[Trajectory]],
+    model: LatentVLM,
+    *,
+    limit: int | None = None,
+    decode: bool = False,
+    workers: int = 0,
+) -> Iterator[tuple[str, Iterator[RowFacts]]]:
+    """Yield each source's name and the facts of its rows, which are to be taken before the next source's."""
+    from jepa_vlm.analysis.survey import survey
+
+    def moved(facts: Iterable[RowFacts], advance: Callable[[], None]) -> Iterator[RowFacts]:
+        for one in facts:
+            advance()
+            yield one
+
+    with progress_bar(sum(map(len, sources.values()))) as advance:
+        for name, rows in sources.items():
+            yield name, moved(survey(rows, model, workers=workers, decode=decode, limit=limit), advance)
 
 
 def check_text(name: str, found: Mapping[str, Any]) -> str:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import json
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -32,6 +33,14 @@ def write_json(value: Any) -> None:
     write(json.dumps(value, indent=1, default=str))
 
 
+def written(json: bool, summary: Mapping[str, Any], text: str, paths: Sequence[Path]) -> None:
+    """Say what an analysis found and which files hold it, as text or as one JSON object."""
+    if json:
+        write_json({**summary, "files": [str(path) for path in paths]})
+    else:
+        write(f"{text}\n\n{', '.join(map(str, paths))}")
+
+
 def columns(rows: Sequence[Sequence[str]], *, indent: str = "") -> str:
     """Return rows as text, every column but the last padded to its widest entry."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
@@ -43,8 +52,8 @@ def columns(rows: Sequence[Sequence[str]], *, indent: str = "") -> str:
 
 
 @contextlib.contextmanager
-def progress_bar(total: int) -> Iterator[Callable[[], None]]:
-    """Draw a bar on stderr, if that is a terminal; yield what moves it by one."""
+def progress_bar(total: int) -> Iterator[Callable[..., None]]:
+    """Draw a bar on stderr, if that is a terminal; yield what moves it by one, or by as many as it is told."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 
@@ -52,4 +61,4 @@ def progress_bar(total: int) -> Iterator[Callable[[], None]]:
     shown = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*shown, console=screen, transient=True, disable=not screen.is_terminal) as bar:
         task = bar.add_task("", total=total)
-        yield lambda: bar.advance(task)
+        yield lambda by=1: bar.advance(task, by)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import final
 
 from jepa_vlm.errors import DataError
-from jepa_vlm.evaluation.results import Evaluation
+from jepa_vlm.evaluation.results import Evaluation, Scored
 from jepa_vlm.evaluation.statistics import McNemar, mcnemar_exact
 
 
@@ -39,6 +39,18 @@ def compare(first: Evaluation, second: Evaluation, *, scoring: str | None = None
     """
     scoring = scoring or first.scorings[0]
     one, other = first[scoring], second[scoring]
+    a, b = paired_marks(one, other)
+    if one.protocol != other.protocol:
+        raise DataError(f"The protocols differ: {one.protocol} and {other.protocol}; evaluate both under the same one.")
+    return Comparison(scoring=scoring, first=sum(a) / len(a), second=sum(b) / len(b), test=mcnemar_exact(a, b))
+
+
+def paired_marks(one: Scored, other: Scored) -> tuple[list[bool], list[bool]]:
+    """Return whether each item was answered right, first by one, then by the other, in the first's order.
+
+    Raises:
+        DataError: If the items differ.
+    """
     mine = {answer.id: answer for answer in one.answers}
     theirs = {answer.id: answer for answer in other.answers}
     if mine.keys() != theirs.keys():
@@ -50,7 +62,4 @@ def compare(first: Evaluation, second: Evaluation, *, scoring: str | None = None
     changed = [id for id in mine if mine[id].truth != theirs[id].truth]
     if changed:
         raise DataError(f"Item {changed[0]!r} has two different right answers; the items are not the same ones.")
-    if one.protocol != other.protocol:
-        raise DataError(f"The protocols differ: {one.protocol} and {other.protocol}; evaluate both under the same one.")
-    a, b = [mine[id].correct for id in mine], [theirs[id].correct for id in mine]
-    return Comparison(scoring=scoring, first=sum(a) / len(a), second=sum(b) / len(b), test=mcnemar_exact(a, b))
+    return [mine[id].correct for id in mine], [theirs[id].correct for id in mine]

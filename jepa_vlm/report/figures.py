@@ -1,41 +1,14 @@
-"""Figures as inline SVG, drawn by matplotlib without its global state."""
+"""Figures of a run: curves over steps, and accuracies with their intervals."""
 
 from __future__ import annotations
 
-import io
 import math
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, final
+from typing import final
 
-from jepa_vlm.errors import missing_extra
+from jepa_vlm.drawing import BLUE, GREY, ORANGE, drawing, short, svg_of
 from jepa_vlm.evaluation import Accuracy
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
-GREY, BLUE, ORANGE = "#8b95a5", "#2563eb", "#d97706"
-STYLE: Any = {  # Any: matplotlib types every key
-    "font.family": ["DejaVu Sans"],
-    "font.size": 9,
-    "text.parse_math": False,
-    "axes.edgecolor": "#9aa3b2",
-    "axes.labelcolor": "#4b5563",
-    "axes.titlesize": 10,
-    "axes.titlelocation": "left",
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "grid.color": "#e5e7eb",
-    "xtick.color": "#4b5563",
-    "ytick.color": "#4b5563",
-    "text.color": "#111827",
-    "legend.frameon": False,
-    "legend.fontsize": 8,
-    "figure.facecolor": "white",
-    "svg.fonttype": "path",
-}
 
 
 @final
@@ -125,33 +98,3 @@ def accuracy_svg(rows: Sequence[tuple[str, Accuracy | None, Accuracy | None]], *
         axes.plot([], [], color=ORANGE, linestyle=":", label="chance")
         axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
         return svg_of(figure)
-
-
-@contextmanager
-def drawing(width: float, height: float, name: str) -> Iterator[Figure]:
-    """Give a figure in the pages' style, in inches. ``name`` keeps the identifiers of several on a page apart.
-
-    Raises:
-        JepaVLMError: If matplotlib is not installed.
-    """
-    try:
-        import matplotlib
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise missing_extra("matplotlib", "report", "A figure") from None
-    style: Any = {**STYLE, "svg.hashsalt": name}
-    with matplotlib.rc_context(style):
-        yield Figure(figsize=(width, height), layout="constrained")
-
-
-def svg_of(figure: Figure) -> str:
-    """Return a figure as SVG, the same bytes every time."""
-    held = io.StringIO()
-    figure.savefig(held, format="svg", metadata={"Date": None, "Creator": None})
-    drawn = held.getvalue()
-    return drawn[drawn.index("<svg") :]
-
-
-def short(title: str) -> str:
-    """Return a title that fits a panel."""
-    return title if len(title) <= 40 else title[:39] + "…"

@@ -136,6 +136,65 @@ def first_trajectories(
     return found
 
 
+def held_out_trajectories(spec: str, *, count: int, seed: int = 0, min_calls: int = 0) -> tuple[list[Trajectory], int]:
+    """Return trajectories that no run on this data trains on, as many of each source, and how many were passed over.
+
+    Of a playground they are of its test split, which no checkpoint was chosen by either; of a file, those that
+    ``held_out`` names.
+
+    Args:
+        spec: As for ``load_data``; weights do not matter here.
+        count: Most in all; a file may hold fewer.
+        seed: Of a playground's draws.
+        min_calls: A trajectory with fewer tool calls is passed over.
+
+    Raises:
+        DataError: If fewer than two are left, or a file is not what it must be.
+    """
+    specs = [one for one, _ in split_mixture(spec)]
+    share, found, passed = -(-count // len(specs)), [], 0
+    for one in specs:
+        parts = parse_spec(one)
+        source: Sequence[Trajectory] = (
+            World.of(parts).trajectories(count=share, seed=seed, split="test")
+            if parts.source == PLAYGROUND
+            else _load_one(one, seed=seed).validation
+        )
+        taken = 0
+        for trajectory in source:
+            if taken == share:
+                break
+            if trajectory.calls < min_calls:
+                passed += 1
+                continue
+            found.append(trajectory)
+            taken += 1
+    if len(found) < 2:
+        raise DataError(
+            f"{spec} has {len(found)} held-out trajectories with at least {min_calls} tool calls ({passed} have "
+            "fewer); two are needed."
+        )
+    return found[:count], passed
+
+
+def drawn_or_read(spec: str, *, count: int, seed: int = 0) -> list[tuple[str, Sequence[Trajectory]]]:
+    """Return name and trajectories of each source of a spec: a file's all, of a playground the first ``count``.
+
+    Raises:
+        DataError: If a file is not what it must be.
+    """
+    specs = [one for one, _ in split_mixture(spec)]
+    return [
+        (
+            name,
+            World.of(parts).trajectories(count=count, seed=seed)
+            if (parts := parse_spec(one)).source == PLAYGROUND
+            else load_trajectories(parts),
+        )
+        for name, one in zip(source_names(specs), specs, strict=True)
+    ]
+
+
 def held_out(ids: Sequence[str]) -> set[str]:
     """Return the ids that are kept from training: those with the smallest SHA-256, one in 20, at least 1, at most 512.
 

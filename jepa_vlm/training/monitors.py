@@ -37,23 +37,52 @@ def shuffled_cosine(predicted: Latent, target: Latent) -> float:
 
 
 @shape_checked
-def effective_rank(latents: Latent) -> float:
-    """Return the exponential of the entropy of the singular values of the centred latents, normalised to sum 1.
+def mean_pairwise_cosine(latents: Latent) -> float:
+    """Return the mean cosine between two different examples' latents: 1 if all point one way.
 
-    Between 1 (all on one line, or all equal) and the lesser of ``dim`` and the number of examples less one. Singular
-    values at the level of rounding are taken for 0. It is nan if a latent is not finite.
+    Raises:
+        ValueError: If there are fewer than two examples.
+    """
+    return shuffled_cosine(latents, latents)
 
-    References:
-        Roy and Vetterli, 2007, The effective rank; on centred latents, as in RankMe, https://arxiv.org/abs/2210.02885.
+
+@shape_checked
+def spectrum(latents: Latent, *, centred: bool = True) -> Tensor:
+    """Return the singular values of the latents, descending, in float64; those at the level of rounding are 0.
+
+    Args:
+        latents: One row for each example.
+        centred: Whether their mean is taken off first, so that what they have in common does not count.
     """
     wide = latents.double()
     if not wide.isfinite().all():
+        return wide.new_full((min(wide.shape),), float("nan"))
+    values = torch.linalg.svdvals(wide - wide.mean(0) if centred else wide)
+    rounding = torch.finfo(wide.dtype).eps * max(wide.shape) * wide.norm()
+    return torch.where(values > rounding, values, 0.0)
+
+
+@shape_checked
+def effective_rank(latents: Latent, *, centred: bool = True) -> float:
+    """Return the exponential of the entropy of the singular values, normalised to sum 1.
+
+    Between 1 (all on one line, or all equal) and the lesser of ``dim`` and the number of examples, less one if
+    centred. It is nan if a latent is not finite.
+
+    Args:
+        latents: One row for each example.
+        centred: False is RankMe, which leaves the mean in: a common offset then pulls it towards 1.
+
+    References:
+        Roy and Vetterli, 2007, The effective rank. RankMe, https://arxiv.org/abs/2210.02885, adds 1e-7 to each share so
+        that its logarithm exists; here shares of 0 are left out instead.
+    """
+    values = spectrum(latents, centred=centred)
+    if not values.isfinite().all():
         return float("nan")
-    values = torch.linalg.svdvals(wide - wide.mean(0))
-    values = values[values > torch.finfo(wide.dtype).eps * max(wide.shape) * wide.norm()]
-    if len(values) == 0:
+    if not values.any():
         return 1.0
-    shares = values / values.sum()
+    shares = values[values > 0] / values.sum()
     return torch.exp(-(shares * shares.log()).sum()).item()
 
 

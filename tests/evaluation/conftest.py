@@ -2,37 +2,10 @@ from __future__ import annotations
 
 import pytest
 
-from jepa_vlm.evaluation import Accuracy, Answer, Evaluation, Protocol, Scored
+from tests.evaluations import made_evaluation
 
 
 @pytest.fixture
 def evaluation():
     """Make an evaluation from which items were answered rightly; every right answer is A, a wrong one is B."""
-
-    def make(right: str, *, scoring: str = "letter-logits", ids: str = "", truth: str = "A") -> Evaluation:
-        answers = tuple(
-            Answer(
-                id=ids[i] if ids else f"item-{i}",
-                task="search",
-                truth=truth,
-                predicted=truth if mark == "1" else "B",
-                correct=mark == "1",
-                text="",
-                parse_failed=False,
-            )
-            for i, mark in enumerate(right)
-        )
-        n, correct = len(right), right.count("1")
-        overall = Accuracy(value=correct / n, correct=correct, n=n, low=0.0, high=1.0, chance=0.25)
-        scored = Scored(
-            protocol=Protocol(scoring=scoring, max_new_tokens=0),
-            answers=answers,
-            overall=overall,
-            tasks={"search": overall},
-            parse_failure_rate=0.0,
-        )
-        return Evaluation(
-            benchmark="playground", backbone="x", seed=0, scored=(scored,), versions={"torch": "2"}, commit=None
-        )
-
-    return make
+    return made_evaluation

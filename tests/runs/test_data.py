@@ -10,7 +10,7 @@ import jepa_vlm as jv
 from jepa_vlm.errors import DataError, UnknownNameError
 from jepa_vlm.evaluation import load_benchmark
 from jepa_vlm.runs import data
-from jepa_vlm.runs.data import first_trajectories, held_out, load_data
+from jepa_vlm.runs.data import drawn_or_read, first_trajectories, held_out, held_out_trajectories, load_data
 from jepa_vlm.trajectories.formats import write_jsonl
 from tests.trajectories.formats.files import make_root, write_example
 
@@ -100,3 +100,29 @@ def test_what_a_format_drops_is_said(tmp_path):
     root = make_root(tmp_path)
     path = write_example("thinkmorph", root, 5)
     assert load_data(f"{path}#cap=4").rule.endswith("dropped by the format: 1 beyond the cap")
+
+
+def test_held_out_trajectories_of_a_playground_are_of_the_test_split():
+    found, passed = held_out_trajectories("playground:visual-search", count=10, seed=1, min_calls=1)
+    every = jv.playground.trajectories("visual-search", count=10, seed=1, split="test")
+    assert [one.id for one in found] == [one.id for one in every if one.calls]
+    assert passed == 10 - len(found) == 3
+    assert held_out_trajectories("playground:visual-search", count=10, seed=1)[1] == 0
+
+
+def test_held_out_trajectories_of_a_file_are_those_that_no_run_trains_on(tmp_path):
+    root = make_root(tmp_path)
+    spec = write_example("lvr", root, 80)
+    found, passed = held_out_trajectories(spec, count=3)
+    assert {one.id for one in found} < {one.id for one in load_data(spec).validation}
+    assert (len(found), passed) == (3, 0)
+    both, _ = held_out_trajectories(f"{spec},playground:maze", count=4)
+    assert [one.task == "maze" for one in both] == [False, False, True, True]
+    with pytest.raises(DataError, match=r"0 held-out trajectories with at least 9 tool calls \(4 have fewer\)"):
+        held_out_trajectories(spec, count=3, min_calls=9)
+
+
+def test_a_source_is_drawn_or_read_whole(tmp_path):
+    spec = write_example("lvr", make_root(tmp_path), 7)
+    found = drawn_or_read(f"{spec},playground:maze", count=5)
+    assert [(name, len(rows)) for name, rows in found] == [("lvr", 7), ("playground", 5)]

@@ -11,7 +11,9 @@ from jepa_vlm.training.monitors import (
     dimension_std,
     effective_rank,
     matched_cosine,
+    mean_pairwise_cosine,
     shuffled_cosine,
+    spectrum,
 )
 
 
@@ -50,6 +52,32 @@ def test_effective_rank_by_hand():
 def test_rows_on_one_line_have_rank_one():
     latents = torch.tensor([[1.0], [2.0], [5.0]]) * torch.tensor([[0.1, 0.7, -0.3]]).double()
     assert effective_rank(latents + 100) == pytest.approx(1.0)
+
+
+def test_an_orthonormal_set_has_every_direction_once():
+    turned = torch.linalg.qr(torch.randn(6, 6, dtype=torch.float64, generator=torch.Generator().manual_seed(0)))[0][:4]
+    torch.testing.assert_close(spectrum(turned, centred=False), torch.ones(4, dtype=torch.float64))
+    # centred, the direction of the mean is lost
+    torch.testing.assert_close(spectrum(turned), torch.tensor([1.0, 1.0, 1.0, 0.0], dtype=torch.float64))
+    assert effective_rank(turned, centred=False) == pytest.approx(4.0)
+    assert effective_rank(turned) == pytest.approx(3.0)
+    assert mean_pairwise_cosine(turned) == pytest.approx(0.0)
+
+
+def test_a_common_offset_hides_the_rest_from_rank_me_alone():
+    latents = torch.eye(4).double() + 1e9
+    assert effective_rank(latents) == pytest.approx(3.0)
+    assert effective_rank(latents, centred=False) == pytest.approx(1.0, abs=1e-6)
+    assert mean_pairwise_cosine(latents) == pytest.approx(1.0)
+
+
+def test_a_rank_one_set():
+    latents = torch.tensor([[2.0], [1.0], [-1.0]]) * torch.tensor([[0.6, 0.0, 0.8]])
+    values = spectrum(latents.double(), centred=False)
+    torch.testing.assert_close(values, torch.tensor([6**0.5, 0.0, 0.0], dtype=torch.float64))
+    assert effective_rank(latents, centred=False) == 1.0
+    # pairs: 2 and 1 point one way, -1 against both
+    assert mean_pairwise_cosine(latents) == pytest.approx((1 - 1 - 1) / 3)
 
 
 @pytest.mark.parametrize("scale", [1.0, 1e-4, 1e4])

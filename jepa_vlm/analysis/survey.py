@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, final
 
@@ -62,12 +62,12 @@ class RowFacts:
 
 
 def survey(
-    rows: Rows, model: LatentVLM, *, workers: int = 0, decode: bool = True, limit: int | None = None
+    rows: Sequence[Trajectory], model: LatentVLM, *, workers: int = 0, decode: bool = True, limit: int | None = None
 ) -> Iterator[RowFacts]:
     """Yield the facts of every row, in order.
 
     Args:
-        rows: The source.
+        rows: The source; messages name the places of ``Rows``, and the numbers of other trajectories.
         model: Whose processor, template and views count tokens.
         workers: Processes that read; 0 reads in this one.
         decode: Whether images are decoded; else their headers must do.
@@ -85,7 +85,7 @@ def survey(
 class _Reader(Dataset[RowFacts]):
     def __init__(
         self,
-        rows: Rows,
+        rows: Sequence[Trajectory],
         serializer: Serializer,
         encodings: Mapping[str, Encoding],
         decode: bool,
@@ -98,7 +98,7 @@ class _Reader(Dataset[RowFacts]):
         return len(self.rows)
 
     def __getitem__(self, index: int) -> RowFacts:
-        place = self.rows.place(index)
+        place = self.rows.place(index) if isinstance(self.rows, Rows) else f"trajectory {index}"
         try:
             return self._facts(self.rows[index], place)
         except DataError as err:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from jepa_vlm.report.figures import BLUE, drawing, short, svg_of
+from jepa_vlm.drawing import BLUE, drawing, short, svg_of
 
 PANELS = (
     ("calls", "Calls per trajectory", "calls"),
@@ -19,7 +19,7 @@ def data_figure(found: Mapping[str, Mapping[str, Any]]) -> str:
     """Return an SVG with a row of panels for each source.
 
     Args:
-        found: Counts by source, as ``runs.tally`` sums them up.
+        found: Counts by source, as ``analysis.tally`` sums them up.
 
     Raises:
         JepaVLMError: If matplotlib is not installed.

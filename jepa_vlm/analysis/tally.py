@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any, final
 
-from jepa_vlm.runs.survey import RowFacts
+from jepa_vlm.analysis.survey import RowFacts
 
 SHOWN = 5  # offenders of each problem that are named
 

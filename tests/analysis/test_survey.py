@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from jepa_vlm.runs.survey import RowFacts, ViewTokens
-from jepa_vlm.runs.tally import Tally, spread
+from jepa_vlm.analysis.survey import RowFacts, ViewTokens
+from jepa_vlm.analysis.tally import Tally, spread
 
 
 def test_a_tally_counts_values_and_names_the_first_offenders():

@@ -1,0 +1,183 @@
+"""The numbers behind the embedding map: do the two views agree, and do they tell tasks and examples apart?
+
+Each figure is a mean of one value per example, so that intervals, tasks and paired differences come from the same rows.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, final
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+from jepa_vlm.analysis.bootstrap import Estimate, bootstrap_mean
+from jepa_vlm.analysis.embeddings import Embeddings
+from jepa_vlm.errors import DataError, missing_extra
+from jepa_vlm.typing import Latent, shape_checked
+
+RECALLS = (1, 5)
+TIE = 1e-6  # cosines of float32 states nearer than this are equal: one trajectory twice must not win by rounding
+Values = NDArray[np.float64]
+
+
+@final
+@dataclass(frozen=True)
+class Agreement:
+    """How the two views of a set agree.
+
+    Args:
+        name, readout: Of the embeddings.
+        ids, tasks: Of the examples.
+        values: By figure, one value per example; nan where an example has none, as one alone in its task.
+        chance: By figure, what embeddings that know nothing get, where that is not 0.
+    """
+
+    name: str
+    readout: str
+    ids: tuple[str, ...]
+    tasks: tuple[str, ...]
+    values: Mapping[str, Values]
+    chance: Mapping[str, float]
+
+    def estimate(self, figure: str, task: str | None = None) -> Estimate:
+        """Return a figure's mean with its 95% bootstrap interval, over all examples or those of one task.
+
+        What an example is held against (other trajectories, other clusters) is the whole set each time.
+        """
+        values = self.values[figure]
+        kept = ~np.isnan(values)
+        if task is not None:
+            kept &= np.array(self.tasks) == task
+        return bootstrap_mean(values[kept]) if kept.any() else Estimate(*[float("nan")] * 3)
+
+    def difference(self, other: Agreement, figure: str) -> Estimate:
+        """Return how much larger a figure is than another model's on the same examples, paired example by example.
+
+        Raises:
+            DataError: If the examples are not the same ones.
+        """
+        if self.ids != other.ids:
+            raise DataError(
+                f"{self.name} and {other.name} were not embedded on the same examples; use one set for both."
+            )
+        apart = self.values[figure] - other.values[figure]
+        return bootstrap_mean(apart[~np.isnan(apart)])
+
+    def summary(self) -> dict[str, Any]:
+        """Return every figure over all examples and by task, as JSON values."""
+        counts = Counter(self.tasks)
+        return {
+            "name": self.name,
+            "readout": self.readout,
+            "examples": len(self.ids),
+            "figures": {
+                figure: self.estimate(figure)._asdict()
+                | ({"chance": self.chance[figure]} if figure in self.chance else {})
+                for figure in self.values
+            },
+            "tasks": {
+                task: {"examples": counts[task]}
+                | {figure: self.estimate(figure, task)._asdict() for figure in self.values}
+                for task in sorted(counts)
+            },
+        }
+
+    def table(self) -> list[dict[str, Any]]:
+        """Return a row for each example."""
+        return [
+            {"name": self.name, "id": name, "task": task, **{figure: float(v[i]) for figure, v in self.values.items()}}
+            for i, (name, task) in enumerate(zip(self.ids, self.tasks, strict=True))
+        ]
+
+
+def agreement(embeddings: Embeddings) -> Agreement:
+    """Measure how the views agree, in float64.
+
+    ``alignment``: own cosine less the mean cosine with other examples' trajectories. ``recall_at_K``: whether the own
+    trajectory is among the K nearest of the set by cosine; equals share the places. ``*_within_task``: held against the
+    same task alone. ``silhouette_*`` by task and cosine distance: of ``predicted``, of ``target``, of ``both``;
+    ``silhouette_views`` is by view instead, and near 0 where the views mix.
+
+    Raises:
+        DataError: If an embedding is not finite.
+        JepaVLMError: If scikit-learn is not installed.
+    """
+    if not (embeddings.predicted.isfinite().all() and embeddings.target.isfinite().all()):
+        raise DataError(f"Embeddings of {embeddings.name} are not finite; the model has diverged.")
+    tasks = np.array(embeddings.tasks)
+    everyone = torch.ones(len(tasks), len(tasks), dtype=torch.bool)
+    same = torch.from_numpy(tasks[:, None] == tasks[None, :])
+    cosines = F.normalize(embeddings.predicted.double()) @ F.normalize(embeddings.target.double()).T
+    values = {"matched_cosine": cosines.diagonal().numpy().copy()}
+    chance = {}
+    for suffix, among in (("", everyone), ("_within_task", same)):
+        shuffled = shuffled_rows(cosines, among)
+        values[f"shuffled_cosine{suffix}"] = shuffled
+        values[f"alignment{suffix}"] = values["matched_cosine"] - shuffled
+        alone = np.isnan(shuffled)
+        for k in RECALLS:
+            hits = recall_rows(cosines, among, k)
+            values[f"recall_at_{k}{suffix}"] = np.where(alone, np.nan, hits)
+            guesses = (k / among.sum(1)).clamp(max=1).numpy()
+            chance[f"recall_at_{k}{suffix}"] = float(guesses[~alone].mean()) if not alone.all() else float("nan")
+    values.update(_silhouettes(embeddings))
+    return Agreement(embeddings.name, embeddings.readout, embeddings.ids, embeddings.tasks, values, chance)
+
+
+@shape_checked
+def shuffled_rows(cosines: Latent, among: Tensor) -> Values:
+    """Return each prediction's mean cosine with other examples' targets; nan where it is held against none.
+
+    Args:
+        cosines: Of prediction i with target j.
+        among: Whether i is held against j, (batch batch).
+    """
+    others = among & ~torch.eye(len(cosines), dtype=torch.bool)
+    found: Values = ((cosines * others).sum(1) / others.sum(1)).numpy()
+    return found
+
+
+@shape_checked
+def recall_rows(cosines: Latent, among: Tensor, k: int) -> Values:
+    """Return how likely each prediction's own target is among its k nearest, if equals come in random order.
+
+    Args:
+        cosines: Of prediction i with target j.
+        among: Whether i is held against j, (batch batch).
+        k: How many.
+    """
+    own = cosines.diagonal()[:, None]
+    better = ((cosines > own + TIE) & among).sum(1)
+    equal = (((cosines - own).abs() <= TIE) & among).sum(1)
+    found: Values = ((k - better) / equal).clamp(0, 1).double().numpy()
+    return found
+
+
+def _silhouettes(embeddings: Embeddings) -> dict[str, Values]:
+    """Return silhouettes by example; by task only where tasks are several and not each example's own."""
+    n = len(embeddings.ids)
+    predicted, target = embeddings.predicted.double().numpy(), embeddings.target.double().numpy()
+    both = np.concatenate([predicted, target])
+
+    def rows(points: Values, labels: Any) -> Values:
+        try:
+            from sklearn.metrics import silhouette_samples
+        except ImportError:
+            raise missing_extra("scikit-learn", "analysis", "A silhouette") from None
+        found: Values = silhouette_samples(points, labels, metric="cosine").reshape(-1, n).mean(0)
+        return found
+
+    def cases() -> Iterator[tuple[str, Values, Any]]:
+        if 2 <= len(set(embeddings.tasks)) < n:
+            yield "silhouette_predicted", predicted, embeddings.tasks
+            yield "silhouette_target", target, embeddings.tasks
+            yield "silhouette_both", both, embeddings.tasks * 2
+        yield "silhouette_views", both, [0] * n + [1] * n
+
+    return {name: rows(points, labels) for name, points, labels in cases()}

@@ -1,0 +1,77 @@
+"""The figure of both views by task: one panel a model, its numbers under its name."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from jepa_vlm.analysis.agreement import Agreement
+from jepa_vlm.analysis.embedding_map import EmbeddingMap
+from jepa_vlm.drawing import CATEGORIES, GREY, drawing, short, svg_of
+
+SHAPES = "osD^v"  # of a task's trajectories, once its colours have been round
+
+
+def embedding_figure(maps: Sequence[EmbeddingMap], numbers: Sequence[Agreement]) -> str:
+    """Return an SVG: trajectories as filled marks, predictions as crosses, a line between the two of an example.
+
+    Args:
+        maps: One for each model, at least one.
+        numbers: Of the same models.
+
+    Raises:
+        JepaVLMError: If matplotlib is not installed.
+    """
+    tasks = sorted({task for one in maps for task in one.tasks})
+    columns = min(len(maps), 3)
+    rows = math.ceil(len(maps) / columns)
+    with drawing(1.9 + 4.2 * columns, 0.3 + 4.5 * rows, "embeddings", pad=0.1) as figure:
+        grid = figure.subplots(rows, columns, squeeze=False)
+        for place, axes in enumerate(grid.flat):
+            if place >= len(maps):
+                axes.set_axis_off()
+                continue
+            _draw(axes, maps[place], tasks)
+            axes.set_title(short(maps[place].name), pad=20, fontweight="bold")
+            axes.annotate(
+                _said(numbers[place]), (0, 1), xycoords="axes fraction", xytext=(0, 6), textcoords="offset points"
+            )
+        handles = [_mark(grid[0, 0], task, *_look(number)) for number, task in enumerate(tasks)]
+        handles += [
+            _mark(grid[0, 0], "its trajectory", GREY, "o"),
+            _mark(grid[0, 0], "predicted from the question", GREY, "x"),
+        ]
+        figure.legend(handles=handles, loc="outside right upper")
+        return svg_of(figure)
+
+
+def _draw(axes: Any, one: EmbeddingMap, tasks: Sequence[str]) -> None:
+    joined = np.stack([one.predicted, one.target, np.full_like(one.target, np.nan)], 1).reshape(-1, 2)
+    axes.plot(*joined.T, color=GREY, linewidth=0.5, alpha=0.3, zorder=1)
+    for number, task in enumerate(tasks):
+        own = np.array([name == task for name in one.tasks])
+        colour, shape = _look(number)
+        axes.scatter(*one.target[own].T, color=colour, marker=shape, s=26, linewidths=0.5, edgecolors="white", zorder=2)
+        axes.scatter(*one.predicted[own].T, color=colour, marker="x", s=22, linewidths=1.1, zorder=3)
+    axes.set_xticks([])
+    axes.set_yticks([])
+    axes.spines[["top", "right"]].set_visible(True)
+    axes.margins(0.05)
+
+
+def _look(number: int) -> tuple[str, str]:
+    return CATEGORIES[number % len(CATEGORIES)], SHAPES[number // len(CATEGORIES) % len(SHAPES)]
+
+
+def _mark(axes: Any, label: str, colour: str, shape: str) -> Any:
+    return axes.plot([], [], label=short(label or "no task"), color=colour, marker=shape, linestyle="", markersize=6)[0]
+
+
+def _said(one: Agreement) -> str:
+    """Return the numbers that a picture of both views invites one to guess."""
+    alignment, recall = one.estimate("alignment"), one.estimate("recall_at_1")
+    chance = one.chance["recall_at_1"]
+    return f"alignment {round(alignment.value, 2) + 0.0:+.2f} · R@1 {recall.value:.1%} (chance {chance:.1%})"

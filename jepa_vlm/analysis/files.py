@@ -1,0 +1,52 @@
+"""What every analysis leaves behind: its figure, and beside it the numbers, as JSON and as rows of a table."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from jepa_vlm.evaluation.files import write_whole
+
+
+def write_analysis(
+    folder: Path, name: str, *, summary: Mapping[str, Any], table: Sequence[Mapping[str, Any]], figure: str
+) -> tuple[Path, ...]:
+    """Write ``NAME.json``, ``NAME.csv`` and ``NAME.svg`` into a folder, each whole or not at all; return their paths.
+
+    Args:
+        folder: Made if it is not there.
+        name: Of the files.
+        summary: JSON values; a number that is not finite becomes null.
+        table: What the figure shows, row by row.
+        figure: An SVG.
+    """
+    paths = tuple(folder / f"{name}.{kind}" for kind in ("json", "csv", "svg"))
+    whole = json.dumps(finite(summary), indent=1, ensure_ascii=False, allow_nan=False)
+    write_whole(paths[0], whole + "\n")
+    write_table(paths[1], table)
+    write_whole(paths[2], figure)
+    return paths
+
+
+def write_table(path: Path, table: Sequence[Mapping[str, Any]]) -> Path:
+    """Write rows with the same keys, at least one, as CSV; return the path."""
+    held = io.StringIO()
+    writer = csv.DictWriter(held, list(table[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(table)
+    write_whole(path, held.getvalue())
+    return path
+
+
+def finite(value: Any) -> Any:
+    """Return JSON values with null in place of every number that is not finite, which JSON does not have."""
+    if isinstance(value, Mapping):
+        return {str(key): finite(one) for key, one in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [finite(one) for one in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

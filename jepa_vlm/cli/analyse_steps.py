@@ -1,0 +1,172 @@
+"""``jepa-vlm analyse latent-steps``: accuracy against the number of latent tokens."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from jepa_vlm.cli.evaluate import Questions, decoding_named, load, questions_of, scoring_named
+from jepa_vlm.cli.output import Json, columns, quiet_stdout, written
+
+if TYPE_CHECKING:
+    from jepa_vlm.analysis.latent_steps import AccuracyBySteps, Control, Decoded
+    from jepa_vlm.evaluation import Evaluation
+    from jepa_vlm.recipe import LatentDecoding
+
+Output = Annotated[Path, typer.Option(help="The folder for figure and numbers.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("latent-steps")(latent_steps)
+
+
+def latent_steps(
+    given: Annotated[
+        list[str],
+        typer.Argument(
+            help="A run or an exported folder with latent slots; or saved evaluations, STEPS[:CONTROL]=FILE."
+        ),
+    ],
+    output: Output = Path("analysis"),
+    on: Annotated[
+        str, typer.Option(help="Benchmark: playground:TASK, vstar:PATH, mmvp:PATH, blink:PATH.")
+    ] = "playground",
+    protocol: Annotated[str | None, typer.Option(help="Of vstar, mmvp and blink.")] = None,
+    steps: Annotated[str, typer.Option(help="Numbers of latent tokens; 0 is plain decoding.")] = "0,1,2,4,8,16",
+    controls: Annotated[str, typer.Option(help="noise, dropped, or both with a comma between.")] = "noise,dropped",
+    entry: Annotated[
+        Literal["forced", "model"] | None, typer.Option(help="Who begins to think in latents; the recipe's: forced.")
+    ] = None,
+    scoring: Annotated[str | None, typer.Option(help="Which scoring; the protocol's if not given.")] = None,
+    questions: Annotated[int | None, typer.Option(min=1, help="How many; 512 of the playground, else all.")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Of the questions.")] = 0,
+    batch_size: Annotated[int, typer.Option(min=1, help="Questions per forward.")] = 16,
+    json: Json = False,
+) -> None:
+    """Draw accuracy against the number of latent tokens, beside noise and dropped latents (Figure 3).
+
+    Answers are kept in the output folder, so that an interrupted analysis goes on.
+
+    Examples:
+        jepa-vlm analyse latent-steps runs/lvr --on vstar:/data/vstar --entry model
+        jepa-vlm analyse latent-steps 0=plain.json 8=own.json 8:noise=noise.json 8:dropped=dropped.json
+    """
+    counts, kinds = whole_numbers(steps, least=0), [_control(name) for name in controls.split(",") if name]
+    with quiet_stdout():
+        from jepa_vlm.analysis.files import write_analysis
+        from jepa_vlm.analysis.latent_steps import accuracy_by_steps, decode_by_steps
+        from jepa_vlm.analysis.latent_steps_figure import latent_steps_figure
+
+        if any("=" in one for one in given):
+            decoded = [_decoded(one) for one in given]
+        else:
+            model = _one_model(given)
+            asked = [scoring_named(scoring)] if scoring else []
+            items = questions_of(on, protocol=protocol, scorings=asked, count=questions, seed=seed)
+            own = decoding_named(model, steps=max(counts), entry=entry, control="none")
+            if own is None:
+                raise typer.BadParameter(f"{model} has no latent slots; give a run of lvr, mirage or coconut.")
+            ask = asking(model, items, seed=seed, batch_size=batch_size, output=output / "answers")
+            decoded = decode_by_steps(ask, own, steps=counts, controls=kinds)
+        found = accuracy_by_steps(decoded, scoring=scoring)
+        summary = found.summary()
+        paths = write_analysis(
+            output, "latent-steps", summary=summary, table=found.table(), figure=latent_steps_figure(found)
+        )
+    written(json, summary, _steps_text(found), paths)
+
+
+def asking(
+    model: str, questions: Questions, *, seed: int, batch_size: int, output: Path
+) -> Callable[[LatentDecoding], Evaluation]:
+    """Return what asks a model the questions under a decoding; every decoding's answers have a folder of their own."""
+    from jepa_vlm import evaluation
+
+    backbone = load(model)
+
+    def ask(decoding: LatentDecoding) -> Evaluation:
+        folder = output / f"{decoding.steps}-{decoding.control}"
+        typer.echo(f"{decoding if decoding.steps else 'plain decoding'}: {len(questions.items)} questions", err=True)
+        found = evaluation.evaluate(
+            backbone,
+            questions.items,
+            scorings=questions.scorings,
+            protocol=questions.protocol,
+            benchmark=questions.spec,
+            seed=seed,
+            batch_size=batch_size,
+            samples=folder,
+            latents=decoding,
+        )
+        found.to_json(folder / "evaluation.json")
+        return found
+
+    return ask
+
+
+def _one_model(given: Sequence[str]) -> str:
+    if len(given) == 1:
+        return given[0]
+    raise typer.BadParameter(f"One model is asked at a time, got {', '.join(given)}.")
+
+
+def _control(name: str) -> Control:
+    known: dict[str, Control] = {"noise": "noise", "dropped": "dropped"}
+    if name not in known:
+        raise typer.BadParameter(f"--controls are noise and dropped, got {name!r}.")
+    return known[name]
+
+
+def whole_numbers(text: str, *, least: int = 1) -> list[int]:
+    """Return the whole numbers of an option like 4,8,16, or refuse it."""
+    if not re.fullmatch(r"\d+(,\d+)*", text) or min(map(int, text.split(","))) < least:
+        raise typer.BadParameter(f"Numbers must be whole, at least {least}, with commas between; got {text!r}.")
+    return [int(part) for part in text.split(",")]
+
+
+def _decoded(given: str) -> Decoded:
+    from jepa_vlm.analysis.latent_steps import CONTROLS, Decoded
+    from jepa_vlm.evaluation import Evaluation
+
+    read = re.fullmatch(r"(\d+)(?::(\w+))?=(.+)", given)
+    control: Control | None = next((name for name in CONTROLS if read and name == (read[2] or "none")), None)
+    if read is None or control is None or (control != "none" and not int(read[1])):
+        raise typer.BadParameter(
+            f"An evaluation is STEPS=FILE, or STEPS:noise=FILE or STEPS:dropped=FILE with steps, got {given!r}."
+        )
+    return Decoded(int(read[1]), control, Evaluation.from_json(Path(read[3])))
+
+
+def _steps_text(found: AccuracyBySteps) -> str:
+    rows: list[Sequence[str]] = [
+        ("LATENT TOKENS", "CONTROL", "ACCURACY", "INTERVAL", "LATENT PATH RAN", "P AGAINST OWN", "P AGAINST 0")
+    ]
+    for point in found.points:
+        one = point.accuracy
+        tests = ("" if test is None else f"{test.p_value:.3g}" for test in (point.against_real, point.against_plain))
+        ran = "" if point.ran is None else f"{point.ran:.1%}"
+        rows.append(
+            (
+                str(point.steps),
+                point.control,
+                f"{one.value:.1%}",
+                f"[{one.low:.1%}, {one.high:.1%}] n={one.n}",
+                ran,
+                *tests,
+            )
+        )
+    slope = found.slope
+    said = (
+        ""
+        if slope is None
+        else (
+            f"\n\nEach doubling changes accuracy by {100 * slope.value:+.2f} points "
+            f"[{100 * slope.low:+.2f}, {100 * slope.high:+.2f}]."
+        )
+    )
+    return columns(rows) + said
