@@ -14,6 +14,7 @@ SCHEDULES = ("cosine", "linear", "constant", "constant_with_warmup")
 ENGINES = ("one_pass", "separate")
 VARIANTS = ("plain", "dora", "rslora")
 PARTS = ("language", "projector", "vision")
+PLAIN = "plain"
 
 
 @final
@@ -67,6 +68,8 @@ class Recipe:
         engine: How views are encoded: ``one_pass``, or ``separate``, the reference.
         rates: Which parts of the backbone train, each with its multiple of the learning rate: ``language`` (the
             adapter, or without one the decoder and its head), ``projector``, ``vision``. What is left out is frozen.
+        inference: How the trained model answers: ``plain``, the base's own ``generate``; ``tools``; or another name of
+            ``jepa_vlm.generation.answering``. Every checkpoint and export carries it.
 
     Raises:
         ValueError: If a value is out of its range.
@@ -84,6 +87,7 @@ class Recipe:
     max_grad_norm: float = 1.0
     engine: str = "one_pass"
     rates: Mapping[str, float] = field(default_factory=lambda: {"language": 1.0})
+    inference: str = PLAIN
 
     def __post_init__(self) -> None:
         from jepa_vlm.terms import Objective, Term  # brings torch, which listing recipes must not

@@ -136,7 +136,7 @@ def _settings(plan: Plan, folder: RunFolder) -> TrainSettings:
 
 
 def _origin(plan: Plan) -> Origin:
-    return Origin(plan["backbone"], plan["seed"], plan["dtype"], plan["visual_tokens"])
+    return Origin(plan["backbone"], plan["seed"], plan["dtype"], plan["visual_tokens"], inference=plan.recipe.inference)
 
 
 def _trainer(plan: Plan, folder: RunFolder, settings: TrainSettings, console: Console) -> ObjectiveTrainer:

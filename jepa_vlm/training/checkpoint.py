@@ -25,6 +25,7 @@ from transformers import PreTrainedModel
 
 from jepa_vlm.errors import RunError
 from jepa_vlm.latent_vlm import LatentVLM
+from jepa_vlm.recipe.recipe import PLAIN
 
 ADAPTER, HEADS, FULL, ORIGIN = "adapter_model.safetensors", "heads.safetensors", "model.safetensors", "origin.json"
 PARTS = "parts.safetensors"
@@ -41,12 +42,14 @@ class Origin:
         seed: Likewise; matters for random weights only.
         dtype: Likewise.
         visual_tokens: Likewise.
+        inference: How the model answers once it is trained: ``Recipe.inference``.
     """
 
     backbone: str
     seed: int
     dtype: str
     visual_tokens: int | None = None
+    inference: str = PLAIN
 
 
 def save_weights(model: LatentVLM, folder: Path, origin: Origin) -> None:

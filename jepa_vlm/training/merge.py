@@ -20,6 +20,7 @@ from jepa_vlm.adapters.processors import load_processor, save_processor
 from jepa_vlm.errors import ExportError, RunError
 from jepa_vlm.generation.inference import inference
 from jepa_vlm.training.checkpoint import ADAPTER, ORIGIN, load_adapter, load_parts, read_origin
+from jepa_vlm.training.inference_file import write_inference
 
 BEST, CHECKPOINTS = "best", "checkpoints"
 TOLERANCE = {torch.float64: 1e-9, torch.float32: 1e-4, torch.bfloat16: 0.1, torch.float16: 0.02}
@@ -64,6 +65,7 @@ def export(run_or_checkpoint: str | Path, *, to: str | Path) -> Exported:
     draft.parent.mkdir(parents=True, exist_ok=True)
     try:
         exported = _write(checkpoint, draft)
+        write_inference(draft, read_origin(checkpoint).inference)
         if target.exists():
             target.rmdir()
         draft.rename(target)
