@@ -7,23 +7,17 @@ lmms-eval imports this module; nothing else here does, so that it need not be in
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from itertools import groupby
-from pathlib import Path
 from typing import Any, final
 
 import torch
 from accelerate import Accelerator
 from lmms_eval.api.model import lmms
-from PIL import Image
 from tqdm import tqdm
 
+from jepa_vlm.elsewhere.requests import cut, limits, question
 from jepa_vlm.elsewhere.trained import load_trained
-from jepa_vlm.errors import DataError
 from jepa_vlm.generation.asked import Asked
-from jepa_vlm.trajectories import LazyImage
-
-MAX_NEW_TOKENS = 128  # of a task that states none
 
 
 @final
@@ -75,7 +69,7 @@ class JepaVLM(lmms):
                 batch = left[start : start + self.batch_size]
                 texts = self.answer(self.backbone, [item for _, item, _, _ in batch], max_new_tokens=limit)
                 for (i, _, _, until), text in zip(batch, texts, strict=True):
-                    found[i] = _cut(text, until)
+                    found[i] = cut(text, until)
                     context, _, settings, *_ = requests[i].args
                     self.cache_hook.add_partial("generate_until", (context, settings), found[i])
                 bar.update(len(batch))
@@ -85,7 +79,7 @@ class JepaVLM(lmms):
     def _asked(self, arguments: tuple[Any, ...]) -> tuple[Asked, int, tuple[str, ...]]:
         _, messages, settings, number, task, split = arguments
         place = f"{task}/{split}/{number}"
-        limit, until = _limits(settings, place)
+        limit, until = limits(settings, place)
         return question(messages(self.task_dict[task][split][number]), place), limit, until
 
     def loglikelihood(self, requests: Any) -> Any:
@@ -95,52 +89,3 @@ class JepaVLM(lmms):
     def generate_until_multi_round(self, requests: Any) -> Any:
         """Refuse: a task's own rounds would stand in the way of the model's."""
         raise NotImplementedError("jepa_vlm answers tasks of one round; tool calls are rounds of its own.")
-
-
-def question(messages: Sequence[Mapping[str, Any]], place: str) -> Asked:
-    """Return one user turn, images before words, as an open question.
-
-    Raises:
-        DataError: If it is anything else.
-    """
-    parts = [(part["type"], part) for message in messages for part in message["content"]]
-    kinds = [kind for kind, _ in parts]
-    if (
-        [message["role"] for message in messages] != ["user"]
-        or kinds != sorted(kinds)
-        or set(kinds) - {"image", "text"}
-    ):
-        roles = ", ".join(message["role"] for message in messages)
-        raise DataError(f"{place} must be one user turn, images and then words; got {', '.join(kinds)} ({roles}).")
-    images = tuple(_image(part["url"], place) for kind, part in parts if kind == "image")
-    return Asked(place, images, "".join(part["text"] for kind, part in parts if kind == "text"))
-
-
-def _image(held: object, place: str) -> LazyImage:
-    if isinstance(held, Image.Image):
-        return LazyImage(pixels=held, origin=place)
-    if isinstance(held, str) and Path(held).is_file():
-        return LazyImage(path=Path(held), origin=place)
-    raise DataError(f"{place}: an image must be a picture or a file, got {str(held)[:80]!r}.")
-
-
-def _limits(settings: Mapping[str, Any], place: str) -> tuple[int, tuple[str, ...]]:
-    """Return the most tokens and the strings that end an answer.
-
-    Raises:
-        DataError: If the task asks for anything but greedy decoding.
-    """
-    if settings.get("do_sample") or (settings.get("temperature") or 0) > 0 or (settings.get("num_beams") or 1) > 1:
-        raise DataError(
-            f"{place} asks for sampling or beams, and jepa_vlm decodes greedily; add --gen_kwargs "
-            "temperature=0,do_sample=False,num_beams=1 to measure it so."
-        )
-    until = settings.get("until") or ()
-    ends = (until,) if isinstance(until, str) else tuple(until)
-    return int(settings.get("max_new_tokens") or MAX_NEW_TOKENS), ends
-
-
-def _cut(text: str, until: tuple[str, ...]) -> str:
-    for end in until:
-        text = text.partition(end)[0] if end else text
-    return text
