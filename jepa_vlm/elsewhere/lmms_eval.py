@@ -63,10 +63,10 @@ def lmms_eval(folder: ModelFolder) -> Run:
         if model in OWN_PIXELS and folder.pixels is not None:
             arguments |= {"min_pixels": str(folder.pixels[0]), "max_pixels": str(folder.pixels[1])}
         remarks.append("Its environment needs filelock below 4, torchvision and decord; most models load in bfloat16.")
-    command = ("python", "-m", "lmms_eval", "--model", model)
-    command += ("--model_args", ",".join(f"{name}={value}" for name, value in arguments.items()))
-    command += ("--tasks", ",".join(TASKS), "--batch_size", "1", "--log_samples", "--output_path", "lmms-eval")
-    return Run(program="lmms-eval", release=RELEASE, command=command, remarks=tuple(remarks))
+    command = ["python", "-m", "lmms_eval", "--model", model]
+    command += ["--model_args", ",".join(f"{name}={value}" for name, value in arguments.items())]
+    command += ["--tasks", ",".join(TASKS), "--batch_size", "1", "--log_samples", "--output_path", "lmms-eval"]
+    return Run(program="lmms-eval", release=RELEASE, command=tuple(command), remarks=tuple(remarks))
 
 
 def _model(folder: ModelFolder) -> str:

@@ -27,13 +27,13 @@ def vllm(folder: ModelFolder) -> Run:
     if folder.model_type in DROPPED:
         last = DROPPED[folder.model_type]
         raise ExportError(f"vLLM runs {folder.model_type} up to release {last} only; this command is for {RELEASE}.")
-    command = ("vllm", "serve", str(folder.path), "--served-model-name", folder.path.name)
-    command += ("--limit-mm-per-prompt", json.dumps({"image": IMAGES}))
-    command += ("--generation-config", "vllm", "--override-generation-config", json.dumps({"temperature": 0}))
+    command = ["vllm", "serve", str(folder.path), "--served-model-name", folder.path.name]
+    command += ["--limit-mm-per-prompt", json.dumps({"image": IMAGES})]
+    command += ["--generation-config", "vllm", "--override-generation-config", json.dumps({"temperature": 0})]
     return Run(
         program="vllm",
         release=RELEASE,
-        command=command,
+        command=tuple(command),
         remarks=(
             "It needs an environment of its own (it pins torch and an older transformers), and a GPU.",
             "Images have the pixel budget of the folder; answers are greedy unless a request says otherwise.",

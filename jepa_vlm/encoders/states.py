@@ -84,8 +84,10 @@ class States:
         latents: One state per example, by request with a readout.
         regions: States at many positions, by request with a region.
         head: The language model's head.
+        by_example: Whether terms are to return their summands too (``TermValue.each``).
     """
 
     latents: Mapping[ViewRequest, Latent]
     regions: Mapping[ViewRequest, RegionStates]
     head: Head
+    by_example: bool = False

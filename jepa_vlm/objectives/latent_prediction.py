@@ -112,4 +112,5 @@ class LatentPrediction(Term):
         target = self.target(states)
         if not self.target.policy.gradient:
             target = target.detach()
-        return TermValue(self.loss(predicted, target).sum(), predicted=predicted.detach(), target=target.detach())
+        each = self.loss(predicted, target)
+        return TermValue(each.sum(), predicted=predicted.detach(), target=target.detach(), each=each.detach())
