@@ -50,7 +50,7 @@ def lmms_eval(folder: ModelFolder) -> Run:
             f"lmms-eval splits its arguments at {found[0]!r}, which {folder.path} holds; move the folder."
         )
     model = _model(folder)
-    remarks = ["Add --device cpu for a run without a GPU, and --limit 8 to try it out."]
+    remarks = ["Add --limit 8 to try it out."]
     if model == PLUG_IN:
         arguments = {"pretrained": str(folder.path)}
         remarks.append("jepa-vlm must be installed beside lmms-eval: it answers, in the way that inference.json names.")
@@ -63,6 +63,7 @@ def lmms_eval(folder: ModelFolder) -> Run:
         if model in OWN_PIXELS and folder.pixels is not None:
             arguments |= {"min_pixels": str(folder.pixels[0]), "max_pixels": str(folder.pixels[1])}
         remarks.append("Its environment needs filelock below 4, torchvision and decord; most models load in bfloat16.")
+        remarks.append("Without a GPU: device_map=cpu among the --model_args, and --device cpu.")
     command = ["python", "-m", "lmms_eval", "--model", model]
     command += ["--model_args", ",".join(f"{name}={value}" for name, value in arguments.items())]
     command += ["--tasks", ",".join(TASKS), "--batch_size", "1", "--log_samples", "--output_path", "lmms-eval"]

@@ -12,8 +12,8 @@ KINDS = {"train": "training", "validation": "held-out"}
 
 
 def source_losses(run: RecordedRun) -> dict[str, Any]:
-    """Return ``svg``, a panel for each term and kind with a curve for each source, and ``rows``: term, source, and the
-    first and last raw value in training and held out (None where not measured). Both are empty without a mixture.
+    """Return ``svg``, a panel for each term and kind with a curve for each source, and ``rows``: term, source, and
+    the first and last raw value in training and held out (None where not measured). Both are empty without a mixture.
     """
     sources, panels, rows = names(run.metrics, "sources"), [], []
     terms = dict.fromkeys(term for source in sources for term in names(run.metrics, "sources", source, "terms"))
@@ -31,7 +31,7 @@ def source_losses(run: RecordedRun) -> dict[str, Any]:
             ]
             panels += [Panel(f"{term}, {word}", curves)] if curves else []
         for source in sources:
-            rows.append((term, source, *(end for kind in KINDS for end in _ends(found[source, kind][1]))))
+            rows.append((term, source, tuple(end for kind in KINDS for end in _ends(found[source, kind][1]))))
     return {"svg": panels_svg(panels, name="sources") if panels else None, "rows": rows}
 
 
