@@ -36,7 +36,7 @@ def vlmevalkit(folder: ModelFolder) -> Run:
     if folder.model_type not in CLASSES:
         raise ExportError(
             f"VLMEvalKit has no class that loads a folder of {folder.model_type}; it has for {', '.join(CLASSES)}. "
-            "Serve the folder by vLLM (--for vllm) and give run.py its --base-url."
+            "Serve the folder by vLLM (--for vllm) and name the server: run.py --base-url URL."
         )
     if CLASSES[folder.model_type] == "Qwen3VLChat" and "omni" in str(folder.path).lower():
         raise ExportError(
