@@ -30,7 +30,7 @@ from jepa_vlm.serialization import IGNORED, Collator, Read, Serializer, Tokenize
 from jepa_vlm.serialization.stored_targets import target_stores
 from jepa_vlm.terms import Objective, Term, Unit
 from jepa_vlm.trajectories import Trajectory
-from jepa_vlm.typing import Latent, Scalar
+from jepa_vlm.typing import Latent, PerSource, Scalar
 from jepa_vlm.views import LatentConversation, ViewRequest
 
 Engine = Literal["one_pass", "separate"]
@@ -52,6 +52,8 @@ class LossTerms:
         latents: By prediction term: (predicted, target), detached.
         parts: By "term/part": the detached parts of a sum, where a term has several.
         skipped: Terms that the batch leaves out by loss dropout; their values and counts are 0.
+        by_source: Of a mixture's batch, by term: the detached sum of each source's examples. Terms that are no sums
+            over examples are missing.
     """
 
     total: Scalar
@@ -62,6 +64,7 @@ class LossTerms:
     latents: dict[str, tuple[Latent, Latent]] = field(default_factory=dict)
     parts: dict[str, Scalar] = field(default_factory=dict)
     skipped: tuple[str, ...] = ()
+    by_source: dict[str, PerSource] = field(default_factory=dict)
 
 
 @final
@@ -162,8 +165,9 @@ class LatentVLM(nn.Module):
         """
         if normalisers is not None and (missing := sorted(set(self.objective.weights) - set(normalisers))):
             raise ValueError(f"Every term needs a normaliser; missing: {', '.join(missing)}.")
-        states, skipped = self._states(batch), tuple(batch["skipped"])
-        raw, weighted, sums, latents, parts = {}, {}, {}, {}, {}
+        states, skipped, sources = self._states(batch), tuple(batch["skipped"]), batch.get("sources")
+        states = states if sources is None else replace(states, by_example=True)
+        raw, weighted, sums, latents, parts, by_source = {}, {}, {}, {}, {}, {}
         counts: dict[str, int] = dict(batch["counts"])
         for weight, term in self.objective.parts():
             value = term.skipped(states.head.weight) if term.name in skipped else term(states)
@@ -174,8 +178,10 @@ class LatentVLM(nn.Module):
             if value.predicted is not None and value.target is not None:
                 latents[term.name] = (value.predicted, value.target)
             parts.update({f"{term.name}/{name}": part for name, part in value.parts.items()})
+            if sources is not None and value.each is not None:
+                by_source[term.name] = _by_source(value.each, value.document, sources)
         total = torch.stack(list(weighted.values())).sum()
-        return LossTerms(total, weighted, raw, sums, counts, latents, parts, skipped)
+        return LossTerms(total, weighted, raw, sums, counts, latents, parts, skipped, by_source)
 
     def run_ahead(self, batches: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         """Compute the rows without gradient of an accumulation window's batches as one, before the first's turn.
@@ -283,6 +289,13 @@ def _latent(picked: Tensor, read: Mapping[str, Tensor]) -> Latent:
     wide = picked.to(torch.promote_types(picked.dtype, torch.float32))
     sums = wide.new_zeros(len(size), wide.shape[1]).index_add(0, read["document"], wide)
     return sums / size[:, None].to(wide.dtype)
+
+
+def _by_source(each: Tensor, document: Tensor | None, sources: Mapping[str, Any]) -> PerSource:
+    """Add up summands by the source of their example."""
+    of = sources["of"] if document is None else sources["of"][document]
+    wide = each.to(torch.promote_types(each.dtype, torch.float32))
+    return wide.new_zeros(len(sources["counts"])).index_add(0, of, wide)
 
 
 def _not_zero(divisor: float | Tensor) -> float | Tensor:

@@ -48,12 +48,18 @@ class TermValue:
         total: Sum, not mean: the caller divides by the units of the whole accumulated global batch.
         predicted, target: Detached latents of a prediction term, else None.
         parts: Named sums that make up ``total``, for the logs; empty if there is only one.
+        each: Detached summands of ``total``, one per example, or by row of a region where ``document`` says whose they
+            are; None where they were not asked for (``States.by_example``), or the total is no sum over examples. A
+            mixture's losses are logged by source from them.
+        document: Which example each summand belongs to; None for one per example.
     """
 
     total: Scalar
     predicted: Latent | None = None
     target: Latent | None = None
     parts: Mapping[str, Scalar] = field(default_factory=dict)
+    each: Tensor | None = None
+    document: Tensor | None = None
 
 
 class Term(nn.Module, ABC):

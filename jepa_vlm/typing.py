@@ -2,7 +2,8 @@
 
 batch    examples of one micro-batch            dim     hidden size of the decoder
 tokens   positions, of one view or of a row     vocab   entries of the language model's head
-slots    learned inputs of a predictor         out     size of a prediction, where it is not the decoder's
+slots    learned inputs of a predictor          out     size of a prediction, where it is not the decoder's
+sources  the parts of a mixture
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ Hidden = Float[Tensor, "tokens dim"]
 SlotInputs = Float[Tensor, "slots dim"]
 PerExample = Float[Tensor, "batch"]
 PerToken = Float[Tensor, "tokens"]
+PerSource = Float[Tensor, "sources"]
 Scalar = Float[Tensor, ""]
 TokenIds = Int[Tensor, "tokens"]
 TokenMask = Bool[Tensor, "tokens"]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from jepa_vlm.cli.output import columns
 
 if TYPE_CHECKING:
-    from jepa_vlm.evaluation import Evaluation, McNemar
+    from jepa_vlm.evaluation import BesidePaper, Evaluation, McNemar
 
 
 def accuracy_text(found: Mapping[str, Evaluation]) -> str:
@@ -40,6 +40,11 @@ def accuracy_text(found: Mapping[str, Evaluation]) -> str:
         if scored.latent_use is not None
     ]
     return "\n".join([table, *(["", "Tools", *used] if used else []), *(["", "Latents", *thought] if thought else [])])
+
+
+def beside_paper_text(found: BesidePaper) -> str:
+    """Return what was measured beside the paper's rows, and what stands against a comparison."""
+    return "\n".join([columns(found.table()), "", *found.remarks])
 
 
 def comparison_text(tests: Mapping[str, Mapping[str, McNemar]]) -> str:

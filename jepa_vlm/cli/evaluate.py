@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, final
 
 import typer
 
-from jepa_vlm.cli.accuracy import accuracy_text, comparison_text
+from jepa_vlm.cli.accuracy import accuracy_text, beside_paper_text, comparison_text
 from jepa_vlm.cli.output import Json, quiet_stdout, write, write_json
 from jepa_vlm.errors import UnknownNameError
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 Scoring = Literal["letter-logits", "short", "free", "tools"]
 SCORINGS: tuple[Scoring, ...] = ("letter-logits", "short", "free", "tools")
+IN_PAPER = ("vstar", "mmvp", "blink")
 
 
 def register(app: typer.Typer) -> None:
@@ -60,20 +61,23 @@ def evaluate(
         Path | None,
         typer.Option(help="A folder for the answers, item by item; answers that it holds are kept."),
     ] = None,
+    beside_paper: Annotated[
+        bool, typer.Option("--beside-paper", help="Print the rows of Pearl's tables beside the accuracies.")
+    ] = False,
     json: Json = False,
 ) -> None:
     """Ask held-out questions and print the accuracy with its 95% interval.
 
     With --against, a second model answers the same questions, and the exact McNemar test says whether they differ.
     """
+    named = benchmarks_named(on or ["playground"])
+    if beside_paper and all(spec.partition(":")[0] not in IN_PAPER for spec in named):
+        raise typer.BadParameter(f"--beside-paper needs one of {', '.join(IN_PAPER)} in --on, got {', '.join(named)}.")
     scorings = [scoring_named(name) for name in dict.fromkeys(scoring or [])]
     with quiet_stdout():
-        from jepa_vlm.evaluation import compare
+        from jepa_vlm import evaluation
 
-        sets = [
-            questions_of(spec, protocol=protocol, scorings=scorings, count=questions, seed=seed)
-            for spec in benchmarks_named(on or ["playground"])
-        ]
+        sets = [questions_of(spec, protocol=protocol, scorings=scorings, count=questions, seed=seed) for spec in named]
 
         def asked(name: str, folder: Path | None) -> dict[str, Evaluation]:
             decoding = decoding_named(name, steps=latents, entry=entry, control=control)
@@ -82,18 +86,25 @@ def evaluate(
         first = asked(model, output)
         second = {} if against is None else asked(against, None if output is None else output / "against")
         tests: dict[str, dict[str, McNemar]] = {
-            spec: {name: compare(first[spec], second[spec], scoring=name).test for name in first[spec].scorings}
+            spec: {
+                name: evaluation.compare(first[spec], second[spec], scoring=name).test for name in first[spec].scorings
+            }
             for spec in second
         }
+        paper = evaluation.beside_paper(list(first.values())) if beside_paper else None
     if json:
         found: dict[str, Any] = {"model": model, "accuracy": {spec: one.summary() for spec, one in first.items()}}
         if against is not None:
             accuracy = {spec: one.summary() for spec, one in second.items()}
             mcnemar = {spec: {name: asdict(test) for name, test in some.items()} for spec, some in tests.items()}
             found["against"] = {"model": against, "accuracy": accuracy, "mcnemar": mcnemar}
+        if paper is not None:
+            found["paper"] = paper.to_json()
         write_json(found)
         return
     write(accuracy_text(first))
+    if paper is not None:
+        write(f"\nBeside the paper, in percent\n\n{beside_paper_text(paper)}")
     if against is not None:
         write(f"\nAgainst {against}\n\n{accuracy_text(second)}\n\n{comparison_text(tests)}")
 
@@ -193,9 +204,9 @@ def decoding_named(
         RunError: If latents are asked of a model that was not trained to think in them.
     """
     from jepa_vlm.errors import RunError
-    from jepa_vlm.training.merge import decoding_of, find_checkpoint
+    from jepa_vlm.training.merge import find_checkpoint, inference_of
 
-    own = decoding_of(find_checkpoint(Path(model)))
+    own = inference_of(find_checkpoint(Path(model))).decoding
     if own is None:
         if steps or entry is not None or control != "none":
             raise RunError(

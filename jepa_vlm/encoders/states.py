@@ -113,6 +113,7 @@ class States:
         head: The language model's head.
         texts: Texts that a term's own encoder has yet to read, by request with an encoder.
         beside: By term: what it made of the batch's trajectories, see ``Term.beside``.
+        by_example: Whether terms are to return their summands too (``TermValue.each``).
     """
 
     latents: Mapping[ViewRequest, Latent]
@@ -120,3 +121,4 @@ class States:
     head: Head
     texts: Mapping[ViewRequest, TextTokens] = field(default_factory=dict)
     beside: Mapping[str, Mapping[str, Tensor]] = field(default_factory=dict)
+    by_example: bool = False

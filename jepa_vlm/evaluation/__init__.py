@@ -9,6 +9,7 @@ from jepa_vlm.evaluation.benchmarks import (
     protocol_of,
     split_specs,
 )
+from jepa_vlm.evaluation.beside_paper import BesidePaper, Measured, beside_paper
 from jepa_vlm.evaluation.comparison import Comparison, compare
 from jepa_vlm.evaluation.item import BenchmarkItem
 from jepa_vlm.evaluation.protocol import Protocol
@@ -25,13 +26,16 @@ __all__ = [
     "Answer",
     "Benchmark",
     "BenchmarkItem",
+    "BesidePaper",
     "Comparison",
     "Evaluation",
     "Interval",
     "McNemar",
+    "Measured",
     "NamedProtocol",
     "Protocol",
     "Scored",
+    "beside_paper",
     "commit",
     "compare",
     "differences",

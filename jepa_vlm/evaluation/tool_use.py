@@ -7,8 +7,8 @@ from dataclasses import replace
 
 from jepa_vlm.adapters import Backbone
 from jepa_vlm.generation import LetterAnswer, LetterReader
+from jepa_vlm.generation.answering import TRAINED_TOOLS
 from jepa_vlm.generation.tool_loop import ToolLoop, answer_with_tools
-from jepa_vlm.generation.tools import IMAGE_TOOLS
 from jepa_vlm.playground.tools import TOOLS
 from jepa_vlm.playground.vocabulary import DIRECT_INSTRUCTION, TOOL_INSTRUCTION
 from jepa_vlm.trajectories import MultipleChoice
@@ -23,7 +23,7 @@ def default_loop(benchmark: str) -> ToolLoop:
     """
     if benchmark.partition(":")[0] == "playground":
         return ToolLoop(tools={name: TOOLS[name] for name in TOOLS}, max_new_tokens=TURN_TOKENS)
-    return ToolLoop(tools={name: IMAGE_TOOLS[name] for name in IMAGE_TOOLS})
+    return TRAINED_TOOLS
 
 
 def letters_with_tools(

@@ -8,8 +8,8 @@ from typing import final
 from PIL import Image
 
 from jepa_vlm.adapters.chat import Turn
+from jepa_vlm.generation.asked import Askable
 from jepa_vlm.generation.prompt import user_turn
-from jepa_vlm.trajectories import MultipleChoice
 
 
 @final
@@ -23,7 +23,7 @@ class Conversation:
         reserved: Special tokens, which no text that a model had a part in may bring into the prompt.
     """
 
-    def __init__(self, item: MultipleChoice, *, system: str, guidelines: str, reserved: Sequence[str]) -> None:
+    def __init__(self, item: Askable, *, system: str, guidelines: str, reserved: Sequence[str]) -> None:
         self.id = item.id
         self.images = [image.load() for image in item.images]
         asked = user_turn(item.prompt + guidelines, self.images)

@@ -15,6 +15,7 @@ from PIL import Image
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import smart_resize
 
 from jepa_vlm.adapters import Backbone
+from jepa_vlm.generation.asked import Askable
 from jepa_vlm.generation.conversation import Conversation
 from jepa_vlm.generation.greedy import end_ids, generate
 from jepa_vlm.generation.inference import inference
@@ -22,7 +23,6 @@ from jepa_vlm.generation.prompt import prompt_inputs
 from jepa_vlm.generation.tool_call import ends_with_call, last_call
 from jepa_vlm.generation.tool_use import Stop, ToolUse
 from jepa_vlm.generation.tools import ImageTool, ToolError, ToolFunction
-from jepa_vlm.trajectories import MultipleChoice
 
 
 @final
@@ -95,7 +95,7 @@ def tool_system(tools: Sequence[ImageTool], opening: str = "You are a helpful as
 
 
 def answer_with_tools(
-    backbone: Backbone, items: Sequence[MultipleChoice], loop: ToolLoop, *, batch_size: int = 16
+    backbone: Backbone, items: Sequence[Askable], loop: ToolLoop, *, batch_size: int = 16
 ) -> list[ToolAnswer]:
     """Ask every item and return the answers in the items' order; the conversations of a batch go on side by side.
 
@@ -117,7 +117,7 @@ def answer_with_tools(
     return answers
 
 
-def _batch(backbone: Backbone, items: Sequence[MultipleChoice], loop: ToolLoop) -> list[ToolAnswer]:
+def _batch(backbone: Backbone, items: Sequence[Askable], loop: ToolLoop) -> list[ToolAnswer]:
     reserved = [token.content for token in backbone.tokenizer.added_tokens_decoder.values() if token.special]
     held = [Conversation(item, system=loop.system, guidelines=loop.guidelines, reserved=reserved) for item in items]
     stops: dict[int, Stop] = {}

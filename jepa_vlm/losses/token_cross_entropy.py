@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from jepa_vlm.encoders.states import Head
-from jepa_vlm.typing import Hidden, Scalar, TokenIds, shape_checked
+from jepa_vlm.typing import Hidden, PerToken, Scalar, TokenIds, shape_checked
 
 IGNORED = -100
 _HALF = (torch.float16, torch.bfloat16)
@@ -31,33 +31,69 @@ def token_cross_entropy(hidden: Hidden, labels: TokenIds, head: Head, *, chunk: 
     Raises:
         ValueError: If ``chunk`` is less than 1.
     """
-    if chunk < 1:
-        raise ValueError(f"chunk must be at least 1, got {chunk}.")
+    _check(chunk)
     if not _fusable(hidden, head):
         return chunked_cross_entropy(hidden, labels, head, chunk=chunk)
-    # The chunk is stated, and the reduction of half precision is ours: the op would return a half precision sum.
-    options = nn.LinearCrossEntropyOptions(chunking_method=None, batch_chunk_size=chunk, allow_retain_graph=True)
-    reduction = "none" if hidden.dtype in _HALF else "sum"
-    loss = F.linear_cross_entropy(
-        hidden, head.weight, labels, reduction=reduction, ignore_index=IGNORED, options=options
-    )
-    return loss.to(torch.promote_types(loss.dtype, torch.float32)).sum()
+    # The reduction of half precision is ours: the op would return a half precision sum.
+    return _fused(hidden, labels, head, chunk, "none" if hidden.dtype in _HALF else "sum").sum()
+
+
+@shape_checked
+def token_cross_entropies(hidden: Hidden, labels: TokenIds, head: Head, *, chunk: int = 1024) -> PerToken:
+    """Return the summands of ``token_cross_entropy``, 0 for a row labelled -100.
+
+    In full precision the fused op then computes the logits once more in the backward pass.
+
+    Raises:
+        ValueError: If ``chunk`` is less than 1.
+    """
+    _check(chunk)
+    if not _fusable(hidden, head):
+        return _chunked(hidden, labels, head, chunk=chunk, reduction="none")
+    return _fused(hidden, labels, head, chunk, "none")
 
 
 def chunked_cross_entropy(hidden: Tensor, labels: Tensor, head: Head, *, chunk: int) -> Tensor:
     """Return the same sum by plain operations, each chunk's logits recomputed in the backward pass: the reference."""
-    total = hidden.new_zeros((), dtype=torch.promote_types(hidden.dtype, torch.float32))
-    for some, wanted in zip(hidden.split(chunk), labels.split(chunk), strict=True):
-        total = total + checkpoint(
-            _cross_entropy, some, wanted, head.weight, head.bias, use_reentrant=False, preserve_rng_state=False
+    return _chunked(hidden, labels, head, chunk=chunk, reduction="sum").sum()
+
+
+def _check(chunk: int) -> None:
+    if chunk < 1:
+        raise ValueError(f"chunk must be at least 1, got {chunk}.")
+
+
+def _fused(hidden: Tensor, labels: Tensor, head: Head, chunk: int, reduction: str) -> Tensor:
+    # The chunk is stated: the op's automatic one is many times slower.
+    options = nn.LinearCrossEntropyOptions(chunking_method=None, batch_chunk_size=chunk, allow_retain_graph=True)
+    loss = F.linear_cross_entropy(
+        hidden, head.weight, labels, reduction=reduction, ignore_index=IGNORED, options=options
+    )
+    return loss.to(torch.promote_types(loss.dtype, torch.float32))
+
+
+def _chunked(hidden: Tensor, labels: Tensor, head: Head, *, chunk: int, reduction: str) -> Tensor:
+    """Return the sum of every chunk, or every row's loss."""
+    found = [
+        checkpoint(
+            _cross_entropy,
+            some,
+            wanted,
+            head.weight,
+            head.bias,
+            reduction,
+            use_reentrant=False,
+            preserve_rng_state=False,
         )
-    return total
+        for some, wanted in zip(hidden.split(chunk), labels.split(chunk), strict=True)
+    ]
+    return torch.cat([values.reshape(-1) for values in found])
 
 
-def _cross_entropy(hidden: Tensor, labels: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+def _cross_entropy(hidden: Tensor, labels: Tensor, weight: Tensor, bias: Tensor | None, reduction: str) -> Tensor:
     logits = F.linear(hidden, weight, bias)
     wide = logits.to(torch.promote_types(logits.dtype, torch.float32))
-    return F.cross_entropy(wide, labels, ignore_index=IGNORED, reduction="sum")
+    return F.cross_entropy(wide, labels, ignore_index=IGNORED, reduction=reduction)
 
 
 def _fusable(hidden: Tensor, head: Head) -> bool:

@@ -148,4 +148,5 @@ class LatentPrediction(Term):
             target = target.detach()
         if self.target_head is not None:
             target = self.target_head(target)
-        return TermValue(self.loss(predicted, target).sum(), predicted=predicted.detach(), target=target.detach())
+        each = self.loss(predicted, target)
+        return TermValue(each.sum(), predicted=predicted.detach(), target=target.detach(), each=each.detach())

@@ -84,8 +84,14 @@ class LatentReconstruction(Term):
         if region.targets is None:
             raise ValueError("The engine handed over no targets of the slots.")
         predicted = self.predictor(region.hidden)
-        total = self.loss(predicted, region.targets).sum() + zero_through(self)
-        return TermValue(total, predicted=predicted.detach(), target=region.targets)
+        each = self.loss(predicted, region.targets)
+        return TermValue(
+            each.sum() + zero_through(self),
+            predicted=predicted.detach(),
+            target=region.targets,
+            each=each.detach(),
+            document=region.document,
+        )
 
     def extra_repr(self) -> str:
         """Show the view and which state is read."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal, final
 
 from jepa_vlm.encoders import States
-from jepa_vlm.losses.token_cross_entropy import token_cross_entropy
+from jepa_vlm.losses.token_cross_entropy import token_cross_entropies, token_cross_entropy
 from jepa_vlm.terms import Term, TermValue, Unit
 from jepa_vlm.views import Conversation, View, ViewRequest
 
@@ -54,7 +54,11 @@ class NextToken(Term):
     def forward(self, states: States) -> TermValue:
         """See ``Term.forward``."""
         region = states.regions[self._request]
-        return TermValue(token_cross_entropy(region.hidden, region.labels, states.head, chunk=self.chunk))
+        read = (region.hidden, region.labels, states.head)
+        if not states.by_example:
+            return TermValue(token_cross_entropy(*read, chunk=self.chunk))
+        each = token_cross_entropies(*read, chunk=self.chunk)
+        return TermValue(each.sum(), each=each.detach(), document=region.document)
 
     def extra_repr(self) -> str:
         """Show what is trained."""

@@ -17,6 +17,7 @@ SCHEDULES = ("cosine", "linear", "constant", "constant_with_warmup")
 ENGINES = ("one_pass", "separate")
 VARIANTS = ("plain", "dora", "rslora")
 PARTS = ("language", "projector", "vision")
+PLAIN, LATENTS = "plain", "latents"
 
 
 @final
@@ -76,6 +77,9 @@ class Recipe:
         stages: Which terms are computed when; none computes all of them throughout. The checkpoint with the lowest
             loss of the last stage's terms is the best.
         decoding: How the trained model answers, if it thinks in latent slots; None is the backbone's own generation.
+        inference: How the trained model answers: ``plain``, the base's own ``generate``; ``tools``; ``latents``, which
+            comes with ``decoding`` by itself; or another name of ``jepa_vlm.generation.answering``. Every checkpoint
+            and export carries it.
 
     Raises:
         ValueError: If a value is out of its range.
@@ -96,6 +100,7 @@ class Recipe:
     added_tokens: tuple[str, ...] = ()
     stages: tuple[Stage, ...] = ()
     decoding: LatentDecoding | None = None
+    inference: str = PLAIN
 
     def __post_init__(self) -> None:
         from jepa_vlm.terms import Objective, Term  # brings torch, which listing recipes must not
@@ -106,6 +111,10 @@ class Recipe:
             came = type(self.objective).__name__
             raise ValueError(f"objective must be a term or a sum of terms, such as jv.NextToken(); got {came}.")
         check_stages(self.stages, tuple(self.objective.weights))
+        if self.decoding is not None and self.inference == PLAIN:
+            object.__setattr__(self, "inference", LATENTS)
+        if (self.decoding is None) == (self.inference == LATENTS):
+            raise ValueError(f"inference {self.inference!r} and decoding {self.decoding} do not go together.")
         for name in ("batch_size", "accumulation", "steps"):
             value = getattr(self, name)
             if not isinstance(value, int) or isinstance(value, bool) or value < 1:

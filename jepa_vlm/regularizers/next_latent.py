@@ -137,6 +137,7 @@ class NextLatentRegularizer(Regularizer):
             raise RuntimeError("The region was read without its inputs.")
         targets, carry = region.hidden.detach(), region.hidden
         state_sum = kl_sum = carry.new_zeros((), dtype=torch.promote_types(carry.dtype, torch.float32))
+        each = state_sum.new_zeros(len(targets))
         for ahead in range(1, min(self.horizon, len(targets) - 1) + 1):
             valid = self._valid(region, ahead)
             # Recomputed in the backward pass: of each step only the carried states are kept.
@@ -144,10 +145,12 @@ class NextLatentRegularizer(Regularizer):
             carry, state, divergence = checkpoint(
                 self._step, *rows, states.head, use_reentrant=False, preserve_rng_state=False
             )
-            state_sum, kl_sum = state_sum + state, kl_sum + divergence
+            state_sum, kl_sum = state_sum + state.sum(), kl_sum + divergence.sum()
+            each[: len(state)] += (self.state_weight * state + self.kl_weight * divergence).detach()
         total = self.state_weight * state_sum + self.kl_weight * kl_sum
         total = total + 0.0 * carry.sum() + zero_through(self.head)
-        return TermValue(total, parts={"state": state_sum.detach(), "kl": kl_sum.detach()} if self.kl_weight else {})
+        parts = {"state": state_sum.detach(), "kl": kl_sum.detach()} if self.kl_weight else {}
+        return TermValue(total, parts=parts, each=each, document=region.document)
 
     def extra_repr(self) -> str:
         """Show what was chosen."""
@@ -166,7 +169,7 @@ class NextLatentRegularizer(Regularizer):
         carry = self.head(carry, following)
         wide, goal = at_least_float32(carry, target)
         keep = valid.to(wide.dtype)
-        state = (F.smooth_l1_loss(wide, goal, beta=self.beta, reduction="none").mean(dim=-1) * keep).sum()
+        state = F.smooth_l1_loss(wide, goal, beta=self.beta, reduction="none").mean(dim=-1) * keep
         if not self.kl_weight:
             return carry, state, torch.zeros_like(state)
-        return carry, state, (head_divergence(goal, wide, head, chunk=self.chunk) * keep).sum()
+        return carry, state, head_divergence(goal, wide, head, chunk=self.chunk) * keep

@@ -12,6 +12,7 @@ from jepa_vlm.evaluation import Evaluation, compare
 from jepa_vlm.report.figures import Curve, Panel, accuracy_svg, panels_svg
 from jepa_vlm.report.page import write_page
 from jepa_vlm.report.recorded_run import RecordedRun, names, read_run, series
+from jepa_vlm.report.source_losses import source_losses
 
 Points = tuple[list[float], list[float]]
 HEADLINE = ("recipe", "backbone", "data", "seed", "steps")
@@ -49,6 +50,7 @@ def _values(run: RecordedRun) -> dict[str, Any]:
         "protocols": [one.protocol for one in evaluation.scored] if evaluation else [],
         "benchmark": evaluation.benchmark if evaluation else None,
         "losses": _losses(run),
+        "sources": source_losses(run),
         "monitors": _monitors(run),
         "examples": _examples(run),
         "settings": run.settings,

@@ -16,6 +16,7 @@ from jepa_vlm.adapters import Backbone, load_backbone
 from jepa_vlm.cost import StepMemory
 from jepa_vlm.errors import DataError, RecipeError, UnknownNameError
 from jepa_vlm.evaluation import commit, versions
+from jepa_vlm.generation.answering import ANSWERS
 from jepa_vlm.latent_vlm import Engine, LatentVLM
 from jepa_vlm.recipe import Recipe, load_recipe
 from jepa_vlm.runs.data import RunData, load_data
@@ -126,6 +127,7 @@ def plan_run(asked: Asked, recipe: Recipe | None = None) -> Plan:
         JepaVLMError: If anything that is named does not exist or does not fit.
     """
     recipe = load_recipe(asked.recipe, **asked.parameters) if recipe is None else recipe
+    _ = ANSWERS[recipe.inference]  # refused before training, not after
     _check_trackers(asked.report_to or ())
     seed = asked.seed or 0
     values = run_values(asked, gpu=torch.cuda.is_available())

@@ -139,7 +139,8 @@ def _settings(plan: Plan, folder: RunFolder) -> TrainSettings:
 
 def _origin(plan: Plan) -> Origin:
     named = (plan["backbone"], plan["seed"], plan["dtype"], plan["visual_tokens"])
-    return Origin(*named, added_tokens=plan.recipe.added_tokens, decoding=plan.recipe.decoding)
+    recipe = plan.recipe
+    return Origin(*named, added_tokens=recipe.added_tokens, inference=recipe.inference, decoding=recipe.decoding)
 
 
 def _trainer(plan: Plan, folder: RunFolder, settings: TrainSettings, console: Console) -> ObjectiveTrainer:

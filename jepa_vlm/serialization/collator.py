@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from itertools import accumulate
 from typing import Any, Protocol, final
 
+import torch
 from torch import Tensor
 
 from jepa_vlm.adapters import ImageTokens
@@ -73,12 +74,20 @@ class Collator:
         self.readers = dict(readers)
         self.requests, self.counters, self.beside = dict(requests), dict(counters), dict(beside or {})
 
-    def __call__(self, trajectories: Sequence[Trajectory], without: Collection[str] = ()) -> dict[str, Any]:
+    def __call__(
+        self,
+        trajectories: Sequence[Trajectory],
+        without: Collection[str] = (),
+        sources: Sequence[int] = (),
+        of: int = 0,
+    ) -> dict[str, Any]:
         """Return a batch: nested dictionaries of tensors and host numbers.
 
         Args:
             trajectories: The examples.
             without: Terms that this batch leaves out; what they alone need is not computed, and they count 0.
+            sources: The number of each example's source, where losses are to be told by source.
+            of: How many sources there are.
 
         Raises:
             DataError: If a trajectory or one of its images is not what it must be, or its cached target is not stored.
@@ -105,15 +114,14 @@ class Collator:
             else _read(request, views[request.encoding], locations)
             for request in requests
         }
+        by_source = [self._counts(reads, without, [i for i, own in enumerate(sources) if own == n]) for n in range(of)]
         return {
             "ids": [trajectory.id for trajectory in trajectories],
             "examples": len(trajectories),
             "skipped": sorted(without),
             "shown": shown,
-            "counts": {
-                name: 0 if name in without else counter(len(trajectories), reads)
-                for name, counter in self.counters.items()
-            },
+            "counts": self._counts(reads, without, range(len(trajectories))),
+            **({"sources": {"of": torch.tensor(sources), "counts": by_source}} if of else {}),
             "images": self.serializer.adapter.collate_images(images.processed)
             if planner.images_together
             else [[None if number is None else images.processed[number] for number in own] for own in shown],
@@ -156,6 +164,13 @@ class Collator:
 
     def _encodings(self, requests: Sequence[ViewRequest]) -> tuple[Encoding, ...]:
         return tuple(dict.fromkeys(request.encoding for request in requests if request not in self.readers))
+
+    def _counts(
+        self, reads: Mapping[ViewRequest, Read], without: Collection[str], examples: Sequence[int]
+    ) -> dict[str, int]:
+        """Return each term's units in some of the examples."""
+        own = {request: read.of(examples) for request, read in reads.items()}
+        return {name: 0 if name in without else counter(len(examples), own) for name, counter in self.counters.items()}
 
     def _requests(self, without: Collection[str] = ()) -> tuple[ViewRequest, ...]:
         asked = (request for name, own in self.requests.items() if name not in without for request in own)

@@ -29,6 +29,11 @@ class Read:
     lengths: tuple[int, ...] = ()
     supervised: tuple[tuple[int, ...], ...] = ()
 
+    def of(self, examples: Sequence[int]) -> Read:
+        """Return what is counted of some of the examples; no tensors."""
+        lengths, supervised = ([held[i] for i in examples] if held else () for held in (self.lengths, self.supervised))
+        return Read({}, tuple(lengths), tuple(supervised))  # type: ignore[arg-type]
+
     def pairs(self, horizon: int, *, supervised: bool) -> int:
         """Count (t, i), i = 1..horizon, with t and t + i in the region and, if asked, a supervised token at t + i."""
         offsets = self.supervised if supervised else tuple(tuple(range(length)) for length in self.lengths)

@@ -29,6 +29,7 @@ from jepa_vlm.adapters.inside_peft import belongs_to_adapter
 from jepa_vlm.errors import RunError
 from jepa_vlm.latent_vlm import LatentVLM
 from jepa_vlm.recipe import LatentDecoding
+from jepa_vlm.recipe.recipe import PLAIN
 
 ADAPTER, HEADS, FULL, ORIGIN = "adapter_model.safetensors", "heads.safetensors", "model.safetensors", "origin.json"
 PARTS = "parts.safetensors"
@@ -47,6 +48,7 @@ class Origin:
         visual_tokens: Likewise.
         added_tokens: Likewise.
         decoding: How the model answers, if it thinks in latent slots.
+        inference: How the model answers once it is trained: ``Recipe.inference``.
     """
 
     backbone: str
@@ -55,6 +57,7 @@ class Origin:
     visual_tokens: int | None = None
     added_tokens: tuple[str, ...] = ()
     decoding: LatentDecoding | None = None
+    inference: str = PLAIN
 
 
 def save_weights(model: LatentVLM, folder: Path, origin: Origin) -> None:

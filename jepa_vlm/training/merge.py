@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import gc
-import json
 import os
 import shutil
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, final
 
@@ -22,10 +21,10 @@ from jepa_vlm.adapters.inside_peft import base_name, belongs_to_adapter
 from jepa_vlm.adapters.processors import load_processor, save_processor
 from jepa_vlm.errors import ExportError, RunError
 from jepa_vlm.generation.inference import inference
-from jepa_vlm.recipe import LatentDecoding
 from jepa_vlm.training.checkpoint import ADAPTER, ORIGIN, load_adapter, load_parts, read_origin
+from jepa_vlm.training.inference_file import Inference, read_inference, write_inference
 
-BEST, CHECKPOINTS, DECODING = "best", "checkpoints", "latent_decoding.json"
+BEST, CHECKPOINTS = "best", "checkpoints"
 TOLERANCE = {torch.float64: 1e-9, torch.float32: 1e-4, torch.bfloat16: 0.1, torch.float16: 0.02}
 
 
@@ -69,6 +68,7 @@ def export(run_or_checkpoint: str | Path, *, to: str | Path) -> Exported:
     draft.parent.mkdir(parents=True, exist_ok=True)
     try:
         exported = _write(checkpoint, draft)
+        write_inference(draft, inference_of(checkpoint))
         if target.exists():
             target.rmdir()
         draft.rename(target)
@@ -92,12 +92,12 @@ def find_checkpoint(folder: Path) -> Path:
     return folder
 
 
-def decoding_of(folder: Path) -> LatentDecoding | None:
-    """Return how the model of a checkpoint or an exported folder answers, if it thinks in latent slots."""
+def inference_of(folder: Path) -> Inference:
+    """Return how the model of a checkpoint or an exported folder answers."""
     if is_checkpoint(folder):
-        return read_origin(folder).decoding
-    path = folder / DECODING
-    return LatentDecoding(**json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else None
+        origin = read_origin(folder)
+        return Inference(origin.inference, origin.decoding)
+    return read_inference(folder)
 
 
 def is_checkpoint(folder: Path) -> bool:
@@ -151,8 +151,6 @@ def _write(checkpoint: Path, draft: Path) -> tuple[int, float]:
             raise ExportError(f"Merging {checkpoint} changed none of {len(before)} weights; was the adapter trained?")
     backbone.base.save_pretrained(draft)
     save_processor(backbone.processor, draft, video_processor=backbone.adapter.video_processor)
-    if (decoding := read_origin(checkpoint).decoding) is not None:
-        (draft / DECODING).write_text(json.dumps(asdict(decoding), indent=1) + "\n", encoding="utf-8")
     del backbone  # one model in memory at a time
     gc.collect()
     return merged, _check(draft, live, shapes, dtype, ids)

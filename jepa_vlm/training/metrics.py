@@ -2,7 +2,8 @@
 
 Rows of training, every few steps, averaged since the last one:
     {"kind": "train", "step", "passes", "loss", "learning_rate", "grad_norm", "seconds",
-     "terms": {term: {"raw", "weighted"}}}
+     "terms": {term: {"raw", "weighted"}},
+     "sources": {name: {"terms": {term: {"raw", "weighted", "count"}}}}}, the last of a mixture alone
 Rows of validation, on held-out trajectories, exact sums over all of them:
     {"kind": "validation", "step", "passes", "loss",
      "terms": {term: {"raw", "weighted", "count"}}, "monitors": {term: {name: value}},

@@ -76,10 +76,14 @@ class MicroBatch:
     Args:
         step: The optimiser step that it belongs to, counted from 0.
         trajectories: Its examples.
+        sources: The number of each example's source in a mixture; empty without one.
+        of: How many sources the mixture has; 0 without one.
     """
 
     step: int
     trajectories: tuple[Trajectory, ...]
+    sources: tuple[int, ...] = ()
+    of: int = 0
 
 
 @final
@@ -103,8 +107,11 @@ class MicroBatches(Dataset[MicroBatch]):
         if not 0 <= number < len(self):
             raise IndexError(f"Micro-batch {number} is outside a run of {len(self)}.")
         positions = range(self._starts[number], self._starts[number + 1])
-        found = tuple(self._examples[self._passes.at(position)] for position in positions)
-        return MicroBatch(number // self._per_step, found)
+        numbers = [self._passes.at(position) for position in positions]
+        found, step = tuple(self._examples[i] for i in numbers), number // self._per_step
+        if not isinstance(self._examples, Mixture):
+            return MicroBatch(step, found)
+        return MicroBatch(step, found, tuple(map(self._examples.source_of, numbers)), len(self._examples.sources))
 
     def passes_until(self, step: int) -> float:
         """Return how often the training set has been seen before a step."""

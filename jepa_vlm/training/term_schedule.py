@@ -62,4 +62,9 @@ class TrainCollator:
     def __call__(self, items: Sequence[MicroBatch]) -> dict[str, Any]:
         """Return the batch of the one micro-batch that the loader hands over."""
         (micro_batch,) = items
-        return self.collator(micro_batch.trajectories, without=self.schedule.skipped(micro_batch.step))
+        return self.collator(
+            micro_batch.trajectories,
+            without=self.schedule.skipped(micro_batch.step),
+            sources=micro_batch.sources,
+            of=micro_batch.of,
+        )

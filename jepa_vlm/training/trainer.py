@@ -22,10 +22,12 @@ from jepa_vlm.training.metrics import MetricsFile
 from jepa_vlm.training.order import MicroBatches, Passes
 from jepa_vlm.training.rates import split_by_rate
 from jepa_vlm.training.settings import TrainSettings
+from jepa_vlm.training.source_ledger import SourceLedger
 from jepa_vlm.training.term_schedule import TermSchedule, TrainCollator
 from jepa_vlm.training.token_budget import count_tokens, cut
 from jepa_vlm.training.validation import Validation
 from jepa_vlm.trajectories import Trajectory
+from jepa_vlm.trajectories.mixture import Mixture
 
 
 @final
@@ -62,6 +64,8 @@ class ObjectiveTrainer(Trainer):
         callbacks: Sequence[TrainerCallback] = (),
     ) -> None:
         self.ledger, self._origin, self._latent_vlm = TermLedger(), origin, model
+        names = [source.name for source in train.sources] if isinstance(train, Mixture) else []
+        self.source_ledger = SourceLedger(sources=names, weights=model.objective.weights)
         self._rates = settings.rates
         args, collator = settings.arguments(), model.collator()
         shares = {term.name: term.loss_dropout for _, term in model.objective.parts()}
@@ -170,6 +174,8 @@ class ObjectiveTrainer(Trainer):
         """Return the weighted sum of the terms, and note them."""
         terms = model(inputs, num_items_in_batch)
         self.ledger.add(terms, inputs["ids"])
+        if "sources" in inputs:
+            self.source_ledger.add(terms, inputs["sources"]["counts"])
         return (terms.total, terms) if return_outputs else terms.total
 
     def evaluate(
@@ -190,7 +196,9 @@ class ObjectiveTrainer(Trainer):
             terms = self.ledger.drain(steps=self.state.global_step - self._logged_at)
             self._logged_at = self.state.global_step
             seconds = round(time.perf_counter() - self._began, 3)
-            self.metrics.append({"kind": "train", **self._place(), **logs, "seconds": seconds, "terms": terms})
+            row = {"kind": "train", **self._place(), **logs, "seconds": seconds, "terms": terms}
+            sources = self.source_ledger.drain()
+            self.metrics.append({**row, "sources": sources} if sources else row)
             logs.update({f"terms/{name}": value["raw"] for name, value in terms.items()})
             logs.update({f"weighted/{name}": value["weighted"] for name, value in terms.items()})
         super().log(logs, start_time)

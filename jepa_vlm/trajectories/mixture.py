@@ -69,5 +69,9 @@ class Mixture(Sequence[Trajectory]):
         at = index + len(self) if index < 0 else index
         if not 0 <= at < len(self):
             raise IndexError(f"Example {index} is outside a mixture of {len(self)}.")
-        number = bisect_right(self._starts, at) - 1
+        number = self.source_of(at)
         return self.sources[number].examples[at - self._starts[number]]
+
+    def source_of(self, index: int) -> int:
+        """Return the number of the source that holds an example, both counted from 0."""
+        return bisect_right(self._starts, index) - 1

@@ -2,8 +2,17 @@
 
 from __future__ import annotations
 
-from jepa_vlm.analysis.survey import RowFacts, ViewTokens
+import json
+import weakref
+
+from PIL import Image
+
+from jepa_vlm.adapters import load_backbone
+from jepa_vlm.analysis.survey import BATCH, RowFacts, ViewTokens, survey
 from jepa_vlm.analysis.tally import Tally, spread
+from jepa_vlm.latent_vlm import LatentVLM
+from jepa_vlm.recipe import load_recipe
+from jepa_vlm.trajectories import LazyImage, Rows, Step, Trajectory
 
 
 def test_a_tally_counts_values_and_names_the_first_offenders():
@@ -20,3 +29,43 @@ def test_a_tally_counts_values_and_names_the_first_offenders():
     assert found["tokens"]["v"]["total"] == {"count": 4, "min": 10, "mean": 25.0, "median": 20, "p95": 40, "max": 40}
     assert (found["box_percent"], found["box_tokens"], found["tools"]) == ({"50": 4}, {"3": 4}, {"crop": 4})
     assert spread(type(tally.latents)()) == {"count": 0}
+
+
+class Counted(Rows):
+    """Rows that count how many of their trajectories are alive at once."""
+
+    def __init__(self, count: int) -> None:
+        self.count, self.alive, self.most = count, 0, 0
+
+    def __len__(self) -> int:
+        return self.count
+
+    @property
+    def ids(self):
+        return [str(index) for index in range(self.count)]
+
+    def place(self, index: int) -> str:
+        return f"rows[{index}]"
+
+    def read(self, index: int) -> Trajectory:
+        self.alive += 1
+        self.most = max(self.most, self.alive)
+        image = LazyImage(pixels=Image.new("RGB", (32, 32), "red"))
+        found = Trajectory(id=str(index), images=(image,), question="red?", steps=(Step("red"),), answer="red")
+        weakref.finalize(found, self._gone)
+        return found
+
+    def _gone(self) -> None:
+        self.alive -= 1
+
+
+def test_a_survey_holds_no_row_once_its_facts_are_known():
+    model = LatentVLM(load_backbone("tiny-random-qwen2.5-vl"), load_recipe("sft").objective)
+    rows, tally, sizes = Counted(5 * BATCH), Tally(), []
+    for facts in survey(rows, model):
+        tally.add(facts)
+        sizes.append(len(json.dumps(tally.summary())))
+    assert tally.rows == 5 * BATCH
+    assert tally.problems == {}
+    assert rows.most <= 2
+    assert sizes[-1] - sizes[0] < 40  # digits of counts, and nothing by row

@@ -59,6 +59,24 @@ def test_the_table_names_protocol_tasks_and_groups(cli, places):
     assert said[4][1] == "letter-logits (pearl-released:boxed-1)"
 
 
+def test_the_papers_rows_beside_a_finished_evaluation(cli, places):
+    words = ("evaluate", TINY, "--on", places, "--protocol", "pearl-paper", "--scoring", "letter-logits")
+    done = cli(*words, "--beside-paper")
+    assert done.exit_code == 0, done.stderr
+    said = done.stdout.partition("Beside the paper")[2]
+    for expected in (
+        "V* attributes",
+        "Pearl, ThinkMorph data",
+        "81.5*",
+        "V* 5 of 191",
+        "does not state its resolution",
+    ):
+        assert expected in said
+    found = json.loads(cli(*words, "--beside-paper", "--json").stdout)["paper"]
+    assert found["measured"]["MMVP"]["accuracy"]["n"] == 4
+    assert found["measured"]["Jigsaw"]["scoring"] == "short"
+
+
 def test_interrupted_and_restarted_gives_the_same_files(cli, places, tmp_path, monkeypatch):
     words = ("evaluate", TINY, "--on", places, "--protocol", "pearl-paper", "--batch-size", "2")
     assert cli(*words, "--output", "whole").exit_code == 0
@@ -85,6 +103,7 @@ def test_interrupted_and_restarted_gives_the_same_files(cli, places, tmp_path, m
         (("--on", "playground", "--protocol", "lvr"), 1, "The prompts of playground are its own"),
         (("--on", "vstar:nowhere", "--protocol", "lvrr"), 2, "Did you mean 'lvr'"),
         (("--on", "mmvp:nowhere"), 1, "Folder nowhere does not exist"),
+        (("--beside-paper",), 2, "--beside-paper needs one of vstar, mmvp, blink in --on, got playground"),
     ],
 )
 def test_refusals(cli, words, code, message):

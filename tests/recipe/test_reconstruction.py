@@ -11,7 +11,7 @@ import torch
 import jepa_vlm as jv
 from jepa_vlm.encoders import Head, RegionStates, States
 from jepa_vlm.recipe.stage import stage_at
-from jepa_vlm.training.merge import decoding_of
+from jepa_vlm.training.merge import inference_of
 from jepa_vlm.views import LatentConversation, PooledFeatures, RegionFeatures, Thoughts, ViewRequest
 
 VIEW = LatentConversation(RegionFeatures())
@@ -128,6 +128,7 @@ def test_a_run_lowers_its_own_loss_and_answers_through_its_latents(name: str, tm
     stages = jv.load_recipe(name).stages
     if stages:
         assert (trained[0], trained[-1]) == (set(stages[0].terms), set(stages[-1].terms))
-    assert decoding_of(tmp_path / "run" / "best") == decoding == decoding_of(tmp_path / "run" / "export")
+    for folder in ("best", "export"):
+        assert inference_of(tmp_path / "run" / folder) == ("latents", decoding)
     tokens = json.loads((tmp_path / "run" / "export" / "tokenizer.json").read_text())["added_tokens"]
     assert {decoding.start, decoding.end} <= {token["content"] for token in tokens}

@@ -26,6 +26,19 @@ def test_a_mixture_of_three_trains_and_logs_each_source(tmp_path):
             mean = sum(part["raw"] * part["count"] for part in parts) / term["count"]
             assert term["raw"] == pytest.approx(mean, rel=1e-9)
         assert len({source["loss"] for source in row["sources"].values()}) == 3
+    trained = [row for row in read_metrics(tmp_path / "run" / "metrics.jsonl") if row["kind"] == "train"]
+    for row in trained:  # a row for each step: the whole is the mean of the parts
+        for name, term in row["terms"].items():
+            parts = [source["terms"][name] for source in row["sources"].values() if name in source["terms"]]
+            mean = sum(part["raw"] * part["count"] for part in parts) / sum(part["count"] for part in parts)
+            assert term["raw"] == pytest.approx(mean, rel=1e-5)
+            assert all(part["raw"] > 0 for part in parts)
+    seen = {name for row in trained for name in row["sources"]}
+    assert seen == {"lvr", "thinkmorph", "pixelreasoner"}
+    examples = [source["terms"]["latent_prediction"]["count"] for row in trained for source in row["sources"].values()]
+    assert sum(examples) == 2 * 4
+    page = (tmp_path / "run" / "report.html").read_text()
+    assert "Loss terms by source" in page
 
 
 @pytest.mark.slow

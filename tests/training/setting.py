@@ -1,7 +1,7 @@
 """A training set-up small enough for tests; also a script for torchrun.
 
-``setting.py OUT BATCH ACCUMULATION`` runs Pearl. With ``cheap`` behind it, BATCH is a number of tokens, targets are
-cached in OUT/targets, and half of the steps leave the prediction out.
+``setting.py OUT BATCH ACCUMULATION`` runs Pearl, with ``mixed`` behind it on two sources. With ``cheap`` behind it,
+BATCH is a number of tokens, targets are cached in OUT/targets, and half of the steps leave the prediction out.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import torch
 
 import jepa_vlm as jv
 from jepa_vlm.training import ObjectiveTrainer, Origin, TrainSettings, apply_lora, save_weights
+from jepa_vlm.trajectories.mixture import Mixture, Source
 
 BACKBONE = "tiny-random-qwen2.5-vl"
 ORIGIN = Origin(BACKBONE, 0, "float32")
@@ -73,12 +74,19 @@ def trained(model: jv.LatentVLM) -> dict[str, torch.Tensor]:
     return {name: p.detach().clone() for name, p in model.named_parameters() if p.requires_grad}
 
 
+def small_mixture() -> Mixture:
+    """Return two sources whose examples differ in length."""
+    names = ("visual-search", "sequential-crops")
+    return Mixture([Source(name, jv.playground.trajectories(name, count=5)) for name in names])
+
+
 if __name__ == "__main__":
     out, batch, accumulation = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
+    examples = small_mixture() if sys.argv[4:] == ["mixed"] else None
     trainer = (
         cheap_trainer(out, batch, accumulation)
         if sys.argv[4:] == ["cheap"]
-        else small_trainer(small_model(), out, batch_size=batch, accumulation=accumulation)
+        else small_trainer(small_model(), out, batch_size=batch, accumulation=accumulation, examples=examples)
     )
     trainer.train()
     if trainer.is_world_process_zero():

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 import torch
@@ -53,6 +54,15 @@ def test_stock_transformers_computes_what_the_live_model_computes(checkpoint, tm
     with torch.no_grad():
         live = model.backbone.model(input_ids=torch.tensor([ids]), use_cache=False).logits[0, -1]
     torch.testing.assert_close(torch.tensor(json.loads(said.stdout)), live, rtol=1e-4, atol=1e-4)
+
+
+def test_the_folder_says_how_its_model_answers_unless_plainly(checkpoint, tmp_path):
+    run, model = checkpoint
+    assert not (export(run, to=tmp_path / "plain").folder / "inference.json").exists()
+    save_weights(model, run / "best", replace(ORIGIN, inference="tools"))
+    assert json.loads((export(run, to=tmp_path / "tools").folder / "inference.json").read_text()) == {
+        "inference": "tools"
+    }
 
 
 def test_the_folder_holds_the_bases_tensors_and_configuration(checkpoint, tmp_path):

@@ -18,7 +18,7 @@ from jepa_vlm.training import apply_lora, trainer
 from jepa_vlm.training.checkpoint import ADAPTER, HEADS
 from jepa_vlm.training.lora import adapted
 from jepa_vlm.training.metrics import read_metrics
-from tests.training.setting import BACKBONE, cheap_trainer, small_model, small_trainer, trained
+from tests.training.setting import BACKBONE, cheap_trainer, small_mixture, small_model, small_trainer, trained
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -111,6 +111,35 @@ def in_two_processes(folder, *words):
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     subprocess.run(command, check=True, env=environment, capture_output=True, timeout=300)
     return {**load_file(folder / "final" / ADAPTER), **load_file(folder / "final" / HEADS)}
+
+
+@pytest.fixture(scope="module")
+def mixed(tmp_path_factory):
+    return run(tmp_path_factory.mktemp("mixed"), batch_size=4, accumulation=1, examples=small_mixture())[1]
+
+
+def by_source(rows):
+    """The training rows' values and counts, by step, source and term."""
+    return {
+        (row["step"], source, name): (term["raw"], term["count"])
+        for row in rows
+        if row["kind"] == "train"
+        for source, own in row["sources"].items()
+        for name, term in own["terms"].items()
+    }
+
+
+def test_a_sources_losses_are_the_same_however_a_step_is_split(mixed, tmp_path):
+    expected = by_source(mixed)
+    assert {source for _, source, _ in expected} == {"visual-search", "sequential-crops"}
+    split = run(tmp_path / "split", batch_size=1, accumulation=4, examples=small_mixture())[1]
+    in_two_processes(tmp_path / "two", "2", "1", "mixed")
+    for rows in (split, read_metrics(tmp_path / "two" / "metrics.jsonl")):
+        found = by_source(rows)
+        assert found.keys() == expected.keys()
+        for key, (raw, count) in found.items():
+            assert count == expected[key][1]
+            assert raw == pytest.approx(expected[key][0], rel=2e-5), key
 
 
 TOKENS = 450  # two to four examples

@@ -1,0 +1,71 @@
+"""What an exported folder says about itself: plain files, read without loading a weight."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, final
+
+from jepa_vlm.errors import ExportError
+from jepa_vlm.recipe.recipe import PLAIN
+from jepa_vlm.training.inference_file import read_inference
+
+PROCESSORS = ("processor_config.json", "preprocessor_config.json")
+
+
+@final
+@dataclass(frozen=True)
+class ModelFolder:
+    """A merged model on disk.
+
+    Args:
+        path: The folder, absolute.
+        model_type: Of its configuration: ``"qwen2_5_vl"``.
+        pixels: Least and most pixels of an image, where its image processor is limited so; else None.
+        inference: How it answers: ``Recipe.inference`` of the run that it came from.
+    """
+
+    path: Path
+    model_type: str
+    pixels: tuple[int, int] | None
+    inference: str
+
+    @classmethod
+    def read(cls, folder: Path) -> ModelFolder:
+        """Read a folder.
+
+        Raises:
+            ExportError: If it is no exported model.
+        """
+        config = _json(folder / "config.json")
+        model_type = config.get("model_type")
+        if not isinstance(model_type, str) or not any((folder / name).is_file() for name in PROCESSORS):
+            raise ExportError(
+                f"{folder} must be an exported model: config.json with a model_type, weights and a processor. "
+                "Export a run first: jepa-vlm export RUN --to FOLDER."
+            )
+        return cls(folder.resolve(), model_type, _pixels(folder), read_inference(folder).name)
+
+    @property
+    def plain(self) -> bool:
+        """Whether the base's own ``generate`` answers as it was trained to."""
+        return self.inference == PLAIN
+
+
+def _pixels(folder: Path) -> tuple[int, int] | None:
+    held = next(_json(folder / name) for name in PROCESSORS if (folder / name).is_file())
+    processor = held.get("image_processor", held)
+    size = processor.get("size") or {}
+    low, high = size.get("shortest_edge"), size.get("longest_edge")
+    return (low, high) if "merge_size" in processor and isinstance(low, int) and isinstance(high, int) else None
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except ValueError as err:
+        raise ExportError(f"{path} is not JSON ({err}); export the run again.") from None
+    return found if isinstance(found, dict) else {}

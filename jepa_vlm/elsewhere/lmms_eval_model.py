@@ -1,0 +1,91 @@
+"""The model ``jepa_vlm`` of lmms-eval: answers in the way that the recipe trained, tools and latents included.
+
+    python -m lmms_eval --model jepa_vlm --model_args pretrained=RUN_OR_FOLDER --tasks vstar_bench
+
+lmms-eval imports this module; nothing else here does, so that it need not be installed.
+"""
+
+from __future__ import annotations
+
+from itertools import groupby
+from typing import Any, final
+
+import torch
+from accelerate import Accelerator
+from lmms_eval.api.model import lmms
+from tqdm import tqdm
+
+from jepa_vlm.elsewhere.requests import cut, limits, question
+from jepa_vlm.elsewhere.trained import load_trained
+from jepa_vlm.generation.asked import Asked
+
+
+@final
+class JepaVLM(lmms):
+    """Asks a trained model what a task asks.
+
+    Args:
+        pretrained: A run, a checkpoint, an exported folder, or a name of ``jepa-vlm backbones``.
+        inference: A name of ``jepa_vlm.generation.answering``; "" for the model's own.
+        dtype: Of an exported folder's weights.
+        device: ``cuda``, ``cpu``, ...; "" takes a GPU where there is one.
+        batch_size: Questions asked together.
+        max_batch_size: Not used.
+    """
+
+    is_simple = False
+
+    def __init__(
+        self,
+        pretrained: str,
+        inference: str = "",
+        dtype: str = "float32",
+        device: str = "",
+        batch_size: int | str = 1,
+        max_batch_size: int | None = None,
+    ) -> None:
+        super().__init__()
+        self.accelerator = Accelerator()
+        self._rank, self._world_size = self.accelerator.process_index, self.accelerator.num_processes
+        several = self._world_size > 1
+        self.device = self.accelerator.device if several or not device else torch.device(device)
+        self.backbone, self.answer = load_trained(str(pretrained), dtype=dtype, inference=inference)
+        self.backbone.model.to(self.device)  # type: ignore[arg-type]
+        self.batch_size = int(batch_size)
+
+    def generate_until(self, requests: Any) -> list[str]:
+        """Return an answer to each request, in their order.
+
+        Raises:
+            DataError: If a task samples or searches, or its question is not images and then words.
+        """
+        found: dict[int, str] = {}
+        asked = [(i, *self._asked(request.args)) for i, request in enumerate(requests)]
+        bar = tqdm(total=len(asked), desc="Answering", disable=self._rank != 0)
+        by_limit = sorted(asked, key=lambda one: one[2])
+        for limit, same in groupby(by_limit, key=lambda one: one[2]):
+            left = list(same)
+            for start in range(0, len(left), self.batch_size):
+                batch = left[start : start + self.batch_size]
+                texts = self.answer(self.backbone, [item for _, item, _, _ in batch], max_new_tokens=limit)
+                for (i, _, _, until), text in zip(batch, texts, strict=True):
+                    found[i] = cut(text, until)
+                    context, _, settings, *_ = requests[i].args
+                    self.cache_hook.add_partial("generate_until", (context, settings), found[i])
+                bar.update(len(batch))
+        bar.close()
+        return [found[i] for i in range(len(asked))]
+
+    def _asked(self, arguments: tuple[Any, ...]) -> tuple[Asked, int, tuple[str, ...]]:
+        _, messages, settings, number, task, split = arguments
+        place = f"{task}/{split}/{number}"
+        limit, until = limits(settings, place)
+        return question(messages(self.task_dict[task][split][number]), place), limit, until
+
+    def loglikelihood(self, requests: Any) -> Any:
+        """Refuse: answers are generated."""
+        raise NotImplementedError("jepa_vlm answers tasks of the kind generate_until.")
+
+    def generate_until_multi_round(self, requests: Any) -> Any:
+        """Refuse: a task's own rounds would stand in the way of the model's."""
+        raise NotImplementedError("jepa_vlm answers tasks of one round; tool calls are rounds of its own.")

@@ -1,0 +1,162 @@
+"""A finished evaluation beside the rows of Pearl's tables, with what makes the two comparable or not."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, final
+
+from jepa_vlm.errors import DataError
+from jepa_vlm.evaluation.paper_tables import COLUMNS, ITEMS, PAPER_TABLES, PaperRow, is_a_count
+from jepa_vlm.evaluation.results import Accuracy, Evaluation, Scored
+
+ABLATION = 3  # the table whose other rows repeat rows of Table 1
+PAPERS = "pearl-paper"
+PLACES = {  # by column: the benchmark, and the task, or None for all of it
+    "V*": ("vstar", None),
+    "V* attributes": ("vstar", "direct_attributes"),
+    "V* position": ("vstar", "relative_position"),
+    "MMVP": ("mmvp", None),
+    "Counting": ("blink", "Counting"),
+    "IQ": ("blink", "IQ_Test"),
+    "Jigsaw": ("blink", "Jigsaw"),
+    "Rel. Ref": ("blink", "Relative_Reflectance"),
+    "Spatial Rel": ("blink", "Spatial_Relation"),
+}
+
+
+@final
+@dataclass(frozen=True)
+class Measured:
+    """One column of the paper's tables, as it was measured here.
+
+    Args:
+        accuracy: With its counts and interval.
+        protocol: The version of the rules: ``"pearl-paper-1"``.
+        scoring: How the letter was read.
+        tokens: Most new tokens; 0 where nothing was generated.
+        pixels: Least and most pixels of an image; None where the processor has no such limits.
+        items: How many items the paper's column has.
+    """
+
+    accuracy: Accuracy
+    protocol: str
+    scoring: str
+    tokens: int
+    pixels: tuple[int, int] | None
+    items: int
+
+
+@final
+@dataclass(frozen=True)
+class BesidePaper:
+    """A model's accuracies and the paper's, by column.
+
+    Args:
+        measured: By column; columns that were not measured are missing.
+        rows: Of the paper: those of the same backbone, or all where it has none of it.
+        remarks: What stands against a comparison, a sentence each.
+    """
+
+    measured: dict[str, Measured]
+    rows: tuple[PaperRow, ...]
+    remarks: tuple[str, ...]
+
+    def table(self) -> list[list[str]]:
+        """Return lines of cells: titles, the measured line, its intervals, then the paper's rows. The paper's numbers
+        that no count of right answers gives are marked by a star.
+        """
+        columns = list(self.measured)
+        found = [one.accuracy for one in self.measured.values()]
+        lines = [
+            ["", "", *columns],
+            ["measured", "", *(f"{100 * one.value:.1f}" for one in found)],
+            ["", "95%", *(f"{100 * one.low:.1f}-{100 * one.high:.1f}" for one in found)],
+        ]
+        return lines + [[row.backbone, row.method, *(_cell(row, name) for name in columns)] for row in self.rows]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return everything as JSON values, the paper's numbers by column."""
+        rows = [
+            {
+                "table": row.table,
+                "backbone": row.backbone,
+                "method": row.method,
+                "percent": dict(zip(COLUMNS, row.percent, strict=True)),
+            }
+            for row in self.rows
+        ]
+        measured = {name: asdict(one) for name, one in self.measured.items()}
+        return {"measured": measured, "paper": rows, "remarks": list(self.remarks)}
+
+
+def beside_paper(evaluations: Sequence[Evaluation]) -> BesidePaper:
+    """Return a model's evaluations of V*, MMVP and BLINK beside the paper's rows.
+
+    Args:
+        evaluations: Of one model; other benchmarks are passed over. Each counts with its headline scoring.
+
+    Raises:
+        DataError: If none is of a benchmark of the paper, two are of the same one, or they are of several models.
+    """
+    known = {benchmark for benchmark, _ in PLACES.values()}
+    by_name: dict[str, Evaluation] = {}
+    for one in evaluations:
+        name = one.benchmark.partition(":")[0]
+        if name in by_name:
+            raise DataError(f"Two evaluations are of {name}; the paper's tables have one number for each, give one.")
+        if name in known:
+            by_name[name] = one
+    if not by_name:
+        given = ", ".join(one.benchmark for one in evaluations) or "none"
+        raise DataError(f"The paper's tables hold {', '.join(sorted(known))}; got {given}. Evaluate on one of them.")
+    backbones = sorted({one.backbone for one in by_name.values()})
+    if len(backbones) > 1:
+        raise DataError(f"The evaluations must be of one model, got {', '.join(backbones)}.")
+    measured = {}
+    for (column, (benchmark, task)), items in zip(PLACES.items(), ITEMS, strict=True):
+        if benchmark in by_name and (found := _measured(by_name[benchmark].scored[0], task, items)) is not None:
+            measured[column] = found
+    rows = _rows(backbones[0])
+    return BesidePaper(measured, rows, tuple(_remarks(measured, rows, backbones[0])))
+
+
+def _measured(scored: Scored, task: str | None, items: int) -> Measured | None:
+    accuracy = scored.overall if task is None else scored.tasks.get(task)
+    if accuracy is None:
+        return None
+    rules = scored.protocol
+    low, high = rules.min_pixels, rules.max_pixels
+    pixels = None if low is None or high is None else (low, high)
+    return Measured(accuracy, rules.name, rules.scoring, rules.max_new_tokens, pixels, items)
+
+
+def _rows(backbone: str) -> tuple[PaperRow, ...]:
+    tables = [row for row in PAPER_TABLES if row.table != ABLATION or "next-latent" in row.method]
+    same = [row for row in tables if row.backbone.lower() in backbone.lower()]
+    return tuple(same or tables)
+
+
+def _remarks(measured: dict[str, Measured], rows: Sequence[PaperRow], backbone: str) -> list[str]:
+    found = []
+    if all(row.backbone.lower() not in backbone.lower() for row in rows):
+        found.append(f"The paper has no row of {backbone}; all of its rows are shown.")
+    if short := [f"{name} {m.accuracy.n} of {m.items}" for name, m in measured.items() if m.accuracy.n != m.items]:
+        found.append(f"Not the published items: {', '.join(short)}.")
+    rules = sorted({f"{m.protocol} ({m.scoring}, {m.tokens} tokens)" for m in measured.values()})
+    if other := [one for one in rules if not one.startswith(PAPERS)]:
+        found.append(f"Measured under {', '.join(other)}; the paper's protocol is letters only, at most 4 tokens.")
+    budgets = sorted(
+        {"no limit" if m.pixels is None else f"{m.pixels[0]:,} to {m.pixels[1]:,}" for m in measured.values()}
+    )
+    found.append(f"Pixels of an image: {', '.join(budgets)} here; the paper does not state its resolution.")
+    found.append(
+        "The paper states neither its prompt, nor seeds, nor intervals; a star marks what is no count of items."
+    )
+    return found
+
+
+def _cell(row: PaperRow, column: str) -> str:
+    place = COLUMNS.index(column)
+    number = row.percent[place]
+    return "" if number is None else f"{number:.1f}{'' if is_a_count(number, ITEMS[place]) else '*'}"
