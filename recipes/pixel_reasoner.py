@@ -31,4 +31,5 @@ def recipe(*, rank: int = 0) -> jv.Recipe:
         batch_size=1,
         accumulation=16,
         steps=2500,
+        inference="tools",
     )

@@ -14,6 +14,7 @@ SCHEDULES = ("cosine", "linear", "constant", "constant_with_warmup")
 ENGINES = ("one_pass", "separate")
 VARIANTS = ("plain", "dora", "rslora")
 PARTS = ("language", "projector", "vision")
+INFERENCES = ("direct", "tools")
 
 
 @final
@@ -67,6 +68,8 @@ class Recipe:
         engine: How views are encoded: ``one_pass``, or ``separate``, the reference.
         rates: Which parts of the backbone train, each with its multiple of the learning rate: ``language`` (the
             adapter, or without one the decoder and its head), ``projector``, ``vision``. What is left out is frozen.
+        inference: How a model that was trained so answers: ``direct``, like its base; or ``tools``, which it calls and
+            which are run while it answers.
 
     Raises:
         ValueError: If a value is out of its range.
@@ -84,6 +87,7 @@ class Recipe:
     max_grad_norm: float = 1.0
     engine: str = "one_pass"
     rates: Mapping[str, float] = field(default_factory=lambda: {"language": 1.0})
+    inference: str = "direct"
 
     def __post_init__(self) -> None:
         from jepa_vlm.terms import Objective, Term  # brings torch, which listing recipes must not
@@ -113,3 +117,5 @@ class Recipe:
                 raise ValueError(f"The rate of {name} must be a positive multiple, got {factor}; leave it out instead.")
         if self.engine not in ENGINES:
             raise ValueError(f"engine must be one of {', '.join(ENGINES)}; got {self.engine!r}.")
+        if self.inference not in INFERENCES:
+            raise ValueError(f"inference must be one of {', '.join(INFERENCES)}; got {self.inference!r}.")

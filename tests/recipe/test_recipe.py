@@ -23,6 +23,7 @@ import jepa_vlm as jv
         ("warmup", 1.0),
         ("schedule", "cosines"),
         ("engine", "packed"),
+        ("inference", "tool"),
     ],
 )
 def test_a_value_out_of_range_is_refused_by_name(field, value):
