@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from jepa_vlm.predictors import GatedPredictor, IdentityPredictor, MLPPredictor, Predictor, PredTokenPredictor
     from jepa_vlm.recipe import LatentDecoding, Lora, Recipe, Stage, load_recipe
     from jepa_vlm.regularizers import NextLatentRegularizer, Regularizer
-    from jepa_vlm.runs import train
+    from jepa_vlm.runs import compare, train
     from jepa_vlm.training import fill_targets
     from jepa_vlm.trajectories import Box, LazyImage, MultipleChoice, Step, ToolCall, Trajectory
     from jepa_vlm.views import cached, ema, frozen, stop_gradient, with_gradient
@@ -58,6 +58,7 @@ _HOMES = {
     "load_recipe": "recipe",
     "NextLatentRegularizer": "regularizers",
     "Regularizer": "regularizers",
+    "compare": "runs",
     "train": "runs",
     "fill_targets": "training",
     "Box": "trajectories",
@@ -109,6 +110,7 @@ __all__ = [
     "ViewEncoder",
     "__version__",
     "cached",
+    "compare",
     "ema",
     "experts",
     "fill_targets",

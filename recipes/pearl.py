@@ -2,6 +2,7 @@
 
 Run:      jepa-vlm recipe pearl
           jepa-vlm recipe pearl --backbone qwen2.5-vl-3b --data jsonl:trajectories.jsonl --set tokens=8
+          jepa-vlm compare pearl pearl:next_latent=0 pearl:weight=0
 Hardware: the embedded default runs on two CPU cores; the paper used 4 H200 (batch 4 x 4 accumulated, on each).
 Expect:   embedded default, seed 0, 600 steps: held-out next_token 7.02 -> 0.263, latent_prediction 0.664 -> 0.078,
           next_latent 0.590 -> 0.036, matched minus shuffled cosine +0.005 -> +0.305; accuracy on 512 questions
@@ -14,12 +15,15 @@ from __future__ import annotations
 import jepa_vlm as jv
 
 
-def recipe(*, tokens: int = 4, weight: float = 0.2, horizon: int = 1, beta: float = 1.0) -> jv.Recipe:
+def recipe(
+    *, tokens: int = 4, weight: float = 0.2, next_latent: float | None = None, horizon: int = 1, beta: float = 1.0
+) -> jv.Recipe:
     """Return the paper's setting.
 
     Args:
         tokens: Learned [PRED] inputs after the question; 0 reads the question's last token instead.
-        weight: Of both latent terms beside the token loss (lambda).
+        weight: Of both latent terms beside the token loss (lambda). A term of weight 0 is left out.
+        next_latent: Of the next-latent term alone, in place of ``weight``.
         horizon: How many latents ahead the next-latent term rolls out.
         beta: Crossover of the SmoothL1 distance.
     """
@@ -29,8 +33,13 @@ def recipe(*, tokens: int = 4, weight: float = 0.2, horizon: int = 1, beta: floa
         target=jv.ViewEncoder(jv.views.TrajectoryOnly(context="none"), readout="last_token", policy=jv.stop_gradient()),
         loss=jv.SmoothL1Loss(beta=beta),
     )
+    objective: jv.Objective | jv.NextToken = jv.NextToken()
+    if weight:
+        objective = objective + weight * prediction
+    if dynamics := weight if next_latent is None else next_latent:
+        objective = objective + dynamics * jv.NextLatentRegularizer(horizon=horizon)
     return jv.Recipe(
-        objective=jv.NextToken() + weight * (prediction + jv.NextLatentRegularizer(horizon=horizon)),
+        objective=objective,
         lora=jv.Lora(rank=64, alpha=128),
         learning_rate=1e-5,
         warmup=0.05,

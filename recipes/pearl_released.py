@@ -15,13 +15,19 @@ import jepa_vlm as jv
 
 
 def recipe(
-    *, tokens: int = 4, weight: float = 0.2, dropout: float = 0.1, trained: Literal["all", "last"] = "all"
+    *,
+    tokens: int = 4,
+    weight: float = 0.2,
+    next_latent: float | None = None,
+    dropout: float = 0.1,
+    trained: Literal["all", "last"] = "all",
 ) -> jv.Recipe:
     """Return the released code's setting.
 
     Args:
         tokens: Learned [PRED] inputs after the question; 0 for none.
-        weight: Of both latent terms beside the token loss (lambda).
+        weight: Of both latent terms beside the token loss (lambda). A term of weight 0 is left out.
+        next_latent: Of the next-latent term alone, in place of ``weight``.
         dropout: Of the LoRA adapter.
         trained: Which turns carry the token loss; on the LVR data the released code trains the last one only.
     """
@@ -31,9 +37,14 @@ def recipe(
         target=jv.ViewEncoder(jv.views.TrajectoryOnly(context="image"), readout="turn_end", policy=jv.stop_gradient()),
         loss=jv.CosineLoss(),
     )
-    dynamics = jv.NextLatentRegularizer(positions="supervised", view=jv.views.Conversation(trained=trained))
+    objective: jv.Objective | jv.NextToken = jv.NextToken(trained=trained)
+    if weight:
+        objective = objective + weight * prediction
+    if dynamics := weight if next_latent is None else next_latent:
+        view = jv.views.Conversation(trained=trained)
+        objective = objective + dynamics * jv.NextLatentRegularizer(positions="supervised", view=view)
     return jv.Recipe(
-        objective=jv.NextToken(trained=trained) + weight * (prediction + dynamics),
+        objective=objective,
         lora=jv.Lora(rank=64, alpha=128, dropout=dropout),
         learning_rate=1e-5,
         warmup=0.05,

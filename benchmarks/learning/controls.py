@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +12,8 @@ from accelerate.utils import send_to_device
 from PIL import Image
 from torch import Tensor
 
-from benchmarks.learning.statistics import mean_interval
 from jepa_vlm import LatentVLM, LazyImage, load_recipe
+from jepa_vlm.comparison import mean_interval
 from jepa_vlm.generation.inference import inference
 from jepa_vlm.losses import LatentLoss
 from jepa_vlm.runs.environment import device
@@ -97,5 +97,5 @@ def true_and_shuffled(loss: LatentLoss, predicted: Tensor, target: Tensor, group
         "true": sum(true) / len(true),
         "shuffled": sum(other) / len(other),
         "apart": sum(apart) / len(apart),
-        "difference": mean_interval([b - a for a, b in zip(true, other, strict=True)]),
+        "difference": asdict(mean_interval([b - a for a, b in zip(true, other, strict=True)])),
     }

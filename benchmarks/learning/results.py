@@ -10,7 +10,7 @@ from typing import Any
 
 from benchmarks.learning.arms import ARMS, Cell, described
 from benchmarks.learning.run import BLANKS, IMAGES, LATENTS, RUN
-from benchmarks.learning.statistics import paired, spread
+from jepa_vlm.comparison import Spread, over_items
 from jepa_vlm.evaluation import Evaluation, commit, compare, versions
 from jepa_vlm.playground import DIRECT_SHARE
 from jepa_vlm.runs import RunResult
@@ -96,13 +96,13 @@ def _regime(base: Evaluation, trained: Mapping[Cell, Evaluation]) -> dict[str, A
         task: {
             "arms": {
                 arm: {
-                    **spread([_accuracies(one)[task]["value"] for one in found]),
-                    "gain": paired([_correct(one, task) for one in found], [_correct(base, task)]),
+                    **asdict(Spread.of([_accuracies(one)[task]["value"] for one in found])),
+                    "gain": asdict(over_items([_correct(one, task) for one in found], [_correct(base, task)])),
                 }
                 for arm, found in arms.items()
             },
             "between": {
-                f"{b} - {a}": paired(*([_correct(one, task) for one in arms[name]] for name in (b, a)))
+                f"{b} - {a}": asdict(over_items(*([_correct(one, task) for one in arms[name]] for name in (b, a))))
                 for a, b in combinations(arms, 2)
             },
         }

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, final
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -16,10 +16,9 @@ from jepa_vlm.cli.output import Json, quiet_stdout, write, write_json
 from jepa_vlm.errors import UnknownNameError
 
 if TYPE_CHECKING:
-    from jepa_vlm.adapters import Backbone
-    from jepa_vlm.evaluation import Evaluation, McNemar, NamedProtocol
+    from jepa_vlm.evaluation import Evaluation, McNemar
     from jepa_vlm.recipe import LatentDecoding
-    from jepa_vlm.trajectories import MultipleChoice
+    from jepa_vlm.runs.questions import Questions
 
 
 Scoring = Literal["letter-logits", "short", "free", "tools"]
@@ -76,8 +75,11 @@ def evaluate(
     scorings = [scoring_named(name) for name in dict.fromkeys(scoring or [])]
     with quiet_stdout():
         from jepa_vlm import evaluation
+        from jepa_vlm.runs.questions import questions_of
 
         sets = [questions_of(spec, protocol=protocol, scorings=scorings, count=questions, seed=seed) for spec in named]
+        for note in (note for one in sets for note in one.notes):
+            typer.echo(note, err=True)
 
         def asked(name: str, folder: Path | None) -> dict[str, Evaluation]:
             decoding = decoding_named(name, steps=latents, entry=entry, control=control)
@@ -109,33 +111,6 @@ def evaluate(
         write(f"\nAgainst {against}\n\n{accuracy_text(second)}\n\n{comparison_text(tests)}")
 
 
-@final
-@dataclass(frozen=True)
-class Questions:
-    """What is asked of one benchmark: its spec, its items, and how they are read."""
-
-    spec: str
-    items: Sequence[MultipleChoice]
-    protocol: NamedProtocol | None
-    scorings: Sequence[Scoring]
-
-
-def questions_of(
-    spec: str, *, protocol: str | None, scorings: Sequence[Scoring], count: int | None, seed: int
-) -> Questions:
-    """Load a benchmark, and say on stderr where it is not what was published."""
-    from jepa_vlm.evaluation import differences, load_benchmark, protocol_of
-    from jepa_vlm.evaluation.benchmarks import published_sizes
-
-    rules = protocol_of(spec, protocol)
-    items = load_benchmark(spec, count=count, seed=seed, protocol=protocol)
-    if count is None and (off := differences(items, published_sizes(spec.partition(":")[0], items))):
-        typer.echo(f"{spec} is not as published, nor comparable with published numbers: {'; '.join(off)}.", err=True)
-    first: list[Scoring] = ["letter-logits"] if rules is None else [rules.scoring]
-    chosen = scorings if scorings and rules is None else [*first, *(name for name in scorings if name not in first)]
-    return Questions(spec, items, rules, chosen)
-
-
 def benchmarks_named(given: Sequence[str]) -> list[str]:
     """Return the specs of a repeated option whose values may be comma-separated lists."""
     from jepa_vlm.evaluation import file_stem, split_specs
@@ -160,26 +135,22 @@ def ask(
     from rich.console import Console
     from rich.progress import Progress
 
-    from jepa_vlm import evaluation
+    from jepa_vlm.evaluation import file_stem
+    from jepa_vlm.runs import questions
 
-    found, backbone = {}, load(name)
+    found, backbone = {}, questions.load_model(name)
     with Progress(console=Console(stderr=True), disable=not sys.stderr.isatty(), transient=True) as bars:
         for one in sets:
-            bar = bars.add_task(evaluation.file_stem(one.spec), total=len(one.items))
-            found[one.spec] = evaluation.evaluate(
+            bar = bars.add_task(file_stem(one.spec), total=len(one.items))
+            found[one.spec] = questions.ask(
                 backbone,
-                one.items,
-                scorings=one.scorings,
-                protocol=one.protocol,
-                benchmark=one.spec,
+                one,
                 seed=seed,
                 batch_size=batch_size,
-                samples=output,
+                output=output,
                 latents=latents,
                 progress=partial(bars.advance, bar),
             )
-            if output is not None:
-                found[one.spec].to_json(output / f"{evaluation.file_stem(one.spec)}.json")
     return found
 
 
@@ -215,17 +186,3 @@ def decoding_named(
             )
         return None
     return replace(own, steps=own.steps if steps is None else steps, entry=entry or own.entry, control=control)
-
-
-def load(model: str) -> Backbone:
-    """Return the backbone of a run or a checkpoint with its trained weights, or a plain one."""
-    from jepa_vlm.adapters import load_backbone
-    from jepa_vlm.runs.environment import device, prepare
-    from jepa_vlm.training.checkpoint import read_origin
-    from jepa_vlm.training.merge import find_checkpoint, is_checkpoint, load_checkpoint
-
-    checkpoint = find_checkpoint(Path(model))
-    prepare(0, backbone=read_origin(checkpoint).backbone if is_checkpoint(checkpoint) else model)
-    backbone = load_checkpoint(checkpoint) if is_checkpoint(checkpoint) else load_backbone(model)
-    backbone.model.to(device())  # type: ignore[arg-type]
-    return backbone

@@ -7,7 +7,6 @@ from pathlib import Path
 
 from jepa_vlm.adapters import Backbone, load_backbone
 from jepa_vlm.generation.answering import ANSWERS, Answer, latents
-from jepa_vlm.recipe import LatentDecoding
 from jepa_vlm.recipe.recipe import LATENTS
 from jepa_vlm.training.merge import find_checkpoint, inference_of, is_checkpoint, load_checkpoint
 
@@ -28,6 +27,6 @@ def load_trained(name: str, *, dtype: str = "float32", inference: str = "") -> t
     chosen = inference or own.name
     answer = ANSWERS[chosen]
     if chosen == LATENTS:
-        answer = partial(latents, decoding=own.decoding or LatentDecoding())
+        answer = partial(latents, decoding=own.decoding)
     trained = load_checkpoint(checkpoint) if is_checkpoint(checkpoint) else load_backbone(name, dtype=dtype)
     return trained, answer

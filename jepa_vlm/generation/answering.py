@@ -57,12 +57,12 @@ def latents(
     items: Sequence[Askable],
     *,
     max_new_tokens: int,
-    decoding: LatentDecoding = LatentDecoding(),
+    decoding: LatentDecoding | None = None,
 ) -> list[str]:
-    """Generate with latent feedback, as ``decoding`` says; return the words."""
+    """Generate with latent feedback, as ``decoding`` says, or by its defaults; return the words."""
     turns = [[user_turn(item.prompt, [image.load() for image in item.images])] for item in items]
     with inference(backbone.model):
-        found = generate_latent(backbone, prompt_inputs(backbone, turns), max_new_tokens, decoding)
+        found = generate_latent(backbone, prompt_inputs(backbone, turns), max_new_tokens, decoding or LatentDecoding())
     return [backbone.tokenizer.decode(one.ids, skip_special_tokens=True) for one in found]
 
 

@@ -11,7 +11,8 @@ from typing import Any
 from jepa_vlm.evaluation.files import write_whole
 from jepa_vlm.report.page import write_page
 from jepa_vlm.report.step_figures import crossover_svg, phases_svg, ratios_svg
-from jepa_vlm.report.step_tables import markdown_table, si, tables
+from jepa_vlm.report.step_tables import si, tables
+from jepa_vlm.report.table import markdown_table
 
 TITLE = "What a training step costs"
 

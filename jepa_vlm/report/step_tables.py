@@ -2,30 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, final
+from collections.abc import Mapping
+from typing import Any
+
+from jepa_vlm.report.table import Table
 
 Case = Mapping[str, Any]
 NOT_MEASURED = "–"
-
-
-@final
-@dataclass(frozen=True)
-class Table:
-    """One table.
-
-    Args:
-        title: Above it.
-        head: Names of the columns.
-        rows: Cells as text; the first column is left-aligned, the others right.
-        note: Below it.
-    """
-
-    title: str
-    head: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
-    note: str = ""
 
 
 def tables(record: Mapping[str, Any]) -> list[Table]:
@@ -208,10 +191,3 @@ def _over(counted: Mapping[str, Any], base: Mapping[str, Any] | None, name: str)
 
 def _ratio(spread: Mapping[str, float] | None) -> str:
     return f"{spread['median']:.2f} ± {3 * spread['error']:.2f}" if spread else NOT_MEASURED
-
-
-def markdown_table(table: Table) -> str:
-    """Return a table as Markdown."""
-    align: Sequence[str] = ("---", *["---:"] * (len(table.head) - 1))
-    lines = ["| " + " | ".join(row) + " |" for row in (table.head, align, *table.rows)]
-    return f"### {table.title}\n\n" + "\n".join(lines) + (f"\n\n{table.note}" if table.note else "")

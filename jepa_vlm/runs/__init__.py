@@ -6,6 +6,8 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from jepa_vlm.runs.comparing.compare import ComparisonResult, compare, start_comparison
+    from jepa_vlm.runs.comparing.settings import CompareAsked
     from jepa_vlm.runs.data import RunData, load_data
     from jepa_vlm.runs.plan import Plan, plan_run
     from jepa_vlm.runs.result import RunResult
@@ -14,17 +16,35 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "Asked": "settings",
+    "CompareAsked": "comparing.settings",
+    "ComparisonResult": "comparing.compare",
     "Plan": "plan",
     "Resolved": "settings",
     "RunData": "data",
     "RunResult": "result",
+    "compare": "comparing.compare",
     "load_data": "data",
     "plan_run": "plan",
+    "start_comparison": "comparing.compare",
     "start_run": "training_run",
     "train": "training_run",
 }
 
-__all__ = ["Asked", "Plan", "Resolved", "RunData", "RunResult", "load_data", "plan_run", "start_run", "train"]
+__all__ = [
+    "Asked",
+    "CompareAsked",
+    "ComparisonResult",
+    "Plan",
+    "Resolved",
+    "RunData",
+    "RunResult",
+    "compare",
+    "load_data",
+    "plan_run",
+    "start_comparison",
+    "start_run",
+    "train",
+]
 
 
 def __getattr__(name: str) -> object:

@@ -17,6 +17,7 @@ from jepa_vlm.playground import World
 from jepa_vlm.report.examples import save_examples
 from jepa_vlm.report.run_report import write_run_report
 from jepa_vlm.runs.folder import RunFolder
+from jepa_vlm.runs.measured import Spent
 from jepa_vlm.runs.plan import Plan
 from jepa_vlm.runs.result import RunResult, held_out_monitors, held_out_terms
 from jepa_vlm.training import ObjectiveTrainer, export
@@ -92,7 +93,7 @@ def finish(
     folder: RunFolder,
     trainer: ObjectiveTrainer,
     evaluations: tuple[Evaluation | None, Evaluation | None],
-    seconds: float,
+    spent: Spent,
     console: Console,
     entry: Mapping[str, Any],
 ) -> RunResult:
@@ -103,7 +104,7 @@ def finish(
         folder: Of the run.
         trainer: After training; its model has the best checkpoint's weights.
         evaluations: Before and after.
-        seconds: That training took.
+        spent: By training.
         console: Where to talk.
         entry: From ``measure_other_entry``.
     """
@@ -128,7 +129,8 @@ def finish(
         best_step=best,
         export=str(folder.export),
         report=_report(folder, console),
-        seconds=seconds,
+        seconds=spent.seconds,
+        measured=spent.measured,
     )
 
 

@@ -24,6 +24,7 @@ from jepa_vlm.runs.environment import device, prepare
 from jepa_vlm.runs.length import Fitted, fit, longest
 from jepa_vlm.runs.memory import estimate_memory
 from jepa_vlm.runs.settings import FROM_RECIPE, Asked, Resolved, run_values, training_values
+from jepa_vlm.terms import Objective
 from jepa_vlm.training import Part, apply_lora, parts
 from jepa_vlm.training.order import Passes
 from jepa_vlm.training.token_budget import Filling, count_tokens, filling
@@ -101,6 +102,8 @@ class Plan:
         return {
             **{name: asdict(value) for name, value in self.values.items()},
             "objective": str(self.model.objective),
+            "terms": {term.name: f"{w:g} * {term!r}" for w, term in cast("Objective", self.recipe.objective).parts()},
+            "inference": self.recipe.inference,
             "data_rule": self.data.rule,
             "examples": {"train": len(self.train.kept), "validation": len(self.validation.kept)},
             "dropped": [*self.train.dropped, *self.validation.dropped],

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, final
 
 from jepa_vlm.errors import RunError
+from jepa_vlm.evaluation.files import write_whole
 
 FILE = "result.json"
 
@@ -30,6 +31,8 @@ class RunResult:
         export: The merged model's folder.
         report: The HTML report, or None if its packages are not installed.
         seconds: Wall time of training alone.
+        measured: The ``machine``, and the ``peak_memory`` in bytes of what ``memory`` names: the GPU's ``allocator``
+            while training, or the ``process`` from its start to the end of training.
     """
 
     run: str
@@ -40,14 +43,15 @@ class RunResult:
     export: str
     report: str | None
     seconds: float
+    measured: Mapping[str, Any] = field(default_factory=dict)
 
     def to_json(self) -> str:
         """Return one JSON object."""
         return json.dumps(asdict(self), indent=1)
 
     def write(self, folder: Path) -> None:
-        """Write result.json."""
-        (folder / FILE).write_text(self.to_json() + "\n", encoding="utf-8")
+        """Write result.json, whole or not at all: a run that has one has ended."""
+        write_whole(folder / FILE, self.to_json() + "\n")
 
     @classmethod
     def read(cls, folder: Path) -> RunResult:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-import time
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ from jepa_vlm.errors import InterruptedRunError, RunError
 from jepa_vlm.recipe import Recipe
 from jepa_vlm.runs.environment import processes, rank, wait
 from jepa_vlm.runs.folder import RunFolder, free_folder
+from jepa_vlm.runs.measured import Spent, measured, watch_memory
 from jepa_vlm.runs.outcome import finish, measure, measure_other_entry
 from jepa_vlm.runs.plan import Plan, plan_run
 from jepa_vlm.runs.result import RunResult
@@ -84,9 +84,10 @@ def start_run(asked: Asked, recipe: Recipe | None = None) -> RunResult:
     seconds = _train(trainer, plan, folder)
     if rank() == 0:
         save_weights(plan.model, folder.best, _origin(plan))
+        spent = Spent(seconds, measured())
         after = measure(plan, folder.after, console, "after", keep=False)
         entry = measure_other_entry(plan, folder.other_entry, console)
-        finish(plan, folder, trainer, (before, after), seconds, console, entry).write(folder.path)
+        finish(plan, folder, trainer, (before, after), spent, console, entry).write(folder.path)
     wait()
     return RunResult.read(folder.path)
 
@@ -157,9 +158,9 @@ def _trainer(plan: Plan, folder: RunFolder, settings: TrainSettings, console: Co
 
 
 def _train(trainer: ObjectiveTrainer, plan: Plan, folder: RunFolder) -> float:
-    """Train under the checks; return the seconds it took."""
+    """Train under the checks; return the seconds it took, those before a resumption included."""
     last = folder.last_checkpoint() if plan.asked.resume else None
-    began = time.perf_counter()
+    watch_memory()
     with StopRequest() as request, disable_input_dtype_casting(plan.backbone.model, active=plan["dtype"] == "bfloat16"):
         trainer.add_callback(StopWhenAsked(request=request))
         trainer.train(str(last) if last is not None else None)
@@ -168,7 +169,7 @@ def _train(trainer: ObjectiveTrainer, plan: Plan, folder: RunFolder) -> float:
             f"Stopped after step {trainer.state.global_step} of {plan['steps']}; the checkpoint is saved. Go on with:\n"
             f"  {resume_command(plan.asked.command, folder.path)}"
         )
-    return round(time.perf_counter() - began, 2)
+    return round(trainer.seconds, 2)
 
 
 def resume_command(command: tuple[str, ...], folder: Path) -> str:

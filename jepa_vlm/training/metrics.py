@@ -9,7 +9,7 @@ Rows of validation, on held-out trajectories, exact sums over all of them:
      "terms": {term: {"raw", "weighted", "count"}}, "monitors": {term: {name: value}},
      "sources": {name: {"loss", "terms"}}}, the last of a mixture alone
 ``loss`` is the sum of the weighted terms; ``passes`` counts how often the training set has been seen; ``seconds`` is
-the time since training started or resumed. A run that is resumed repeats no step: later rows are cut off.
+the time spent training so far. A run that is resumed repeats no step: later rows are cut off.
 """
 
 from __future__ import annotations
@@ -45,6 +45,11 @@ class MetricsFile:
             return
         kept = [row for row in read_metrics(self.path) if row["step"] <= step]
         self.path.write_text("".join(json.dumps(row) + "\n" for row in kept), encoding="utf-8")
+
+    def seconds(self) -> float:
+        """Return the time spent training at the last row that knows it, 0 before the first."""
+        rows = read_metrics(self.path) if self.path.exists() else []
+        return float(next((row["seconds"] for row in reversed(rows) if "seconds" in row), 0.0))
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:

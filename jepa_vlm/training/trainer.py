@@ -106,14 +106,19 @@ class ObjectiveTrainer(Trainer):
 
     def train(self, resume_from_checkpoint: str | bool | None = None, *args: Any, **kwargs: Any) -> Any:
         """Train, after a first validation; or go on from a checkpoint, exactly."""
-        self._began = time.perf_counter()
         self.args.eval_on_start = resume_from_checkpoint is None
         began_anew = resume_from_checkpoint is None
         self._logged_at = 0 if began_anew else int(str(resume_from_checkpoint).rpartition("-")[2])
         self.metrics.cut_after(-1 if began_anew else self._logged_at)
+        self._began = time.perf_counter() - self.metrics.seconds()
         # Under autocast PEFT's own casts to float32 and back change no number; they only double what is kept.
         with disable_input_dtype_casting(self._latent_vlm, active=self.args.bf16):
             return super().train(resume_from_checkpoint, *args, **kwargs)
+
+    @property
+    def seconds(self) -> float:
+        """Wall time of training so far, that before a resumption included, up to the last row before it."""
+        return round(time.perf_counter() - self._began, 3)
 
     def get_batch_samples(self, epoch_iterator: Any, num_batches: int, device: torch.device) -> tuple[list[Any], Any]:
         """Fetch the micro-batches of one optimiser step, and run their rows without gradient as one.
@@ -195,8 +200,7 @@ class ObjectiveTrainer(Trainer):
         if "loss" in logs:
             terms = self.ledger.drain(steps=self.state.global_step - self._logged_at)
             self._logged_at = self.state.global_step
-            seconds = round(time.perf_counter() - self._began, 3)
-            row = {"kind": "train", **self._place(), **logs, "seconds": seconds, "terms": terms}
+            row = {"kind": "train", **self._place(), **logs, "seconds": self.seconds, "terms": terms}
             sources = self.source_ledger.drain()
             self.metrics.append({**row, "sources": sources} if sources else row)
             logs.update({f"terms/{name}": value["raw"] for name, value in terms.items()})

@@ -36,7 +36,15 @@ def cli(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize(
     "words",
-    [("--help",), ("recipes",), ("objectives",), ("backbones",), ("backbones", "list"), ("recipe", "pearl", "--help")],
+    [
+        ("--help",),
+        ("recipes",),
+        ("objectives",),
+        ("backbones",),
+        ("backbones", "list"),
+        ("recipe", "pearl", "--help"),
+        ("compare", "--help"),
+    ],
     ids=" ".join,
 )
 def test_what_needs_no_model_imports_no_torch(words):

@@ -30,6 +30,19 @@ def test_pearl_without_tokens_reads_the_question_itself():
     assert prediction.requests()[0].readout == "last_token"
 
 
+@pytest.mark.parametrize("name", ["pearl", "pearl_released"])
+def test_pearls_latent_terms_have_weights_of_their_own_and_are_left_out_at_zero(name):
+    def weights(**parameters):
+        return jv.load_recipe(name, **parameters).objective.weights
+
+    full = {"next_token": 1.0, "latent_prediction": 0.2, "next_latent": 0.2}
+    assert weights() == full
+    assert weights(next_latent=0.1) == {**full, "next_latent": 0.1}
+    assert weights(next_latent="0") == {"next_token": 1.0, "latent_prediction": 0.2}
+    assert weights(weight=0) == {"next_token": 1.0}
+    assert weights(weight=0, next_latent=0.2) == {"next_token": 1.0, "next_latent": 0.2}
+
+
 def test_pearl_released_is_the_released_codes_setting():
     recipe = jv.load_recipe("pearl_released", trained="last")
     prediction = recipe.objective.terms["latent_prediction"]
@@ -50,6 +63,7 @@ def test_pixel_reasoner_trains_every_turn_of_the_whole_decoder():
     assert recipe.objective.weights == {"next_token": 1.0}
     assert (recipe.lora, recipe.learning_rate, recipe.warmup, recipe.weight_decay) == (None, 1e-6, 0.1, 0.0)
     assert recipe.batch_size * recipe.accumulation == 16
+    assert (recipe.inference, jv.load_recipe("sft").inference) == ("tools", "direct")
     assert jv.load_recipe("pixel_reasoner", rank=8).lora == jv.Lora(rank=8, alpha=16)
 
 

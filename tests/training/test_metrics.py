@@ -25,3 +25,14 @@ def test_a_process_that_must_not_write_does_not(tmp_path):
     file.append({"step": 1})
     file.cut_after(0)
     assert not file.path.exists()
+
+
+def test_the_time_spent_is_that_of_the_last_row_that_knows_it(tmp_path):
+    file = MetricsFile(path=tmp_path / "metrics.jsonl")
+    assert file.seconds() == 0.0
+    file.append({"kind": "train", "step": 1, "seconds": 2.5})
+    file.append({"kind": "train", "step": 2, "seconds": 4.0})
+    file.append({"kind": "validation", "step": 2})
+    assert file.seconds() == 4.0
+    file.cut_after(1)
+    assert file.seconds() == 2.5

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -68,6 +69,12 @@ def test_the_page_is_made_of_the_json_alone(done):
         assert f"## {title}" in page or f"## Control: {title}" in page
     tables = [line.count("|") for line in page.splitlines() if line.startswith("| one-tool")]
     assert min(tables) > 3
+
+
+def test_the_committed_page_is_that_of_the_committed_json():
+    committed = Path(__file__).resolve().parents[3] / "docs" / "results" / "tiny_learning.json"
+    held = json.loads(committed.read_text(encoding="utf-8"))
+    assert markdown(held) == committed.with_suffix(".md").read_text(encoding="utf-8")
 
 
 def test_what_is_finished_is_used_again(done, monkeypatch):

@@ -1,0 +1,93 @@
+"""The files of a comparison, all from one record: JSON, Markdown, LaTeX, CSV, and one self-contained page."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import shlex
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from jepa_vlm.evaluation.files import write_whole
+from jepa_vlm.report.comparison_figure import accuracies_svg
+from jepa_vlm.report.comparison_tables import comparison_tables, rows_of_csv
+from jepa_vlm.report.page import write_page
+from jepa_vlm.report.table import latex_table, markdown_table, plain
+
+TITLE = "Comparison"
+
+
+def write_comparison(record: Mapping[str, Any], path: Path) -> tuple[Path, ...]:
+    """Write a record as ``path`` (.json), and beside it as .md, .tex, .csv and .html; return all paths.
+
+    Raises:
+        JepaVLMError: If jinja2 or matplotlib is not installed; then the other files are there.
+    """
+    texts = {
+        ".json": json.dumps(record, indent=1, allow_nan=False) + "\n",
+        ".md": comparison_markdown(record),
+        ".tex": comparison_latex(record),
+        ".csv": comparison_csv(record),
+    }
+    for suffix, text in texts.items():
+        write_whole(path.with_suffix(suffix), text)
+    page = path.with_suffix(".html")
+    write_page("comparison.html", page, _values(record))
+    return (*(path.with_suffix(suffix) for suffix in texts), page)
+
+
+def comparison_markdown(record: Mapping[str, Any]) -> str:
+    """Return the tables of a record as Markdown."""
+    parts = [f"# {plain(_title(record))}"]
+    if record["command"]:
+        parts.append(f"```bash\n{shlex.join(record['command'])}\n```")
+    parts += [f"Note: {plain(note)}" for note in record["notes"]]
+    parts += [markdown_table(table) for table in comparison_tables(record)]
+    made = ", ".join(plain(f"{name} {version}") for name, version in record["versions"].items())
+    parts.append(f"Commit {record['commit']}; {made}.")
+    return "\n\n".join(parts) + "\n"
+
+
+def comparison_latex(record: Mapping[str, Any]) -> str:
+    r"""Return the tables of a record as LaTeX; they need ``\usepackage{booktabs}``."""
+    tables = "\n\n".join(latex_table(table) for table in comparison_tables(record))
+    return f"% Needs \\usepackage{{booktabs}}.\n\n{tables}\n"
+
+
+def comparison_csv(record: Mapping[str, Any]) -> str:
+    """Return one line for each checkpoint, benchmark and task."""
+    held = io.StringIO()
+    csv.writer(held, lineterminator="\n").writerows(rows_of_csv(record))
+    return held.getvalue()
+
+
+def _title(record: Mapping[str, Any]) -> str:
+    names = [arm["name"] for arm in record["arms"][1:]]
+    return f"{TITLE}: {', '.join(names)} on {record['backbone']}"
+
+
+def _values(record: Mapping[str, Any]) -> dict[str, Any]:
+    first, *others = comparison_tables(record)
+    seeds = sorted({seed for arm in record["arms"] for seed in arm["seeds"]})
+    asking = record["asking"]
+    return {
+        "title": _title(record),
+        "facts": [
+            ("backbone", record["backbone"]),
+            ("trained on", ", ".join(dict.fromkeys(arm["data"] for arm in record["arms"][1:]))),
+            ("seeds", ", ".join(map(str, seeds))),
+            ("matched by", record["match"]),
+            ("baseline", record["baseline"]),
+            ("questions", f"seed {asking['seed']}" + (f", {asking['questions']} each" if asking["questions"] else "")),
+            ("protocol", asking["protocol"] or "the benchmarks' own"),
+        ],
+        "notes": record["notes"],
+        "headline": first,
+        "svg": accuracies_svg(record, name="accuracies"),
+        "tables": others,
+        "arms": record["arms"][1:],
+        "command": shlex.join(record["command"]) if record["command"] else None,
+        "versions": {**record["versions"], "commit": record["commit"] or "not recorded"},
+    }

@@ -1,0 +1,83 @@
+"""A table of text, and what it is in Markdown and in LaTeX."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import final
+
+_LATEX = {
+    "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
+    "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "±": r"$\pm$", "×": r"$\times$", "µ": r"$\mu$", "–": "--",
+    "<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}", "\n": " ",
+}  # fmt: skip
+
+
+@final
+@dataclass(frozen=True)
+class Table:
+    """One table.
+
+    Args:
+        title: Above it.
+        head: Names of the columns.
+        rows: Cells as text; the first column is left-aligned, the others right.
+        note: Below it.
+        bold: (row, column) of the cells that stand out.
+    """
+
+    title: str
+    head: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    note: str = ""
+    bold: frozenset[tuple[int, int]] = frozenset()
+
+
+def markdown_table(table: Table) -> str:
+    """Return a table as Markdown; whatever its cells hold, they stay cells."""
+    align: Sequence[str] = ("---", *["---:"] * (len(table.head) - 1))
+    rows = [
+        [f"**{_cell(cell)}**" if (i, j) in table.bold else _cell(cell) for j, cell in enumerate(row)]
+        for i, row in enumerate(table.rows)
+    ]
+    lines = ["| " + " | ".join(row) + " |" for row in (map(_cell, table.head), align, *rows)]
+    note = f"\n\n{plain(table.note)}" if table.note else ""
+    return f"### {plain(table.title)}\n\n" + "\n".join(lines) + note
+
+
+def latex_table(table: Table) -> str:
+    """Return a table as LaTeX, for the package booktabs."""
+    rows = [
+        " & ".join(rf"\textbf{{{latex(cell)}}}" if (i, j) in table.bold else latex(cell) for j, cell in enumerate(row))
+        for i, row in enumerate(table.rows)
+    ]
+    note = f". {table.note}" if table.note else ""
+    return "\n".join(
+        [
+            r"\begin{table}",
+            r"\centering",
+            rf"\caption{{{latex(table.title + note)}}}",
+            rf"\begin{{tabular}}{{l{'r' * (len(table.head) - 1)}}}",
+            r"\toprule",
+            " & ".join(map(latex, table.head)) + r" \\",
+            r"\midrule",
+            *(row + r" \\" for row in rows),
+            r"\bottomrule",
+            r"\end{tabular}",
+            r"\end{table}",
+        ]
+    )
+
+
+def latex(text: str) -> str:
+    """Return text that LaTeX prints as it reads."""
+    return "".join(_LATEX.get(character, character) for character in text)
+
+
+def plain(text: str) -> str:
+    """Return text that Markdown does not read as HTML."""
+    return text.replace("<", "&lt;").replace("\n", " ")
+
+
+def _cell(text: str) -> str:
+    return plain(text).replace("|", r"\|")

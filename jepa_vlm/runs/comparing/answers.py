@@ -1,0 +1,142 @@
+"""The answers of one model to all benchmarks of a comparison, and what answering took."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, cast, final
+
+import torch
+
+from jepa_vlm.adapters import Backbone
+from jepa_vlm.bench.machine import machine
+from jepa_vlm.evaluation import Evaluation, Scored, file_stem, protocol_of
+from jepa_vlm.evaluation.files import write_whole
+from jepa_vlm.generation import Scoring
+from jepa_vlm.runs.environment import device
+from jepa_vlm.runs.questions import ask, load_model, own_decoding, own_scoring, questions_of
+
+SPENT = "spent.json"
+
+
+@final
+@dataclass(frozen=True)
+class Asking:
+    """What all models of a comparison are asked.
+
+    Args:
+        benchmarks: Specs, in the order of the columns.
+        protocol: Of benchmarks of files; None for ``pearl-paper``.
+        scoring: How all models answer; None lets each answer as its recipe does.
+        count: Items of each benchmark; None for all, or for the benchmark's own number.
+        seed: Of the items.
+        batch_size: Items at once.
+    """
+
+    benchmarks: Sequence[str]
+    protocol: str | None = None
+    scoring: str | None = None
+    count: int | None = None
+    seed: int = 0
+    batch_size: int = 16
+
+    def folder(self, benchmark: str) -> str:
+        """Return the name of the folder of one benchmark's answers: another for whatever decides them."""
+        decides = [benchmark, self.protocol_for(benchmark), self.scoring, self.count, self.seed, self.batch_size]
+        return f"{file_stem(benchmark)[:60]}-{hashlib.sha256(json.dumps(decides).encode()).hexdigest()[:8]}"
+
+    def protocol_for(self, benchmark: str) -> str | None:
+        """Return the protocol's name for a benchmark that takes one, else None."""
+        return self.protocol if protocol_of(benchmark, None) is not None else None
+
+
+def answer(model: str, asking: Asking, to: Path, *, loading: Mapping[str, Any]) -> None:
+    """Write a model's answers to every benchmark whose answers are missing.
+
+    Args:
+        model: A run's folder, or what ``load_backbone`` takes.
+        asking: What is asked.
+        to: Folder of the model's answers.
+        loading: For ``load_backbone``, where the model is no run.
+    """
+    missing = [benchmark for benchmark in asking.benchmarks if not _done(to / asking.folder(benchmark))]
+    backbone = load_model(model, **loading) if missing else None
+    for benchmark in missing:
+        _answer(cast("Backbone", backbone), model, benchmark, asking, to / asking.folder(benchmark))
+
+
+def has_answers(asking: Asking, to: Path) -> bool:
+    """Say whether nothing is missing."""
+    return all(_done(to / asking.folder(benchmark)) for benchmark in asking.benchmarks)
+
+
+def read_answers(asking: Asking, to: Path) -> dict[str, Evaluation]:
+    """Return a model's evaluations by benchmark."""
+    return {
+        spec: Evaluation.from_json(to / asking.folder(spec) / f"{file_stem(spec)}.json") for spec in asking.benchmarks
+    }
+
+
+def read_spent(asking: Asking, to: Path) -> dict[str, dict[str, Any]]:
+    """Return by benchmark what answering took."""
+    return {
+        spec: json.loads((to / asking.folder(spec) / SPENT).read_text(encoding="utf-8")) for spec in asking.benchmarks
+    }
+
+
+def _done(folder: Path) -> bool:
+    return (folder / SPENT).is_file()  # written last
+
+
+def _answer(backbone: Backbone, model: str, benchmark: str, asking: Asking, folder: Path) -> None:
+    rules = protocol_of(benchmark, asking.protocol_for(benchmark))
+    scoring = cast("Scoring", asking.scoring or own_scoring(model, rules))
+    questions = questions_of(
+        benchmark,
+        protocol=asking.protocol_for(benchmark),
+        scorings=[scoring],
+        count=asking.count,
+        seed=asking.seed,
+    )
+    if scoring != questions.scorings[0]:  # a protocol's own scoring comes first; here it is not asked for
+        questions = questions.only(scoring)
+    going_on = folder.exists()
+    began = time.perf_counter()
+    found = ask(
+        backbone,
+        questions,
+        seed=asking.seed,
+        batch_size=asking.batch_size,
+        output=folder,
+        latents=own_decoding(model),
+    )
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+    seconds = time.perf_counter() - began
+    spent = {
+        "items": len(questions.items),
+        "seconds": None if going_on else round(seconds, 3),  # an interrupted evaluation was not timed whole
+        "tokens": _generated(backbone, found.scored[0]),
+        "scoring": scoring,
+        "machine": machine(device()),
+        "notes": list(questions.notes),
+    }
+    write_whole(folder / SPENT, json.dumps(spent, indent=1) + "\n")
+
+
+def _generated(backbone: Backbone, scored: Scored) -> int:
+    """Return how many tokens all answers took: with tools those of all turns; none where logits were read."""
+    if scored.tool_use is not None:
+        return scored.tool_use["tokens"]
+    if scored.protocol.scoring == "letter-logits":
+        return 0
+    return sum(len(backbone.tokenizer.encode(one.text, add_special_tokens=False)) for one in scored.answers)
+
+
+def as_task(asking: Asking) -> dict[str, Any]:
+    """Return it as JSON values."""
+    return {**asdict(asking), "benchmarks": list(asking.benchmarks)}

@@ -1,0 +1,253 @@
+"""``compare``: train what is missing, ask every model the same items, and write one record and its pages."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, final
+
+import torch
+from rich.console import Console
+
+from jepa_vlm.errors import InterruptedRunError, RecipeError, RunError, UnknownNameError
+from jepa_vlm.evaluation import file_stem
+from jepa_vlm.evaluation.benchmarks import BENCHMARKS
+from jepa_vlm.recipe import load_recipe
+from jepa_vlm.report.comparison_page import write_comparison
+from jepa_vlm.runs.comparing.answers import Asking, as_task, has_answers, read_answers
+from jepa_vlm.runs.comparing.entries import UNTRAINED, Arm, read_arms
+from jepa_vlm.runs.comparing.facts import asked_again
+from jepa_vlm.runs.comparing.folder import CompareFolder
+from jepa_vlm.runs.comparing.gather import Gathered, gather
+from jepa_vlm.runs.comparing.jobs import Job, run_jobs
+from jepa_vlm.runs.comparing.matching import matched_steps
+from jepa_vlm.runs.comparing.settings import CompareAsked
+from jepa_vlm.runs.environment import processes
+from jepa_vlm.runs.settings import BACKBONE, DATA
+
+
+@final
+@dataclass(frozen=True)
+class ComparisonResult:
+    """A finished comparison.
+
+    Args:
+        folder: Its folder.
+        record: Everything found, as comparison.json holds it.
+        files: What was written.
+    """
+
+    folder: Path
+    record: Mapping[str, Any]
+    files: tuple[Path, ...]
+
+
+def compare(
+    *entries: str,
+    seeds: int = 3,
+    output: str | Path | None = None,
+    training: Mapping[str, Any] | None = None,
+    **asked: Any,
+) -> ComparisonResult:
+    """Train what is missing, ask every model the same items, and write the tables.
+
+    What is finished already is not done again, and a run that was interrupted goes on from its checkpoint.
+
+    Args:
+        entries: Recipes by name or file, with parameters (``"pearl:next_latent=0"``) and data of their own
+            (``"sft@lvr:meta.json"``), or folders of finished runs; with ``NAME=`` before them for a name of their own.
+        seeds: How many seeds each recipe trains with.
+        output: The comparison's folder; None for ``runs/compare``.
+        training: Settings of all runs, as ``train`` takes them: steps, batch_size, learning_rate, ...
+        **asked: Further fields of ``CompareAsked``: match, baseline, backbone, data, on, protocol, questions, jobs, ...
+
+    Raises:
+        JepaVLMError: One message for whatever does not fit, or fails.
+        InterruptedRunError: After SIGINT or SIGTERM, when the runs in training have saved a checkpoint.
+    """
+    for name in ("data", "on"):
+        if isinstance(asked.get(name), str):
+            asked[name] = (asked[name],)
+    asked |= {} if output is None else {"output": Path(output)}
+    return start_comparison(CompareAsked(entries=tuple(entries), seeds=seeds, training=training or {}, **asked))
+
+
+def start_comparison(asked: CompareAsked) -> ComparisonResult:
+    """Do the comparison that was asked for; see ``compare``."""
+    if processes() > 1:
+        raise RunError("A comparison starts its runs by itself; call it once, not under torchrun.")
+    console = Console(stderr=True, highlight=False, soft_wrap=True)
+    arms = read_arms(asked.entries, data=asked.data)
+    comparison = _Comparison(asked, arms, CompareFolder(path=asked.output), console)
+    try:
+        return comparison.run()
+    except KeyboardInterrupt:
+        raise InterruptedRunError(
+            f"Stopped. What is done is kept in {asked.output}, and the same command goes on."
+        ) from None
+
+
+@final
+class _Comparison:
+    def __init__(self, asked: CompareAsked, arms: Sequence[Arm], folder: CompareFolder, console: Console) -> None:
+        self.asked, self.arms, self.folder, self.console = asked, arms, folder, console
+        self.backbone = _one_backbone(asked, arms)
+        self.baseline = _baseline(asked, arms)
+        self.asking = Asking(
+            benchmarks=_checked(asked.benchmarks),
+            protocol=asked.protocol,
+            scoring=asked.scoring,
+            count=asked.questions,
+            seed=asked.question_seed,
+            batch_size=asked.answer_batch,
+        )
+        tiny = self.backbone.startswith("tiny") and not torch.cuda.is_available()
+        self.jobs = asked.jobs or (len(os.sched_getaffinity(0)) if tiny and hasattr(os, "sched_getaffinity") else 1)
+
+    def run(self) -> ComparisonResult:
+        """Do what is missing, and write the record."""
+        self._hold()
+        self._do([self._facts_job(arm) for arm in self.arms if not self.folder.facts(arm).is_file()], "counted")
+        facts = {arm.name: json.loads(self.folder.facts(arm).read_text(encoding="utf-8")) for arm in self.arms}
+        steps = self._steps(facts)
+        models: list[tuple[Arm | None, int | None]] = [(None, None)]
+        models += [(arm, seed) for seed in range(self.asked.seeds) for arm in self.arms if not arm.runs]
+        models += [(arm, seed) for arm in self.arms for seed in sorted(arm.runs)]
+        missing = [m for m in models if not has_answers(self.asking, self.folder.answers(*m))]
+        self.console.print(
+            f"{len(models)} models, {len(models) - len(missing)} of them done already, in {self.folder.path}; "
+            f"{self.jobs} at a time"
+        )
+        self._do([self._model_job(arm, seed, facts, steps) for arm, seed in missing], "done", tell=self._accuracy)
+        ordered = [models[0], *((arm, seed) for arm in self.arms for a, seed in models if a is arm)]
+        record = gather(
+            Gathered(
+                asked=self.asked,
+                arms=self.arms,
+                models=ordered,
+                folder=self.folder,
+                asking=self.asking,
+                facts=facts,
+                steps=steps,
+                baseline=self.baseline,
+                backbone=self.backbone,
+                jobs=self.jobs,
+            )
+        )
+        files = write_comparison(record, self.folder.record)
+        return ComparisonResult(self.folder.path, record, files)
+
+    def _hold(self) -> None:
+        values = {name: value for name, value in self.asked.training.items() if value is not None}
+        budget = self._reference().name if self.asked.match != "steps" else None
+        settings = {"backbone": self.backbone, "match": self.asked.match, "budget of": budget, **values}
+        decides = {
+            arm.name: {"recipe": repr(load_recipe(arm.recipe, **arm.parameters)), "data": arm.data or DATA}
+            for arm in self.arms
+            if not arm.runs
+        }
+        given = {
+            f"{arm.name}, seed {seed}": {"run": str(folder.resolve())}
+            for arm in self.arms
+            for seed, folder in arm.runs.items()
+        }
+        self.folder.hold(settings, {**decides, **given})
+
+    def _reference(self) -> Arm:
+        return next((arm for arm in self.arms if self.baseline in (arm.name, arm.entry)), self.arms[0])
+
+    def _steps(self, facts: Mapping[str, Mapping[str, Any]]) -> dict[str, int]:
+        trained = {arm.name: facts[arm.name] for arm in self.arms if not arm.runs}
+        own = {arm.name: int(facts[arm.name]["values"]["steps"]) for arm in self.arms if arm.runs}
+        if not trained:
+            return own
+        reference = self._reference()
+        return {
+            **matched_steps(self.asked.match, reference.name, {**trained, reference.name: facts[reference.name]}),
+            **own,
+        }
+
+    def _facts_job(self, arm: Arm) -> Job:
+        to = str(self.folder.facts(arm))
+        if arm.runs:
+            first = arm.runs[min(arm.runs)]
+            config = json.loads((first / "config.json").read_text(encoding="utf-8"))
+            task = {"kind": "cost", "asked": asked_again(config), "config": config, "to": to}
+        else:
+            task = {"kind": "facts", "asked": self._asked(arm, 0), "to": to}
+        return Job(f"what {arm.name} costs", task, self.folder.log(f"{arm.slug}-facts"))
+
+    def _model_job(
+        self, arm: Arm | None, seed: int | None, facts: Mapping[str, Mapping[str, Any]], steps: Mapping[str, int]
+    ) -> Job:
+        task: dict[str, Any] = {
+            "kind": "model",
+            "asking": as_task(self.asking),
+            "to": str(self.folder.answers(arm, seed)),
+        }
+        if arm is None or seed is None:
+            values = facts[self.arms[0].name]["values"]
+            task["loading"] = {name: values[name] for name in ("dtype", "visual_tokens")}
+            return Job(UNTRAINED, {**task, "model": self.backbone}, self.folder.log(UNTRAINED))
+        task["model"] = str(self.folder.run(arm, seed))
+        if not arm.runs:
+            task["asked"] = {**self._asked(arm, seed), "steps": steps[arm.name], "questions": 0}
+        return Job(f"{arm.name}, seed {seed}", task, self.folder.log(f"{arm.slug}-{seed}"))
+
+    def _asked(self, arm: Arm, seed: int) -> dict[str, Any]:
+        given = {name: value for name, value in self.asked.training.items() if value is not None}
+        return {
+            "recipe": arm.recipe,
+            "parameters": dict(arm.parameters),
+            "backbone": self.backbone,
+            "data": arm.data or DATA,
+            "seed": seed,
+            **given,
+        }
+
+    def _do(self, jobs: Sequence[Job], verb: str, tell: Callable[[Job], str] | None = None) -> None:
+        def began(job: Job) -> None:
+            self.console.print(f"{job.name} begins; it talks into {job.log}", markup=False)
+
+        for number, job in enumerate(run_jobs(jobs, at_once=self.jobs, began=began), start=1):
+            self.console.print(f"{number}/{len(jobs)} {job.name}: {tell(job) if tell else verb}", markup=False)
+
+    def _accuracy(self, job: Job) -> str:
+        found = read_answers(self.asking, Path(job.task["to"]))
+        return ", ".join(f"{spec} {one.scored[0].overall.value:.1%}" for spec, one in found.items())
+
+
+def _one_backbone(asked: CompareAsked, arms: Sequence[Arm]) -> str:
+    named = []
+    for folder in (path for arm in arms for path in arm.runs.values()):
+        named.append(json.loads((folder / "config.json").read_text(encoding="utf-8"))["backbone"]["value"])
+    trains = any(not arm.runs for arm in arms)
+    if asked.backbone or trains:
+        named.append(asked.backbone or BACKBONE)
+    if len(set(named)) > 1:
+        raise RunError(
+            f"All models of a comparison start from one backbone, got {', '.join(dict.fromkeys(named))}; give the "
+            "one of the finished runs as --backbone."
+        )
+    return str(named[0])
+
+
+def _baseline(asked: CompareAsked, arms: Sequence[Arm]) -> str:
+    baseline = asked.baseline or arms[0].entry
+    known = [UNTRAINED, *dict.fromkeys(name for arm in arms for name in (arm.entry, arm.name))]
+    if baseline not in known:
+        raise UnknownNameError("baseline", baseline, known=known)
+    return baseline
+
+
+def _checked(benchmarks: Sequence[str]) -> tuple[str, ...]:
+    """Return the benchmarks, whose names exist and whose files are called differently."""
+    for spec in benchmarks:
+        _ = BENCHMARKS[spec.partition(":")[0]]
+    stems = [file_stem(spec) for spec in benchmarks]
+    if twice := [stem for stem in stems if stems.count(stem) > 1]:
+        raise RecipeError(f"{twice[0]} is named twice among the benchmarks; compare them in two folders.")
+    return tuple(benchmarks)

@@ -1,0 +1,39 @@
+"""Who is asked what, and how a model answers by itself."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from jepa_vlm.evaluation import load_protocol
+from jepa_vlm.runs.questions import load_model, own_scoring, questions_of
+
+
+@pytest.fixture
+def run(tmp_path):
+    def written(inference):
+        (tmp_path / "config.json").write_text(json.dumps({} if inference is None else {"inference": inference}))
+        return str(tmp_path)
+
+    return written
+
+
+def test_a_run_answers_as_its_recipe_does(run):
+    rules = load_protocol("pearl-paper", benchmark="vstar")
+    assert own_scoring(run("tools"), None) == own_scoring(run("tools"), rules) == "tools"
+    assert (own_scoring(run("direct"), None), own_scoring(run("direct"), rules)) == ("letter-logits", "short")
+    assert own_scoring(run(None), None) == "letter-logits"  # a run of before, or a plain model folder
+    assert own_scoring("tiny-qwen2.5-vl", rules) == "short"
+
+
+def test_questions_are_read_as_asked_or_by_default():
+    found = questions_of("playground:maze", protocol=None, scorings=[], count=3, seed=0)
+    assert (len(found.items), found.scorings, found.protocol, found.notes) == (3, ["letter-logits"], None, ())
+    both = questions_of("playground:maze", protocol=None, scorings=["free", "short"], count=3, seed=0)
+    assert both.scorings == ["free", "short"]
+    assert both.only("short").scorings == ("short",)
+
+
+def test_loading_settings_reach_the_backbone():
+    assert load_model("tiny-random-qwen2.5-vl", dtype="bfloat16").base.dtype.itemsize == 2
