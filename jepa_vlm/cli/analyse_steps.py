@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from jepa_vlm.cli.evaluate import Questions, decoding_named, load, questions_of, scoring_named
+from jepa_vlm.cli.evaluate import decoding_named, scoring_named
 from jepa_vlm.cli.output import Json, columns, quiet_stdout, written
 
 if TYPE_CHECKING:
     from jepa_vlm.analysis.latent_steps import AccuracyBySteps, Control, Decoded
     from jepa_vlm.evaluation import Evaluation
     from jepa_vlm.recipe import LatentDecoding
+    from jepa_vlm.runs.questions import Questions
 
 Output = Annotated[Path, typer.Option(help="The folder for figure and numbers.")]
 
@@ -61,6 +62,7 @@ def latent_steps(
         from jepa_vlm.analysis.files import write_analysis
         from jepa_vlm.analysis.latent_steps import accuracy_by_steps, decode_by_steps
         from jepa_vlm.analysis.latent_steps_figure import latent_steps_figure
+        from jepa_vlm.runs.questions import questions_of
 
         if any("=" in one for one in given):
             decoded = [_decoded(one) for one in given]
@@ -86,8 +88,9 @@ def asking(
 ) -> Callable[[LatentDecoding], Evaluation]:
     """Return what asks a model the questions under a decoding; every decoding's answers have a folder of their own."""
     from jepa_vlm import evaluation
+    from jepa_vlm.runs.questions import load_model
 
-    backbone = load(model)
+    backbone = load_model(model)
 
     def ask(decoding: LatentDecoding) -> Evaluation:
         folder = output / f"{decoding.steps}-{decoding.control}"

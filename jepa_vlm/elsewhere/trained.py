@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
 
 from jepa_vlm.adapters import Backbone, load_backbone
-from jepa_vlm.generation.answering import ANSWERS, Answer, latents
+from jepa_vlm.generation.answering import ANSWERS, Answer, latents_by
 from jepa_vlm.recipe.recipe import LATENTS
 from jepa_vlm.training.merge import find_checkpoint, inference_of, is_checkpoint, load_checkpoint
 
@@ -26,7 +25,7 @@ def load_trained(name: str, *, dtype: str = "float32", inference: str = "") -> t
     own = inference_of(checkpoint)
     chosen = inference or own.name
     answer = ANSWERS[chosen]
-    if chosen == LATENTS:
-        answer = partial(latents, decoding=own.decoding)
+    if chosen == LATENTS and own.decoding is not None:
+        answer = latents_by(own.decoding)
     trained = load_checkpoint(checkpoint) if is_checkpoint(checkpoint) else load_backbone(name, dtype=dtype)
     return trained, answer

@@ -38,7 +38,7 @@ class Square:
             DataError: If the image cannot be read.
         """
         picture = image.load().resize((self.side, self.side), Image.Resampling.BICUBIC)
-        pixels = (np.asarray(picture, np.float32) / 255 - np.float32(MEAN)) / np.float32(STD)
+        pixels = (np.asarray(picture, np.float32) / 255 - np.asarray(MEAN, np.float32)) / np.asarray(STD, np.float32)
         return torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1)))
 
 

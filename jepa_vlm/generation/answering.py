@@ -51,19 +51,19 @@ def plain(backbone: Backbone, items: Sequence[Askable], *, max_new_tokens: int) 
     return [backbone.tokenizer.decode(ids, skip_special_tokens=True) for ids in produced]
 
 
-@ANSWERS.register(LATENTS)
-def latents(
-    backbone: Backbone,
-    items: Sequence[Askable],
-    *,
-    max_new_tokens: int,
-    decoding: LatentDecoding | None = None,
-) -> list[str]:
-    """Generate with latent feedback, as ``decoding`` says, or by its defaults; return the words."""
-    turns = [[user_turn(item.prompt, [image.load() for image in item.images])] for item in items]
-    with inference(backbone.model):
-        found = generate_latent(backbone, prompt_inputs(backbone, turns), max_new_tokens, decoding or LatentDecoding())
-    return [backbone.tokenizer.decode(one.ids, skip_special_tokens=True) for one in found]
+def latents_by(decoding: LatentDecoding) -> Answer:
+    """Return the way that generates with latent feedback, as a decoding says, and answers with the words."""
+
+    def answer(backbone: Backbone, items: Sequence[Askable], *, max_new_tokens: int) -> list[str]:
+        turns = [[user_turn(item.prompt, [image.load() for image in item.images])] for item in items]
+        with inference(backbone.model):
+            found = generate_latent(backbone, prompt_inputs(backbone, turns), max_new_tokens, decoding)
+        return [backbone.tokenizer.decode(one.ids, skip_special_tokens=True) for one in found]
+
+    return answer
+
+
+ANSWERS.register(LATENTS)(latents_by(LatentDecoding()))
 
 
 @ANSWERS.register("tools")

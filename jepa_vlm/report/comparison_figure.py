@@ -6,8 +6,8 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from jepa_vlm.drawing import BLUE, GREY, ORANGE, drawing, short, svg_of
 from jepa_vlm.report.comparison_tables import ALL, column_title
-from jepa_vlm.report.figures import BLUE, GREY, ORANGE, drawing, short, svg_of
 
 COLUMNS = 3
 

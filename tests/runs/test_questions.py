@@ -13,7 +13,10 @@ from jepa_vlm.runs.questions import load_model, own_scoring, questions_of
 @pytest.fixture
 def run(tmp_path):
     def written(inference):
-        (tmp_path / "config.json").write_text(json.dumps({} if inference is None else {"inference": inference}))
+        path = tmp_path / "inference.json"
+        path.unlink(missing_ok=True)
+        if inference is not None:
+            path.write_text(json.dumps({"inference": inference}))
         return str(tmp_path)
 
     return written
@@ -22,7 +25,7 @@ def run(tmp_path):
 def test_a_run_answers_as_its_recipe_does(run):
     rules = load_protocol("pearl-paper", benchmark="vstar")
     assert own_scoring(run("tools"), None) == own_scoring(run("tools"), rules) == "tools"
-    assert (own_scoring(run("direct"), None), own_scoring(run("direct"), rules)) == ("letter-logits", "short")
+    assert (own_scoring(run("plain"), None), own_scoring(run("plain"), rules)) == ("letter-logits", "short")
     assert own_scoring(run(None), None) == "letter-logits"  # a run of before, or a plain model folder
     assert own_scoring("tiny-qwen2.5-vl", rules) == "short"
 

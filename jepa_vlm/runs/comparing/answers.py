@@ -129,12 +129,13 @@ def _answer(backbone: Backbone, model: str, benchmark: str, asking: Asking, fold
 
 
 def _generated(backbone: Backbone, scored: Scored) -> int:
-    """Return how many tokens all answers took: with tools those of all turns; none where logits were read."""
+    """Return how many tokens all answers took, latent steps included; with tools those of all turns."""
     if scored.tool_use is not None:
         return scored.tool_use["tokens"]
+    thought = 0 if scored.latent_use is None else scored.latent_use["steps"]
     if scored.protocol.scoring == "letter-logits":
-        return 0
-    return sum(len(backbone.tokenizer.encode(one.text, add_special_tokens=False)) for one in scored.answers)
+        return thought
+    return thought + sum(len(backbone.tokenizer.encode(one.text, add_special_tokens=False)) for one in scored.answers)
 
 
 def as_task(asking: Asking) -> dict[str, Any]:

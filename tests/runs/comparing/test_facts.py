@@ -45,7 +45,7 @@ def test_a_trajectory_costs_what_the_runs_own_first_micro_batches_do(asked, tmp_
     assert cost["flops"] == counter.total / 4
     assert cost["tokens"] == sum(collate.tokens(shown)) / 4
     assert cost["step_memory"] > 0
-    assert (found["per_step"], found["values"]["steps"], found["inference"]) == (4, 3, "direct")
+    assert (found["per_step"], found["values"]["steps"], found["inference"]) == (4, 3, "plain")
     assert list(found["terms"]) == ["next_token", "latent_prediction", "next_latent"]
     assert found["terms"]["next_token"].startswith("1 * NextToken(")
 

@@ -27,7 +27,7 @@ MARKS = {"untrained": [0, 0, 0, 1], "sft": [1, 0, 0, 1], "pearl": [1, 1, 1, 1]}
 def facts(terms, *, flops=100.0):
     cost = {"trajectories": 32, "tokens": 50.0, "flops": flops, "step_memory": 7}
     values = {"steps": 10, "rank": 64, "seed": 0, "recipe": terms[-1], "parameter.tokens": 4}
-    held = {"values": values, "terms": {name: f"1 * {name}" for name in terms}, "inference": "direct"}
+    held = {"values": values, "terms": {name: f"1 * {name}" for name in terms}, "inference": "plain"}
     return {**held, "per_step": 8, "trained": 5, "cost": cost, "cost_missing": ""}
 
 
