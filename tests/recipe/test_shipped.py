@@ -52,8 +52,30 @@ def test_pixel_reasoner_trains_every_turn_of_the_whole_decoder():
     assert jv.load_recipe("pixel_reasoner", rank=8).lora == jv.Lora(rank=8, alpha=16)
 
 
-@pytest.mark.parametrize("name", ["pearl", "pearl_released", "pixel_reasoner", "sft"])
+def test_covt_is_the_reasoning_stage():
+    recipe = jv.load_recipe("covt")
+    term = recipe.objective.terms["expert_distillation"]
+    assert recipe.objective.terms["next_token"].view == term.view
+    assert [(pads.token, pads.count) for pads in term.view.pads] == [
+        ("<|sam_pad|>", 8), ("<|depth_pad|>", 4), ("<|pidinet_pad|>", 4),
+    ]  # fmt: skip
+    assert recipe.added_tokens == term.view.tokens
+    assert (recipe.lora, recipe.learning_rate) == (jv.Lora(rank=16, alpha=32, dropout=0.01), 5e-5)
+    assert recipe.batch_size * recipe.accumulation == 8
+    models = jv.load_recipe("covt", experts="models", sentences=True, supervised=False).objective
+    term = models.terms["expert_distillation"]
+    assert [(expert.name, expert.weight) for expert in term.experts.values()] == [
+        ("sam", 1.0), ("depth_anything", 0.005), ("dinov2", 0.5),
+    ]  # fmt: skip
+    assert not term.view.supervised
+    assert term.view.opening.startswith("Because the segmentation of the image is <|sam_pad|><|sam_pad|>")
+    assert ", and the depth map of the image is <|depth_pad|>" in term.view.opening
+
+
+@pytest.mark.parametrize("name", ["covt", "pearl", "pearl_released", "pixel_reasoner", "sft"])
 def test_a_shipped_recipe_runs_on_the_tiny_backbone(name):
-    model = jv.LatentVLM(jv.load_backbone("tiny-random-qwen2.5-vl"), jv.load_recipe(name).objective)
+    recipe = jv.load_recipe(name)
+    backbone = jv.load_backbone("tiny-random-qwen2.5-vl", added_tokens=recipe.added_tokens)
+    model = jv.LatentVLM(backbone, recipe.objective)
     terms = model(model.collator()(jv.playground.trajectories("visual-search", count=2)))
     assert terms.total.isfinite()
