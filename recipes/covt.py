@@ -3,7 +3,8 @@
 Run:      jepa-vlm recipe covt
           jepa-vlm recipe covt --backbone qwen2.5-vl-7b --data covt:FOLDER --set experts=models
 Hardware: the embedded default runs on two CPU cores; the authors used 4 A6000 for about 20 hours.
-Expect:   EXPECT
+Expect:   embedded default, seed 0, 12 steps of a run of 60 (learning rate still near its peak): held-out next_token
+          9.03 -> 2.92, expert_distillation 2.19 -> 1.47. Accuracy after a whole run is not measured yet.
 Source:   CoVT, Wakals/CoVT@80a28bf: train/src/constants.py, covt_qwen2_5_vl.py and scripts/run.sh. This is its third
           stage, in which the reasoning opens with the pads; the four stages of its data follow each other there.
           Its adapter is on the vision tower too, and its projectors train at 1e-5.

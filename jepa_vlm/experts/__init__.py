@@ -6,14 +6,14 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from jepa_vlm.experts.depth_anything import depth_anything
-    from jepa_vlm.experts.dinov2 import dinov2
+    from jepa_vlm.experts.dinov2_features import dinov2
     from jepa_vlm.experts.expert import Expert, ExpertHead, ExpertLoss, ExpertTarget, Seen
     from jepa_vlm.experts.mask_loss import MaskLoss
     from jepa_vlm.experts.mean_loss import MeanLoss
     from jepa_vlm.experts.pad_head import PadHead
+    from jepa_vlm.experts.predicted_depth import depth_anything
     from jepa_vlm.experts.query_head import QueryHead
-    from jepa_vlm.experts.sam import sam
+    from jepa_vlm.experts.sam_masks import sam
     from jepa_vlm.experts.true_maps import true_depth, true_edges, true_segmentation
 
 _HOMES = {
@@ -26,9 +26,9 @@ _HOMES = {
     "PadHead": "pad_head",
     "QueryHead": "query_head",
     "Seen": "expert",
-    "depth_anything": "depth_anything",
-    "dinov2": "dinov2",
-    "sam": "sam",
+    "depth_anything": "predicted_depth",
+    "dinov2": "dinov2_features",
+    "sam": "sam_masks",
     "true_depth": "true_maps",
     "true_edges": "true_maps",
     "true_segmentation": "true_maps",

@@ -10,6 +10,7 @@ from typing import Any, final
 
 import numpy as np
 import torch
+from einops import rearrange
 from PIL import Image
 from torch import Tensor
 
@@ -38,8 +39,8 @@ class Square:
             DataError: If the image cannot be read.
         """
         picture = image.load().resize((self.side, self.side), Image.Resampling.BICUBIC)
-        pixels = (np.asarray(picture, np.float32) / 255 - np.asarray(MEAN, np.float32)) / np.asarray(STD, np.float32)
-        return torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1)))
+        pixels = torch.from_numpy(np.asarray(picture, np.float32) / 255)
+        return rearrange((pixels - torch.tensor(MEAN)) / torch.tensor(STD), "height width rgb -> rgb height width")
 
 
 @lru_cache(maxsize=8)

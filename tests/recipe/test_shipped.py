@@ -63,8 +63,28 @@ def test_pixel_reasoner_trains_every_turn_of_the_whole_decoder():
     assert recipe.objective.weights == {"next_token": 1.0}
     assert (recipe.lora, recipe.learning_rate, recipe.warmup, recipe.weight_decay) == (None, 1e-6, 0.1, 0.0)
     assert recipe.batch_size * recipe.accumulation == 16
-    assert (recipe.inference, jv.load_recipe("sft").inference) == ("tools", "direct")
+    assert (recipe.inference, jv.load_recipe("sft").inference) == ("tools", "plain")
     assert jv.load_recipe("pixel_reasoner", rank=8).lora == jv.Lora(rank=8, alpha=16)
+
+
+def test_covt_is_the_reasoning_stage():
+    recipe = jv.load_recipe("covt")
+    term = recipe.objective.terms["expert_distillation"]
+    assert recipe.objective.terms["next_token"].view == term.view
+    assert [(pads.token, pads.count) for pads in term.view.pads] == [
+        ("<|sam_pad|>", 8), ("<|depth_pad|>", 4), ("<|pidinet_pad|>", 4),
+    ]  # fmt: skip
+    assert recipe.added_tokens == term.view.tokens
+    assert (recipe.lora, recipe.learning_rate) == (jv.Lora(rank=16, alpha=32, dropout=0.01), 5e-5)
+    assert recipe.batch_size * recipe.accumulation == 8
+    models = jv.load_recipe("covt", experts="models", sentences=True, supervised=False).objective
+    term = models.terms["expert_distillation"]
+    assert [(expert.name, expert.weight) for expert in term.experts.values()] == [
+        ("sam", 1.0), ("depth_anything", 0.005), ("dinov2", 0.5),
+    ]  # fmt: skip
+    assert not term.view.supervised
+    assert term.view.opening.startswith("Because the segmentation of the image is <|sam_pad|><|sam_pad|>")
+    assert ", and the depth map of the image is <|depth_pad|>" in term.view.opening
 
 
 @pytest.mark.parametrize("name", [file.name for file in list_recipes()])

@@ -59,7 +59,7 @@ class SamMasks(ExpertTarget):
 
         def decode(answer: Tensor) -> Tensor:
             with full_precision(answer.device):
-                return _masks(network, image, position, answer.float())
+                return _masks(network, image, position, answer.float()[:, :, None])
 
         return Seen(target, decode)
 
@@ -79,7 +79,7 @@ def _masks(network: Any, image: Tensor, position: Tensor, prompts: Tensor) -> Te
     logits, _ = network.mask_decoder(
         image_embeddings=image,
         image_positional_embeddings=position,
-        sparse_prompt_embeddings=prompts[:, :, None],
+        sparse_prompt_embeddings=prompts,
         dense_prompt_embeddings=dense.expand(len(image), -1, *image.shape[-2:]),
         multimask_output=False,
     )[:2]

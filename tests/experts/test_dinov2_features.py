@@ -1,0 +1,31 @@
+"""DINOv2's features are the target, whole."""
+
+from __future__ import annotations
+
+import torch
+
+from jepa_vlm.experts import dinov2
+from jepa_vlm.experts.frozen import frozen
+from tests.experts.networks import SIDE, WIDTH, saved_dinov2
+
+
+def test_the_target_is_the_last_hidden_state_and_gradient_reaches_the_head_alone(tmp_path):
+    expert = dinov2(model=saved_dinov2(tmp_path), side=SIDE, width=WIDTH, heads=2)
+    expert.head.setup(12, torch.Generator().manual_seed(0))
+    inputs = torch.randn(2, 3, SIDE, SIDE, generator=torch.Generator().manual_seed(1))
+    states = torch.randn(2, 4, 12, requires_grad=True)
+    network = frozen("Dinov2Model", expert.target.model, torch.device("cpu"))
+    with torch.no_grad():
+        expected = network(pixel_values=inputs).last_hidden_state
+    assert expected.shape == (2, 1 + 16, WIDTH)
+    loss = expert(states, inputs)
+    torch.testing.assert_close(loss, (expert.head(states) - expected).square().mean((1, 2)))
+    loss.sum().backward()
+    assert states.grad.any()
+    assert all(parameter.grad is not None for parameter in expert.parameters())
+    assert all(parameter.grad is None for parameter in network.parameters())
+
+
+def test_the_large_models_numbers_are_covts():
+    expert = dinov2()
+    assert (expert.head.count, expert.head.width, expert.pads.count, expert.weight) == (1025, 1024, 4, 0.5)
