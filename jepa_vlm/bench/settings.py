@@ -14,7 +14,14 @@ from jepa_vlm.bench.variants import ON_DEVICE_ONLY, VARIANTS
 from jepa_vlm.errors import JepaVLMError
 
 DeviceName = Literal["auto", "cpu", "cuda", "meta"]
-ORDER = ("sft", "sft_stock", "pearl", "pearl_separate", "pearl_released")  # known ones first, as they are read
+ORDER = (
+    "sft",
+    "sft_stock",
+    "pearl",
+    "pearl_cached",
+    "pearl_separate",
+    "pearl_released",
+)  # known ones first, as they are read
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 

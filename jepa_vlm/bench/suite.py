@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import torch
@@ -33,12 +33,15 @@ from jepa_vlm.trajectories import Trajectory
 Say = Callable[[str], None]
 
 
-def run_suite(settings: SuiteSettings, *, command: Sequence[str] = (), say: Say = lambda _: None) -> dict[str, Any]:
+def run_suite(
+    settings: SuiteSettings, *, command: Sequence[str] = (), note: str = "", say: Say = lambda _: None
+) -> dict[str, Any]:
     """Measure everything that the settings ask for and return the record, plain JSON values.
 
     Args:
         settings: What is measured.
         command: That asked for it, for the record.
+        note: What a reader of the record should know, such as what else the machine did.
         say: Told what goes on.
     """
     torch.manual_seed(settings.seed)
@@ -57,7 +60,7 @@ def run_suite(settings: SuiteSettings, *, command: Sequence[str] = (), say: Say 
         "versions": versions(),
         "commit": commit(),
         "config": settings.recorded(),
-        "calls": [{"command": list(command), "ceilings": asdict(ceilings) if ceilings else None}],
+        "calls": [{"command": list(command), "note": note, "ceilings": asdict(ceilings) if ceilings else None}],
         "cases": [],
         "crossover": [],
     }
@@ -136,16 +139,19 @@ def _count(step: Step) -> tuple[Work | None, Held | None]:
 def closed_forms(
     backbone: Backbone, trajectories: Sequence[Trajectory], *, checkpointing: bool
 ) -> dict[str, StepFlops]:
-    """Return the closed forms of the next-token and of the Pearl step on these examples, by name."""
+    """Return the closed forms on these examples: of the next-token step, of Pearl, of Pearl with stored targets."""
     shape, dim = Shape.of(backbone.base.config, lora_rank=lora_rank(backbone)), backbone.dim
     sft = example_sizes(LatentVLM(backbone, NextToken()), trajectories)
     pearl = example_sizes(LatentVLM(backbone, pearl_objective()), trajectories, horizon=1)
-    widths = (2 * dim, dim, dim, dim)
+    stored = [replace(example, trajectory=0) for example in pearl]
+    heads = {"next_widths": (2 * dim, dim, dim, dim), "checkpointing": checkpointing}
     return {
         "sft": sft_step(shape, sft, checkpointing=checkpointing),
-        "pearl": pearl_step(shape, pearl, next_widths=widths, checkpointing=checkpointing),
+        "pearl": pearl_step(shape, pearl, **heads),
+        "pearl_cached": pearl_step(shape, stored, **heads),
     }
 
 
 def _bound_of(variant: str, bounds: Mapping[str, StepFlops]) -> int:
-    return bounds["sft" if variant.startswith("sft") else "pearl"].total
+    own = "sft" if variant.startswith("sft") else "pearl"
+    return bounds.get(variant, bounds[own]).total

@@ -51,13 +51,14 @@ def record() -> dict[str, Any]:
         "calls": [
             {
                 "command": ["jepa-vlm", "bench", "step", "--shape", "3b"],
+                "note": "",
                 "ceilings": {"flops": 7e14, "bytes": 4e12, "operation": 5e-6},
             }
         ],
         "cases": [
             {
                 "mix": "lvr", "checkpointing": False, "examples": 4, "tokens": 2212, "context": 395.0,
-                "trajectory": 158.0, "closed_form": {"sft": parts, "pearl": parts},
+                "trajectory": 158.0, "closed_form": {"sft": parts, "pearl": parts, "pearl_cached": parts},
                 "variants": {
                     "sft": variant(0.4, flops=35_000),
                     "pearl": variant(0.45, flops=39_000, allocated=10_000),
