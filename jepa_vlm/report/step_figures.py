@@ -7,7 +7,14 @@ from typing import Any
 
 from jepa_vlm.report.figures import BLUE, GREY, ORANGE, drawing, svg_of
 
-COLOURS = {"sft": GREY, "sft_stock": "#c3c9d4", "pearl": BLUE, "pearl_separate": "#93b4f5", "pearl_released": ORANGE}
+COLOURS = {
+    "sft": GREY,
+    "sft_stock": "#c3c9d4",
+    "pearl": BLUE,
+    "pearl_cached": "#0e7490",
+    "pearl_separate": "#93b4f5",
+    "pearl_released": ORANGE,
+}
 OTHER = "#15803d"
 PHASE_COLOURS = ("#6d28d9", "#9aa3b2", "#d97706", "#2563eb", "#15803d", "#1e3a8a", "#b91c1c")
 
