@@ -68,7 +68,7 @@ def run_suite(
         for checkpointing in settings.checkpointing:
             say(f"{mix}, {settings.examples} examples, checkpointing {'on' if checkpointing else 'off'}")
             record["cases"].append(_case(settings, backbone, ceilings, mix, checkpointing=checkpointing, say=say))
-        if settings.crossover and ceilings is not None:
+        if ceilings is not None:
             record["crossover"] += crossover(settings, backbone, ceilings, mix, say=say)
     return record
 
