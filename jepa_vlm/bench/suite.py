@@ -14,6 +14,7 @@ from jepa_vlm.bench.ceilings import Ceilings, measure_ceilings
 from jepa_vlm.bench.count import Held, Work, count_memory, count_work
 from jepa_vlm.bench.crossover import crossover
 from jepa_vlm.bench.figures import figures
+from jepa_vlm.bench.idle import profile_idle
 from jepa_vlm.bench.machine import machine
 from jepa_vlm.bench.mixes import make_trajectories, view_lengths
 from jepa_vlm.bench.record import SCHEMA
@@ -96,10 +97,13 @@ def _case(
     if ceilings is not None:
         times = time_steps(steps, rounds=settings.rounds, warmup=settings.warmup, say=say)
     counts: dict[str, tuple[Work | None, Held | None]] = {}
+    idle: dict[str, float | None] = dict.fromkeys(steps)
     for name, step in steps.items():
         say(f"counting {name}")
         failed = name in times and times[name].failure
         counts[name] = (None, None) if failed else _count(step)
+        if not failed and ceilings is not None:
+            idle[name] = profile_idle(step)
     lengths = [view_lengths(serializer, trajectory) for trajectory in trajectories]
     bound = {flag: closed_forms(backbone, trajectories, checkpointing=flag) for flag in {False, checkpointing}}
     tokens = sum(context + rest for context, rest in lengths)
@@ -121,6 +125,7 @@ def _case(
                 useful=_bound_of(name, bound[False]),
                 examples=settings.examples,
                 tokens=tokens,
+                idle=idle[name],
             )
             for name in steps
         },
