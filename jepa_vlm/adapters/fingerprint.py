@@ -38,12 +38,16 @@ def fingerprint(backbone: Backbone) -> dict[str, str]:
 
 
 def weights_digest(base: nn.Module) -> str:
-    """Return a digest of names, shapes, types and bits of a model's weights, the same with an adapter inside it."""
+    """Return a digest of names, shapes, types and bits of a model's weights, the same with an adapter inside it.
+
+    On the meta device weights have no bits, and the digest is one of the rest.
+    """
     digest = hashlib.sha256()
     named = {base_name(name): p for name, p in base.named_parameters() if not belongs_to_adapter(name)}
     for name, parameter in sorted(named.items()):
         digest.update(f"{name} {tuple(parameter.shape)} {parameter.dtype} ".encode())
-        digest.update(parameter.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().data)
+        if not parameter.is_meta:
+            digest.update(parameter.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()[:16]
 
 

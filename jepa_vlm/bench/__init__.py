@@ -2,7 +2,7 @@
 
 shapes.py, mixes.py    backbones and data of real sizes, made on the spot
 variants.py            the steps that are compared; stock.py and released.py hold the baselines
-count.py, timing.py    what a step does, and how long it takes, by phase
+count.py, timing.py    what a step does, and how long it takes, by phase; idle.py sees a GPU wait
 suite.py               all of it as one record, plain JSON
 against.py             two records compared
 """

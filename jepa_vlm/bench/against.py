@@ -12,6 +12,8 @@ from jepa_vlm.errors import JepaVLMError
 
 ERRORS = 3.0  # standard errors of the difference that a time must move by
 TIME = 0.05  # and this share of the old time
+MEASURE = "sft_stock"  # a pace of the machine hits it too, a change of this package does not
+PACE, RATIO = "pace", f"time / {MEASURE}"
 COUNTED = {"total_flops": 0.002, "total_operations": 0.02, "saved": 0.01, "peak": 0.01}
 ALLOCATED = 0.02
 SAME = ("shape", "dtype", "lora_rank", "seed", "stock_attention", "deterministic")  # or figures mean different things
@@ -71,9 +73,11 @@ class Comparison:
 def compare_records(new: Mapping[str, Any], old: Mapping[str, Any]) -> Comparison:
     """Compare two records, figure by figure.
 
-    A time moved if its medians differ by more than 3 robust standard errors of the difference and by more than 5% of
-    the old one. Counted figures are the same on every run: FLOPs may differ by 0.2%, operations by 2%, bytes by 1%.
-    Memory that a GPU's allocator reports may differ by 2%. Times of different machines are not compared.
+    Times are compared as multiples of the stock step's, taken round by round, where both records have it: it runs none
+    of this package's code, so that it moves with the machine alone, and its own movement is a note. Without it, seconds
+    are compared. A time moved if its medians differ by more than 3 robust standard errors of the difference and by more
+    than 5% of the old one. Counted figures are the same on every run: FLOPs may differ by 0.2%, operations by 2%, bytes
+    by 1%. Memory that a GPU's allocator reports may differ by 2%. Times of different machines are not compared.
 
     Raises:
         JepaVLMError: If the records measure different things, or have nothing in common.
@@ -84,14 +88,7 @@ def compare_records(new: Mapping[str, Any], old: Mapping[str, Any]) -> Compariso
                 f"The records measure different things: {name} is {new['config'][name]!r} now and "
                 f"{old['config'][name]!r} before; compare like with like."
             )
-    notes = []
-    machines = [{name: record["machine"].get(name) for name in SAME_MACHINE} for record in (new, old)]
-    same_machine = machines[0] == machines[1]
-    if not same_machine:
-        notes.append(f"times are not compared: measured on {_named(machines[0])}, before on {_named(machines[1])}")
-    for name in sorted(new["versions"].keys() & old["versions"].keys()):
-        if new["versions"][name] != old["versions"][name]:
-            notes.append(f"{name} is {new['versions'][name]}, before {old['versions'][name]}")
+    notes, same_machine = _differences(new, old)
     movements, compared = [], 0
     earlier = {case_key(case): case for case in old["cases"]}
     for case in new["cases"]:
@@ -102,8 +99,11 @@ def compare_records(new: Mapping[str, Any], old: Mapping[str, Any]) -> Compariso
         for name in sorted(before["variants"].keys() - case["variants"].keys()):
             notes.append(f"{case_key(case)}: {name} was not measured now")
         for name in case["variants"].keys() & before["variants"].keys():
-            for figure, was, now, moved in _figures(before["variants"][name], case["variants"][name]):
-                if figure in ("seconds", "peak_allocated") and not same_machine:
+            for figure, was, now, moved in _figures(name, before["variants"][name], case["variants"][name]):
+                if figure not in ("completion", *COUNTED) and not same_machine:
+                    continue
+                if figure == PACE:
+                    notes += [f"{case_key(case)}: {name} took {now / was:.2f} times as long as before"] * moved
                     continue
                 compared += 1
                 if moved:
@@ -115,22 +115,39 @@ def compare_records(new: Mapping[str, Any], old: Mapping[str, Any]) -> Compariso
     return Comparison(tuple(movements), compared, tuple(notes))
 
 
-def _figures(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[tuple[str, float, float, bool]]:
+def _differences(new: Mapping[str, Any], old: Mapping[str, Any]) -> tuple[list[str], bool]:
+    """Return what differs around the measurement, in words, and whether times of one machine are compared."""
+    notes = []
+    machines = [{name: record["machine"].get(name) for name in SAME_MACHINE} for record in (new, old)]
+    same_machine = machines[0] == machines[1]
+    if not same_machine:
+        notes.append(f"times are not compared: measured on {_named(machines[0])}, before on {_named(machines[1])}")
+    for name in sorted(new["versions"].keys() & old["versions"].keys()):
+        if new["versions"][name] != old["versions"][name]:
+            notes.append(f"{name} is {new['versions'][name]}, before {old['versions'][name]}")
+    return notes, same_machine
+
+
+def _figures(name: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[tuple[str, float, float, bool]]:
     """Yield (figure, old, new, whether it moved) for what both have."""
     if bool(old["failure"]) != bool(new["failure"]):
         was, now = (math.inf if one["failure"] else 1.0 for one in (old, new))
         yield "completion", was, now, True
         return
-    for name, share in COUNTED.items():
+    for counted, share in COUNTED.items():
         if "counted" in old and "counted" in new:
-            was, now = old["counted"][name], new["counted"][name]
-            yield name, was, now, abs(now - was) > share * was
+            was, now = old["counted"][counted], new["counted"][counted]
+            yield counted, was, now, abs(now - was) > share * was
     if "timed" not in old or "timed" not in new:
         return
-    was, now = old["timed"]["seconds"], new["timed"]["seconds"]
+    figure, was, now = "seconds", old["timed"]["seconds"], new["timed"]["seconds"]
+    if MEASURE in old["timed"]["over"] and MEASURE in new["timed"]["over"]:
+        figure = PACE
+        if name != MEASURE:
+            figure, was, now = RATIO, old["timed"]["over"][MEASURE], new["timed"]["over"][MEASURE]
     difference, error = abs(now["median"] - was["median"]), math.hypot(was["error"], now["error"])
     moved = difference > ERRORS * error and difference > TIME * was["median"]
-    yield "seconds", was["median"], now["median"], moved
+    yield figure, was["median"], now["median"], moved
     if old["timed"]["peak_allocated"] and new["timed"]["peak_allocated"]:
         was, now = old["timed"]["peak_allocated"], new["timed"]["peak_allocated"]
         yield "peak_allocated", was, now, abs(now - was) > ALLOCATED * was

@@ -27,6 +27,7 @@ def figures(
     useful: int,
     examples: int,
     tokens: int,
+    idle: float | None = None,
 ) -> dict[str, Any]:
     """Return the figures.
 
@@ -37,6 +38,7 @@ def figures(
         bound: FLOPs of the closed form of this variant's objective.
         useful: The same without the recomputation of checkpointing: what the model utilisation counts.
         examples, tokens: Of the micro-batch; tokens of the conversations, without padding.
+        idle: Share of the step in which a GPU waits; None where none was seen.
     """
     found: dict[str, Any] = {"failure": timed.failure if timed else ""}
     if work is not None and held is not None:
@@ -59,6 +61,7 @@ def figures(
         "tokens_per_second": tokens / seconds.median,
         "model_utilisation": useful / seconds.median / ceilings.flops,
         "peak_allocated": timed.peak,
+        "idle": idle,
         "loss": timed.loss,
         "over": {
             name: asdict(Spread.of([a / b for a, b in zip(timed.seconds, times[name].seconds, strict=True)]))

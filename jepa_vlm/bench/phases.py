@@ -28,12 +28,12 @@ class Gauge(Protocol):
 
 
 @final
-class WallClock:
-    """Seconds on the host."""
+class ProcessClock:
+    """Seconds of processor time, of all threads together: time that other processes take is not in it."""
 
     def read(self) -> Reading:
         """See ``Gauge.read``."""
-        return time.perf_counter()
+        return time.process_time()
 
     def between(self, first: Reading, second: Reading) -> float:
         """See ``Gauge.between``."""

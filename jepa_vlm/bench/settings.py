@@ -14,7 +14,14 @@ from jepa_vlm.bench.variants import ON_DEVICE_ONLY, VARIANTS
 from jepa_vlm.errors import JepaVLMError
 
 DeviceName = Literal["auto", "cpu", "cuda", "meta"]
-ORDER = ("sft", "sft_stock", "pearl", "pearl_separate", "pearl_released")  # known ones first, as they are read
+ORDER = (
+    "sft",
+    "sft_stock",
+    "pearl",
+    "pearl_cached",
+    "pearl_separate",
+    "pearl_released",
+)  # known ones first, as they are read
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
@@ -67,6 +74,8 @@ class SuiteSettings:
                 registry[name]
         if self.device == "cuda" and not torch.cuda.is_available():
             raise JepaVLMError("--device cuda needs an NVIDIA GPU that torch can use; leave it out, or take meta.")
+        if self.crossover and self.place.type == "meta":
+            raise JepaVLMError("--crossover times micro-batches, and the meta device has no time; take cpu or cuda.")
         refused = [name for name in self.variants if name in ON_DEVICE_ONLY and self.place.type == "meta"]
         if refused:
             raise JepaVLMError(f"{', '.join(refused)} cannot be counted on the meta device; take --device cpu or cuda.")

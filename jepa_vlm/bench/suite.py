@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import torch
@@ -14,6 +14,7 @@ from jepa_vlm.bench.ceilings import Ceilings, measure_ceilings
 from jepa_vlm.bench.count import Held, Work, count_memory, count_work
 from jepa_vlm.bench.crossover import crossover
 from jepa_vlm.bench.figures import figures
+from jepa_vlm.bench.idle import profile_idle
 from jepa_vlm.bench.machine import machine
 from jepa_vlm.bench.mixes import make_trajectories, view_lengths
 from jepa_vlm.bench.record import SCHEMA
@@ -33,12 +34,15 @@ from jepa_vlm.trajectories import Trajectory
 Say = Callable[[str], None]
 
 
-def run_suite(settings: SuiteSettings, *, command: Sequence[str] = (), say: Say = lambda _: None) -> dict[str, Any]:
+def run_suite(
+    settings: SuiteSettings, *, command: Sequence[str] = (), note: str = "", say: Say = lambda _: None
+) -> dict[str, Any]:
     """Measure everything that the settings ask for and return the record, plain JSON values.
 
     Args:
         settings: What is measured.
         command: That asked for it, for the record.
+        note: What a reader of the record should know, such as what else the machine did.
         say: Told what goes on.
     """
     torch.manual_seed(settings.seed)
@@ -57,7 +61,7 @@ def run_suite(settings: SuiteSettings, *, command: Sequence[str] = (), say: Say 
         "versions": versions(),
         "commit": commit(),
         "config": settings.recorded(),
-        "calls": [{"command": list(command), "ceilings": asdict(ceilings) if ceilings else None}],
+        "calls": [{"command": list(command), "note": note, "ceilings": asdict(ceilings) if ceilings else None}],
         "cases": [],
         "crossover": [],
     }
@@ -65,7 +69,7 @@ def run_suite(settings: SuiteSettings, *, command: Sequence[str] = (), say: Say 
         for checkpointing in settings.checkpointing:
             say(f"{mix}, {settings.examples} examples, checkpointing {'on' if checkpointing else 'off'}")
             record["cases"].append(_case(settings, backbone, ceilings, mix, checkpointing=checkpointing, say=say))
-        if settings.crossover and ceilings is not None:
+        if ceilings is not None:
             record["crossover"] += crossover(settings, backbone, ceilings, mix, say=say)
     return record
 
@@ -93,10 +97,13 @@ def _case(
     if ceilings is not None:
         times = time_steps(steps, rounds=settings.rounds, warmup=settings.warmup, say=say)
     counts: dict[str, tuple[Work | None, Held | None]] = {}
+    idle: dict[str, float | None] = dict.fromkeys(steps)
     for name, step in steps.items():
         say(f"counting {name}")
         failed = name in times and times[name].failure
         counts[name] = (None, None) if failed else _count(step)
+        if not failed and ceilings is not None:
+            idle[name] = profile_idle(step)
     lengths = [view_lengths(serializer, trajectory) for trajectory in trajectories]
     bound = {flag: closed_forms(backbone, trajectories, checkpointing=flag) for flag in {False, checkpointing}}
     tokens = sum(context + rest for context, rest in lengths)
@@ -118,6 +125,7 @@ def _case(
                 useful=_bound_of(name, bound[False]),
                 examples=settings.examples,
                 tokens=tokens,
+                idle=idle[name],
             )
             for name in steps
         },
@@ -136,16 +144,19 @@ def _count(step: Step) -> tuple[Work | None, Held | None]:
 def closed_forms(
     backbone: Backbone, trajectories: Sequence[Trajectory], *, checkpointing: bool
 ) -> dict[str, StepFlops]:
-    """Return the closed forms of the next-token and of the Pearl step on these examples, by name."""
+    """Return the closed forms on these examples: of the next-token step, of Pearl, of Pearl with stored targets."""
     shape, dim = Shape.of(backbone.base.config, lora_rank=lora_rank(backbone)), backbone.dim
     sft = example_sizes(LatentVLM(backbone, NextToken()), trajectories)
     pearl = example_sizes(LatentVLM(backbone, pearl_objective()), trajectories, horizon=1)
-    widths = (2 * dim, dim, dim, dim)
+    stored = [replace(example, trajectory=0) for example in pearl]
+    heads = {"next_widths": (2 * dim, dim, dim, dim), "checkpointing": checkpointing}
     return {
         "sft": sft_step(shape, sft, checkpointing=checkpointing),
-        "pearl": pearl_step(shape, pearl, next_widths=widths, checkpointing=checkpointing),
+        "pearl": pearl_step(shape, pearl, **heads),
+        "pearl_cached": pearl_step(shape, stored, **heads),
     }
 
 
 def _bound_of(variant: str, bounds: Mapping[str, StepFlops]) -> int:
-    return bounds["sft" if variant.startswith("sft") else "pearl"].total
+    own = "sft" if variant.startswith("sft") else "pearl"
+    return bounds.get(variant, bounds[own]).total

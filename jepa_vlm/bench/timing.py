@@ -9,7 +9,7 @@ from typing import final
 
 import torch
 
-from jepa_vlm.bench.phases import PHASES, CudaClock, Gauge, PhaseMeter, WallClock
+from jepa_vlm.bench.phases import PHASES, CudaClock, Gauge, PhaseMeter, ProcessClock
 from jepa_vlm.bench.step import Step
 
 
@@ -35,7 +35,7 @@ class Timed:
 
 def clock_of(device: torch.device) -> Gauge:
     """Return the clock that fits a device."""
-    return CudaClock() if device.type == "cuda" else WallClock()
+    return CudaClock() if device.type == "cuda" else ProcessClock()
 
 
 def time_steps(

@@ -4,17 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from tempfile import TemporaryDirectory
 
+import torch
 from accelerate.utils import send_to_device
 from peft.helpers import disable_input_dtype_casting
 
 from jepa_vlm.bench.released import pearl_released
 from jepa_vlm.bench.step import Setting, Step
 from jepa_vlm.bench.stock import on_meta, sft_stock
+from jepa_vlm.encoders import ViewEncoder
 from jepa_vlm.latent_vlm import Engine, LatentVLM
-from jepa_vlm.objectives import NextToken, Objective, Term
+from jepa_vlm.objectives import LatentPrediction, NextToken, Objective, Term
 from jepa_vlm.recipe import load_recipe
 from jepa_vlm.registry import Registry
+from jepa_vlm.serialization.stored_targets import target_digests
+from jepa_vlm.training import fill_targets
+from jepa_vlm.views import TargetPolicy, cached
 
 VARIANTS: Registry[Callable[[Setting], Step]] = Registry("variant", hint="Add one in jepa_vlm/bench/variants.py.")
 ON_DEVICE_ONLY = ("pearl_separate",)  # read values of tensors, which the meta device does not have
@@ -35,6 +41,13 @@ def pearl(setting: Setting) -> Step:
     return step_of(setting, pearl_objective())
 
 
+@VARIANTS.register("pearl_cached")
+def pearl_cached(setting: Setting) -> Step:
+    """Return the Pearl step whose targets are the frozen base's, computed beforehand and read with the batch."""
+    with TemporaryDirectory() as folder:
+        return step_of(setting, with_target_policy(pearl_objective(), cached(folder)))
+
+
 @VARIANTS.register("pearl_separate")
 def pearl_separate(setting: Setting) -> Step:
     """Return the reference: every view of every example a pass of its own."""
@@ -46,9 +59,28 @@ def pearl_objective() -> Objective | Term:
     return load_recipe("pearl").objective
 
 
+def with_target_policy(objective: Objective | Term, policy: TargetPolicy) -> Objective:
+    """Return an objective whose latent predictions take their targets by another policy, the rest as it is."""
+    whole = objective if isinstance(objective, Objective) else 1.0 * objective
+
+    def changed(term: Term) -> Term:
+        if not isinstance(term, LatentPrediction):
+            return term
+        return LatentPrediction(
+            context=term.context,
+            predictor=term.predictor,
+            target=ViewEncoder(term.target.view, readout=term.target.readout, policy=policy),
+            loss=term.loss,
+            loss_dropout=term.loss_dropout,
+        )
+
+    return Objective(tuple((weight, changed(term)) for weight, term in whole.parts()))
+
+
 def step_of(setting: Setting, objective: Objective | Term, *, engine: Engine = "one_pass") -> Step:
-    """Return the step of an objective on one of the package's engines."""
+    """Return the step of an objective on one of the package's engines; cached targets are computed first."""
     model = LatentVLM(setting.backbone, objective, engine=engine, seed=setting.seed)
+    _fill(model, setting)
     batch = model.collator()(setting.trajectories)
     batch = on_meta(batch) if setting.device.type == "meta" else send_to_device(batch, setting.device)
 
@@ -64,3 +96,15 @@ def step_of(setting: Setting, objective: Objective | Term, *, engine: Engine = "
                 model.activation_checkpointing_disable()
 
     return Step(setting=setting, loss=lambda: model(batch).total, module=model, around=around)
+
+
+def _fill(model: LatentVLM, setting: Setting) -> None:
+    """Store the cached targets that a model reads, if it reads any; on the meta device, which computes none, zeros."""
+    if setting.device.type != "meta":
+        fill_targets(model, setting.trajectories)
+        return
+    for request, store in model.target_stores.items():
+        digests = target_digests(model.collator().serializer, request.encoding, setting.trajectories)
+        store.begin()
+        store.add(digests, torch.zeros(len(digests), setting.backbone.dim))
+        store.finish()

@@ -30,7 +30,7 @@ def step(
     mix: Annotated[list[str] | None, typer.Option(help="lvr, pixelreasoner, thinkmorph; default all; repeats.")] = None,
     variant: Annotated[
         list[str] | None,
-        typer.Option(help="sft, sft_stock, pearl, pearl_separate, pearl_released; default all; repeats."),
+        typer.Option(help="sft, sft_stock, pearl, pearl_cached, pearl_separate, pearl_released; default all; repeats."),
     ] = None,
     checkpointing: Annotated[Literal["off", "on", "both"], typer.Option(help="Of the decoder's layers.")] = "off",
     examples: Annotated[int, typer.Option(min=1, help="Of a micro-batch.")] = 4,
@@ -48,6 +48,7 @@ def step(
     seed: Annotated[int, typer.Option(min=0, help="Of lengths, words, pictures and weights.")] = 0,
     against: Annotated[Path | None, typer.Option(help="An earlier record: say what moved, 1 on a regression.")] = None,
     output: Annotated[Path | None, typer.Option(help="The record, .json; the pages stand beside it.")] = None,
+    note: Annotated[str, typer.Option(help="Stands on the page: what else the machine did, say.")] = "",
     add: Annotated[bool, typer.Option("--add", help="Put the cases into the record that is there.")] = False,
     json: Json = False,
 ) -> None:
@@ -78,7 +79,7 @@ def step(
         before = read_record(against) if against is not None else None
         path = output or RESULTS / f"step_{shape}_{settings.place.type}.json"
         there = read_record(path) if add else None
-        record = run_suite(settings, command=("jepa-vlm", *sys.argv[1:]), say=_say)
+        record = run_suite(settings, command=("jepa-vlm", *sys.argv[1:]), note=note, say=_say)
         comparison = compare_records(record, before) if before is not None else None
         record = merge_records(there, record) if there is not None else record
         write_whole(path, json_module.dumps(record, indent=1) + "\n")

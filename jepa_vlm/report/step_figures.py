@@ -7,7 +7,14 @@ from typing import Any
 
 from jepa_vlm.drawing import BLUE, GREY, ORANGE, drawing, svg_of
 
-COLOURS = {"sft": GREY, "sft_stock": "#c3c9d4", "pearl": BLUE, "pearl_separate": "#93b4f5", "pearl_released": ORANGE}
+COLOURS = {
+    "sft": GREY,
+    "sft_stock": "#c3c9d4",
+    "pearl": BLUE,
+    "pearl_cached": "#0e7490",
+    "pearl_separate": "#93b4f5",
+    "pearl_released": ORANGE,
+}
 OTHER = "#15803d"
 PHASE_COLOURS = ("#6d28d9", "#9aa3b2", "#d97706", "#2563eb", "#15803d", "#1e3a8a", "#b91c1c")
 
@@ -62,8 +69,9 @@ def phases_svg(cases: Sequence[Mapping[str, Any]], *, name: str) -> str:
                 parts = one["timed"]["phases"] if "timed" in one else one.get("counted", {}).get("flops", {})
                 start = 0.0
                 for (phase, value), colour in zip(parts.items(), PHASE_COLOURS, strict=False):
-                    axes.barh(len(names), value, left=start, color=colour, label=phase if not names else None)
-                    start += value
+                    width = value if timed else value / 1e12
+                    axes.barh(len(names), width, left=start, color=colour, label=phase if not names else None)
+                    start += width
                 names.append(step)
             axes.set_yticks(range(len(names)), names)
             axes.invert_yaxis()
@@ -71,7 +79,7 @@ def phases_svg(cases: Sequence[Mapping[str, Any]], *, name: str) -> str:
             axes.set_axisbelow(True)
             axes.set_title(_label(case).replace("\n", ", "))
         panels[0].legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
-        panels[-1].set_xlabel("seconds" if timed else "FLOPs")
+        panels[-1].set_xlabel("seconds" if timed else "TFLOP")
         return svg_of(figure)
 
 

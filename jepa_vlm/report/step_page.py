@@ -15,6 +15,7 @@ from jepa_vlm.report.step_tables import si, tables
 from jepa_vlm.report.table import markdown_table
 
 TITLE = "What a training step costs"
+CLOCKS = {"cuda": "CUDA events"}
 
 
 def write_step_page(records: Sequence[Mapping[str, Any]], path: Path) -> None:
@@ -37,7 +38,7 @@ def step_markdown(records: Sequence[Mapping[str, Any]]) -> str:
     parts = [f"# {TITLE}"]
     for record in records:
         facts = "; ".join(f"{name}: {value}" for name, value in _facts(record))
-        parts += [f"## {_title(record)}", f"```bash\n{_commands(record)}\n```", f"{facts}."]
+        parts += [f"## {_title(record)}", f"```bash\n{_commands(record)}\n```", f"{facts}.", *_notes(record)]
         parts += [markdown_table(table) for table in tables(record)]
     return "\n\n".join(parts) + "\n"
 
@@ -52,12 +53,18 @@ def _section(record: Mapping[str, Any], name: str) -> dict[str, Any]:
         "phases": phases_svg(cases, name=f"{name}-phases"),
         "crossover": crossover_svg(record["crossover"], name=f"{name}-crossover") if record["crossover"] else None,
         "tables": tables(record),
+        "notes": _notes(record),
         "command": _commands(record),
     }
 
 
 def _commands(record: Mapping[str, Any]) -> str:
     return "\n".join(shlex.join(call["command"]) for call in record["calls"])
+
+
+def _notes(record: Mapping[str, Any]) -> list[str]:
+    """Return what the calls' makers had to say, each once."""
+    return list(dict.fromkeys(call["note"] for call in record["calls"] if call["note"]))
 
 
 def _ceilings(record: Mapping[str, Any]) -> dict[str, float]:
@@ -84,6 +91,7 @@ def _facts(record: Mapping[str, Any]) -> list[tuple[str, str]]:
             ("matrix product", si(roofs["flops"], "FLOP/s")),
             ("copy", si(roofs["bytes"], "B/s")),
             ("empty operation", si(roofs["operation"], "s")),
+            ("clock", CLOCKS.get(record["machine"]["kind"], "processor time of all threads")),
             ("threads", str(record["machine"]["threads"])),
             ("deterministic kernels", "yes" if config["deterministic"] else "no"),
         ]

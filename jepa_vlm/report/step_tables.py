@@ -67,7 +67,7 @@ def _time(case: Case, timed: Mapping[str, Any]) -> Table:
     rows = []
     for name, one in case["variants"].items():
         if name not in timed:
-            rows.append((name, one["failure"] or "not timed", *[NOT_MEASURED] * 7))
+            rows.append((name, one["failure"] or "not timed", *[NOT_MEASURED] * 8))
             continue
         found = one["timed"]
         seconds = found["seconds"]
@@ -82,16 +82,18 @@ def _time(case: Case, timed: Mapping[str, Any]) -> Table:
                 f"{found['model_utilisation']:.0%}",
                 f"{found['hardware_utilisation']:.0%}" if "hardware_utilisation" in found else NOT_MEASURED,
                 si(found["peak_allocated"], "B") if found["peak_allocated"] else NOT_MEASURED,
+                NOT_MEASURED if found.get("idle") is None else f"{found['idle']:.0%}",
             )
         )
     n = next(iter(timed.values()))["timed"]["seconds"]["n"]
     return Table(
         f"Timed: {case_title(case)}",
-        ("step", "median", "10% to 90%", "/ sft", "/ stock", "tokens/s", "MFU", "HFU", "allocated"),
+        ("step", "median", "10% to 90%", "/ sft", "/ stock", "tokens/s", "MFU", "HFU", "allocated", "idle"),
         tuple(rows),
         f"{n} rounds, all steps in every round; ratios are medians of the rounds' own, ± 3 robust standard errors. "
         "MFU: the closed form's FLOPs, without recomputation, a second, over the speed of a large matrix product; HFU: "
-        "the same of the FLOPs counted. Allocated: what a GPU's allocator reports as the step's peak.",
+        "the same of the FLOPs counted. Allocated: what a GPU's allocator reports as the step's peak. Idle: the share "
+        "of one step under the profiler in which no kernel ran on the GPU.",
     )
 
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import jepa_vlm as jv
-from jepa_vlm.adapters.fingerprint import fingerprint
+from jepa_vlm.adapters.fingerprint import fingerprint, weights_digest
 from tests.factories import lora_backbone
 
 NAME = "tiny-random-qwen2.5-vl"
@@ -75,3 +75,12 @@ def test_each_part_has_its_name(change: Callable[[jv.Backbone], None], names: se
 
 def test_an_adapter_changes_nothing() -> None:
     assert fingerprint(lora_backbone()) == fingerprint(lora_backbone(rank=2)) == fingerprint(jv.load_backbone(NAME))
+
+
+def test_on_the_meta_device_names_shapes_and_types_are_all_there_is() -> None:
+    def digest(outputs: int, dtype: torch.dtype = torch.float32) -> str:
+        return weights_digest(torch.nn.Linear(2, outputs, device="meta", dtype=dtype))
+
+    assert digest(3) == digest(3)
+    assert len({digest(3), digest(4), digest(3, torch.bfloat16)}) == 3
+    assert digest(3) != weights_digest(torch.nn.Linear(2, 3))

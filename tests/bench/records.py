@@ -23,7 +23,8 @@ def variant(seconds: float, *, flops: int, error: float = 0.001, allocated: int 
         "timed": {
             "seconds": spread(seconds, error), "samples": [seconds] * 9,
             "phases": dict.fromkeys(PHASES, seconds / 7), "examples_per_second": 4 / seconds,
-            "tokens_per_second": 2000 / seconds, "model_utilisation": 0.5, "peak_allocated": allocated, "loss": 7.0,
+            "tokens_per_second": 2000 / seconds, "model_utilisation": 0.5, "peak_allocated": allocated,
+            "idle": None if allocated is None else 0.25, "loss": 7.0,
             "over": {"sft": spread(seconds / 0.4)}, "row_beyond_sft": spread(0.01), "hardware_utilisation": 0.5,
         },
         "roofline": {
@@ -51,13 +52,14 @@ def record() -> dict[str, Any]:
         "calls": [
             {
                 "command": ["jepa-vlm", "bench", "step", "--shape", "3b"],
+                "note": "",
                 "ceilings": {"flops": 7e14, "bytes": 4e12, "operation": 5e-6},
             }
         ],
         "cases": [
             {
                 "mix": "lvr", "checkpointing": False, "examples": 4, "tokens": 2212, "context": 395.0,
-                "trajectory": 158.0, "closed_form": {"sft": parts, "pearl": parts},
+                "trajectory": 158.0, "closed_form": {"sft": parts, "pearl": parts, "pearl_cached": parts},
                 "variants": {
                     "sft": variant(0.4, flops=35_000),
                     "pearl": variant(0.45, flops=39_000, allocated=10_000),

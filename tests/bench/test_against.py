@@ -8,7 +8,7 @@ import pytest
 
 from jepa_vlm.bench.against import compare_records
 from jepa_vlm.errors import JepaVLMError
-from tests.bench.records import record
+from tests.bench.records import record, spread, variant
 
 
 def changed(**times):
@@ -38,6 +38,38 @@ def test_a_planted_slowdown_of_a_fifth_is_reported():
     assert (moved.variant, moved.figure) == ("pearl", "seconds")
     assert moved.change == pytest.approx(0.2)
     assert moved.case == "lvr, checkpointing off, 4 examples"
+
+
+@pytest.fixture
+def with_stock():
+    """Two records of a quiet hour and of one at which everything takes 1.3 times as long, the stock step among it."""
+    records = []
+    for pace in (1.0, 1.3):
+        found = changed(sft=pace, pearl=pace)
+        variants = found["cases"][0]["variants"]
+        variants["sft_stock"] = variant(0.5 * pace, flops=42_000)
+        for name, seconds in (("sft", 0.4), ("pearl", 0.45), ("sft_stock", 0.5)):
+            variants[name]["timed"]["over"]["sft_stock"] = spread(seconds / 0.5)
+        records.append(found)
+    return records
+
+
+def test_a_machine_at_another_pace_moves_nothing_and_is_said(with_stock):
+    old, new = with_stock
+    found = compare_records(new, old)
+    assert found.movements == ()
+    assert found.notes == ("lvr, checkpointing off, 4 examples: sft_stock took 1.30 times as long as before",)
+    assert compare_records(old, old).notes == ()
+    assert found.compared == 3 * 4 + 2 + 1  # the stock step's own time is the measure of the others
+
+
+def test_a_planted_slowdown_is_seen_at_another_pace_too(with_stock):
+    old, new = with_stock
+    for key in ("median", "low", "high"):
+        new["cases"][0]["variants"]["pearl"]["timed"]["over"]["sft_stock"][key] *= 1.2
+    (moved,) = compare_records(new, old).regressions
+    assert (moved.variant, moved.figure) == ("pearl", "time / sft_stock")
+    assert moved.change == pytest.approx(0.2)
 
 
 def test_a_speedup_is_reported_and_is_no_regression():

@@ -9,7 +9,7 @@ import torch
 from torch.profiler import ProfilerActivity, profile
 
 from jepa_vlm.bench.mixes import make_trajectories
-from jepa_vlm.bench.phases import PhaseMeter, WallClock
+from jepa_vlm.bench.phases import PhaseMeter, ProcessClock
 from jepa_vlm.bench.shapes import SHAPES, build_backbone
 from jepa_vlm.bench.step import Setting, Step
 from jepa_vlm.bench.variants import VARIANTS, step_of
@@ -34,9 +34,9 @@ def wide_head():
 
 def largest_allocation(step: Step) -> int:
     """The largest single allocation of a step, by the allocator's own report."""
-    step.run(PhaseMeter(backbone=step.setting.backbone, gauge=WallClock()))  # the optimiser's averages are made here
+    step.run(PhaseMeter(backbone=step.setting.backbone, gauge=ProcessClock()))  # the optimiser's averages are made here
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
-        step.run(PhaseMeter(backbone=step.setting.backbone, gauge=WallClock()))
+        step.run(PhaseMeter(backbone=step.setting.backbone, gauge=ProcessClock()))
     events = profiler.profiler.kineto_results.events()
     return max(event.nbytes() for event in events if event.name() == "[memory]")
 

@@ -35,6 +35,7 @@ def test_everything_that_the_device_can_run_is_measured_in_reading_order():
         ({"variants": ("perl",)}, UnknownNameError, "Did you mean 'pearl'"),
         ({"device": "cuda"}, JepaVLMError, "needs an NVIDIA GPU"),
         ({"shape": "3b", "variants": ("pearl_separate",)}, JepaVLMError, "cannot be counted on the meta device"),
+        ({"shape": "3b", "crossover": (1024,)}, JepaVLMError, "the meta device has no time"),
         ({"examples": 0}, ValueError, "examples must be at least 1, got 0"),
         ({"rounds": 0}, ValueError, "rounds must be at least 1, got 0"),
     ],

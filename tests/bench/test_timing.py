@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 import torch
 
-from jepa_vlm.bench.timing import time_steps
+from jepa_vlm.bench.phases import ProcessClock
+from jepa_vlm.bench.timing import clock_of, time_steps
 
 
 class FakeStep:
@@ -69,3 +72,14 @@ def test_numbers_out_of_range_are_refused(rounds, warmup, setting, clock, order)
         time_steps({"a": FakeStep("a", setting, clock, [], order)}, rounds=rounds, warmup=warmup, gauge=clock)
     with pytest.raises(ValueError, match="Timing needs steps"):
         time_steps({}, rounds=1, warmup=0, gauge=clock)
+
+
+def test_on_a_cpu_time_is_the_process_s_own():
+    clock = clock_of(torch.device("cpu"))
+    assert isinstance(clock, ProcessClock)
+    first = clock.read()
+    time.sleep(0.2)  # as if others had the processor
+    second = clock.read()
+    assert clock.between(first, second) < 0.2
+    sum(range(10**6))
+    assert clock.between(second, clock.read()) > 0

@@ -10,14 +10,19 @@ import torch
 from jepa_vlm.bench import stock
 from jepa_vlm.bench.count import count_memory
 from jepa_vlm.bench.released import VIEWS
-from jepa_vlm.bench.variants import VARIANTS
+from jepa_vlm.bench.variants import VARIANTS, pearl_objective, step_of, with_target_policy
 from jepa_vlm.latent_vlm import LatentVLM
 from jepa_vlm.recipe import load_recipe
 from jepa_vlm.serialization import IGNORED
+from jepa_vlm.views import frozen, stop_gradient
 
 
 def loss_and_gradients(variant, setting):
-    step = VARIANTS[variant](setting)
+    return measured(VARIANTS[variant](setting))
+
+
+def measured(step):
+    setting = step.setting
     with step.around():
         loss = step.forward()
         loss.backward()
@@ -54,6 +59,22 @@ def test_steps_that_minimise_the_same_agree(pair, checkpointing, setting, traine
     assert gradients.keys() == others.keys()
     for name, gradient in gradients.items():
         torch.testing.assert_close(gradient, others[name], rtol=1e-3, atol=1e-6)
+
+
+def test_cached_targets_are_those_of_the_frozen_base(setting, trained_adapter):
+    loss, gradients = loss_and_gradients("pearl_cached", setting)
+    policies = {policy: with_target_policy(pearl_objective(), policy) for policy in (frozen(), stop_gradient())}
+    (wanted, others), (current, _) = (measured(step_of(setting, own)) for own in policies.values())
+    torch.testing.assert_close(loss, wanted, rtol=1e-6, atol=0)
+    for name, gradient in gradients.items():
+        torch.testing.assert_close(gradient, others[name], rtol=1e-4, atol=1e-7)
+    assert abs(loss - current) > 1e-4 * loss  # the adapter does something to the target
+
+
+def test_another_target_policy_changes_nothing_else():
+    own, changed = pearl_objective(), with_target_policy(pearl_objective(), frozen())
+    assert str(changed) == str(own).replace(str(stop_gradient()), str(frozen()))
+    assert str(changed) != str(own)
 
 
 def test_the_released_step_pads_three_views_to_the_longest(setting):

@@ -27,13 +27,28 @@ def counted_and_bound(name, mix, variant="pearl", **options):
     setting = setting_of(name, mix, **options)
     work = count_work(VARIANTS[variant](setting))
     bounds = closed_forms(setting.backbone, setting.trajectories, checkpointing=setting.checkpointing)
-    return work, bounds["sft" if variant.startswith("sft") else "pearl"].total
+    return work, bounds[variant if variant in bounds else "sft" if variant.startswith("sft") else "pearl"].total
 
 
 @pytest.mark.parametrize(("name", "mix"), COMBINATIONS)
 def test_pearl_at_real_sizes(name, mix):
     work, bound = counted_and_bound(name, mix, device="meta", dtype=torch.bfloat16)
     assert work.total_flops == pytest.approx(bound, rel=WITHIN)
+
+
+CACHED = 1.06  # of the next-token step's work, with targets computed beforehand
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("checkpointing", [False, True], ids=["held", "checkpointed"])
+@pytest.mark.parametrize("mix", list(MIXES))
+@pytest.mark.parametrize("name", ["3b", "7b"])
+def test_a_cached_target_at_real_sizes(name, mix, checkpointing):
+    options = {"device": "meta", "dtype": torch.bfloat16, "checkpointing": checkpointing}
+    work, bound = counted_and_bound(name, mix, "pearl_cached", **options)
+    sft, _ = counted_and_bound(name, mix, "sft", **options)
+    assert work.total_flops == pytest.approx(bound, rel=WITHIN)
+    assert work.total_flops <= CACHED * sft.total_flops
 
 
 @pytest.mark.slow
@@ -46,7 +61,7 @@ def test_pearl_at_real_sizes_with_checkpointing(name, mix):
 
 @pytest.mark.parametrize("checkpointing", [False, True], ids=["held", "checkpointed"])
 @pytest.mark.parametrize("mix", list(MIXES))
-@pytest.mark.parametrize("variant", ["sft", "pearl"])
+@pytest.mark.parametrize("variant", ["sft", "pearl", "pearl_cached"])
 def test_small_shapes_by_real_execution(variant, mix, checkpointing):
     work, bound = counted_and_bound("tiny", mix, variant, checkpointing=checkpointing)
     assert work.total_flops == pytest.approx(bound, rel=WITHIN)
@@ -60,9 +75,10 @@ def test_the_meta_device_counts_what_real_execution_counts():
 def test_stock_and_released_steps_are_seen_to_do_more():
     totals = {
         variant: counted_and_bound("tiny", "lvr", variant)[0].total_flops
-        for variant in ("sft", "sft_stock", "pearl", "pearl_separate", "pearl_released")
+        for variant in ("sft", "sft_stock", "pearl", "pearl_cached", "pearl_separate", "pearl_released")
     }
     assert totals["pearl"] < 1.2 * totals["sft"]
+    assert totals["pearl_cached"] <= CACHED * totals["sft"]
     assert totals["sft_stock"] > 1.1 * totals["sft"]
     assert totals["pearl_separate"] > 1.5 * totals["pearl"]
     assert totals["pearl_released"] > 2.8 * totals["pearl"]

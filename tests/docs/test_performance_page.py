@@ -1,24 +1,32 @@
-"""The page on performance: its tables of bounds and of memory are what the closed forms say today."""
+"""The page on performance: its tables are what the closed forms say today and what the records hold."""
 
 from __future__ import annotations
 
 import functools
+import json
 import re
+import shlex
 from pathlib import Path
 
 import pytest
 import torch
+from typer.testing import CliRunner
 
+from jepa_vlm.bench import suite
 from jepa_vlm.bench.mixes import MIXES, make_trajectories
 from jepa_vlm.bench.shapes import SHAPES, build_backbone, lora_rank
 from jepa_vlm.bench.suite import closed_forms
 from jepa_vlm.bench.variants import VARIANTS, pearl_objective
+from jepa_vlm.cli.app import app
 from jepa_vlm.cost import MicroBatch, Shape, step_memory
 from jepa_vlm.latent_vlm import LatentVLM
 from jepa_vlm.serialization import Serializer
+from tests.bench.records import record
 
 PROJECT = Path(__file__).resolve().parents[2]
 PAGE = (PROJECT / "docs" / "performance.md").read_text(encoding="utf-8")
+RESULTS = PROJECT / "benchmarks" / "results"
+NONE = "–"
 CARDS, LEFT, GB = (24, 48, 80, 141), 2, 10**9
 SLOTS = 4
 
@@ -90,3 +98,113 @@ def test_what_fits_a_card_is_what_the_estimate_says():
 def test_every_step_of_the_suite_has_its_row():
     suite = PAGE.split("## The suite")[1]
     assert set(re.findall(r"^\| `(\w+)` \|", suite, re.MULTILINE)) == set(VARIANTS)
+
+
+def measured(name):
+    return json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))
+
+
+def where(found, case):
+    shape = found["config"]["shape"]
+    return (
+        f"| {shape.upper() if shape != 'tiny' else shape}, {case['mix']}{', checkpointing' * case['checkpointing']} |"
+    )
+
+
+def over_sft(case, variant, figure):
+    one, base = (case["variants"].get(name, {}).get("counted") for name in (variant, "sft"))
+    return f"{one[figure] / base[figure]:.2f}" if one else NONE
+
+
+def work_rows():
+    for name in ("step_3b_meta", "step_7b_meta"):
+        found = measured(name)
+        for case in found["cases"]:
+            ratios = [
+                over_sft(case, v, "total_flops") for v in ("pearl", "pearl_cached", "sft_stock", "pearl_released")
+            ]
+            forms = [
+                f"{case['variants'][v]['counted']['over_closed_form']:.3f}" for v in ("sft", "pearl", "pearl_cached")
+            ]
+            yield f"{where(found, case)} " + " | ".join([*ratios, *forms]) + " |"
+
+
+def memory_rows():
+    for name in ("step_3b_meta", "step_7b_meta"):
+        found = measured(name)
+        for case in found["cases"]:
+            peak = case["variants"]["sft"]["counted"]["peak"]
+            ratios = [over_sft(case, v, "peak") for v in ("pearl", "pearl_cached", "sft_stock", "pearl_released")]
+            ratios += [over_sft(case, v, "total_operations") for v in ("pearl", "sft_stock")]
+            yield f"{where(found, case)} {peak / 1e9:.1f} GB | " + " | ".join(ratios) + " |"
+
+
+def time_rows():
+    found = measured("step_tiny_cpu")
+    for case in found["cases"]:
+        cells = []
+        for variant in ("pearl", "pearl_cached", "sft_stock", "pearl_separate", "pearl_released"):
+            one = case["variants"].get(variant)
+            spread = one["timed"]["over"]["sft"] if one else None
+            cells.append(f"{spread['median']:.2f} ± {3 * spread['error']:.2f}" if spread else NONE)
+        yield f"{where(found, case)} " + " | ".join(cells) + " |"
+
+
+@pytest.mark.parametrize("rows", [work_rows, memory_rows, time_rows])
+def test_what_was_measured_is_what_the_records_hold(rows):
+    found = list(rows())
+    assert len(found) >= 3
+    for row in found:
+        assert row in PAGE, row
+
+
+def test_the_committed_records_hold_the_targets():
+    """What can be counted without a GPU: work against its bound, and a stored target's price."""
+    for name in ("step_3b_meta", "step_7b_meta"):
+        for case in measured(name)["cases"]:
+            counted = {variant: one["counted"] for variant, one in case["variants"].items()}
+            for variant in ("sft", "pearl", "pearl_cached"):
+                assert counted[variant]["over_closed_form"] == pytest.approx(1, rel=0.03)
+            assert counted["pearl_cached"]["total_flops"] <= 1.06 * counted["sft"]["total_flops"]
+
+
+def gpu_commands():
+    block = PAGE.split("### On a GPU")[1].split("```bash")[1].split("```")[0]
+    for line in (line.strip() for line in block.splitlines()):
+        if line.startswith("jepa-vlm"):
+            for shape in ("3b", "7b") if "$shape" in line else ("",):
+                for mix in list(MIXES) if "$mix" in line else ("",):
+                    add = "--add" if mix not in ("", next(iter(MIXES))) else ""
+                    yield (
+                        line.replace("${shape}", shape)
+                        .replace("$shape", shape)
+                        .replace("$mix", mix)
+                        .replace("$add", add)
+                    )
+
+
+def test_the_commands_for_a_gpu_are_understood(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    asked = []
+
+    def measure(settings, **_):
+        asked.append((settings.shape, settings.place.type, tuple(settings.mixes)))
+        found = record()
+        found["config"]["shape"], found["cases"][0]["mix"] = settings.shape, settings.mixes[0]
+        return found
+
+    monkeypatch.setattr(suite, "run_suite", measure)
+    commands = list(gpu_commands())
+    assert len(commands) == 2 * (len(MIXES) + 1) + 1
+    for command in commands:
+        words = shlex.split(command)[1:]
+        if words[1] == "page":
+            found = [str(p.relative_to(tmp_path)) for w in words[2:] if "*" in w for p in sorted(tmp_path.glob(w))]
+            assert len(found) == 4
+            words = ["bench", "page", *found, *words[words.index("--output") :]]
+        done = CliRunner().invoke(app, words)
+        assert done.exit_code == 0, (command, done.output)
+    assert {(shape, place) for shape, place, _ in asked} == {("3b", "cuda"), ("7b", "cuda")}
+    assert {mixes for _, _, mixes in asked} == {(mix,) for mix in MIXES}
+    assert (tmp_path / "runs" / "step_gpu.html").is_file()

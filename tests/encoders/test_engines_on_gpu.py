@@ -70,14 +70,18 @@ def test_the_kernel_s_path_agrees_with_segments(monkeypatch: pytest.MonkeyPatch)
     torch.nn.Module.to(backbone.model, "cuda")
     model = LatentVLM(backbone, pearl_objective())
     batch = send_to_device(model.collator()(random_batch(1)), "cuda")
-    found = []
+    found, calls, attend = [], [], varlen.attend
+    monkeypatch.setattr(varlen, "attend", lambda *given, **options: (calls.append(1), attend(*given, **options))[1])
     for allowed in (True, False):
         if not allowed:
+            assert calls
+            calls.clear()
             monkeypatch.setattr(varlen, "can_run", lambda query, dropout: False)
         model.zero_grad()
         terms = model(batch)
         terms.total.backward()
         found.append((terms.raw, {n: p.grad.clone() for n, p in model.named_parameters() if p.grad is not None}))
+    assert not calls
     (raw, gradients), (raw_reference, gradients_reference) = found
     for name, value in raw_reference.items():
         torch.testing.assert_close(raw[name], value, rtol=0.02, atol=0)

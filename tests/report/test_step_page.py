@@ -46,6 +46,14 @@ def test_a_page_holds_every_table_and_figure(page, tmp_path):
     assert "jepa-vlm bench step --shape 3b" in found.text
 
 
+def test_a_note_stands_on_the_page_and_in_the_markdown_once(page, tmp_path):
+    noted = record()
+    noted["calls"] = [{**noted["calls"][0], "note": "another job ran"}] * 2
+    write_step_page([noted], tmp_path / "step.html")
+    assert page(tmp_path / "step.html").text.count("another job ran") == 1
+    assert step_markdown([noted]).count("another job ran") == 1
+
+
 def test_names_are_escaped(page, evil, tmp_path):
     bad = record()
     bad["machine"]["gpu"] = evil
