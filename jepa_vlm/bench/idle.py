@@ -39,7 +39,7 @@ def profile_idle(step: Step) -> float | None:
     with profile(activities=[ProfilerActivity.CPU, ProfilerActivity.CUDA]) as profiler:
         step.run(PhaseMeter(backbone=step.setting.backbone, gauge=clock_of(device)))
         torch.cuda.synchronize()
-    return idle_share(spans_of(profiler.profiler.kineto_results.events()))  # type: ignore[union-attr]
+    return idle_share(spans_of(profiler.profiler.kineto_results.events()))
 
 
 def spans_of(events: Iterable[Any]) -> list[Span]:

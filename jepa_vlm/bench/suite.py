@@ -149,11 +149,11 @@ def closed_forms(
     sft = example_sizes(LatentVLM(backbone, NextToken()), trajectories)
     pearl = example_sizes(LatentVLM(backbone, pearl_objective()), trajectories, horizon=1)
     stored = [replace(example, trajectory=0) for example in pearl]
-    heads = {"next_widths": (2 * dim, dim, dim, dim), "checkpointing": checkpointing}
+    widths = (2 * dim, dim, dim, dim)
     return {
         "sft": sft_step(shape, sft, checkpointing=checkpointing),
-        "pearl": pearl_step(shape, pearl, **heads),
-        "pearl_cached": pearl_step(shape, stored, **heads),
+        "pearl": pearl_step(shape, pearl, next_widths=widths, checkpointing=checkpointing),
+        "pearl_cached": pearl_step(shape, stored, next_widths=widths, checkpointing=checkpointing),
     }
 
 
