@@ -149,7 +149,7 @@ def closed_forms(
     sft = example_sizes(LatentVLM(backbone, NextToken()), trajectories)
     pearl = example_sizes(LatentVLM(backbone, pearl_objective()), trajectories, horizon=1)
     stored = [replace(example, trajectory=0) for example in pearl]
-    heads = {"next_widths": (2 * dim, dim, dim, dim), "checkpointing": checkpointing}
+    heads: dict[str, Any] = {"next_widths": (2 * dim, dim, dim, dim), "checkpointing": checkpointing}
     return {
         "sft": sft_step(shape, sft, checkpointing=checkpointing),
         "pearl": pearl_step(shape, pearl, **heads),
