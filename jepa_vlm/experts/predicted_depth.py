@@ -53,8 +53,8 @@ class PredictedDepth(ExpertTarget):
 
         def decode(answer: Tensor) -> Tensor:
             found = torch.einsum("blpd,bld->bp", features.to(answer.dtype), answer)
-            shown: Tensor = (found / (features.shape[1] * features.shape[-1] ** 0.5)).view(-1, 1, rows, rows)
-            return shown
+            depth_map: Tensor = found / (features.shape[1] * features.shape[-1] ** 0.5)
+            return depth_map.view(-1, 1, rows, rows)
 
         return Seen(target, decode)
 
