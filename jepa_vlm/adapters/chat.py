@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from jinja2 import TemplateError
-
 from jepa_vlm.errors import BackboneError
 
 Turn = Mapping[str, Any]  # {"role", "content": [{"type": "image", ...} or {"type": "text", "text"}, ...]}
@@ -36,7 +34,7 @@ def chat_text(processor: Any, turns: Sequence[Turn], *, prompt: bool = False) ->
     plain = _as_strings[template]
     try:
         return _render(processor, [_joined(turn) if turn["role"] in plain else turn for turn in turns], prompt)
-    except (TemplateError, TypeError) as err:
+    except (_template_error(), TypeError) as err:
         roles = ", ".join(turn["role"] for turn in turns)
         raise BackboneError(
             f"The chat template refuses a conversation of the turns {roles}: {err}; use a template that takes them."
@@ -57,9 +55,16 @@ def _wants_string(processor: Any, role: str) -> bool:
     for turn in (probe, _joined(probe)):
         try:
             shown.append(_PROBE in _render(processor, [turn, asked] if role == "system" else [asked, turn], False))
-        except (TemplateError, TypeError):
+        except (_template_error(), TypeError):
             shown.append(False)
     return shown == [False, True]
+
+
+def _template_error() -> type[Exception]:
+    """Return what templates raise; jinja2 comes with torch."""
+    from jinja2 import TemplateError
+
+    return TemplateError
 
 
 def _joined(turn: Turn) -> Turn:

@@ -97,9 +97,10 @@ class Shape:
         """
         try:
             decoder, vision = _decoder(config.text_config), _vision(config.vision_config)
-        except AttributeError:
+        except AttributeError as lacking:
+            kind = getattr(config, "model_type", type(config).__name__)
             raise ValueError(
-                f"The closed form knows towers and decoders of Qwen2.5-VL's kind; {config.model_type!r} is another."
+                f"The closed form knows towers and decoders of Qwen2.5-VL's kind; {kind!r} is another ({lacking})."
             ) from None
         return cls(decoder, vision, lora_rank, lora_modules)
 

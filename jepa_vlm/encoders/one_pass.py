@@ -90,24 +90,30 @@ def run_sequences(backbone: Backbone, sequences: Sequence[Mapping[str, Any]], fe
         hidden, fed = feedback.run(backbone, sequence, inputs, deeper)
         outs.append((hidden, fed, targets, sequence["latent"]["at"]))
     starts = accumulate((len(hidden) for hidden, *_ in outs[:-1]), initial=0)
+    found = [targets for _, _, targets, _ in outs if targets is not None]
     return RowStates(
         hidden=torch.cat([hidden for hidden, *_ in outs]),
         inputs=torch.cat([fed for _, fed, *_ in outs]),
-        targets=torch.cat([targets for _, _, targets, _ in outs]),
+        targets=torch.cat(found) if found else None,
         slot_at=torch.cat([at + start for (*_, at), start in zip(outs, starts, strict=True)]),
     )
 
 
 def row_inputs(
     backbone: Backbone, row: Mapping[str, Any], features: Tensor, slot_inputs: Mapping[str, Tensor]
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Return what the decoder is fed, the further columns of the features among it, and what latent slots stand for."""
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Return what the decoder is fed, the further columns of the features among it, and what latent slots stand for.
+
+    The last is None where no slot stands for anything.
+    """
     inputs = backbone.adapter.embed(backbone.base, row["input_ids"])
     shown, width = features[row["image_rows"]].to(inputs.dtype), inputs.shape[1]
     inputs = inputs.index_copy(0, row["image_at"], shown[:, :width])
     for owner, place in row["slots"].items():
         inputs = inputs.index_copy(0, place["at"], slot_inputs[owner][place["rows"]].to(inputs.dtype))
     latent = row["latent"]
+    if not len(latent["at"]):
+        return inputs, shown[:, width:], None
     targets = slot_targets(features[:, :width], latent["rows"], latent["slot"], len(latent["at"]))
     if len(fed := latent["fed"]):
         inputs = inputs.index_copy(0, latent["at"][fed], targets[fed].to(inputs.dtype))

@@ -23,7 +23,7 @@ class RowStates:
     Args:
         hidden: ``last_hidden_state`` after the final norm.
         inputs: What the decoder was fed.
-        targets: What its latent slots stand for, ("slots dim"), in the order of the slots; empty without any.
+        targets: What its latent slots stand for, ("slots dim"), in the order of the slots; None without any.
         slot_at: The token of each slot, ascending.
     """
 
@@ -33,9 +33,9 @@ class RowStates:
     slot_at: Tensor | None = None
 
     def targets_at(self, places: Tensor) -> Hidden:
-        """Return what the latent slots at these places stand for."""
+        """Return what the latent slots at these places stand for; of no places, nothing."""
         if self.targets is None or self.slot_at is None:
-            raise ValueError("These states have no latent slots with targets.")
+            return self.inputs[:0]
         return self.targets[torch.searchsorted(self.slot_at, places)]
 
     def at(self, places: Tensor) -> RowStates:

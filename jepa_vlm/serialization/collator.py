@@ -103,10 +103,10 @@ class Collator:
         views = self._views(trajectories, requests, written)
         planner = self._planner(requests)
         images = _Images(self.serializer)
-        shown = [
-            images.add(trajectory, {image for own in views.values() for image in own[i].needed_images})
-            for i, trajectory in enumerate(trajectories)
-        ]
+        needed = [{image for own in views.values() for image in own[i].needed_images} for i in range(len(trajectories))]
+        if not any(needed):
+            needed[0] = {0}  # the vision tower is handed one image at least
+        shown = [images.add(trajectory, own) for trajectory, own in zip(trajectories, needed, strict=True)]
         plan, locations = self._plan(planner, views, requests, _image_starts(written, shown))
         reads = {
             request: self._beside(request, views, trajectories)

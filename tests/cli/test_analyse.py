@@ -101,6 +101,7 @@ def test_latent_steps_of_saved_evaluations(cli, tmp_path):
 def test_latent_steps_of_a_run(cli, tmp_path):
     write_run(tmp_path / "lvr", "lvr")
     words = ("latent-steps", "lvr", "--on", "playground:visual-search", "--steps", "0,2", "--questions", "6")
+    words += ("--entry", "forced")
     done = cli(*words, "--json")
     assert done.exit_code == 0, done.stderr
     found = json.loads(done.stdout)

@@ -49,7 +49,7 @@ def test_grouped_keys_and_values_are_narrow():
 
 
 def test_a_config_of_another_kind_is_refused():
-    with pytest.raises(ValueError, match=r"like Qwen2\.5-VL's; .*vision_config"):
+    with pytest.raises(ValueError, match=r"of Qwen2\.5-VL's kind; .*vision_config"):
         Shape.of(SimpleNamespace(text_config=SimpleNamespace(**TEXT)))
 
 

@@ -13,6 +13,7 @@ import jepa_vlm as jv
 from jepa_vlm.encoders import AHEAD
 from jepa_vlm.encoders.ahead import join
 from jepa_vlm.encoders.attention import kernel_indices
+from jepa_vlm.encoders.latent_slots import slot_tensors
 from jepa_vlm.latent_vlm import LatentVLM
 from jepa_vlm.terms import Term, TermValue, Unit
 from jepa_vlm.views import Branch, Layout, ViewRequest
@@ -171,6 +172,7 @@ def test_joined_rows_by_hand() -> None:
             "image_at": torch.tensor(image_at),
             "image_rows": torch.arange(len(image_at)),
             "slots": {"one": slots} if slot_at else {},
+            "latent": slot_tensors([]),
             "indices": kernel_indices(layout),
             **layout.numbers(),
         }

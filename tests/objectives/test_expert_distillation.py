@@ -53,7 +53,7 @@ def test_two_tokens_by_hand():
     hidden = torch.tensor([[1.0, -1.0], [0.5, 0.0]], requires_grad=True)  # at <|a|>, at <|b|>
     region = RegionStates(hidden, torch.tensor([7, 8]), torch.tensor([0, 0]), hidden)
     inputs = {"one": torch.tensor([[[1.0, 1.0]]]), "two": torch.tensor([[[0.0, 2.0]]])}
-    states = States({}, {request: region}, Head(torch.eye(2)), {term.name: inputs})
+    states = States({}, {request: region}, Head(torch.eye(2)), beside={term.name: inputs})
     value = term(states)
     # one: 2h = (2, -2), off by (1, 3), mean 2, times 0.5; two: 2h = (1, 0), off by (1, 2), squares' mean 2.5, times 3
     assert value.total.item() == pytest.approx(1.0 + 7.5)
