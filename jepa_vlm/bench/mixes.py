@@ -14,7 +14,7 @@ from jepa_vlm import playground
 from jepa_vlm.bench.shapes import SIDE
 from jepa_vlm.registry import Registry
 from jepa_vlm.serialization import Serializer
-from jepa_vlm.trajectories import LazyImage, Step, Trajectory
+from jepa_vlm.trajectories import Box, LazyImage, Step, ToolCall, Trajectory
 from jepa_vlm.views import Encoding, Question, TrajectoryOnly, with_gradient
 
 SPREAD = 0.25  # lengths lie within this share of their mean, evenly
@@ -99,8 +99,10 @@ def _trajectory(
 ) -> Trajectory:
     image = _image(mix.seen * context, generator)
     tools = [_image(mix.shown * rest / calls, generator) for _ in range(calls)]
-    turns = (*(Step(_words(1, generator), image=tool) for tool in tools), Step(_words(1, generator)))
-    bare = Trajectory(identity, (image,), _words(1, generator), turns, answer="A")
+    looks = [ToolCall("crop", box=_box(tool, image), written="") for tool in tools]
+    turns = [Step(_words(1, generator), call, tool) for call, tool in zip(looks, tools, strict=True)]
+    turns.append(Step(_words(1, generator)))
+    bare = Trajectory(identity, (image,), _words(1, generator), tuple(turns), answer="A")
     question, spoken = view_lengths(serializer, bare)
     if question > context or spoken > rest:
         raise ValueError(
@@ -133,3 +135,10 @@ def _image(tokens: float, generator: torch.Generator) -> LazyImage:
     size = (rows * SIDE, columns * SIDE, 3)
     pixels = torch.randint(0, 256, size, generator=generator, dtype=torch.uint8).numpy()
     return LazyImage(pixels=Image.fromarray(pixels))
+
+
+def _box(tool: LazyImage, image: LazyImage) -> Box:
+    """Return a region, from the image's corner on, that has about as many visual tokens as a tool picture."""
+    (wide, high), (columns, rows) = tool.size, image.size
+    side = min(1.0, math.sqrt(wide * high / (columns * rows)))
+    return Box(0, 0, side, side, relative=True)

@@ -21,6 +21,7 @@ ORDER = (
     "pearl_cached",
     "pearl_separate",
     "pearl_released",
+    "lvr",
 )  # known ones first, as they are read
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 

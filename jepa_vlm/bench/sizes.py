@@ -12,9 +12,11 @@ from jepa_vlm.latent_vlm import LatentVLM
 from jepa_vlm.serialization import IGNORED
 from jepa_vlm.trajectories import Trajectory
 
+CONVERSATIONS = ("conversation", "latent_conversation")  # the views that hold what the head is asked to predict
+
 
 def example_sizes(model: LatentVLM, trajectories: Sequence[Trajectory], *, horizon: int = 0) -> list[ExampleSize]:
-    """Return the sizes of the examples under an objective of next-token, latent-prediction and next-latent terms.
+    """Return the sizes of the examples under an objective of terms on tokens, latents and next latents.
 
     Args:
         model: Whose views are counted.
@@ -25,19 +27,21 @@ def example_sizes(model: LatentVLM, trajectories: Sequence[Trajectory], *, horiz
     sizes, states = [], 0
     for trajectory in trajectories:
         views = model.serialize(trajectory)
-        conversation = views["conversation"]
+        conversation = next(views[name] for name in CONVERSATIONS if name in views)
+        encoded = {number for view in views.values() for number in view.needed_images}
         supervised = conversation.labels != IGNORED
         # The state that predicts a token stands one before it; the next-latent term reads T's own.
         tokens = _last(conversation.trajectory if horizon else supervised.roll(-1)) + 1
         context = int(views["question"].slots.nonzero()[0]) if "question" in views else 0
         states += int(conversation.trajectory.sum())
+        images = [image for number, image in enumerate(serializer.images(trajectory)) if number in encoded]
         sizes.append(
             ExampleSize(
                 context=context,
                 rest=tokens - context,
                 supervised=int(supervised.sum()),
                 trajectory=_last(views["trajectory"].content) + 1 if "trajectory" in views else 0,
-                grids=tuple((1, image.grid[1], image.grid[2]) for image in serializer.images(trajectory)),
+                grids=tuple((1, image.grid[1], image.grid[2]) for image in images),
             )
         )
     # The next-latent head runs over all examples' states at once, one row less for each step ahead.

@@ -23,7 +23,7 @@ from jepa_vlm.bench.shapes import SHAPES, build_backbone, lora_rank
 from jepa_vlm.bench.sizes import example_sizes
 from jepa_vlm.bench.step import Setting, Step
 from jepa_vlm.bench.timing import Timed, time_steps
-from jepa_vlm.bench.variants import VARIANTS, pearl_objective
+from jepa_vlm.bench.variants import VARIANTS, lvr_objective, pearl_objective
 from jepa_vlm.cost import Shape, StepFlops, pearl_step, sft_step
 from jepa_vlm.evaluation import commit, versions
 from jepa_vlm.latent_vlm import LatentVLM
@@ -144,16 +144,18 @@ def _count(step: Step) -> tuple[Work | None, Held | None]:
 def closed_forms(
     backbone: Backbone, trajectories: Sequence[Trajectory], *, checkpointing: bool
 ) -> dict[str, StepFlops]:
-    """Return the closed forms on these examples: of the next-token step, of Pearl, of Pearl with stored targets."""
+    """Return the closed forms on these examples: of the next-token step, Pearl, Pearl with stored targets, LVR."""
     shape, dim = Shape.of(backbone.base.config, lora_rank=lora_rank(backbone)), backbone.dim
     sft = example_sizes(LatentVLM(backbone, NextToken()), trajectories)
     pearl = example_sizes(LatentVLM(backbone, pearl_objective()), trajectories, horizon=1)
+    lvr = example_sizes(LatentVLM(backbone, lvr_objective()), trajectories)  # a next-token step on a view of its own
     stored = [replace(example, trajectory=0) for example in pearl]
     widths = (2 * dim, dim, dim, dim)
     return {
         "sft": sft_step(shape, sft, checkpointing=checkpointing),
         "pearl": pearl_step(shape, pearl, next_widths=widths, checkpointing=checkpointing),
         "pearl_cached": pearl_step(shape, stored, next_widths=widths, checkpointing=checkpointing),
+        "lvr": sft_step(shape, lvr, checkpointing=checkpointing),
     }
 
 

@@ -15,14 +15,16 @@ from jepa_vlm.bench.step import Setting, Step
 from jepa_vlm.bench.stock import on_meta, sft_stock
 from jepa_vlm.encoders import ViewEncoder
 from jepa_vlm.latent_vlm import Engine, LatentVLM
-from jepa_vlm.objectives import LatentPrediction, NextToken, Objective, Term
+from jepa_vlm.objectives import LatentPrediction, LatentReconstruction, NextToken, Objective, Term
 from jepa_vlm.recipe import load_recipe
 from jepa_vlm.registry import Registry
 from jepa_vlm.serialization.stored_targets import target_digests
 from jepa_vlm.training import fill_targets
-from jepa_vlm.views import TargetPolicy, cached
+from jepa_vlm.views import LatentConversation, RegionFeatures, TargetPolicy, cached
 
 VARIANTS: Registry[Callable[[Setting], Step]] = Registry("variant", hint="Add one in jepa_vlm/bench/variants.py.")
+LATENT_START, LATENT_END = "<|vision_pad|>", "<|endoftext|>"  # special, and nothing else in these trajectories
+LATENT_WEIGHT = 0.1  # the recipe lvr's
 ON_DEVICE_ONLY = ("pearl_separate",)  # read values of tensors, which the meta device does not have
 
 VARIANTS.register("sft_stock")(sft_stock)
@@ -52,6 +54,18 @@ def pearl_cached(setting: Setting) -> Step:
 def pearl_separate(setting: Setting) -> Step:
     """Return the reference: every view of every example a pass of its own."""
     return step_of(setting, pearl_objective(), engine="separate")
+
+
+@VARIANTS.register("lvr")
+def lvr(setting: Setting) -> Step:
+    """Return the step of LVR: regions reconstructed in latent slots, in the place of tool pictures."""
+    return step_of(setting, lvr_objective())
+
+
+def lvr_objective() -> Objective:
+    """Return what the recipe ``lvr`` minimises, between two tokens that the suite's vocabulary has already."""
+    view = LatentConversation(RegionFeatures(), start=LATENT_START, end=LATENT_END)
+    return NextToken(view=view) + LATENT_WEIGHT * LatentReconstruction(view=view)
 
 
 def pearl_objective() -> Objective | Term:

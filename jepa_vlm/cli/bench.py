@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json as json_module
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -14,14 +15,14 @@ from jepa_vlm.cli.output import Json, columns, quiet_stdout, write, write_json
 if TYPE_CHECKING:
     from jepa_vlm.bench.against import Comparison
 
-app = typer.Typer(help="Measure training steps.", no_args_is_help=True)
+app = typer.Typer(help="Measure training steps and answers.", no_args_is_help=True)
 RESULTS = Path("benchmarks") / "results"
 CHECKPOINTING = {"off": (False,), "on": (True,), "both": (False, True)}
 
 
 @app.callback()
 def group() -> None:
-    """Measure training steps."""
+    """Measure training steps and answers."""
 
 
 @app.command()
@@ -30,7 +31,9 @@ def step(
     mix: Annotated[list[str] | None, typer.Option(help="lvr, pixelreasoner, thinkmorph; default all; repeats.")] = None,
     variant: Annotated[
         list[str] | None,
-        typer.Option(help="sft, sft_stock, pearl, pearl_cached, pearl_separate, pearl_released; default all; repeats."),
+        typer.Option(
+            help="sft, sft_stock, pearl, pearl_cached, pearl_separate, pearl_released, lvr; default all; repeats."
+        ),
     ] = None,
     checkpointing: Annotated[Literal["off", "on", "both"], typer.Option(help="Of the decoder's layers.")] = "off",
     examples: Annotated[int, typer.Option(min=1, help="Of a micro-batch.")] = 4,
@@ -103,6 +106,48 @@ def step(
 
 
 @app.command()
+def inference(
+    shape: Annotated[str, typer.Option(help="tiny, 3b or 7b: sizes of Qwen2.5-VL, random weights.")] = "tiny",
+    mix: Annotated[list[str] | None, typer.Option(help="lvr, pixelreasoner, thinkmorph; default all; repeats.")] = None,
+    tokens: Annotated[int, typer.Option(min=1, help="Of every answer's words, its end included.")] = 32,
+    latents: Annotated[int, typer.Option(min=1, help="Latent steps of lvr's one look.")] = 8,
+    examples: Annotated[int, typer.Option(min=1, help="Prompts, asked together.")] = 1,
+    rounds: Annotated[int, typer.Option(min=1, help="That count.")] = 9,
+    warmup: Annotated[int, typer.Option(min=0, help="Rounds before them.")] = 2,
+    device: Annotated[Literal["cpu", "cuda"], typer.Option(help="Where answers are written.")] = "cpu",
+    dtype: Annotated[Literal["auto", "float32", "bfloat16"], typer.Option(help="Of the base weights.")] = "auto",
+    seed: Annotated[int, typer.Option(min=0, help="Of lengths, words, pictures and weights.")] = 0,
+    output: Annotated[Path | None, typer.Option(help="The record, .json.")] = None,
+    note: Annotated[str, typer.Option(help="Stands in the record: what else the machine did, say.")] = "",
+    json: Json = False,
+) -> None:
+    """Count and time answers of one length: plain generation, latent feedback and the tool loop; write a record."""
+    with quiet_stdout():
+        from jepa_vlm.bench.inference import run_inference
+        from jepa_vlm.bench.settings import SuiteSettings
+        from jepa_vlm.evaluation.files import write_whole
+
+        settings = SuiteSettings(
+            shape=shape,
+            mixes=tuple(mix or ()),
+            examples=examples,
+            rounds=rounds,
+            warmup=warmup,
+            device=device,
+            dtype=dtype,
+            seed=seed,
+        )
+        path = output or RESULTS / f"inference_{shape}_{settings.place.type}.json"
+        command = ("jepa-vlm", *sys.argv[1:])
+        record = run_inference(settings, tokens=tokens, latents=latents, command=command, note=note, say=_say)
+        write_whole(path, json_module.dumps(record, indent=1) + "\n")
+    if json:
+        write_json({"record": str(path), "cases": record["cases"]})
+    else:
+        write(f"{answers_text(record['cases'])}\n\n{path}")
+
+
+@app.command()
 def page(
     records: Annotated[list[Path], typer.Argument(help="Records of `bench step`.")],
     output: Annotated[Path, typer.Option(help="The page; a Markdown one stands beside it.")] = Path("step.html"),
@@ -118,6 +163,16 @@ def page(
         write_json({"page": str(output), "records": [str(path) for path in records]})
         return
     write(f"{output} and {output.with_suffix('.md')}")
+
+
+def answers_text(cases: Sequence[Mapping[str, Any]]) -> str:
+    """Return what answers cost as text, each figure per answer."""
+    rows = [("DATA", "WAY", "TOKENS", "LATENT STEPS", "CALLS", "GFLOPS", "SECONDS")]
+    for case in cases:
+        for name, one in case["ways"].items():
+            written = (f"{one[part]:.4g}" for part in ("tokens", "latent_steps", "calls"))
+            rows.append((case["mix"], name, *written, f"{one['flops'] / 1e9:.4g}", f"{one['seconds']['median']:.4g}"))
+    return columns(rows)
 
 
 def comparison_text(comparison: Comparison) -> str:

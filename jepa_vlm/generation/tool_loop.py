@@ -7,11 +7,12 @@ Every prompt is rendered anew from the turns so far, so that a conversation read
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import final
 
 from PIL import Image
+from torch import Tensor
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import smart_resize
 
 from jepa_vlm.adapters import Backbone
@@ -19,10 +20,12 @@ from jepa_vlm.generation.asked import Askable
 from jepa_vlm.generation.conversation import Conversation
 from jepa_vlm.generation.greedy import end_ids, generate
 from jepa_vlm.generation.inference import inference
-from jepa_vlm.generation.prompt import prompt_inputs
+from jepa_vlm.generation.prompt import Inputs, prompt_inputs
 from jepa_vlm.generation.tool_call import ends_with_call, last_call
 from jepa_vlm.generation.tool_use import Stop, ToolUse
 from jepa_vlm.generation.tools import ImageTool, ToolError, ToolFunction
+
+Produce = Callable[[Backbone, Inputs, int], Tensor]  # from prompts and a limit to the tokens that follow
 
 
 @final
@@ -95,7 +98,12 @@ def tool_system(tools: Sequence[ImageTool], opening: str = "You are a helpful as
 
 
 def answer_with_tools(
-    backbone: Backbone, items: Sequence[Askable], loop: ToolLoop, *, batch_size: int = 16
+    backbone: Backbone,
+    items: Sequence[Askable],
+    loop: ToolLoop,
+    *,
+    batch_size: int = 16,
+    produce: Produce = generate,
 ) -> list[ToolAnswer]:
     """Ask every item and return the answers in the items' order; the conversations of a batch go on side by side.
 
@@ -104,6 +112,7 @@ def answer_with_tools(
         items: What is asked.
         loop: Tools and limits.
         batch_size: Conversations per forward.
+        produce: Writes the next turn of each conversation that goes on, in the items' order; greedily if not given.
 
     Raises:
         ValueError: If ``batch_size`` is below 1.
@@ -113,17 +122,17 @@ def answer_with_tools(
     answers: list[ToolAnswer] = []
     with inference(backbone.model):
         for start in range(0, len(items), batch_size):
-            answers += _batch(backbone, items[start : start + batch_size], loop)
+            answers += _batch(backbone, items[start : start + batch_size], loop, produce)
     return answers
 
 
-def _batch(backbone: Backbone, items: Sequence[Askable], loop: ToolLoop) -> list[ToolAnswer]:
+def _batch(backbone: Backbone, items: Sequence[Askable], loop: ToolLoop, produce: Produce) -> list[ToolAnswer]:
     reserved = [token.content for token in backbone.tokenizer.added_tokens_decoder.values() if token.special]
     held = [Conversation(item, system=loop.system, guidelines=loop.guidelines, reserved=reserved) for item in items]
     stops: dict[int, Stop] = {}
     while running := [i for i in range(len(held)) if i not in stops]:
         inputs = prompt_inputs(backbone, [held[i].turns for i in running])
-        produced = generate(backbone, inputs, loop.max_new_tokens)
+        produced = produce(backbone, inputs, loop.max_new_tokens)
         lengths = inputs["attention_mask"].sum(dim=1).tolist()
         for i, ids, prompt in zip(running, produced.tolist(), lengths, strict=True):
             stop = _step(backbone, held[i], ids, prompt, loop)

@@ -14,6 +14,7 @@ COLOURS = {
     "pearl_cached": "#0e7490",
     "pearl_separate": "#93b4f5",
     "pearl_released": ORANGE,
+    "lvr": "#6d28d9",
 }
 OTHER = "#15803d"
 PHASE_COLOURS = ("#6d28d9", "#9aa3b2", "#d97706", "#2563eb", "#15803d", "#1e3a8a", "#b91c1c")

@@ -59,7 +59,7 @@ def record() -> dict[str, Any]:
         "cases": [
             {
                 "mix": "lvr", "checkpointing": False, "examples": 4, "tokens": 2212, "context": 395.0,
-                "trajectory": 158.0, "closed_form": {"sft": parts, "pearl": parts, "pearl_cached": parts},
+                "trajectory": 158.0, "closed_form": {"sft": parts, "pearl": parts, "pearl_cached": parts, "lvr": parts},
                 "variants": {
                     "sft": variant(0.4, flops=35_000),
                     "pearl": variant(0.45, flops=39_000, allocated=10_000),

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 
+from jepa_vlm.adapters.regions import region_rows
 from jepa_vlm.bench.mixes import MIXES, SPREAD, make_trajectories, view_lengths
 
 
@@ -33,6 +34,20 @@ def test_images_take_about_the_share_that_they_should(serializer):
     seen, shown = (image.length for image in serializer.images(trajectory))
     assert seen / MIXES["lvr"].context == pytest.approx(MIXES["lvr"].seen, abs=0.05)
     assert shown / MIXES["lvr"].trajectory == pytest.approx(MIXES["lvr"].shown, abs=0.05)
+
+
+@pytest.mark.parametrize("scale", [1.0, 1 / 3])
+@pytest.mark.parametrize("mix", list(MIXES))
+def test_a_call_looks_at_a_region_of_about_its_pictures_tokens(mix, scale, serializer):
+    for trajectory in make_trajectories(mix, serializer=serializer, count=4, scale=scale):
+        image, *pictures = serializer.images(trajectory)
+        for step, picture in zip(trajectory.steps, pictures, strict=False):
+            touched = len(region_rows(step.call.box, trajectory.images[0].size, image))
+            rows, columns = (extent // 2 for extent in image.grid[1:])
+            wanted = min(picture.length, image.length)
+            assert wanted <= touched + rows + columns
+            assert touched <= wanted + rows + columns
+            assert step.spoken == step.text
 
 
 def test_impossible_lengths_are_refused(serializer):

@@ -82,7 +82,7 @@ def test_the_meta_device_is_counted_and_not_timed():
         assert one["counted"]["total_flops"] > 0
 
 
-@pytest.mark.parametrize("variant", ["sft_stock", "pearl_released", "pearl", "pearl_cached"])
+@pytest.mark.parametrize("variant", ["sft_stock", "pearl_released", "pearl", "pearl_cached", "lvr"])
 def test_the_meta_device_counts_what_the_cpu_counts(variant, backbone, serializer, setting):
     from dataclasses import replace
 

@@ -10,11 +10,21 @@ import torch
 from jepa_vlm.bench import stock
 from jepa_vlm.bench.count import count_memory
 from jepa_vlm.bench.released import VIEWS
-from jepa_vlm.bench.variants import VARIANTS, pearl_objective, step_of, with_target_policy
+from jepa_vlm.bench.variants import (
+    LATENT_END,
+    LATENT_START,
+    VARIANTS,
+    lvr_objective,
+    pearl_objective,
+    step_of,
+    with_target_policy,
+)
 from jepa_vlm.latent_vlm import LatentVLM
 from jepa_vlm.recipe import load_recipe
 from jepa_vlm.serialization import IGNORED
 from jepa_vlm.views import frozen, stop_gradient
+
+ENDS = ((0, -1), (-1, 1))  # a slot, and which token beside it
 
 
 def loss_and_gradients(variant, setting):
@@ -124,6 +134,20 @@ def test_memory_of_the_steps_is_in_the_order_that_it_should_be(setting):
     assert peaks["pearl"] <= 1.15 * peaks["sft"]
     assert peaks["sft_stock"] > peaks["sft"]
     assert peaks["pearl"] <= 0.4 * peaks["pearl_released"]
+
+
+def test_reconstruction_sees_slots_and_no_tool_picture(setting):
+    """LVR's view: as many slots as the region has tokens, the tower runs on the input image alone."""
+    model = LatentVLM(setting.backbone, lvr_objective())
+    for trajectory in setting.trajectories:
+        (view,) = model.serialize(trajectory).values()
+        assert view.needed_images == (0,)
+        assert view.slots.sum() == view.slot_sources.shape[0] > 1
+        tokenizer = setting.backbone.tokenizer
+        shown = [tokenizer.convert_ids_to_tokens(int(view.input_ids[view.slots.nonzero()[at] + by])) for at, by in ENDS]
+        assert shown == [LATENT_START, LATENT_END]
+    latent, own = load_recipe("lvr").objective, lvr_objective()
+    assert str(own) == str(latent).replace("<|lvr_start|>", LATENT_START).replace("<|lvr_end|>", LATENT_END)
 
 
 @pytest.mark.parametrize("variant", list(VARIANTS))

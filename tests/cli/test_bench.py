@@ -89,6 +89,17 @@ def test_records_of_several_calls_share_a_page(cli, tmp_path):
     assert (tmp_path / "both.html").read_text(encoding="utf-8").count("<section") == 2
 
 
+def test_answers_are_a_record_and_a_table(cli, tmp_path):
+    words = ("inference", "--mix", "lvr", "--tokens", "2", "--latents", "1", "--rounds", "1", "--warmup", "0")
+    done = cli(*words)
+    assert done.exit_code == 0, done.stderr
+    head, *rows = [line.split() for line in done.stdout.splitlines() if line]
+    assert head[:3] == ["DATA", "WAY", "TOKENS"]
+    assert [row[:3] for row in rows[:2]] == [["lvr", "plain", "2"], ["lvr", "lvr", "2"]]
+    found = json.loads((tmp_path / "benchmarks" / "results" / "inference_tiny_cpu.json").read_text(encoding="utf-8"))
+    assert found["cases"][0]["ways"]["tools"]["calls"] == 1
+
+
 @pytest.mark.parametrize(
     ("words", "code", "message"),
     [
@@ -99,6 +110,7 @@ def test_records_of_several_calls_share_a_page(cli, tmp_path):
         (("step", "--shape", "3b", "--device", "meta", "--variant", "pearl_separate"), 1, "cannot be counted"),
         (("step", "--add", "--output", "nowhere.json", *LITTLE), 1, "There is no record"),
         (("page", "nowhere.json"), 1, "There is no record"),
+        (("inference", "--mix", "lvrr"), 2, "Did you mean 'lvr'"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
 )

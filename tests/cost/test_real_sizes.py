@@ -36,6 +36,20 @@ def test_pearl_at_real_sizes(name, mix):
     assert work.total_flops == pytest.approx(bound, rel=WITHIN)
 
 
+def test_lvr_at_real_sizes():
+    work, bound = counted_and_bound("3b", "lvr", "lvr", device="meta", dtype=torch.bfloat16)
+    assert work.total_flops == pytest.approx(bound, rel=WITHIN)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("checkpointing", [False, True], ids=["held", "checkpointed"])
+@pytest.mark.parametrize("mix", list(MIXES))
+@pytest.mark.parametrize("name", ["3b", "7b"])
+def test_lvr_at_all_real_sizes(name, mix, checkpointing):
+    work, bound = counted_and_bound(name, mix, "lvr", device="meta", dtype=torch.bfloat16, checkpointing=checkpointing)
+    assert work.total_flops == pytest.approx(bound, rel=WITHIN)
+
+
 CACHED = 1.06  # of the next-token step's work, with targets computed beforehand
 
 
@@ -61,7 +75,7 @@ def test_pearl_at_real_sizes_with_checkpointing(name, mix):
 
 @pytest.mark.parametrize("checkpointing", [False, True], ids=["held", "checkpointed"])
 @pytest.mark.parametrize("mix", list(MIXES))
-@pytest.mark.parametrize("variant", ["sft", "pearl", "pearl_cached"])
+@pytest.mark.parametrize("variant", ["sft", "pearl", "pearl_cached", "lvr"])
 def test_small_shapes_by_real_execution(variant, mix, checkpointing):
     work, bound = counted_and_bound("tiny", mix, variant, checkpointing=checkpointing)
     assert work.total_flops == pytest.approx(bound, rel=WITHIN)
