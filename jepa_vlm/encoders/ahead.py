@@ -20,7 +20,7 @@ from jepa_vlm.adapters import Backbone
 from jepa_vlm.encoders import blocks
 from jepa_vlm.encoders.attention import kernel_indices
 from jepa_vlm.encoders.one_pass import encode_images, run_row
-from jepa_vlm.encoders.planner import GRADIENT
+from jepa_vlm.encoders.planner import FEEDBACK, GRADIENT
 from jepa_vlm.encoders.states import AHEAD, Ahead, RowStates
 from jepa_vlm.encoders.target_weights import TargetWeights
 from jepa_vlm.views import Layout
@@ -41,7 +41,7 @@ def run_ahead(
         batches: Between two updates of the weights; from the collator, with an ``OnePassPlanner``'s rows.
         slot_inputs: Learned inputs by owner, ("slots dim").
     """
-    names = [name for batch in batches for name in batch["rows"] if name != GRADIENT]
+    names = [name for batch in batches for name in batch["rows"] if name != GRADIENT and not name.startswith(FEEDBACK)]
     if len(names) == len(set(names)) or not backbone.adapter.vision_is_frozen(backbone.base):
         return [dict(batch) for batch in batches]
     features = [encode_images(backbone, batch) for batch in batches]

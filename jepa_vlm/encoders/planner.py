@@ -102,7 +102,7 @@ class OnePassPlanner:
     def _row_name(self, number: int, pieces: list[list[Piece]]) -> str:
         """Choose the row of an encoding; the row with gradient serves a detached view that one of its own contains."""
         encoding = self.encodings[number]
-        if isinstance(encoding.view, LatentConversation) and encoding.view.fed == "state":
+        if _fed_back(encoding):
             return f"{FEEDBACK}{number}"
         if encoding.policy.gradient:
             return GRADIENT
@@ -110,7 +110,7 @@ class OnePassPlanner:
             return encoding.policy.weights
         if self.share_detached:
             for e, other in enumerate(self.encodings):
-                packed = not self._row_name(e, pieces).startswith(FEEDBACK) if other.policy.gradient else False
+                packed = other.policy.gradient and not _fed_back(other)
                 if packed and all(map(_contains, pieces[e], pieces[number])):
                     return GRADIENT
         return "current"
@@ -131,6 +131,10 @@ class OnePassPlanner:
             index.append(torch.where(own < 0, -1, own + end))
             end += piece.needed
         return {"sequences": rows}, Location(name, torch.cat(index))
+
+
+def _fed_back(encoding: Encoding) -> bool:
+    return isinstance(encoding.view, LatentConversation) and encoding.view.fed == "state"
 
 
 def _contains(whole: Piece, part: Piece) -> bool:

@@ -201,6 +201,22 @@ def test_pictures_that_only_the_tools_showed_are_not_encoded() -> None:
         assert len(batch["images"]["image_grid_thw"]) == images
 
 
+def test_a_window_of_micro_batches_equals_each_by_itself(pure_float64: None) -> None:
+    """Rows without gradient run ahead as one; slots that are fed back have gradient, and must not be among them."""
+    backbone = latent_backbone(torch.float64)
+    target = jv.ViewEncoder(jv.views.TrajectoryOnly(), policy=jv.stop_gradient())
+    context = jv.ViewEncoder(jv.views.Question(), readout="last_pred")
+    prediction = jv.LatentPrediction(context=context, predictor=jv.PredTokenPredictor(tokens=2), target=target)
+    model = LatentVLM(backbone, objective(PooledFeatures(2), "state") + 0.2 * prediction)
+    collator = model.collator()
+    alone = [losses_and_gradients(model, collator(looking(seed))) for seed in (11, 12)]
+    window = model.run_ahead([collator(looking(seed)) for seed in (11, 12)])
+    for (losses, gradients), batch in zip(alone, window, strict=True):
+        again, found = losses_and_gradients(model, batch)
+        assert all(float((again[name] - loss).detach().abs()) < 1e-12 for name, loss in losses.items())
+        assert all(float((found[name] - gradient).norm()) < 1e-12 for name, gradient in gradients.items())
+
+
 def test_feedback_refuses_what_would_switch_it_off() -> None:
     backbone = latent_backbone()
     model = LatentVLM(backbone, objective(PooledFeatures(2), "state"))
