@@ -71,7 +71,7 @@ class CompareFolder:
         self._write(settings, {**held["arms"], **arms})
 
     def _same(self, old: Mapping[str, Any], new: Mapping[str, Any], whose: str) -> None:
-        for key in sorted(old.keys() | new.keys()):
+        for key in sorted(old.keys() | new.keys(), key=lambda key: (key != "match", key)):  # what others follow from
             if old.get(key) != new.get(key):
                 raise RunError(
                     f"The comparison in {self.path} has {whose}{key} = {old.get(key)!r}, this command "
