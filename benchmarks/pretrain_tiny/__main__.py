@@ -14,10 +14,12 @@ from torch import nn
 
 from benchmarks.pretrain_tiny.card import MODEL, card, mean_share, measure
 from benchmarks.pretrain_tiny.curriculum import STEPS
-from benchmarks.pretrain_tiny.train import LOG, Settings, train
+from benchmarks.pretrain_tiny.train import LOG, Settings, swiftest_dtype, train
 from jepa_vlm.adapters.processors import save_processor
 from jepa_vlm.adapters.qwen2_5_vl import Qwen25VLAdapter
 from jepa_vlm.evaluation.files import write_whole
+
+DTYPES = {"bfloat16": torch.bfloat16, "float32": torch.float32}
 
 
 def main(
@@ -31,6 +33,7 @@ def main(
     steps: Annotated[int, typer.Option(min=1, help="Of each seed.")] = STEPS,
     seed: Annotated[list[int] | None, typer.Option(min=0, help="Default: 0, 1; may repeat.")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    dtype: Annotated[str, typer.Option(help="auto (the hardware's swiftest), bfloat16 or float32.")] = "auto",
     test_every: Annotated[int, typer.Option(min=1, help="Steps between tests, each with a checkpoint.")] = 250,
 ) -> None:
     """Pretrain the tiny Qwen2.5-VL on the playground, one seed after the other, and keep the best."""
@@ -39,10 +42,15 @@ def main(
         device = "cuda" if torch.cuda.is_available() else "cpu"
     if device == "cpu":
         torch.set_num_threads(1)  # products this small are faster on one
+    if dtype not in ("auto", *DTYPES):
+        raise typer.BadParameter(f"must be auto, {' or '.join(DTYPES)}, got {dtype!r}", param_hint="--dtype")
+    runs_in = swiftest_dtype(device) if dtype == "auto" else DTYPES[dtype]
     trained = {}
     for number in seed or [0, 1]:
         trained[number] = work / f"seed-{number}"
-        settings = Settings(folder=trained[number], steps=steps, seed=number, device=device, test_every=test_every)
+        settings = Settings(
+            folder=trained[number], steps=steps, seed=number, device=device, test_every=test_every, dtype=runs_in
+        )
         _save(*train(settings, console), trained[number] / MODEL)
     best = max(trained, key=lambda number: mean_share(json.loads((trained[number] / LOG).read_text().splitlines()[-1])))
     hardware = torch.cuda.get_device_name() if device == "cuda" else "one CPU core"

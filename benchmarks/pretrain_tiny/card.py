@@ -120,6 +120,7 @@ def card(found: Measured, command: str) -> str:
         "command": command,
         "steps": settings["steps"],
         "hardware": settings["hardware"],
+        "dtype": log[-1]["dtype"],
         "minutes": f"{log[-1]['minutes']:.0f}",
         "stages": _stages(settings["steps"]),
         "first_loss": f"{log[0]['loss']:.2f}",
@@ -147,7 +148,9 @@ def _spread(found: Measured) -> str:
     """Say how far seeds lie apart."""
     kinds = found["kinds"]
     means = {seed: sum(row["accuracy"] for row in rows) / len(rows) for seed, rows in kinds.items()}
-    listed = ", ".join(f"{mean:.1%} (seed {seed})" for seed, mean in means.items())
+    listed = ", ".join(
+        f"{mean:.1%} (seed {seed}, in {found['logs'][seed][-1]['dtype']})" for seed, mean in means.items()
+    )
     text = f"Mean over all kinds and forms on the test split: {listed}."
     if len(kinds) == 1:
         return f"{text} The spread over seeds was not measured."

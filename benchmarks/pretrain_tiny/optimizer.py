@@ -11,6 +11,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from benchmarks.pretrain_tiny.curriculum import SECOND
+from benchmarks.pretrain_tiny.muon import Muon
 
 RATE, WARMUP, DECAY, CLIP = 3e-3, 100, 0.05, 1.0
 COOLDOWN, LEAST = 0.25, 0.02  # the last steps, as a share of a plateau; share of the rate
@@ -26,7 +27,7 @@ class Optimizer:
     Args:
         modules: Their parameters are updated, and cast to ``dtype``.
         steps: Of the whole training.
-        dtype: That the modules run in.
+        dtype: That the modules run in, and the iteration of Muon.
     """
 
     def __init__(self, *, modules: Mapping[str, nn.Module], steps: int, dtype: torch.dtype) -> None:
@@ -38,8 +39,8 @@ class Optimizer:
         matrices = [t for name, t in self.full.items() if t.ndim == 2 and ("visual" in name or "layers" in name)]
         inside = {id(t) for t in matrices}
         others = [t for t in self.full.values() if id(t) not in inside]
-        self._parts = {
-            "muon": torch.optim.Muon(matrices, lr=RATE, weight_decay=DECAY, adjust_lr_fn="match_rms_adamw"),
+        self._parts: dict[str, torch.optim.Optimizer] = {
+            "muon": Muon(matrices, lr=RATE, weight_decay=DECAY, dtype=dtype),
             "adamw": torch.optim.AdamW(
                 [
                     {"params": [t for t in others if t.ndim > 1], "weight_decay": DECAY},

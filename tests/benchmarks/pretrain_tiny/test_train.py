@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 
 from benchmarks.pretrain_tiny import batches, curriculum, progress
 from benchmarks.pretrain_tiny.optimizer import Optimizer
-from benchmarks.pretrain_tiny.train import STATE, Settings, train
+from benchmarks.pretrain_tiny.train import STATE, Settings, swiftest_dtype, train
 from jepa_vlm.playground.lessons import EASY
 
 
@@ -28,10 +28,10 @@ def small(monkeypatch):
 
 
 def settings(folder: Path, **changes) -> Settings:
-    return Settings(**{"folder": folder, "steps": 12, "seed": 0, "device": "cpu", "test_every": 4} | changes)
+    defaults = {"folder": folder, "steps": 12, "seed": 0, "device": "cpu", "test_every": 4, "dtype": torch.float32}
+    return Settings(**defaults | changes)
 
 
-@pytest.mark.slow  # bfloat16, which some CPUs only emulate
 def test_a_short_training_learns_and_resumes_bit_for_bit(tmp_path, monkeypatch):
     quiet = Console(quiet=True)
     whole, _ = train(settings(tmp_path / "whole"), quiet)
@@ -63,7 +63,6 @@ def test_a_short_training_learns_and_resumes_bit_for_bit(tmp_path, monkeypatch):
     assert (tmp_path / "whole" / STATE).stat().st_size == (tmp_path / "broken" / STATE).stat().st_size
 
 
-@pytest.mark.slow  # bfloat16, which some CPUs only emulate
 def test_every_parameter_moves_and_is_saved_in_float32(tmp_path):
     model, _ = train(settings(tmp_path, steps=8, test_every=8), Console(quiet=True))
     saved = load_file(tmp_path / STATE)
@@ -88,6 +87,17 @@ def test_the_rate_warms_up_and_falls():
     assert optimizer.rate(799) == pytest.approx(6e-5)
     assert optimizer.rate(800) == optimizer.rate(949) == pytest.approx(3e-3)
     assert optimizer.rate(999) == pytest.approx(6e-5)
+
+
+def test_bfloat16_where_the_hardware_has_it(monkeypatch):
+    for has, dtype in (
+        ({}, torch.float32),
+        ({"avx512_bf16": True}, torch.bfloat16),
+        ({"amx_bf16": True}, torch.bfloat16),
+    ):
+        monkeypatch.setattr(torch.cpu, "get_capabilities", lambda has=has: has)
+        assert swiftest_dtype("cpu") == dtype
+        assert swiftest_dtype("cuda") == torch.bfloat16
 
 
 def test_nothing_is_drawn_twice():
