@@ -28,6 +28,8 @@ class Commands(TyperGroup):
         """Run the command."""
         try:
             return super().invoke(ctx)
+        except BrokenPipeError:  # the reader of the output has left, as ``head`` does: typer ends in silence
+            raise
         except (JepaVLMError, OSError, KeyboardInterrupt) as err:
             if ctx.params.get("debug"):
                 traceback.print_exc()

@@ -216,3 +216,16 @@ def test_the_scorings_that_are_named_without_torch_are_the_scorings():
     from jepa_vlm.generation import SCORINGS
 
     assert (*SCORINGS, "tools") == evaluate.SCORINGS
+
+
+def test_a_reader_that_leaves_is_no_error():
+    """As in ``jepa-vlm compare --help | head -1``, with the pipe closed before anything is written."""
+    program = "from jepa_vlm.cli.app import app; app(['compare', '--help'])"
+    read, write = os.pipe()
+    os.close(read)
+    ended = subprocess.run(
+        [sys.executable, "-c", program], stdout=write, stderr=subprocess.PIPE, env=ENVIRONMENT, text=True, check=False
+    )
+    os.close(write)
+    assert ended.stderr == ""
+    assert ended.returncode == 1
