@@ -23,6 +23,12 @@ COMBINATIONS = [
 ]
 
 
+every_size_mix_and_way = pytest.mark.parametrize(
+    ("name", "mix", "checkpointing"),
+    [("3b", "pixelreasoner", False), ("3b", "lvr", True), ("7b", "thinkmorph", True)],
+)
+
+
 def counted_and_bound(name, mix, variant="pearl", **options):
     setting = setting_of(name, mix, **options)
     work = count_work(VARIANTS[variant](setting))
@@ -42,10 +48,8 @@ def test_lvr_at_real_sizes():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("checkpointing", [False, True], ids=["held", "checkpointed"])
-@pytest.mark.parametrize("mix", list(MIXES))
-@pytest.mark.parametrize("name", ["3b", "7b"])
-def test_lvr_at_all_real_sizes(name, mix, checkpointing):
+@every_size_mix_and_way
+def test_lvr_at_more_real_sizes(name, mix, checkpointing):
     work, bound = counted_and_bound(name, mix, "lvr", device="meta", dtype=torch.bfloat16, checkpointing=checkpointing)
     assert work.total_flops == pytest.approx(bound, rel=WITHIN)
 
@@ -54,9 +58,7 @@ CACHED = 1.06  # of the next-token step's work, with targets computed beforehand
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("checkpointing", [False, True], ids=["held", "checkpointed"])
-@pytest.mark.parametrize("mix", list(MIXES))
-@pytest.mark.parametrize("name", ["3b", "7b"])
+@every_size_mix_and_way
 def test_a_cached_target_at_real_sizes(name, mix, checkpointing):
     options = {"device": "meta", "dtype": torch.bfloat16, "checkpointing": checkpointing}
     work, bound = counted_and_bound(name, mix, "pearl_cached", **options)
@@ -66,8 +68,7 @@ def test_a_cached_target_at_real_sizes(name, mix, checkpointing):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("mix", list(MIXES))
-@pytest.mark.parametrize("name", ["3b", "7b"])
+@pytest.mark.parametrize(("name", "mix"), [("3b", "pixelreasoner"), ("7b", "lvr")])
 def test_pearl_at_real_sizes_with_checkpointing(name, mix):
     work, bound = counted_and_bound(name, mix, device="meta", dtype=torch.bfloat16, checkpointing=True)
     assert work.total_flops == pytest.approx(bound, rel=WITHIN)

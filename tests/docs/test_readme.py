@@ -37,7 +37,7 @@ def test_the_commands_are_one_line_each_and_install_what_they_need():
     assert run[0] == "python3 -m venv .venv"
     assert run[1] == test[0] == ". .venv/bin/activate"
     assert run[-1] == "jepa-vlm recipe pearl"
-    assert test[-1] == 'pytest -n 2 -m "not slow"'
+    assert test[-1] == 'pytest -n 2 --dist loadfile -m "not slow"'
     assert all(step.startswith("pip install ") for step in (*run[2:-1], *test[1:-1]))
 
 

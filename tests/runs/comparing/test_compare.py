@@ -97,7 +97,7 @@ def test_a_comparison_and_then_one_more_seed_entry_and_benchmark(data, tmp_path,
 def test_a_comparison_that_is_killed_midway_loses_nothing(data, tmp_path):
     """SIGKILL while the second run trains, behind its first checkpoint."""
     words = ["compare", "sft", "--seeds", "2", "--data", data, "--on", ON, "--questions", "4", "--jobs", "1"]
-    words += ["--steps", "40", "--batch-size", "2", "--validate-every", "5", "--output", "out", "--json"]
+    words += ["--steps", "16", "--batch-size", "2", "--validate-every", "4", "--output", "out", "--json"]
     command = [sys.executable, "-m", "jepa_vlm.cli", *words]
     killed = subprocess.Popen(
         command, cwd=tmp_path, env=ENVIRONMENT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
@@ -121,9 +121,9 @@ def test_a_comparison_that_is_killed_midway_loses_nothing(data, tmp_path):
     assert {name: times(out)[name] for name in before} == before
     steps = [json.loads(line)["step"] for line in metrics.read_text().splitlines()]
     assert steps == sorted(steps)
-    assert steps[-1] == 40
+    assert steps[-1] == 16
     whole = jv.train(
-        "sft", data=data, output=tmp_path / "whole", seed=1, steps=40, batch_size=2, validate_every=5, questions=0
+        "sft", data=data, output=tmp_path / "whole", seed=1, steps=16, batch_size=2, validate_every=4, questions=0
     )
     assert json.loads((out / "runs/sft-1/result.json").read_text())["terms"] == whole.terms
     assert [path.name for path in map(Path, json.loads(done.stdout)["files"])] == FILES
