@@ -20,7 +20,6 @@ from jepa_vlm.encoders import (
     SeparatePlanner,
     States,
     TargetWeights,
-    TextTokens,
     one_pass,
     run_ahead,
     separate,
@@ -129,8 +128,7 @@ class LatentVLM(nn.Module):
             else functools.partial(OnePassPlanner, share_detached=not dropout),
             counters={name: _UnitCounter(unit) for name, unit in self.objective.units().items()},
             stores=self.target_stores,
-            readers=self.objective.readers(),
-            beside={term.name: make for _, term in self.objective.parts() if (make := term.beside()) is not None},
+            beside=self.objective.beside(),
         )
 
     def serialize(self, trajectory: Trajectory) -> dict[str, TokenizedView]:
@@ -139,7 +137,7 @@ class LatentVLM(nn.Module):
         Labels stand only in views whose tokens a term trains; a target view, say, has none. What a text encoder of its
         own reads is no view of this tokenizer and not among them.
         """
-        requests = [request for request in self.objective.requests() if not request.encoder]
+        requests = self.objective.requests()
         trained = {request.encoding for request in requests if request.region == "supervised"}
         encodings = tuple(dict.fromkeys(request.encoding for request in requests))
         views = self._serializer().views(trajectory, encodings)
@@ -239,15 +237,11 @@ class LatentVLM(nn.Module):
         rows = run(self.backbone, self.target_weights, batch, self.objective.slot_inputs())
         known = batch[AHEAD].read if AHEAD in batch else {}
         latents: dict[ViewRequest, Tensor] = {}
-        texts: dict[ViewRequest, TextTokens] = {}
         regions: dict[ViewRequest, RegionStates] = {}
         requests = self.objective.requests(batch["skipped"])
         for number, (request, read) in enumerate(zip(requests, batch["reads"], strict=True)):
             if request in self.target_stores:
                 latents[request] = read["latent"]
-                continue
-            if request.encoder:
-                texts[request] = TextTokens(read["input_ids"], read["mask"])
                 continue
             picked = known[number] if number in known else rows[read["row"]].at(read["index"])
             if request.readout is not None:
@@ -258,7 +252,7 @@ class LatentVLM(nn.Module):
                 regions[request] = RegionStates(picked.hidden, read["labels"], read["document"], inputs, targets)
         head = self.backbone.base.get_output_embeddings()
         weights = Head(head.weight, getattr(head, "bias", None))
-        return States(latents, regions, weights, texts=texts, beside=batch["beside"])
+        return States(latents, regions, weights, beside=batch["beside"])
 
 
 @final

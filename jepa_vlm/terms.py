@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Literal, final
 
@@ -12,12 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from jepa_vlm.encoders.states import States
-from jepa_vlm.serialization import TextReader
-from jepa_vlm.trajectories import Trajectory
+from jepa_vlm.serialization import Beside
 from jepa_vlm.typing import Latent, Scalar, at_least_float32
 from jepa_vlm.views import ViewRequest
-
-Beside = Callable[[Sequence[Trajectory]], Mapping[str, Tensor]]
 
 
 @final
@@ -91,15 +88,8 @@ class Term(nn.Module, ABC):
         """Return the learned inputs that this term places into a view ("slots dim"), or None."""
         return None
 
-    def readers(self) -> dict[ViewRequest, TextReader]:
-        """Return what makes the tokens of texts that an encoder of this term's own reads, by request."""
-        return {}
-
     def beside(self) -> Beside | None:
-        """Return what makes, of a batch's trajectories, the tensors that this term reads besides states, or None.
-
-        It runs where batches are made, is pickled to get there, and holds no weights.
-        """
+        """Return what makes the tensors that this term reads besides states (``States.beside``), or None."""
         return None
 
     def skipped(self, like: Tensor) -> TermValue:
@@ -166,9 +156,10 @@ class Objective(nn.Module):
         found = {term.name: term.slot_inputs() for _, term in self.parts()}
         return {name: slots for name, slots in found.items() if slots is not None}
 
-    def readers(self) -> dict[ViewRequest, TextReader]:
-        """Return every term's readers of texts."""
-        return {request: reader for _, term in self.parts() for request, reader in term.readers().items()}
+    def beside(self) -> dict[str, Beside]:
+        """Return what makes the tensors that terms read besides states, by the name of the term."""
+        found = {term.name: term.beside() for _, term in self.parts()}
+        return {name: beside for name, beside in found.items() if beside is not None}
 
     def setup(self, dim: int, generator: torch.Generator) -> None:
         """Create every term's parameters, in order, from one generator."""

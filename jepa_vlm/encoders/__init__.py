@@ -3,7 +3,7 @@
 from jepa_vlm.encoders.ahead import run_ahead
 from jepa_vlm.encoders.planner import OnePassPlanner
 from jepa_vlm.encoders.separate import SeparatePlanner
-from jepa_vlm.encoders.states import AHEAD, Head, RegionStates, States, TextTokens
+from jepa_vlm.encoders.states import AHEAD, Head, RegionStates, States
 from jepa_vlm.encoders.target_weights import TargetWeights
 from jepa_vlm.encoders.text_encoder import TextEncoder
 from jepa_vlm.encoders.view_encoder import ViewEncoder
@@ -17,7 +17,6 @@ __all__ = [
     "States",
     "TargetWeights",
     "TextEncoder",
-    "TextTokens",
     "ViewEncoder",
     "run_ahead",
 ]

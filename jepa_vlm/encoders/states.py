@@ -9,7 +9,7 @@ from typing import final
 import torch
 from torch import Tensor
 
-from jepa_vlm.typing import HeadWeight, Hidden, Latent, TextIds, TextMask, TokenIds
+from jepa_vlm.typing import HeadWeight, Hidden, Latent, TokenIds
 from jepa_vlm.views import ViewRequest
 
 AHEAD = "ahead"  # a batch's key to its ``Ahead``
@@ -90,20 +90,6 @@ class RegionStates:
 
 @final
 @dataclass(frozen=True)
-class TextTokens:
-    """Texts for an encoder beside the backbone, padded on the right.
-
-    Args:
-        input_ids: Of that encoder's own tokenizer.
-        mask: True at tokens, False at padding.
-    """
-
-    input_ids: TextIds
-    mask: TextMask
-
-
-@final
-@dataclass(frozen=True)
 class States:
     """The states that an objective asked for.
 
@@ -111,14 +97,12 @@ class States:
         latents: One state per example, by request with a readout.
         regions: States at many positions, by request with a region.
         head: The language model's head.
-        texts: Texts that a term's own encoder has yet to read, by request with an encoder.
-        beside: By term: what it made of the batch's trajectories, see ``Term.beside``.
+        beside: By term: the tensors that it reads besides states, see ``Term.beside``.
         by_example: Whether terms are to return their summands too (``TermValue.each``).
     """
 
     latents: Mapping[ViewRequest, Latent]
     regions: Mapping[ViewRequest, RegionStates]
     head: Head
-    texts: Mapping[ViewRequest, TextTokens] = field(default_factory=dict)
     beside: Mapping[str, Mapping[str, Tensor]] = field(default_factory=dict)
     by_example: bool = False

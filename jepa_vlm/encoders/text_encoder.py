@@ -8,10 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from jepa_vlm.adapters.text_encoder import TINY_TEXT, load_text_encoder
-from jepa_vlm.encoders.states import TextTokens
 from jepa_vlm.errors import BackboneError
 from jepa_vlm.serialization.texts import TextReader
-from jepa_vlm.typing import Latent, at_least_float32, shape_checked
+from jepa_vlm.typing import Latent, TextIds, TextMask, at_least_float32, shape_checked
 from jepa_vlm.views import Readout
 
 SMALL = 512  # hidden size of a decoder up to which a tiny random encoder is a partner
@@ -82,10 +81,15 @@ class TextEncoder(nn.Module):
         return self
 
     @shape_checked
-    def forward(self, tokens: TextTokens, readout: Readout) -> Latent:
-        """Return the state at each text's last token, or the mean over its tokens, the encoder's own marks included."""
-        mask = tokens.mask
-        out = self._loaded(input_ids=tokens.input_ids, attention_mask=mask.long())
+    def forward(self, *, input_ids: TextIds, mask: TextMask, readout: Readout) -> Latent:
+        """Return the state at each text's last token, or the mean over its tokens, the encoder's own marks included.
+
+        Args:
+            input_ids: From ``reader()``, padded on the right.
+            mask: True at tokens, False at padding.
+            readout: ``last_token`` or ``mean``.
+        """
+        out = self._loaded(input_ids=input_ids, attention_mask=mask.long())
         hidden: Tensor = out.last_hidden_state
         if readout == "last_token":
             rows = torch.arange(len(mask), device=mask.device)

@@ -9,8 +9,9 @@ from torch import nn
 
 from jepa_vlm.encoders.states import States
 from jepa_vlm.encoders.text_encoder import TextEncoder
+from jepa_vlm.serialization import Beside
 from jepa_vlm.typing import Latent, shape_checked
-from jepa_vlm.views import Readout, Slots, TargetPolicy, View, ViewRequest, with_gradient
+from jepa_vlm.views import Answer, Readout, Slots, TargetPolicy, View, ViewRequest, with_gradient
 
 
 @final
@@ -43,15 +44,24 @@ class ViewEncoder(nn.Module):
         self.encoder = encoder
         if readout != "last_pred" or encoder is not None:
             self.request()
+        if encoder is not None:
+            self._check_encoder()
 
     def request(self, slots: Slots | None = None) -> ViewRequest:
-        """Return what has to be computed, given the slots that a predictor places.
+        """Return what the backbone has to compute, given the slots that a predictor places.
 
         Raises:
             ValueError: If the view has no place for slots, or the readout needs slots and there are none.
         """
-        own = self.encoder.name if self.encoder is not None else ""
-        return ViewRequest(view=self.view, policy=self.policy, readout=self.readout, slots=slots, encoder=own)
+        return ViewRequest(view=self.view, policy=self.policy, readout=self.readout, slots=slots)
+
+    def requests(self) -> tuple[ViewRequest, ...]:
+        """Return what the backbone has to compute of a view without slots: nothing for an encoder of its own."""
+        return () if self.encoder is not None else (self.request(),)
+
+    def beside(self) -> Beside | None:
+        """Return what makes the tokens of its own encoder's texts; None if it has none."""
+        return None if self.encoder is None else self.encoder.reader()
 
     def setup(self, dim: int, generator: torch.Generator) -> None:
         """Load the encoder, if it has one of its own."""
@@ -63,14 +73,30 @@ class ViewEncoder(nn.Module):
         return dim if self.encoder is None else self.encoder.width
 
     @shape_checked
-    def forward(self, states: States, slots: Slots | None = None) -> Latent:
-        """Return the latent of each example."""
-        request = self.request(slots)
+    def forward(self, states: States, slots: Slots | None = None, *, owner: str = "") -> Latent:
+        """Return the latent of each example.
+
+        Args:
+            states: What the engine found, and what the collator made for an encoder of its own.
+            slots: Learned inputs that a predictor places into the view.
+            owner: Name of the term that it belongs to, under which its own encoder's texts are filed.
+        """
         if self.encoder is None:
-            return states.latents[request]
-        latent: Latent = self.encoder(states.texts[request], self.readout)
+            return states.latents[self.request(slots)]
+        latent: Latent = self.encoder(**states.beside[owner], readout=self.readout)
         return latent
 
     def extra_repr(self) -> str:
         """Show view, readout and policy."""
         return f"{self.view}, readout={self.readout!r}, policy={self.policy}"
+
+    def _check_encoder(self) -> None:
+        if not isinstance(self.view, Answer):
+            raise ValueError(f"A text encoder reads text alone: give it views.Answer(), not {self.view!r}.")
+        if self.readout not in ("last_token", "mean"):
+            raise ValueError(f"A text encoder is read at 'last_token' or as the 'mean', got {self.readout!r}.")
+        if not self.policy.gradient:
+            raise ValueError(
+                f"A text encoder of its own is trained: its policy must be with_gradient(), got {self.policy}. A small "
+                "rate moves it slowly."
+            )

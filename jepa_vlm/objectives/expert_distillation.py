@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from jepa_vlm.encoders import States
 from jepa_vlm.errors import DataError
 from jepa_vlm.experts.expert import Expert
+from jepa_vlm.serialization import Beside
 from jepa_vlm.terms import Term, TermValue, Unit
 from jepa_vlm.trajectories import LazyImage, Trajectory
 from jepa_vlm.typing import at_least_float32
@@ -69,7 +70,7 @@ class ExpertDistillation(Term):
         for expert in self._each():
             expert.head.setup(dim, generator)
 
-    def beside(self) -> Callable[[Sequence[Trajectory]], dict[str, Tensor]]:
+    def beside(self) -> Beside:
         """See ``Term.beside``: by expert, what it reads of each example's image."""
         return _Looks({expert.name: expert.target.inputs for expert in self._each()})
 
@@ -106,6 +107,9 @@ class _Looks:
         """Return the inputs of each expert ("batch ...")."""
         looks = [self._look(trajectory) for trajectory in trajectories]
         return {name: torch.stack([look[name] for look in looks]) for name in self.readers}
+
+    def check(self, trajectory: Trajectory) -> None:
+        """Check nothing: what an expert reads is known once the image is opened."""
 
     def _look(self, trajectory: Trajectory) -> dict[str, Tensor]:
         try:

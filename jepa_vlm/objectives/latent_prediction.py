@@ -11,7 +11,7 @@ from jepa_vlm.encoders import States, ViewEncoder
 from jepa_vlm.errors import BackboneError
 from jepa_vlm.losses import LatentLoss, SmoothL1Loss
 from jepa_vlm.predictors import Predictor
-from jepa_vlm.serialization import TextReader
+from jepa_vlm.serialization import Beside
 from jepa_vlm.terms import Term, TermValue, Unit
 from jepa_vlm.views import Slots, ViewRequest
 
@@ -104,7 +104,7 @@ class LatentPrediction(Term):
 
     def requests(self) -> tuple[ViewRequest, ...]:
         """See ``Term.requests``."""
-        return self.context.request(self._slots), self.target.request()
+        return self.context.request(self._slots), *self.target.requests()
 
     def unit(self) -> Unit:
         """See ``Term.unit``."""
@@ -128,9 +128,9 @@ class LatentPrediction(Term):
                 f"target {width}; map both with MLPPredictor(out=...), as predictor and as target_head."
             )
 
-    def readers(self) -> dict[ViewRequest, TextReader]:
-        """See ``Term.readers``."""
-        return {} if self.target.encoder is None else {self.target.request(): self.target.encoder.reader()}
+    def beside(self) -> Beside | None:
+        """See ``Term.beside``: tokens for a text encoder of the target's own."""
+        return self.target.beside()
 
     def slot_inputs(self) -> Tensor | None:
         """See ``Term.slot_inputs``."""
@@ -143,7 +143,7 @@ class LatentPrediction(Term):
     def forward(self, states: States) -> TermValue:
         """See ``Term.forward``."""
         predicted = self.predictor(self.context(states, self._slots))
-        target = self.target(states)
+        target = self.target(states, owner=self.name)
         if not self.target.policy.gradient:
             target = target.detach()
         if self.target_head is not None:

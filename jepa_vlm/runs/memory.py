@@ -8,6 +8,7 @@ from typing import Any
 from peft import PeftModel
 
 from jepa_vlm.cost import MicroBatch, Shape, StepMemory, step_memory
+from jepa_vlm.encoders import TextEncoder
 from jepa_vlm.errors import JepaVLMError
 from jepa_vlm.latent_vlm import LatentVLM
 from jepa_vlm.objectives import NextToken
@@ -31,7 +32,7 @@ def estimate_memory(
         return None, "the estimate knows adapters only, and this decoder is trained in full"
     if model.engine != "one_pass":
         return None, "the estimate knows the one-pass engine only"
-    if any(request.encoder for request in model.objective.requests()):
+    if any(isinstance(module, TextEncoder) for module in model.objective.modules()):
         return None, "the estimate knows the backbone only, and this objective has a text encoder beside it"
     config: Any = model.backbone.model.peft_config["default"]
     largest = sorted(trajectories, key=lambda trajectory: -longest(model, trajectory))[:batch_size]

@@ -14,7 +14,7 @@ from jepa_vlm.serialization.reads import Read, needed_tokens, read_latent, read_
 from jepa_vlm.serialization.serializer import Serializer
 from jepa_vlm.serialization.stored_targets import target_digest
 from jepa_vlm.serialization.target_store import TargetStore
-from jepa_vlm.serialization.texts import TextReader, answered_directly
+from jepa_vlm.serialization.texts import answered_directly
 from jepa_vlm.serialization.tokenized import TokenizedView
 from jepa_vlm.trajectories import LazyImage, Trajectory
 from jepa_vlm.views import Answer, BatchPlan, Encoding, Location, ViewRequest
@@ -45,6 +45,24 @@ class Counter(Protocol):
         """Return the count."""
 
 
+class Beside(Protocol):
+    """Makes, of a batch's trajectories, the tensors that a term reads besides states. Picklable; holds no weights."""
+
+    def __call__(self, trajectories: Sequence[Trajectory]) -> Mapping[str, Tensor]:
+        """Return the tensors by name.
+
+        Raises:
+            DataError: If a trajectory is not what it must be.
+        """
+
+    def check(self, trajectory: Trajectory) -> None:
+        """Check what can be checked cheaply before a run begins: no image is opened.
+
+        Raises:
+            DataError: If the trajectory is not what it must be.
+        """
+
+
 @final
 class Collator:
     """Makes batches of trajectories. Picklable, so that data-loading workers can run it; holds no weights.
@@ -55,7 +73,6 @@ class Collator:
         planner: Makes the planner of some encodings; the engine's that will run the batch.
         counters: By term: counts what its sum is divided by.
         stores: Where the states of requests with a ``cached`` policy are.
-        readers: Of requests whose texts an encoder beside the backbone reads: what makes its tokens.
         beside: By term: what makes the tensors that it reads besides states.
     """
 
@@ -67,12 +84,10 @@ class Collator:
         planner: Callable[..., Planner],
         counters: Mapping[str, Counter],
         stores: Mapping[ViewRequest, TargetStore],
-        readers: Mapping[ViewRequest, TextReader],
-        beside: Mapping[str, Callable[[Sequence[Trajectory]], Mapping[str, Tensor]]] | None = None,
+        beside: Mapping[str, Beside],
     ) -> None:
         self.serializer, self.planner, self.stores = serializer, planner, dict(stores)
-        self.readers = dict(readers)
-        self.requests, self.counters, self.beside = dict(requests), dict(counters), dict(beside or {})
+        self.requests, self.counters, self.beside = dict(requests), dict(counters), dict(beside)
 
     def __call__(
         self,
@@ -109,8 +124,8 @@ class Collator:
         shown = [images.add(trajectory, own) for trajectory, own in zip(trajectories, needed, strict=True)]
         plan, locations = self._plan(planner, views, requests, _image_starts(written, shown))
         reads = {
-            request: self._beside(request, views, trajectories)
-            if request in self.stores or request in self.readers
+            request: self._stored(request, views, trajectories)
+            if request in self.stores
             else _read(request, views[request.encoding], locations)
             for request in requests
         }
@@ -139,8 +154,8 @@ class Collator:
         self.serializer.check(trajectory)
         if any(isinstance(encoding.view, Answer) for encoding in self.encodings):
             self.serializer.check(answered_directly(trajectory))
-        for reader in self.readers.values():
-            reader([trajectory])
+        for beside in self.beside.values():
+            beside.check(trajectory)
 
     def tokens(self, trajectories: Sequence[Trajectory]) -> list[int]:
         """Return how many tokens the decoder computes for each trajectory, counted from texts and image headers.
@@ -163,7 +178,7 @@ class Collator:
         return self._encodings(self._requests())
 
     def _encodings(self, requests: Sequence[ViewRequest]) -> tuple[Encoding, ...]:
-        return tuple(dict.fromkeys(request.encoding for request in requests if request not in self.readers))
+        return tuple(dict.fromkeys(request.encoding for request in requests))
 
     def _counts(
         self, reads: Mapping[ViewRequest, Read], without: Collection[str], examples: Sequence[int]
@@ -196,7 +211,7 @@ class Collator:
         requests: Sequence[ViewRequest],
         image_starts: Sequence[Sequence[int]],
     ) -> tuple[BatchPlan, dict[Encoding, Location]]:
-        requests = [request for request in requests if request not in self.stores and request not in self.readers]
+        requests = [request for request in requests if request not in self.stores]
         encodings = planner.encodings
         own = [[views[encoding][i] for encoding in encodings] for i in range(len(image_starts))]
         needed = [
@@ -209,15 +224,13 @@ class Collator:
         plan = planner(own, needed, image_starts)
         return plan, dict(zip(encodings, plan.locations, strict=True))
 
-    def _beside(
+    def _stored(
         self,
         request: ViewRequest,
         views: Mapping[Encoding, Sequence[TokenizedView]],
         trajectories: Sequence[Trajectory],
     ) -> Read:
-        """Return a read that no row answers: tokens for another encoder, or states that are stored."""
-        if request in self.readers:
-            return Read(dict(self.readers[request](trajectories)))
+        """Return a read that no row answers: of states that are stored."""
         own = views[request.encoding]
         digests = [target_digest(view, trajectory) for view, trajectory in zip(own, trajectories, strict=True)]
         return Read({"latent": self.stores[request].read(digests, [trajectory.id for trajectory in trajectories])})

@@ -70,3 +70,11 @@ class TextReader:
                     "answer too long",
                 )
         return {"input_ids": coded["input_ids"], "mask": mask}
+
+    def check(self, trajectory: Trajectory) -> None:
+        """Check that the encoder can read the trajectory's answer.
+
+        Raises:
+            DataError: As for a batch.
+        """
+        self([trajectory])

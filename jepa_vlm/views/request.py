@@ -8,7 +8,7 @@ from typing import Literal, final
 from jepa_vlm.views.latent_conversation import LatentConversation
 from jepa_vlm.views.padded import PaddedConversation
 from jepa_vlm.views.policy import TargetPolicy, with_gradient
-from jepa_vlm.views.view import Answer, View
+from jepa_vlm.views.view import View
 
 Readout = Literal["last_token", "last_pred", "turn_end", "mean"]
 Region = Literal["supervised", "trajectory", "all", "before_latents", "latents", "pads"]
@@ -45,7 +45,6 @@ class ViewRequest:
             ``before_latents`` (each latent slot, with the state of the token before it) or ``pads`` (of a
             ``PaddedConversation``).
         slots: Learned inputs placed into the view, or None.
-        encoder: Name of a text encoder that reads the view beside the backbone; "" for the backbone.
     """
 
     view: View
@@ -53,7 +52,6 @@ class ViewRequest:
     readout: Readout | None = None
     region: Region | None = None
     slots: Slots | None = None
-    encoder: str = ""
 
     def __post_init__(self) -> None:
         if (self.readout is None) == (self.region is None):
@@ -77,26 +75,11 @@ class ViewRequest:
             raise ValueError("A cached view is stored as one state per example, without learned slots.")
         if self.readout == "last_pred" and self.slots is None:
             raise ValueError("readout 'last_pred' needs a predictor with slots; without slots read 'last_token'.")
-        if self.encoder:
-            self._check_encoder()
 
     @property
     def encoding(self) -> Encoding:
         """What has to be encoded, whatever is read of it."""
         return Encoding(self.view, self.policy, self.slots)
-
-    def _check_encoder(self) -> None:
-        if not isinstance(self.view, Answer):
-            raise ValueError(f"A text encoder reads text alone: give it views.Answer(), not {self.view!r}.")
-        if self.readout not in ("last_token", "mean"):
-            raise ValueError(
-                f"A text encoder is read at 'last_token' or as the 'mean', got {self.readout or self.region!r}."
-            )
-        if not self.policy.gradient:
-            raise ValueError(
-                f"A text encoder of its own is trained: its policy must be with_gradient(), got {self.policy}. A small "
-                "rate moves it slowly."
-            )
 
 
 @final

@@ -14,7 +14,6 @@ from transformers import BertConfig, BertModel, T5Config
 
 import jepa_vlm as jv
 from jepa_vlm.adapters.text_encoder import load_text_encoder
-from jepa_vlm.encoders import TextTokens
 from jepa_vlm.errors import BackboneError, DataError, UnknownNameError
 from jepa_vlm.training import export, save_weights
 from tests.training.setting import ORIGIN, small_model, small_trainer, trained
@@ -54,7 +53,7 @@ def test_a_text_is_worth_the_same_alone(readout: str) -> None:
     """One text at a time without padding, through stock transformers, is the reference."""
     encoder, texts = loaded().double(), ("red", "the small blue circle", "B")
     read = encoder.reader()(answers(*texts))
-    together = encoder(TextTokens(**read), readout)
+    together = encoder(**read, readout=readout)
     assert not read["mask"].all()
     for row, text in zip(together, texts, strict=True):
         ids = encoder._tokenizer(text, return_tensors="pt").input_ids
@@ -90,7 +89,7 @@ def test_a_folder_is_loaded_without_its_pooler(tmp_path: Any) -> None:
     assert encoder.width == 16
     assert not any("pooler" in name for name, _ in encoder.named_parameters())
     assert torch.equal(encoder.model.embeddings.word_embeddings.weight, model.embeddings.word_embeddings.weight)
-    latents = encoder(TextTokens(**encoder.reader()(answers("B", "the red circle"))), "mean")
+    latents = encoder(**encoder.reader()(answers("B", "the red circle")), readout="mean")
     latents.sum().backward()
     assert all(p.grad is not None for p in encoder.parameters())
 
@@ -151,7 +150,10 @@ def test_its_tokens_travel_with_the_batch_and_no_row_knows_of_them() -> None:
     model = small_model(objective=objective())
     collator = pickle.loads(pickle.dumps(model.collator()))
     batch = collator(answers("B", "red"))
-    assert [sorted(read) for read in batch["reads"]][-1] == ["input_ids", "mask"]
+    assert {name: sorted(made) for name, made in batch["beside"].items()} == {
+        "latent_prediction": ["input_ids", "mask"]
+    }
+    assert all("row" in read for read in batch["reads"])
     assert {encoding.view.name for encoding in collator.encodings} == {"conversation", "question"}
     assert set(model.serialize(answers("B")[0])) == {"conversation", "question"}
     assert len(batch["rows"]) == 1
