@@ -72,8 +72,8 @@ class Recipe:
         rates: Which parts of the backbone train, each with its multiple of the learning rate: ``language`` (the
             adapter, or without one the decoder and its head), ``projector``, ``vision``. What is left out is frozen.
         added_tokens: Special tokens that the backbone's vocabulary gets, such as ``"<|latent_start|>"``. Their rows
-            train, whatever ``rates`` says, and the vocabulary's other rows do not, even without an adapter; what is
-            exported has them too.
+            train, whatever ``rates`` says; the vocabulary's other rows only where the decoder trains in full, without
+            an adapter. What is exported has them too.
         stages: Which terms are computed when; none computes all of them throughout. The checkpoint with the lowest
             loss of the last stage's terms is the best.
         decoding: How the trained model answers, if it thinks in latent slots; None is the backbone's own generation.

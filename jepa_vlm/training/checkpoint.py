@@ -2,8 +2,7 @@
 
     adapter_model.safetensors, adapter_config.json   load with ``PeftModel.from_pretrained(base, folder)``; the rows of
                                                      added tokens are in them too
-    parts.safetensors                                what trains beside the adapter: vision tower, projector, or, where
-                                                     the adapter is added tokens alone, the decoder
+    parts.safetensors                                what trains beside the adapter: vision tower, projector
     model.safetensors, config.json                   instead of the three, for a run without an adapter
     heads.safetensors                                heads, [PRED] inputs, averaged target weights: for resuming only
     origin.json                                      which backbone it belongs to

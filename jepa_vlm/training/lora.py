@@ -13,7 +13,7 @@ from peft.utils.constants import DUMMY_TARGET_MODULES
 from torch import nn
 
 from jepa_vlm.adapters import Backbone
-from jepa_vlm.adapters.inside_peft import LORA, TOKENS, base_name, belongs_to_adapter
+from jepa_vlm.adapters.inside_peft import LORA, TOKENS, belongs_to_adapter
 from jepa_vlm.errors import BackboneError
 from jepa_vlm.recipe import Lora
 
@@ -44,9 +44,9 @@ def apply_lora(backbone: Backbone, lora: Lora | None, *, seed: int = 0, train: C
     The decoder is found by its own name, because vision towers have projections of the same names. Adapter weights are
     at least float32: in bfloat16, updates at a learning rate of 1e-5 vanish.
 
-    Tokens that were added to the backbone train in any case. Their rows of the embeddings and of an untied head become
-    parameters of the adapter, or of one of their own where there is no LoRA; the vocabulary's other rows stay as they
-    are, even where the rest of the decoder trains in full.
+    Tokens that were added to the backbone train in any case. Where the decoder trains in full, its whole vocabulary
+    does. Else their rows of the embeddings and of an untied head alone become parameters of the adapter, or of one of
+    their own where the decoder does not train, and the vocabulary's other rows stay as they are.
 
     Args:
         backbone: Changed in place: its ``model`` becomes a ``PeftModel``.
@@ -64,15 +64,12 @@ def apply_lora(backbone: Backbone, lora: Lora | None, *, seed: int = 0, train: C
     backbone.model.requires_grad_(False)
     if lora is not None and "language" in train:
         _wrap(backbone, lora, prefix, seed)
+    elif "language" in train:
+        adapter.decoder(base).requires_grad_(True)
+        base.get_output_embeddings().requires_grad_(True)
     elif backbone.added is not None:
         tokens = LoraConfig(target_modules=DUMMY_TARGET_MODULES, trainable_token_indices=backbone.added.rows())
         backbone.model = get_peft_model(backbone.base, tokens)
-    if lora is None and "language" in train:
-        adapter.decoder(base).requires_grad_(True)
-        base.get_output_embeddings().requires_grad_(True)
-        for name, parameter in base.named_parameters():
-            if base_name(name) != name:  # the vocabulary's other rows, under the added ones
-                parameter.requires_grad_(False)
     for part in sorted({"projector", "vision"}.intersection(train)):
         own = [p for name, p in base.named_parameters() if adapter.part(name, prefix) == part]
         if not own:

@@ -21,6 +21,7 @@ TIED, UNTIED = "tiny-random-qwen2.5-vl", "tiny-random-llava"
 TOKENS = ("<|latent_start|>", "<|latent_end|>")
 LORA = jv.Lora(rank=4, alpha=8)
 EVERY_WAY = pytest.mark.parametrize(("name", "lora"), [(TIED, LORA), (TIED, None), (UNTIED, LORA), (UNTIED, None)])
+BOTH = pytest.mark.parametrize("name", [TIED, UNTIED])
 UPDATED = {TIED: 1, UNTIED: 2}  # tensors with rows of added tokens
 
 
@@ -54,9 +55,9 @@ def disturbed(backbone):
     return backbone
 
 
-@EVERY_WAY
-def test_their_rows_move_and_no_other_row_of_the_vocabulary_does(name, lora):
-    backbone = grown(name, lora)
+@BOTH
+def test_their_rows_move_and_no_other_row_of_the_vocabulary_does(name):
+    backbone = grown(name, LORA)
     before, plain = vocabulary(backbone.base), trained(backbone.model)
     named = [n for n, p in backbone.model.named_parameters() if p.requires_grad and "trainable_tokens" in n]
     assert len(named) == UPDATED[name]
@@ -71,7 +72,19 @@ def test_their_rows_move_and_no_other_row_of_the_vocabulary_does(name, lora):
         moved = (old != new).any(dim=1).nonzero()[:, 0]
         assert moved.tolist() == ids
     others = [n for n, p in trained(backbone.model).items() if not torch.equal(p, plain[n])]
-    assert any("layers" in n for n in others)  # the adapter, or the decoder itself
+    assert any("layers" in n for n in others)
+
+
+@BOTH
+def test_where_the_decoder_trains_in_full_the_whole_vocabulary_does(name):
+    backbone = grown(name, None)
+    assert not isinstance(backbone.model, PeftModel)
+    loss(backbone).backward()
+    assert backbone.base.get_input_embeddings().weight.grad[list(backbone.added.ids.values())].any(dim=1).all()
+    assert backbone.base.get_output_embeddings().weight.grad.any(dim=1).all()  # the softmax pulls at every row
+    table = {part.name: (part.trainable > 0, part.frozen > 0) for part in parts(backbone, torch.nn.Module())}
+    assert "added tokens" not in table
+    assert (table["decoder"], table["vision tower"]) == ((True, False), (False, True))
 
 
 def test_without_the_language_model_their_rows_alone_train():
@@ -152,7 +165,7 @@ def test_a_resumed_run_equals_the_uninterrupted_one_bit_for_bit(tmp_path, name, 
     assert stopped.state.global_step == 2
     resumed.train(str(tmp_path / "halves/checkpoints/checkpoint-2"))
     expected = trained(whole.model)
-    assert any("trainable_tokens" in n for n in expected)
+    assert any("trainable_tokens" in n for n in expected) == (lora is not None)
     assert all(torch.equal(value, expected[n]) for n, value in trained(resumed.model).items())
 
 
@@ -207,8 +220,8 @@ def test_a_checkpoint_that_lacks_their_rows_or_means_others_is_refused(tmp_path)
         load_checkpoint(tmp_path)
 
 
-def test_a_checkpoint_that_lacks_the_decoder_beside_them_is_refused(tmp_path):
-    model = jv.LatentVLM(disturbed(grown(TIED, None)), jv.NextToken())
+def test_a_checkpoint_that_lacks_the_projector_beside_them_is_refused(tmp_path):
+    model = jv.LatentVLM(disturbed(grown(TIED, LORA, train=("projector",))), jv.NextToken())
     save_weights(model, tmp_path, origin(TIED))
     (tmp_path / PARTS).unlink()
     with pytest.raises(RunError, match=f"{PARTS} does not fit"):
