@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -13,6 +14,7 @@ from jepa_vlm.cli.evaluate import decoding_named, scoring_named
 from jepa_vlm.cli.output import Json, columns, quiet_stdout, written
 
 if TYPE_CHECKING:
+    from jepa_vlm.adapters import Backbone
     from jepa_vlm.analysis.latent_steps import AccuracyBySteps, Control, Decoded
     from jepa_vlm.evaluation import Evaluation
     from jepa_vlm.recipe import LatentDecoding
@@ -62,7 +64,7 @@ def latent_steps(
         from jepa_vlm.analysis.files import write_analysis
         from jepa_vlm.analysis.latent_steps import accuracy_by_steps, decode_by_steps
         from jepa_vlm.analysis.latent_steps_figure import latent_steps_figure
-        from jepa_vlm.runs.questions import questions_of
+        from jepa_vlm.runs.questions import load_model, questions_of
 
         if any("=" in one for one in given):
             decoded = [_decoded(one) for one in given]
@@ -73,8 +75,10 @@ def latent_steps(
             own = decoding_named(model, steps=max(counts), entry=entry, control="none")
             if own is None:
                 raise typer.BadParameter(f"{model} has no latent slots; give a run of lvr, mirage or coconut.")
-            ask = asking(model, items, seed=seed, batch_size=batch_size, output=output / "answers")
-            decoded = decode_by_steps(ask, own, steps=counts, controls=kinds)
+            answered = functools.partial(
+                _answered, load_model(model), items, seed=seed, batch_size=batch_size, answers=output / "answers"
+            )
+            decoded = decode_by_steps(answered, own, steps=counts, controls=kinds)
         found = accuracy_by_steps(decoded, scoring=scoring)
         summary = found.summary()
         paths = write_analysis(
@@ -83,33 +87,15 @@ def latent_steps(
     written(json, summary, _steps_text(found), paths)
 
 
-def asking(
-    model: str, questions: Questions, *, seed: int, batch_size: int, output: Path
-) -> Callable[[LatentDecoding], Evaluation]:
-    """Return what asks a model the questions under a decoding; every decoding's answers have a folder of their own."""
-    from jepa_vlm import evaluation
-    from jepa_vlm.runs.questions import load_model
+def _answered(
+    backbone: Backbone, questions: Questions, decoding: LatentDecoding, *, seed: int, batch_size: int, answers: Path
+) -> Evaluation:
+    """Ask the questions under a decoding; every decoding's answers have a folder of their own."""
+    from jepa_vlm.runs.questions import ask
 
-    backbone = load_model(model)
-
-    def ask(decoding: LatentDecoding) -> Evaluation:
-        folder = output / f"{decoding.steps}-{decoding.control}"
-        typer.echo(f"{decoding if decoding.steps else 'plain decoding'}: {len(questions.items)} questions", err=True)
-        found = evaluation.evaluate(
-            backbone,
-            questions.items,
-            scorings=questions.scorings,
-            protocol=questions.protocol,
-            benchmark=questions.spec,
-            seed=seed,
-            batch_size=batch_size,
-            samples=folder,
-            latents=decoding,
-        )
-        found.to_json(folder / "evaluation.json")
-        return found
-
-    return ask
+    typer.echo(f"{decoding if decoding.steps else 'plain decoding'}: {len(questions.items)} questions", err=True)
+    folder = answers / f"{decoding.steps}-{decoding.control}"
+    return ask(backbone, questions, seed=seed, batch_size=batch_size, output=folder, latents=decoding)
 
 
 def _one_model(given: Sequence[str]) -> str:

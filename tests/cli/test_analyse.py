@@ -109,7 +109,7 @@ def test_latent_steps_of_a_run(cli, tmp_path):
     assert shares == {("none", 0): None, ("none", 2): 1.0, ("noise", 2): 1.0, ("dropped", 2): 0.0}
     assert all(one["accuracy"]["n"] == 6 for one in found["points"])
     saved = tmp_path / "analysis/answers"
-    evaluations = {f"{folder.name.replace('-', ':')}={folder / 'evaluation.json'}" for folder in saved.iterdir()}
+    evaluations = {f"{folder.name.replace('-', ':')}={next(folder.glob('*.json'))}" for folder in saved.iterdir()}
     again = cli("latent-steps", *sorted(evaluations), "--output", "again", "--json")
     assert json.loads(again.stdout)["points"] == found["points"]
     wrong = cli("latent-steps", TINY)
