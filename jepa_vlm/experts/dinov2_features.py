@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import final
+from typing import Any, ClassVar, final
 
 from torch import Tensor
 
-from jepa_vlm.experts.expert import Expert, ExpertTarget, Seen
-from jepa_vlm.experts.frozen import Square, frozen, looking
+from jepa_vlm.experts.expert import Expert, Seen
+from jepa_vlm.experts.frozen import NetworkTarget
 from jepa_vlm.experts.mean_loss import MeanLoss
 from jepa_vlm.experts.query_head import QueryHead
 from jepa_vlm.views import Pads
@@ -18,27 +18,14 @@ LARGE = "facebook/dinov2-large"
 
 @final
 @dataclass(frozen=True)
-class Dinov2Features(ExpertTarget):
-    """The last hidden state of a DINOv2, ("batch 1+patches width").
+class Dinov2Features(NetworkTarget):
+    """The last hidden state of a DINOv2, ("batch 1+patches width")."""
 
-    Args:
-        model: A hub id or a folder.
-        side: Of the square that it is shown, in pixels.
-    """
+    kind: ClassVar[str] = "Dinov2Model"
 
-    model: str
-    side: int
-
-    @property
-    def inputs(self) -> Square:
-        """See ``ExpertTarget.inputs``."""
-        return Square(self.side)
-
-    def __call__(self, inputs: Tensor) -> Seen:
-        """See ``ExpertTarget``."""
-        with looking(inputs):
-            seen = frozen("Dinov2Model", self.model, inputs.device)(pixel_values=inputs.float())
-        return Seen(seen.last_hidden_state)
+    def seen_by(self, network: Any, pixels: Tensor) -> Seen:
+        """See ``NetworkTarget``."""
+        return Seen(network(pixel_values=pixels).last_hidden_state)
 
 
 def dinov2(

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from abc import abstractmethod
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, final
+from typing import Any, ClassVar, final
 
 import numpy as np
 import torch
@@ -15,6 +14,7 @@ from PIL import Image
 from torch import Tensor
 
 from jepa_vlm.errors import BackboneError
+from jepa_vlm.experts.expert import ExpertTarget, Seen
 from jepa_vlm.trajectories import LazyImage
 from jepa_vlm.typing import full_precision
 
@@ -67,8 +67,32 @@ def frozen(kind: str, name: str, device: torch.device) -> Any:
     return model.eval().requires_grad_(False).to(device)
 
 
-@contextmanager
-def looking(inputs: Tensor) -> Iterator[None]:
-    """Compute an expert's target: without gradient, and not in half precision."""
-    with torch.no_grad(), full_precision(inputs.device):
-        yield
+@dataclass(frozen=True)
+class NetworkTarget(ExpertTarget):
+    """What a frozen network sees in an image: computed without gradient, and not in half precision.
+
+    Args:
+        model: A hub id or a folder.
+        side: Of the square that it is shown, in pixels.
+    """
+
+    kind: ClassVar[str]  # the network's class in transformers
+
+    model: str
+    side: int
+
+    @property
+    @final
+    def inputs(self) -> Square:
+        """See ``ExpertTarget.inputs``."""
+        return Square(self.side)
+
+    @final
+    def __call__(self, inputs: Tensor) -> Seen:
+        """See ``ExpertTarget``."""
+        with torch.no_grad(), full_precision(inputs.device):
+            return self.seen_by(frozen(self.kind, self.model, inputs.device), inputs.float())
+
+    @abstractmethod
+    def seen_by(self, network: Any, pixels: Tensor) -> Seen:
+        """Return what the network sees in squares of pixels ("batch channels height width")."""

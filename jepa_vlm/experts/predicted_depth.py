@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import final
+from typing import Any, ClassVar, final
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from jepa_vlm.experts.expert import Expert, ExpertTarget, Seen
-from jepa_vlm.experts.frozen import Square, frozen, looking
+from jepa_vlm.experts.expert import Expert, Seen
+from jepa_vlm.experts.frozen import NetworkTarget
 from jepa_vlm.experts.mean_loss import MeanLoss
 from jepa_vlm.experts.pad_head import PadHead
 from jepa_vlm.views import Pads
@@ -20,7 +20,7 @@ LARGE = "depth-anything/Depth-Anything-V2-Large-hf"
 
 @final
 @dataclass(frozen=True)
-class PredictedDepth(ExpertTarget):
+class PredictedDepth(NetworkTarget):
     """A Depth-Anything's depth at its own patches, ("batch 1 rows columns").
 
     An answer is one vector for each layer whose features the model's neck reads. Each is multiplied with the features
@@ -32,24 +32,17 @@ class PredictedDepth(ExpertTarget):
         patch: Of the model's patches.
     """
 
-    model: str
-    side: int
+    kind: ClassVar[str] = "DepthAnythingForDepthEstimation"
+
     patch: int
 
-    @property
-    def inputs(self) -> Square:
-        """See ``ExpertTarget.inputs``."""
-        return Square(self.side)
-
-    def __call__(self, inputs: Tensor) -> Seen:
-        """See ``ExpertTarget``."""
+    def seen_by(self, network: Any, pixels: Tensor) -> Seen:
+        """See ``NetworkTarget``."""
         rows = self.side // self.patch
-        with looking(inputs):
-            network = frozen("DepthAnythingForDepthEstimation", self.model, inputs.device)
-            depth = network(pixel_values=inputs.float()).predicted_depth
-            maps = network.backbone.forward_with_filtered_kwargs(inputs.float()).feature_maps
-            features = torch.stack([each[:, -(rows**2) :] for each in maps], dim=1)  # the class token left out
-            target = F.adaptive_avg_pool2d(depth[:, None], (rows, rows))
+        depth = network(pixel_values=pixels).predicted_depth
+        maps = network.backbone.forward_with_filtered_kwargs(pixels).feature_maps
+        features = torch.stack([each[:, -(rows**2) :] for each in maps], dim=1)  # the class token left out
+        target = F.adaptive_avg_pool2d(depth[:, None], (rows, rows))
 
         def decode(answer: Tensor) -> Tensor:
             found = torch.einsum("blpd,bld->bp", features.to(answer.dtype), answer)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, final
+from typing import Any, ClassVar, final
 
 import torch
 from torch import Tensor
 
-from jepa_vlm.experts.expert import Expert, ExpertTarget, Seen
-from jepa_vlm.experts.frozen import Square, frozen, looking
+from jepa_vlm.experts.expert import Expert, Seen
+from jepa_vlm.experts.frozen import NetworkTarget
 from jepa_vlm.experts.mask_loss import MaskLoss
 from jepa_vlm.experts.query_head import QueryHead
 from jepa_vlm.typing import full_precision
@@ -22,7 +22,7 @@ OVERLAP = 0.7  # share of the union from which two masks are one
 
 @final
 @dataclass(frozen=True)
-class SamMasks(ExpertTarget):
+class SamMasks(NetworkTarget):
     """The masks that a SAM finds in a picture, at its decoder's own resolution, ("batch masks height width").
 
     It is asked at a grid of points; for each it gives three masks, of which it thinks the most of one. The ``masks``
@@ -31,31 +31,24 @@ class SamMasks(ExpertTarget):
 
     Args:
         model: A hub id or a folder.
-        masks: How many.
         side: Of the square that it is shown, in pixels.
+        masks: How many.
     """
 
-    model: str
+    kind: ClassVar[str] = "SamModel"
+
     masks: int
-    side: int
 
-    @property
-    def inputs(self) -> Square:
-        """See ``ExpertTarget.inputs``."""
-        return Square(self.side)
-
-    def __call__(self, inputs: Tensor) -> Seen:
-        """See ``ExpertTarget``."""
-        with looking(inputs):
-            network = frozen("SamModel", self.model, inputs.device)
-            image = network.get_image_embeddings(inputs.float())
-            at = (torch.arange(POINTS, device=inputs.device) + 0.5) * self.side / POINTS
-            grid = torch.cartesian_prod(at, at)[None, :, None].expand(len(inputs), -1, -1, -1)
-            asked = network(image_embeddings=image, input_points=grid, multimask_output=True)
-            found = asked.pred_masks.flatten(1, 2) > 0
-            scores = asked.iou_scores.flatten(1, 2)
-            target = torch.stack([self._kept(m, s) for m, s in zip(found, scores, strict=True)]).to(inputs.dtype)
-            position = network.get_image_wide_positional_embeddings().expand(len(inputs), -1, -1, -1)
+    def seen_by(self, network: Any, pixels: Tensor) -> Seen:
+        """See ``NetworkTarget``."""
+        image = network.get_image_embeddings(pixels)
+        at = (torch.arange(POINTS, device=pixels.device) + 0.5) * self.side / POINTS
+        grid = torch.cartesian_prod(at, at)[None, :, None].expand(len(pixels), -1, -1, -1)
+        asked = network(image_embeddings=image, input_points=grid, multimask_output=True)
+        found = asked.pred_masks.flatten(1, 2) > 0
+        scores = asked.iou_scores.flatten(1, 2)
+        target = torch.stack([self._kept(m, s) for m, s in zip(found, scores, strict=True)]).to(pixels.dtype)
+        position = network.get_image_wide_positional_embeddings().expand(len(pixels), -1, -1, -1)
 
         def decode(answer: Tensor) -> Tensor:
             with full_precision(answer.device):
@@ -111,7 +104,7 @@ def sam(
     return Expert(
         name="sam",
         pads=Pads("<|sam_pad|>", pads, words),
-        target=SamMasks(model, pads, side),
+        target=SamMasks(model, side, pads),
         head=QueryHead(queries=pads, width=width, heads=heads),
         loss=MaskLoss(match=True),
         weight=weight,

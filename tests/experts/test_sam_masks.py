@@ -40,7 +40,7 @@ def test_prompts_are_decoded_as_the_stock_model_decodes_points(tmp_path):
         )
         image, position = network.get_image_embeddings(inputs), network.get_image_wide_positional_embeddings()
         torch.testing.assert_close(_masks(network, image, position, sparse), stock)
-        one = SamMasks(name, 2, 64)(inputs).decode(sparse[:, :, 0])
+        one = SamMasks(name, 64, 2)(inputs).decode(sparse[:, :, 0])
         torch.testing.assert_close(one, _masks(network, image, position, sparse[:, :, :1]))
 
 
@@ -49,5 +49,5 @@ def test_the_best_and_different_masks_are_kept_and_missing_ones_are_empty():
     masks[0, :2], masks[1, :2] = True, True
     masks[1, 2, 0] = True  # 8 of 9 pixels in common with the first: the same
     masks[2, 3] = True  # another; the last one is empty
-    kept = SamMasks("", 3, 64)._kept(masks, torch.tensor([0.5, 0.9, 0.1, 1.0]))
+    kept = SamMasks("", 64, 3)._kept(masks, torch.tensor([0.5, 0.9, 0.1, 1.0]))
     assert torch.equal(kept, torch.stack([masks[1], masks[2], torch.zeros(4, 4, dtype=torch.bool)]))
