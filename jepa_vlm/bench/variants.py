@@ -19,7 +19,7 @@ from jepa_vlm.objectives import LatentPrediction, LatentReconstruction, NextToke
 from jepa_vlm.recipe import load_recipe
 from jepa_vlm.registry import Registry
 from jepa_vlm.serialization.stored_targets import target_digests
-from jepa_vlm.training import fill_targets
+from jepa_vlm.training.target_filling import fill_store
 from jepa_vlm.views import LatentConversation, RegionFeatures, TargetPolicy, cached
 
 VARIANTS: Registry[Callable[[Setting], Step]] = Registry("variant", hint="Add one in jepa_vlm/bench/variants.py.")
@@ -113,12 +113,15 @@ def step_of(setting: Setting, objective: Objective | Term, *, engine: Engine = "
 
 
 def _fill(model: LatentVLM, setting: Setting) -> None:
-    """Store the cached targets that a model reads, if it reads any; on the meta device, which computes none, zeros."""
-    if setting.device.type != "meta":
-        fill_targets(model, setting.trajectories)
-        return
+    """Store the cached targets that a model reads, if it reads any; on the meta device, which computes none, zeros.
+
+    The model was built a moment ago, so that its weights are not read once more to see whether they are still the same.
+    """
     for request, store in model.target_stores.items():
         digests = target_digests(model.collator().serializer, request.encoding, setting.trajectories)
+        if setting.device.type != "meta":
+            fill_store(model, request, digests, setting.trajectories)
+            continue
         store.begin()
         store.add(digests, torch.zeros(len(digests), setting.backbone.dim))
         store.finish()

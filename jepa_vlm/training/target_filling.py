@@ -53,26 +53,51 @@ def fill_targets(
     """
     if not trajectories:
         raise ValueError("Targets are computed for at least one trajectory, got none.")
+    unfilled: dict[ViewRequest, list[bytes]] = {}
     for request, store in model.target_stores.items():
         complete = store.is_complete()
         digests = _digests(model, request, trajectories, workers)
         if complete:
             store.refuse_missing(digests, [trajectory.id for trajectory in trajectories])
-            continue
-        if weights_digest(model.backbone.base) != store.key["weights"]:
-            raise RunError("The base weights have been trained since the model was built; cached targets come first.")
-        rank, processes = _place()
-        if rank == 0:
-            store.begin()
-        missing = store.missing(digests)
-        _wait()
-        share = [(digests[number], number) for number in missing[rank::processes]]
-        for done in _compute(model, request, store, trajectories, share, batch_size=batch_size, workers=workers):
-            tell(f"computing targets {min(done * processes, len(missing))}/{len(missing)} into {store.folder}")
-        _wait()
-        if rank == 0:
-            store.finish()
-        _wait()
+        else:
+            unfilled[request] = digests
+    known = {model.target_stores[request].key["weights"] for request in unfilled}
+    if known and known != {weights_digest(model.backbone.base)}:
+        raise RunError("The base weights have been trained since the model was built; cached targets come first.")
+    for request, digests in unfilled.items():
+        fill_store(model, request, digests, trajectories, batch_size=batch_size, workers=workers, tell=tell)
+
+
+def fill_store(
+    model: LatentVLM,
+    request: ViewRequest,
+    digests: Sequence[bytes],
+    trajectories: Sequence[Trajectory],
+    *,
+    batch_size: int = 8,
+    workers: int = 0,
+    tell: Callable[[str], None] = lambda said: None,
+) -> None:
+    """Store one cached target of a model whose base weights are those that it was built with, which is not checked.
+
+    Args:
+        model, trajectories, batch_size, workers, tell: As for ``fill_targets``.
+        request: What is stored.
+        digests: Of each trajectory's view.
+    """
+    store = model.target_stores[request]
+    rank, processes = _place()
+    if rank == 0:
+        store.begin()
+    missing = store.missing(digests)
+    _wait()
+    share = [(digests[number], number) for number in missing[rank::processes]]
+    for done in _compute(model, request, store, trajectories, share, batch_size=batch_size, workers=workers):
+        tell(f"computing targets {min(done * processes, len(missing))}/{len(missing)} into {store.folder}")
+    _wait()
+    if rank == 0:
+        store.finish()
+    _wait()
 
 
 def _compute(

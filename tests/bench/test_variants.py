@@ -7,6 +7,8 @@ from dataclasses import replace
 import pytest
 import torch
 
+from jepa_vlm.adapters import fingerprint
+from jepa_vlm.adapters.fingerprint import weights_digest
 from jepa_vlm.bench import stock
 from jepa_vlm.bench.count import count_memory
 from jepa_vlm.bench.released import VIEWS
@@ -22,6 +24,7 @@ from jepa_vlm.bench.variants import (
 from jepa_vlm.latent_vlm import LatentVLM
 from jepa_vlm.recipe import load_recipe
 from jepa_vlm.serialization import IGNORED
+from jepa_vlm.training import target_filling
 from jepa_vlm.views import frozen, stop_gradient
 
 ENDS = ((0, -1), (-1, 1))  # a slot, and which token beside it
@@ -79,6 +82,19 @@ def test_cached_targets_are_those_of_the_frozen_base(setting, trained_adapter):
     for name, gradient in gradients.items():
         torch.testing.assert_close(gradient, others[name], rtol=1e-4, atol=1e-7)
     assert abs(loss - current) > 1e-4 * loss  # the adapter does something to the target
+
+
+def test_the_weights_are_digested_once(setting, monkeypatch):
+    read = []
+
+    def counted(base):
+        read.append(base)
+        return weights_digest(base)
+
+    for module in (fingerprint, target_filling):
+        monkeypatch.setattr(module, "weights_digest", counted)
+    VARIANTS["pearl_cached"](setting)
+    assert len(read) == 1
 
 
 def test_another_target_policy_changes_nothing_else():
