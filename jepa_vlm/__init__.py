@@ -5,8 +5,9 @@ Names load on first use, so that ``import jepa_vlm`` and the command line's help
 
 from __future__ import annotations
 
-import importlib
 from typing import TYPE_CHECKING
+
+from jepa_vlm.lazy import on_first_use
 
 __version__ = "0.1.0"
 
@@ -124,16 +125,7 @@ __all__ = [
     "with_gradient",
 ]
 
-
-def __getattr__(name: str) -> object:
-    if name not in _HOMES:
-        raise AttributeError(f"module 'jepa_vlm' has no attribute {name!r}")
-    home = _HOMES[name]
-    if not home:
-        return importlib.import_module(f"jepa_vlm.{name}")
-    value = getattr(importlib.import_module(f"jepa_vlm.{home}"), name)
-    globals()[name] = value
-    return value
+__getattr__ = on_first_use(__name__, _HOMES)
 
 
 def __dir__() -> list[str]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import importlib
 from typing import TYPE_CHECKING
+
+from jepa_vlm.lazy import on_first_use
 
 if TYPE_CHECKING:
     from jepa_vlm.adapters.adapter import ADAPTERS, Adapter
@@ -22,11 +23,12 @@ _HOMES = {
 
 __all__ = ["ADAPTERS", "Adapter", "Backbone", "ImageTokens", "Profile", "load_backbone"]
 
+_load = on_first_use(__name__, _HOMES)
+
 
 def __getattr__(name: str) -> object:
-    if name not in _HOMES:
-        raise AttributeError(f"module 'jepa_vlm.adapters' has no attribute {name!r}")
-    from jepa_vlm.adapters.requirements import check_transformers
+    if name in _HOMES:
+        from jepa_vlm.adapters.requirements import check_transformers
 
-    check_transformers()
-    return getattr(importlib.import_module(f"jepa_vlm.adapters.{_HOMES[name]}"), name)
+        check_transformers()
+    return _load(name)

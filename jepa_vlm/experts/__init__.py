@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import importlib
 from typing import TYPE_CHECKING
+
+from jepa_vlm.lazy import on_first_use
 
 if TYPE_CHECKING:
     from jepa_vlm.experts.dinov2_features import dinov2
@@ -52,8 +53,4 @@ __all__ = [
     "true_segmentation",
 ]
 
-
-def __getattr__(name: str) -> object:
-    if name not in _HOMES:
-        raise AttributeError(f"module 'jepa_vlm.experts' has no attribute {name!r}")
-    return getattr(importlib.import_module(f"jepa_vlm.experts.{_HOMES[name]}"), name)
+__getattr__ = on_first_use(__name__, _HOMES)
