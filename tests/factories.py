@@ -82,6 +82,19 @@ def random_trajectory(generator: torch.Generator, name: str, *, calls: int | Non
     return jv.Trajectory(name, images, words(2, 9), (*steps, jv.Step(words(1, 3))), answer="A")
 
 
+def gradients_of(model: torch.nn.Module) -> dict[str, torch.Tensor]:
+    """What the parameters that have a gradient have, by name."""
+    return {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
+
+
+def back_propagated(model: jv.LatentVLM, batch: Any) -> tuple[jv.LossTerms, dict[str, torch.Tensor]]:
+    """A batch's terms and its gradients alone."""
+    model.zero_grad()
+    terms = model(batch)
+    terms.total.backward()
+    return terms, gradients_of(model)
+
+
 def random_batch(seed: int) -> list[jv.Trajectory]:
     generator = torch.Generator().manual_seed(seed)
     size = int(torch.randint(1, 6, (), generator=generator))

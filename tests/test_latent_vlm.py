@@ -8,7 +8,7 @@ from jepa_vlm.encoders.one_pass import run_rows
 from jepa_vlm.errors import BackboneError
 from jepa_vlm.latent_vlm import LatentVLM
 from tests.alive import Alive
-from tests.factories import lora_backbone, pearl_objective, random_batch, random_trajectory
+from tests.factories import gradients_of, lora_backbone, pearl_objective, random_batch, random_trajectory
 
 
 def test_terms_are_weighted_means() -> None:
@@ -45,7 +45,7 @@ def test_global_normalisers_make_a_split_batch_whole(pure_float64: None) -> None
         counts = {name: sum(batch["counts"][name] for batch in batches) for name in batches[0]["counts"]}
         for batch in batches:
             model(batch, counts).total.backward()
-        return {n: p.grad.clone() for n, p in model.named_parameters() if p.grad is not None}
+        return gradients_of(model)
 
     whole = gradients([examples])
     for split in ([examples[:2], examples[2:]], [[e] for e in examples]):

@@ -18,7 +18,7 @@ from jepa_vlm.latent_vlm import LatentVLM
 from jepa_vlm.terms import Term, TermValue, Unit
 from jepa_vlm.views import Branch, Layout, ViewRequest
 from tests.encoders.kernel import Kernel
-from tests.factories import lora_backbone, pearl_objective, random_trajectory
+from tests.factories import gradients_of, lora_backbone, pearl_objective, random_trajectory
 
 
 class Drift(Term):
@@ -77,7 +77,7 @@ def gradients(model: LatentVLM, batches: list[dict[str, Any]]) -> dict[str, Tens
     counts = {name: sum(batch["counts"][name] for batch in batches) for name in batches[0]["counts"]}
     for batch in batches:
         model(batch, counts).total.backward()
-    return {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
+    return gradients_of(model)
 
 
 def made(objective: Any, **options: Any) -> LatentVLM:

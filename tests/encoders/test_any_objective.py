@@ -15,7 +15,7 @@ from jepa_vlm.latent_vlm import LatentVLM
 from jepa_vlm.serialization import collator
 from tests.encoders.kernel import Kernel
 from tests.encoders.random_objectives import Draw
-from tests.factories import lora_backbone
+from tests.factories import gradients_of, lora_backbone
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +33,7 @@ def window(model: LatentVLM, batches: list[list[jv.Trajectory]], *, together: bo
         terms = model(batch, counts)
         terms.total.backward()
         found.update({f"{name} of micro-batch {i}": value.detach() for name, value in terms.raw.items()})
-    found.update({name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None})
+    found.update(gradients_of(model))
     return found
 
 

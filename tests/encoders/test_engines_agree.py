@@ -15,17 +15,14 @@ import jepa_vlm as jv
 from jepa_vlm.encoders import attention
 from jepa_vlm.latent_vlm import LatentVLM
 from tests.encoders.kernel import Kernel
-from tests.factories import lora_backbone, pearl_objective, random_batch, random_trajectory
+from tests.factories import back_propagated, lora_backbone, pearl_objective, random_batch, random_trajectory
 
 Result = tuple[dict[str, Tensor], dict[str, Tensor]]
 TOLERANCE = {torch.float64: 1e-9, torch.float32: 1e-5}
 
 
 def run(model: LatentVLM, batch: dict[str, Any]) -> Result:
-    model.zero_grad()
-    terms = model(batch)
-    terms.total.backward()
-    gradients = {n: p.grad.clone() for n, p in model.named_parameters() if p.grad is not None}
+    terms, gradients = back_propagated(model, batch)
     return {**terms.raw, "total": terms.total.detach()}, gradients
 
 

@@ -8,7 +8,7 @@ from accelerate.utils import send_to_device
 
 from jepa_vlm.encoders import varlen
 from jepa_vlm.latent_vlm import LatentVLM
-from tests.factories import lora_backbone, pearl_objective, random_batch
+from tests.factories import back_propagated, lora_backbone, pearl_objective, random_batch
 
 pytestmark = [
     pytest.mark.cuda,
@@ -24,10 +24,7 @@ def test_one_pass_equals_separate(seed: int, pure_float64: None) -> None:
     for engine in ("one_pass", "separate"):
         model = LatentVLM(backbone, pearl_objective(horizon=2), engine=engine)
         batch = model.collator()(random_batch(seed))
-        model.zero_grad()
-        terms = model(send_to_device(batch, "cuda"))
-        terms.total.backward()
-        gradients = {n: p.grad.clone() for n, p in model.named_parameters() if p.grad is not None}
+        terms, gradients = back_propagated(model, send_to_device(batch, "cuda"))
         found.append((terms.raw, gradients))
     (raw, gradients), (raw_reference, gradients_reference) = found
     for name, value in raw_reference.items():
@@ -77,10 +74,8 @@ def test_the_kernel_s_path_agrees_with_segments(monkeypatch: pytest.MonkeyPatch)
             assert calls
             calls.clear()
             monkeypatch.setattr(varlen, "can_run", lambda query, dropout: False)
-        model.zero_grad()
-        terms = model(batch)
-        terms.total.backward()
-        found.append((terms.raw, {n: p.grad.clone() for n, p in model.named_parameters() if p.grad is not None}))
+        terms, gradients = back_propagated(model, batch)
+        found.append((terms.raw, gradients))
     assert not calls
     (raw, gradients), (raw_reference, gradients_reference) = found
     for name, value in raw_reference.items():

@@ -14,7 +14,7 @@ from jepa_vlm.errors import BackboneError, DataError
 from jepa_vlm.latent_vlm import LatentVLM
 from jepa_vlm.serialization import IGNORED
 from jepa_vlm.views import LatentConversation, PictureFeatures, PooledFeatures, RegionFeatures, SlotContent, Thoughts
-from tests.factories import latent_backbone, random_trajectory
+from tests.factories import back_propagated, latent_backbone, random_trajectory
 
 CONTENTS = (RegionFeatures(), PooledFeatures(chunks=3), PictureFeatures(), Thoughts(steps=2, each=2))
 
@@ -44,10 +44,8 @@ def objective(content: SlotContent, fed: Any) -> jv.Objective:
 
 
 def losses_and_gradients(model: LatentVLM, batch: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    model.zero_grad()
-    terms = model(batch)
-    terms.total.backward()
-    return terms.raw, {n: p.grad.clone() for n, p in model.named_parameters() if p.grad is not None}
+    terms, gradients = back_propagated(model, batch)
+    return terms.raw, gradients
 
 
 @pytest.mark.parametrize("fed", ["target", "token", "state"])

@@ -13,7 +13,7 @@ from jepa_vlm.training.loss_dropout import LossDropout
 from jepa_vlm.training.metrics import read_metrics
 from jepa_vlm.training.order import MicroBatch
 from jepa_vlm.training.term_schedule import TermSchedule, TrainCollator
-from tests.factories import lora_backbone, random_batch
+from tests.factories import back_propagated, lora_backbone, random_batch
 from tests.training.setting import small_model, small_trainer, trained
 
 
@@ -48,13 +48,6 @@ def test_the_decision_is_of_seed_and_step_and_one_for_all_terms() -> None:
     assert found == {frozenset(), frozenset({"most"}), frozenset({"some", "same", "most"})}
 
 
-def run(model: jv.LatentVLM, batch: dict[str, Any]) -> tuple[jv.LossTerms, dict[str, torch.Tensor]]:
-    model.zero_grad()
-    terms = model(batch)
-    terms.total.backward()
-    return terms, {n: p.grad.clone() for n, p in model.named_parameters() if p.grad is not None}
-
-
 @pytest.mark.parametrize("engine", ["one_pass", "separate"])
 @pytest.mark.parametrize("policy", [jv.stop_gradient(), jv.with_gradient()])
 def test_a_term_that_is_left_out_is_neither_computed_nor_felt(engine: str, policy: Any) -> None:
@@ -65,12 +58,12 @@ def test_a_term_that_is_left_out_is_neither_computed_nor_felt(engine: str, polic
     tokens: list[int] = []
     decoder = backbone.adapter.decoder(backbone.base)
     hook = decoder.register_forward_hook(lambda _, args, out: tokens.append(out.last_hidden_state.shape[1]))
-    terms, gradients = run(model, batch)
+    terms, gradients = back_propagated(model, batch)
     computed, tokens[:] = list(tokens), []
-    expected, expected_gradients = run(alone, plain)
+    expected, expected_gradients = back_propagated(alone, plain)
     assert computed == tokens
     tokens.clear()
-    run(model, model.collator()(examples))
+    back_propagated(model, model.collator()(examples))
     hook.remove()
     assert sum(tokens) > sum(computed)
     assert terms.skipped == ("latent_prediction",)

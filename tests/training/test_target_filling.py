@@ -13,7 +13,7 @@ from jepa_vlm.cost.flop_counter import FlopCounter
 from jepa_vlm.errors import DataError, RunError
 from jepa_vlm.training import target_filling
 from jepa_vlm.views import TargetPolicy
-from tests.factories import lora_backbone, random_batch
+from tests.factories import back_propagated, lora_backbone, random_batch
 from tests.training.setting import small_model, small_trainer, trained
 
 EXAMPLES = [example for seed in range(3) for example in random_batch(seed)]
@@ -51,10 +51,7 @@ class Calls:
 
 
 def run(model: jv.LatentVLM, examples: list[jv.Trajectory]) -> tuple[jv.LossTerms, dict[str, torch.Tensor]]:
-    model.zero_grad()
-    terms = model(model.collator()(examples))
-    terms.total.backward()
-    return terms, {n: p.grad.clone() for n, p in model.named_parameters() if p.grad is not None}
+    return back_propagated(model, model.collator()(examples))
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])

@@ -9,7 +9,7 @@ import jepa_vlm as jv
 from jepa_vlm.training.order import MicroBatches, Passes
 from jepa_vlm.training.token_budget import Filling, count_tokens, cut, filling
 from jepa_vlm.trajectories.mixture import Mixture, Source
-from tests.factories import lora_backbone, pearl_objective, random_batch
+from tests.factories import gradients_of, lora_backbone, pearl_objective, random_batch
 
 
 class InOrder:
@@ -94,7 +94,7 @@ def test_the_cuts_change_no_loss_and_no_gradient(pure_float64: None) -> None:
             loss = model(batch, counts).total
             loss.backward()
             total += loss.detach()
-        return float(total), {n: p.grad.clone() for n, p in model.named_parameters() if p.grad is not None}
+        return float(total), gradients_of(model)
 
     whole, split = step([examples]), step([list(batch.trajectories) for batch in micro_batches])
     assert split[0] == pytest.approx(whole[0], rel=1e-9)

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import struct
 import zlib
+from collections.abc import Sequence
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pytest
 from PIL import Image
+
+from jepa_vlm.errors import DataError
+from jepa_vlm.trajectories import Trajectory
 
 HOSTILE = [  # a reference to an image, the kind of problem, and what the message says
     ("gone.png", "image missing", "does not exist"),
@@ -48,6 +54,13 @@ def make_root(folder: Path) -> Path:
     (folder / "secret.png").write_bytes(png())
     (root / "link.png").symlink_to(folder / "secret.png")
     return root
+
+
+def refused(rows: Sequence[Trajectory], where: str, message: str, problem: str) -> None:
+    """Check that the second row is refused, at its place in the file, with a message (a pattern) and under a kind."""
+    with pytest.raises(DataError, match=rf"{re.escape(where)}: .*({message})") as caught:
+        rows[1]
+    assert caught.value.problem == problem
 
 
 def write_list(path: Path, *rows: object) -> Path:

@@ -10,7 +10,7 @@ import pytest
 
 from jepa_vlm.errors import DataError
 from jepa_vlm.trajectories.load import load_trajectories
-from tests.trajectories.formats.files import HOSTILE, png, png_header, write_lines, write_list
+from tests.trajectories.formats.files import HOSTILE, png, png_header, refused, write_lines, write_list
 
 
 def turns(*texts: str) -> list[dict[str, str]]:
@@ -62,9 +62,7 @@ def test_several_questions_are_refused_or_the_first_is_kept(root):
 )
 def test_a_bad_record_is_refused_with_file_and_row(root, bad, message, problem):
     rows = load_trajectories(f"llava:{write_list(root / 'x.json', row(), bad)}")
-    with pytest.raises(DataError, match=rf"x\.json\[1\]: .*({message})") as caught:
-        rows[1]
-    assert caught.value.problem == problem
+    refused(rows, "x.json[1]", message, problem)
 
 
 def table(path, *rows: dict[str, object]):
@@ -108,6 +106,4 @@ def test_a_bad_cell_of_covt_is_refused_with_file_and_row(tmp_path, bad, message,
     good["conversations"] = json.dumps(good["conversations"])
     rows = load_trajectories(f"covt:{table(tmp_path / 'train.parquet', good, bad)}")
     assert rows[0].answer == "Near."
-    with pytest.raises(DataError, match=rf"train\.parquet\[1\]: .*{message}") as caught:
-        rows[1]
-    assert caught.value.problem == problem
+    refused(rows, "train.parquet[1]", message, problem)

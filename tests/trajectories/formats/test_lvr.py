@@ -9,7 +9,7 @@ import pytest
 
 from jepa_vlm.errors import DataError, UnknownNameError
 from jepa_vlm.trajectories.load import load_trajectories
-from tests.trajectories.formats.files import HOSTILE, png, write_list
+from tests.trajectories.formats.files import HOSTILE, png, refused, write_list
 
 ASKED = "<image>\nWhat colour is the ball?\nProvide a short and direct response."
 
@@ -127,9 +127,7 @@ def test_roots_map_the_released_paths_to_real_folders(root, tmp_path):
 def test_a_bad_row_is_refused_with_file_and_row(root, bad, message, problem):
     rows = load_trajectories(f"lvr:{write_list(root / 'x.json', row(), bad)}")
     assert rows[0].id == "x-0"
-    with pytest.raises(DataError, match=rf"x\.json\[1\]: .*({message})") as caught:
-        rows[1]
-    assert caught.value.problem == problem
+    refused(rows, "x.json[1]", message, problem)
 
 
 def test_options_are_checked(root):

@@ -6,7 +6,7 @@ import pytest
 
 from jepa_vlm.errors import DataError
 from jepa_vlm.trajectories.load import load_trajectories
-from tests.trajectories.formats.files import HOSTILE, write_lines
+from tests.trajectories.formats.files import HOSTILE, refused, write_lines
 
 TOLD = "<think>I move.</think><output_image>The answer is \\boxed{A}."
 
@@ -80,6 +80,4 @@ def test_a_bad_row_is_refused_with_file_and_line(root, bad, message, problem):
     if message is None:
         assert rows[1].question == "a"
         return
-    with pytest.raises(DataError, match=rf"x\.jsonl:2: .*({message})") as caught:
-        rows[1]
-    assert caught.value.problem == problem
+    refused(rows, "x.jsonl:2", message, problem)

@@ -6,9 +6,8 @@ import json
 
 import pytest
 
-from jepa_vlm.errors import DataError
 from jepa_vlm.trajectories.load import load_trajectories
-from tests.trajectories.formats.files import HOSTILE, write_list
+from tests.trajectories.formats.files import HOSTILE, refused, write_list
 
 SYSTEM = "You are a helpful assistant.\n\n# Tools\n<tools></tools>"
 
@@ -128,6 +127,4 @@ def test_videos_are_dropped_and_counted(root):
 def test_a_bad_chat_is_refused_with_file_and_row(root, bad, message, problem):
     rows = load(root, chat(ASKED, END), bad)
     assert rows[0].answer == "red"
-    with pytest.raises(DataError, match=rf"release\.json\[1\]: .*({message})") as caught:
-        rows[1]
-    assert caught.value.problem == problem
+    refused(rows, "release.json[1]", message, problem)

@@ -11,7 +11,7 @@ import pytest
 from jepa_vlm.errors import DataError
 from jepa_vlm.trajectories.formats import tables
 from jepa_vlm.trajectories.load import load_trajectories
-from tests.trajectories.formats.files import png, png_header
+from tests.trajectories.formats.files import png, png_header, refused
 
 
 def row(**changes: object) -> dict[str, object]:
@@ -130,9 +130,7 @@ def test_a_missing_column_is_named_with_those_that_there_are(tmp_path, column):
 def test_a_bad_cell_is_refused_with_file_and_row(tmp_path, changes, message, problem):
     rows = load_trajectories(f"thinkmorph:{write(tmp_path / 'train.parquet', row(), row(**changes))}")
     assert rows[0].answer == "B"
-    with pytest.raises(DataError, match=rf"train\.parquet\[1\]: .*{message}") as caught:
-        rows[1]
-    assert caught.value.problem == problem
+    refused(rows, "train.parquet[1]", message, problem)
 
 
 def test_what_is_no_parquet_is_refused(tmp_path):
