@@ -26,10 +26,10 @@ def estimate_memory(
         trajectories: A sample of the data.
         batch_size: Examples of a micro-batch; fewer if the sample is smaller.
     """
-    if model.backbone.added is not None:
-        return None, "the estimate does not know the rows of added tokens, for which the vocabulary is copied"
     if not isinstance(model.backbone.model, PeftModel):
         return None, "the estimate knows adapters only, and this decoder is trained in full"
+    if model.backbone.added is not None:
+        return None, "the estimate does not know the rows of added tokens, for which the vocabulary is copied"
     if model.engine != "one_pass":
         return None, "the estimate knows the one-pass engine only"
     if any(isinstance(module, TextEncoder) for module in model.objective.modules()):

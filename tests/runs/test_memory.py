@@ -56,7 +56,8 @@ def test_checkpointing_is_seen():
 def test_what_is_not_known_is_said(backbone):
     for model, reason in (
         (LatentVLM(backbone, jv.NextToken(), engine="separate"), "one-pass engine only"),
-        (_in_full(), "trained in full"),
+        (_with_tokens(None), "trained in full"),
+        (_with_tokens(jv.Lora(rank=2, alpha=2)), "rows of added tokens"),
         (LatentVLM(backbone, jv.load_recipe("vl_jepa").objective), "text encoder beside it"),
     ):
         estimate, why = estimate_memory(model, random_batch(1), batch_size=2)
@@ -75,7 +76,7 @@ def test_a_family_that_the_closed_form_does_not_know_is_said(backbone, monkeypat
     )
 
 
-def _in_full():
-    backbone = jv.load_backbone("tiny-random-qwen2.5-vl", seed=0)
-    apply_lora(backbone, None)
+def _with_tokens(lora):
+    backbone = jv.load_backbone("tiny-random-qwen2.5-vl", seed=0, added_tokens=("<|a|>",))
+    apply_lora(backbone, lora)
     return LatentVLM(backbone, jv.NextToken())
