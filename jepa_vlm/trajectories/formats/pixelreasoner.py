@@ -67,7 +67,7 @@ def _trajectory(record: Record, identity: str, origin: str, *, root: Path, style
     roles = [role for role, _, _ in messages]
     system = messages.pop(0)[1] if roles[:1] == ["system"] else ""
     if len(messages) % 2 or [role for role, _, _ in messages] != ["user", "assistant"] * (len(messages) // 2):
-        found = ", ".join(roles)
+        found = shown(", ".join(roles))
         raise DataError(f"message_list must hold system, then user and assistant by turns, got {found}.", "turns")
     if not messages:
         raise DataError("message_list has neither question nor answer.", "turns")
