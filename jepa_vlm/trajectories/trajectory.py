@@ -189,10 +189,14 @@ def _check_texts(whose: str, texts: Sequence[str]) -> None:
     """Refuse texts that are too long together, or that no file could hold: JSON can spell half of a character."""
     length = sum(map(len, texts))
     if length > MAX_TEXT:
-        raise DataError(f"{whose} has texts of {length:,} characters, limit {MAX_TEXT:,}; shorten or drop it.", "text too long")
+        raise DataError(
+            f"{whose} has texts of {length:,} characters, limit {MAX_TEXT:,}; shorten or drop it.", "text too long"
+        )
     for text in texts:
         try:
             text.encode()
         except UnicodeEncodeError as err:
-            message = f"{whose}: {text[err.start : err.end]!r} is half of a UTF-16 pair and no character; repair the text."
+            message = (
+                f"{whose}: {text[err.start : err.end]!r} is half of a UTF-16 pair and no character; repair the text."
+            )
             raise DataError(message, "text") from None

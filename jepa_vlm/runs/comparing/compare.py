@@ -28,6 +28,8 @@ from jepa_vlm.runs.comparing.settings import CompareAsked
 from jepa_vlm.runs.environment import processes
 from jepa_vlm.runs.settings import BACKBONE, DATA
 
+CONFIG = "config.json"
+
 
 @final
 @dataclass(frozen=True)
@@ -83,7 +85,8 @@ def start_comparison(asked: CompareAsked) -> ComparisonResult:
     arms = read_arms(asked.entries, data=asked.data)
     comparison = _Comparison(asked, arms, CompareFolder(path=asked.output), console)
     try:
-        return comparison.run()
+        with comparison.folder.alone():
+            return comparison.run()
     except KeyboardInterrupt:
         raise InterruptedRunError(
             f"Stopped. What is done is kept in {asked.output}, and the same command goes on."
@@ -113,6 +116,7 @@ class _Comparison:
         self._do([self._facts_job(arm) for arm in self.arms if not self.folder.facts(arm).is_file()], "counted")
         facts = {arm.name: json.loads(self.folder.facts(arm).read_text(encoding="utf-8")) for arm in self.arms}
         steps = self._steps(facts)
+        self._check_steps(steps)
         models: list[tuple[Arm | None, int | None]] = [(None, None)]
         models += [(arm, seed) for seed in range(self.asked.seeds) for arm in self.arms if not arm.runs]
         models += [(arm, seed) for arm in self.arms for seed in sorted(arm.runs)]
@@ -154,6 +158,7 @@ class _Comparison:
             for arm in self.arms
             for seed, folder in arm.runs.items()
         }
+        given |= {arm.name: {"by": "finished runs"} for arm in self.arms if arm.runs}  # never one of decides' own
         self.folder.hold(settings, {**decides, **given})
 
     def _reference(self) -> Arm:
@@ -170,12 +175,27 @@ class _Comparison:
             **own,
         }
 
+    def _check_steps(self, steps: Mapping[str, int]) -> None:
+        """Hold the runs that are there to the steps that this call would give them.
+
+        Raises:
+            RunError: If one has others: under ``steps``, another reference may have another recipe's number.
+        """
+        for arm in (one for one in self.arms if not one.runs):
+            for config in (self.folder.run(arm, seed) / CONFIG for seed in range(self.asked.seeds)):
+                held = json.loads(config.read_text(encoding="utf-8"))["steps"]["value"] if config.is_file() else None
+                if held not in (None, steps[arm.name]):
+                    raise RunError(
+                        f"{config.parent} trained {held} steps, and by {self._reference().name!r} this command gives "
+                        f"{arm.name!r} {steps[arm.name]}; name the same --baseline, say --steps, or give a new --output."
+                    )
+
     def _facts_job(self, arm: Arm) -> Job:
         to = str(self.folder.facts(arm))
         if arm.runs:
-            first = arm.runs[min(arm.runs)]
-            config = json.loads((first / "config.json").read_text(encoding="utf-8"))
-            task = {"kind": "cost", "asked": asked_again(config), "config": config, "to": to}
+            config = arm.runs[min(arm.runs)] / CONFIG
+            again = asked_again(json.loads(config.read_text(encoding="utf-8")))
+            task = {"kind": "cost", "asked": again, "config": str(config.resolve()), "to": to}
         else:
             task = {"kind": "facts", "asked": self._asked(arm, 0), "to": to}
         return Job(f"what {arm.name} costs", task, self.folder.log(f"{arm.slug}-facts"))
@@ -223,7 +243,7 @@ class _Comparison:
 def _one_backbone(asked: CompareAsked, arms: Sequence[Arm]) -> str:
     named = []
     for folder in (path for arm in arms for path in arm.runs.values()):
-        named.append(json.loads((folder / "config.json").read_text(encoding="utf-8"))["backbone"]["value"])
+        named.append(json.loads((folder / CONFIG).read_text(encoding="utf-8"))["backbone"]["value"])
     trains = any(not arm.runs for arm in arms)
     if asked.backbone or trains:
         named.append(asked.backbone or BACKBONE)
