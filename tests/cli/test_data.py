@@ -92,6 +92,12 @@ def test_stats_draws_a_figure_and_writes_its_numbers(cli, tmp_path):
     assert sum(numbers["lvr"]["box_tokens"].values()) == 3
 
 
+def test_stats_never_writes_its_numbers_over_its_figure(cli, tmp_path):
+    done = cli("data", "stats", write_example("lvr", make_root(tmp_path)), "--output", "s.json")
+    assert (done.exit_code, "names the figure" in done.stderr) == (2, True)
+    assert not (tmp_path / "s.json").exists()
+
+
 def test_convert_writes_a_store_and_counts_what_it_left_out(cli, tmp_path):
     root = make_root(tmp_path)
     path = write_list(root / "x.json", lvr(), lvr(image=["gone.png"]), lvr())

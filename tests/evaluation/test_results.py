@@ -52,7 +52,7 @@ def test_another_file_is_refused(tmp_path, text):
 
 
 def test_a_folder_in_a_files_place_is_named(tmp_path):
-    with pytest.raises(DataError, match="cannot be read .*directory"):
+    with pytest.raises(DataError, match=r"cannot be read .*directory"):
         Evaluation.from_json(tmp_path)
 
 

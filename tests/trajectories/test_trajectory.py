@@ -100,7 +100,7 @@ def test_half_of_a_character_is_refused_as_no_file_could_hold_it(changes):
 
 def test_a_question_of_half_characters_or_endless_is_refused():
     item = MultipleChoice(id="q", images=(IN,), prompt="?", options=("red", "blue"), answer=1)
-    with pytest.raises(DataError, match="Question 'q'.*half of a UTF-16 pair"):
+    with pytest.raises(DataError, match=r"Question 'q'.*half of a UTF-16 pair"):
         replace(item, options=("red", "\udc00"))
     with pytest.raises(DataError, match="Question 'q' has texts of"):
         replace(item, prompt="x" * 100_001)

@@ -186,8 +186,8 @@ class _Comparison:
                 held = json.loads(config.read_text(encoding="utf-8"))["steps"]["value"] if config.is_file() else None
                 if held not in (None, steps[arm.name]):
                     raise RunError(
-                        f"{config.parent} trained {held} steps, and by {self._reference().name!r} this command gives "
-                        f"{arm.name!r} {steps[arm.name]}; name the same --baseline, say --steps, or give a new --output."
+                        f"{config.parent} has {held} steps, and by {self._reference().name!r} this command gives "
+                        f"{arm.name!r} {steps[arm.name]}; name the same --baseline, or give a new --output."
                     )
 
     def _facts_job(self, arm: Arm) -> Job:

@@ -166,7 +166,7 @@ def test_runs_of_another_number_of_steps_are_not_taken_for_this_calls(tmp_path):
     )
     begun(out / "runs" / "sft-1", 100)
     made._check_steps({"sft": 100, "pearl": 100})
-    with pytest.raises(RunError, match=r"runs/sft-1 trained 100 steps, and by 'sft' .* 200; name the same --baseline"):
+    with pytest.raises(RunError, match=r"runs/sft-1 has 100 steps, and by 'sft' .* 200; name the same --baseline"):
         made._check_steps({"sft": 200, "pearl": 200})
 
 
