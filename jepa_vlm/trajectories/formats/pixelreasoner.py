@@ -7,7 +7,7 @@ crop, any number of them, and last an assistant turn with ``\\boxed{ANSWER}``. P
 
 Boxes (``bbox_2d``) are pixels of the image that ``target_image`` counts, from 1, or fractions of it: coordinates that
 are all at most 1. What reaches beyond the image is clamped for ``Box``, as the tool does; the written call stays.
-Chats about videos, or that select frames, are dropped and counted.
+Chats about videos, which select frames, are dropped and counted.
 
 Source: TIGER-AI-Lab/Pixel-Reasoner@a3a6c3a, instruction_tuning/sft_tool.py, and converters of its users.
 """

@@ -105,7 +105,7 @@ def test_bad_rows_stop_the_writing_or_are_left_out_and_counted(tmp_path, root):
 
 
 def test_two_rows_with_one_id_are_refused(tmp_path, rows):
-    with pytest.raises(DataError, match=r"train\.jsonl:1: id .* is taken by an earlier row"):
+    with pytest.raises(DataError, match=r"train\.jsonl:1: id .* is taken by an earlier row; convert .* one by one"):
         write_store(Joined([rows, rows]), tmp_path / "store")
 
 
