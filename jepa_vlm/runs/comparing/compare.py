@@ -13,7 +13,7 @@ import torch
 from rich.console import Console
 
 from jepa_vlm.errors import InterruptedRunError, RecipeError, RunError, UnknownNameError
-from jepa_vlm.evaluation import file_stem
+from jepa_vlm.evaluation import file_stem, load_benchmark, protocol_of
 from jepa_vlm.evaluation.benchmarks import BENCHMARKS
 from jepa_vlm.recipe import load_recipe
 from jepa_vlm.report.comparison_page import write_comparison
@@ -112,15 +112,17 @@ class _Comparison:
 
     def run(self) -> ComparisonResult:
         """Do what is missing, and write the record."""
+        models: list[tuple[Arm | None, int | None]] = [(None, None)]
+        models += [(arm, seed) for seed in range(self.asked.seeds) for arm in self.arms if not arm.runs]
+        models += [(arm, seed) for arm in self.arms for seed in sorted(arm.runs)]
+        missing = [m for m in models if not has_answers(self.asking, self.folder.answers(*m))]
+        if missing:
+            self._check_files()
         self._hold()
         self._do([self._facts_job(arm) for arm in self.arms if not self.folder.facts(arm).is_file()], "counted")
         facts = {arm.name: json.loads(self.folder.facts(arm).read_text(encoding="utf-8")) for arm in self.arms}
         steps = self._steps(facts)
         self._check_steps(steps)
-        models: list[tuple[Arm | None, int | None]] = [(None, None)]
-        models += [(arm, seed) for seed in range(self.asked.seeds) for arm in self.arms if not arm.runs]
-        models += [(arm, seed) for arm in self.arms for seed in sorted(arm.runs)]
-        missing = [m for m in models if not has_answers(self.asking, self.folder.answers(*m))]
         self.console.print(
             f"{len(models)} models, {len(models) - len(missing)} of them done already, in {self.folder.path}; "
             f"{self.jobs} at a time"
@@ -143,6 +145,12 @@ class _Comparison:
         )
         files = write_comparison(record, self.folder.record)
         return ComparisonResult(self.folder.path, record, files)
+
+    def _check_files(self) -> None:
+        """Read the benchmarks of files once, so that what is wrong with them is said before anything trains."""
+        for spec in self.asking.benchmarks:
+            if protocol_of(spec, None) is not None:
+                load_benchmark(spec, protocol=self.asking.protocol)
 
     def _hold(self) -> None:
         values = {name: value for name, value in self.asked.training.items() if value is not None}

@@ -14,13 +14,14 @@ import pytest
 from rich.console import Console
 
 import jepa_vlm as jv
-from jepa_vlm.errors import RunError, UnknownNameError
+from jepa_vlm.errors import DataError, RunError, UnknownNameError
 from jepa_vlm.runs.comparing import compare as module
 from jepa_vlm.runs.comparing.entries import read_arms
 from jepa_vlm.runs.comparing.folder import CompareFolder
 from jepa_vlm.runs.comparing.settings import CompareAsked
 from jepa_vlm.trajectories.formats import write_jsonl
 from tests.runs.comparing.test_entries import finished
+from tests.suites import write_vstar
 
 ROOT = Path(__file__).resolve().parents[3]
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "COLUMNS": "200", "NO_COLOR": "1"}
@@ -141,6 +142,25 @@ def test_what_cannot_be_compared_is_refused_before_anything_is_written(tmp_path)
     with pytest.raises(UnknownNameError, match="No benchmark named 'mazes'"):
         jv.compare("sft", on="mazes:x", output=tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("on", "protocol", "error", "message"),
+    [
+        ("vstar:nothere", None, DataError, "Folder nothere does not exist"),
+        ("mmvp:.", None, DataError, "no folder 'MMVP Images'"),
+        ("vstar:suite", "pearl", UnknownNameError, "No protocol named 'pearl'"),
+    ],
+)
+def test_what_is_wrong_with_a_benchmark_is_said_before_anything_trains(
+    tmp_path, monkeypatch, on, protocol, error, message
+):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(module, "run_jobs", lambda *_, **__: pytest.fail("something was begun"))
+    write_vstar(tmp_path / "suite")
+    with pytest.raises(error, match=message):
+        jv.compare("sft", on=on, protocol=protocol, output="out")
+    assert not (tmp_path / "out" / "settings.json").exists()
 
 
 def test_several_processes_are_refused(tmp_path, monkeypatch):
