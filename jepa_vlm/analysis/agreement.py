@@ -51,10 +51,7 @@ class Agreement:
         What an example is held against (other trajectories, other clusters) is the whole set each time.
         """
         values = self.values[figure]
-        kept = ~np.isnan(values)
-        if task is not None:
-            kept &= np.array(self.tasks) == task
-        return bootstrap_mean(values[kept]) if kept.any() else Estimate(*[float("nan")] * 3)
+        return _mean(values if task is None else values[np.array(self.tasks) == task])
 
     def difference(self, other: Agreement, figure: str) -> Estimate:
         """Return how much larger a figure is than another model's on the same examples, paired example by example.
@@ -66,8 +63,7 @@ class Agreement:
             raise DataError(
                 f"{self.name} and {other.name} were not embedded on the same examples; use one set for both."
             )
-        apart = self.values[figure] - other.values[figure]
-        return bootstrap_mean(apart[~np.isnan(apart)])
+        return _mean(self.values[figure] - other.values[figure])
 
     def summary(self) -> dict[str, Any]:
         """Return every figure over all examples and by task, as JSON values."""
@@ -94,6 +90,12 @@ class Agreement:
             {"name": self.name, "id": name, "task": task, **{figure: float(v[i]) for figure, v in self.values.items()}}
             for i, (name, task) in enumerate(zip(self.ids, self.tasks, strict=True))
         ]
+
+
+def _mean(values: Values) -> Estimate:
+    """Return the mean of the examples that have a value; nan where none has."""
+    kept = values[~np.isnan(values)]
+    return bootstrap_mean(kept) if len(kept) else Estimate(*[float("nan")] * 3)
 
 
 def agreement(embeddings: Embeddings) -> Agreement:

@@ -98,7 +98,7 @@ def compare_records(new: Mapping[str, Any], old: Mapping[str, Any]) -> Compariso
             continue
         for name in sorted(before["variants"].keys() - case["variants"].keys()):
             notes.append(f"{case_key(case)}: {name} was not measured now")
-        for name in case["variants"].keys() & before["variants"].keys():
+        for name in (one for one in case["variants"] if one in before["variants"]):
             for figure, was, now, moved in _figures(name, before["variants"][name], case["variants"][name]):
                 if figure not in ("completion", *COUNTED) and not same_machine:
                     continue

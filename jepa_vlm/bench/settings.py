@@ -59,7 +59,7 @@ class SuiteSettings:
     examples: int = 4
     rounds: int = 9
     warmup: int = 2
-    device: str = "auto"
+    device: DeviceName = "auto"
     dtype: str = "auto"
     seed: int = 0
     stock_attention: str = "sdpa"

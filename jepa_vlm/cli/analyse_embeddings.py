@@ -68,6 +68,10 @@ def embeddings(
         sets = embedded(
             models, data=data, count=count, min_calls=min_calls, readout=readout, batch_size=batch_size, seed=seed
         )
+        if perplexity is not None and perplexity >= (points := min(2 * len(one.ids) for one in sets)):
+            raise typer.BadParameter(
+                f"--perplexity must be less than the {points} points of the map, got {perplexity:g}."
+            )
         numbers = [agreement(one) for one in sets]
         maps = [embedding_map(one, perplexity=perplexity, seed=seed) for one in sets]
         first, *others = numbers

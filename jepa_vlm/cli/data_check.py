@@ -77,8 +77,12 @@ def stats(
         jepa-vlm data stats pixelreasoner:/data/PixelReasoner-SFT-Data/release.json
         jepa-vlm data stats lvr:/data/meta.json --backbone qwen2.5-vl-3b --output lvr.svg
     """
+    numbers = output.with_suffix(".json")
+    if numbers == output:
+        raise typer.BadParameter(f"--output names the figure, such as stats.svg; its numbers go to {numbers}.")
     with quiet_stdout():
         from jepa_vlm.analysis.data_figure import data_figure
+        from jepa_vlm.evaluation.files import write_whole
 
         found = tallies(
             spec,
@@ -89,9 +93,8 @@ def stats(
             decode=False,
             workers=workers,
         )
-        output.write_text(data_figure(found), encoding="utf-8")
-        numbers = output.with_suffix(".json")
-        numbers.write_text(dumps(found, indent=1) + "\n", encoding="utf-8")
+        write_whole(output, data_figure(found))
+        write_whole(numbers, dumps(found, indent=1) + "\n")
     if json:
         write_json({"figure": str(output), "numbers": str(numbers), "sources": found})
         return

@@ -41,8 +41,9 @@ def detectable_by_mcnemar(n: int, discordant: int, *, alpha: float = ALPHA, powe
     z_alpha, z_beta = float(normal.ppf(1 - alpha / 2)), float(normal.ppf(power))
     # z_beta^2 (psi - D^2) = (sqrt(n) D - z_alpha sqrt(psi))^2, a quadratic in D, whose larger root has the right signs
     a, b, c = n + z_beta**2, -2 * math.sqrt(n * share) * z_alpha, share * (z_alpha**2 - z_beta**2)
-    root = (-b + math.sqrt(b * b - 4 * a * c)) / (2 * a)
-    return min(root, share)
+    if (inside := b * b - 4 * a * c) < 0:  # up to three items: no difference is found that often
+        return share
+    return min((-b + math.sqrt(inside)) / (2 * a), share)
 
 
 def detectable_by_t(error: float, df: int, *, alpha: float = ALPHA, power: float = POWER) -> float:

@@ -42,7 +42,8 @@ class SeedsTest:
         value: Mean differences.
         error: Their standard errors.
         df: Degrees of freedom: seeds less one.
-        p_value: Two-sided.
+        p_value: Two-sided; where no item and no seed differs from another, so that the error is 0, that of a sign test
+            on the items.
         low, high: 95% interval.
     """
 
@@ -118,7 +119,8 @@ def over_seeds_and_items(first: Any, second: Any) -> SeedsTest:
     with np.errstate(divide="ignore", invalid="ignore"):
         t = np.where(mean == 0, 0.0, np.abs(mean) / error)
     half = student().ppf(0.975, s - 1) * error
-    return SeedsTest(mean, error, s - 1, np.asarray(2 * student().sf(t, s - 1)), mean - half, mean + half)
+    p_value = np.where((error == 0) & (mean != 0), 2.0 ** (1 - i), 2 * student().sf(t, s - 1))
+    return SeedsTest(mean, error, s - 1, p_value, mean - half, mean + half)
 
 
 def student() -> Any:

@@ -152,6 +152,8 @@ class Evaluation:
             return cls(scored=scored, **held)
         except FileNotFoundError:
             raise DataError(f"Evaluation {path} does not exist; run `jepa-vlm evaluate` first.") from None
+        except OSError as err:
+            raise DataError(f"Evaluation {path} cannot be read ({err.strerror}); give the file.") from None
         except (ValueError, KeyError, TypeError, AttributeError) as err:
             raise DataError(f"{path} is not an evaluation of format {FORMAT} ({err!r}); evaluate again.") from None
 

@@ -32,7 +32,7 @@ class SampleFiles:
         folder: Where they are.
         benchmark: Its name, part of the files' names.
         protocols: By scoring.
-        items: Which are asked, in order.
+        items: Which are asked, in order; a picture that has changed is another item.
         settings: What else an answer depends on.
     """
 
@@ -47,7 +47,8 @@ class SampleFiles:
     ) -> None:
         self._items = items
         self._paths = {scoring: folder / f"{scoring}_samples_{benchmark}.jsonl" for scoring in protocols}
-        whole = {"items": _digest([_doc_hash(item) for item in items]), **settings}
+        asked = [part for item in items for part in (_doc_hash(item), *(one.digest().hex() for one in item.images))]
+        whole = {"items": _digest(asked), **settings}
         self._settings = {
             scoring: json.dumps({**whole, "protocol": asdict(protocol)}, indent=1) + "\n"
             for scoring, protocol in protocols.items()

@@ -50,7 +50,8 @@ def picture(image: Image.Image, caption: str, *, scale: float, boxes: Sequence[t
     shown = image.convert("RGB").resize(size, Image.Resampling.NEAREST if scale >= 1 else Image.Resampling.LANCZOS)
     for place, (label, box) in enumerate(boxes):
         left, top, right, bottom = (round(edge * scale) for edge in box.in_pixels(*image.size))
-        _draw(shown, label, (left, top, right - 1, bottom - 1), COLOURS[place % len(COLOURS)])
+        edges = (left, top, max(left, right - 1), max(top, bottom - 1))  # a small box of a large image is a dot
+        _draw(shown, label, edges, COLOURS[place % len(COLOURS)])
     held = io.BytesIO()
     shown.save(held, format="PNG", optimize=True)
     return Picture("data:image/png;base64," + base64.b64encode(held.getvalue()).decode("ascii"), caption, shown.width)

@@ -9,6 +9,7 @@ from typing import final
 _LATEX = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
     "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "±": r"$\pm$", "×": r"$\times$", "µ": r"$\mu$", "–": "--",
+    "−": "$-$", "…": r"\dots{}",
     "<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}", "\n": " ",
 }  # fmt: skip
 
@@ -61,7 +62,8 @@ def latex_table(table: Table) -> str:
             r"\toprule",
             " & ".join(map(latex, table.head)) + r" \\",
             r"\midrule",
-            *(row + r" \\" for row in rows),
+            # A row that begins with [ or * would be read as an argument of the line's end before it.
+            *(("{}" if row[:1] in ("[", "*") else "") + row + r" \\" for row in rows),
             r"\bottomrule",
             r"\end{tabular}",
             r"\end{table}",

@@ -201,4 +201,4 @@ def held_out(ids: Sequence[str]) -> set[str]:
     The rule knows neither seed nor order, so every run on a file holds out the same examples.
     """
     count = max(1, min(MOST, len(ids) // SHARE))
-    return set(sorted(ids, key=lambda name: hashlib.sha256(name.encode()).digest())[:count])
+    return set(sorted(ids, key=lambda name: hashlib.sha256(name.encode("utf-8", "surrogatepass")).digest())[:count])

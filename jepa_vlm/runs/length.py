@@ -104,24 +104,32 @@ def _shrunk(model: LatentVLM, trajectory: Trajectory, limit: int) -> Trajectory:
 
 
 def _scaled(trajectory: Trajectory, factor: float) -> Trajectory:
+    large = trajectory.all_images
+    small = iter(_smaller(image, factor) for image in large)
+    images = tuple(next(small) for _ in trajectory.images)
     steps = tuple(
         replace(
             step,
-            image=_smaller(step.image, factor) if step.image is not None else None,
-            call=replace(step.call, box=_box(step.call.box, factor)) if step.call is not None else None,
+            image=next(small) if step.image is not None else None,
+            call=replace(step.call, box=_box(step.call.box, large[step.call.image], factor)) if step.call else None,
         )
         for step in trajectory.steps
     )
-    return replace(trajectory, images=tuple(_smaller(image, factor) for image in trajectory.images), steps=steps)
+    return replace(trajectory, images=images, steps=steps)
 
 
 def _smaller(image: LazyImage, factor: float) -> LazyImage:
+    return replace(image, resized=_smaller_size(image, factor))
+
+
+def _smaller_size(image: LazyImage, factor: float) -> tuple[int, int]:
     width, height = image.size
-    return replace(image, resized=(max(1, math.floor(width * factor)), max(1, math.floor(height * factor))))
+    return max(1, math.floor(width * factor)), max(1, math.floor(height * factor))
 
 
-def _box(box: Box | None, factor: float) -> Box | None:
+def _box(box: Box | None, image: LazyImage, factor: float) -> Box | None:
+    """Return where a box lies when its image is made smaller: by what its sides become, which are whole pixels."""
     if box is None or box.relative:
         return box
-    left, top, right, bottom = (edge * factor for edge in (box.left, box.top, box.right, box.bottom))
-    return Box(left, top, right, bottom, relative=False)
+    across, down = (new / old for new, old in zip(_smaller_size(image, factor), image.size, strict=True))
+    return Box(box.left * across, box.top * down, box.right * across, box.bottom * down, relative=False)

@@ -28,12 +28,14 @@ class Filling:
     Args:
         budget: Most tokens of a micro-batch.
         micro_batches: How many there are.
+        examples: How many they hold together.
         share: Of the budget, filled on average.
         too_long: Examples longer than the budget; each is a micro-batch of its own.
     """
 
     budget: int
     micro_batches: int
+    examples: int
     share: float
     too_long: int
 
@@ -78,7 +80,7 @@ def filling(passes: Passes, tokens: Sequence[int], *, budget: int) -> Filling:
     """Return how a budget cuts the first pass."""
     filled = [total for _, total in _fill((tokens[passes.at(i)] for i in range(passes.pass_length)), budget)]
     share = sum(min(total, budget) for total in filled) / (budget * len(filled))
-    return Filling(budget, len(filled), round(share, 4), sum(length > budget for length in tokens))
+    return Filling(budget, len(filled), passes.pass_length, round(share, 4), sum(length > budget for length in tokens))
 
 
 def _fill(lengths: Iterable[int], budget: int) -> Iterator[tuple[int, int]]:

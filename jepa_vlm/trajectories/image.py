@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import io
+import struct
 import warnings
+import zlib
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import final
 
@@ -19,7 +21,14 @@ from jepa_vlm.errors import DataError
 from jepa_vlm.trajectories.box import Box
 
 MAX_PIXELS = 64_000_000  # an 8000 x 8000 photograph; beyond it, decoding alone takes hundreds of megabytes
+# What is read. Pillow knows more: EPS, for which it starts Ghostscript, and containers that are larger inside than they
+# say, such as ICO.
+KINDS = ("AVIF", "BMP", "GIF", "JPEG", "JPEG2000", "MPO", "PNG", "PPM", "TIFF", "WEBP")
 ORIENTATION, ON_ITS_SIDE = 274, (5, 6, 7, 8)  # the EXIF tag, and its values that swap width and height
+BROKEN = (  # what Pillow's readers raise over bytes that are not what they should be
+    OSError, EOFError, SyntaxError, ValueError, TypeError, LookupError, OverflowError, struct.error, zlib.error,
+    Image.DecompressionBombError,
+)  # fmt: skip
 
 
 @final
@@ -103,7 +112,7 @@ class LazyImage:
         with self._open() as image:
             try:
                 return self._cut(_upright_rgb(image))
-            except (OSError, SyntaxError, ValueError) as err:  # Pillow's readers raise all three
+            except BROKEN as err:
                 message = f"{self._where()} cannot be decoded ({err}); replace or drop it."
                 raise DataError(message, "image unreadable") from None
 
@@ -145,14 +154,17 @@ class LazyImage:
         try:
             with warnings.catch_warnings():  # ours is the one message about size
                 warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-                image = Image.open(source)
+                image = Image.open(source, formats=_kinds())
         except FileNotFoundError:
             message = f"{self._where()} does not exist; check the path and the data root."
             raise DataError(message, "image missing") from None
         except Image.DecompressionBombError:
             message = f"{self._where()} has too many pixels (limit {MAX_PIXELS:,}); shrink it first."
             raise DataError(message, "image too large") from None
-        except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as err:
+        except UnidentifiedImageError:
+            message = f"{self._where()} is not a readable image of the kinds {', '.join(_kinds())}; replace or drop it."
+            raise DataError(message, "image unreadable") from None
+        except BROKEN as err:
             message = f"{self._where()} is not a readable image ({err}); replace or drop it."
             raise DataError(message, "image unreadable") from None
         return self._checked(image)
@@ -172,9 +184,23 @@ class LazyImage:
         return f"Image {name}" + (f" ({self.origin})" if self.origin else "")
 
 
+@cache
+def _kinds() -> tuple[str, ...]:
+    """Return those of ``KINDS`` that this Pillow was built with."""
+    Image.init()
+    return tuple(kind for kind in KINDS if kind in Image.OPEN)
+
+
 def _orientation(image: Image.Image) -> int:
-    """Return the EXIF orientation that the header holds; a PNG is not decoded to look for a later one."""
-    return int(image.getexif().get(ORIENTATION, 1)) if "exif" in image.info else 1
+    """Return the EXIF orientation that the header holds; a PNG is not decoded to look for a later one.
+
+    EXIF that cannot be read says nothing, as in viewers.
+    """
+    try:
+        found = image.getexif().get(ORIENTATION, 1) if "exif" in image.info else 1
+    except BROKEN:
+        return 1
+    return found if isinstance(found, int) else 1
 
 
 def _upright_size(image: Image.Image) -> tuple[int, int]:

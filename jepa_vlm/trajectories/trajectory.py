@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, final
 
@@ -13,6 +13,7 @@ from jepa_vlm.trajectories.image import LazyImage
 
 IMAGE = "<image>"  # in a question: here stands an image
 MAX_TEXT = 100_000  # characters of one trajectory: about 25,000 tokens, beyond what a step of training holds
+SHOWN = 80  # characters of an id that a message repeats
 
 
 @final
@@ -83,7 +84,8 @@ class Trajectory:
         system: The system prompt, or "" for the chat template's own.
 
     Raises:
-        DataError: If a part is missing or out of place, or the texts have more than ``MAX_TEXT`` characters.
+        DataError: If a part is missing or out of place, or the texts have more than ``MAX_TEXT`` characters, or one
+            that UTF-8 cannot write.
     """
 
     id: str
@@ -95,12 +97,14 @@ class Trajectory:
     system: str = ""
 
     def __post_init__(self) -> None:
+        texts = [self.id, self.task, self.system, self.question, self.answer]
+        for step in self.steps:
+            texts += [step.text, step.observation]
+            if (call := step.call) is not None:
+                texts += [call.name, call.written or "", json.dumps(dict(call.arguments), ensure_ascii=False)]
+        _check_texts(f"Trajectory {self.id[:SHOWN]!r}", texts)
         if not self.images:
             raise DataError(f"Trajectory {self.id!r} has a question but no image; every example needs at least one.")
-        length = sum(map(len, (self.system, self.question, *(step.spoken + step.observation for step in self.steps))))
-        if length > MAX_TEXT:
-            message = f"Trajectory {self.id!r} has texts of {length:,} characters, limit {MAX_TEXT:,}."
-            raise DataError(message, "text too long")
         if not self.question.strip():
             raise DataError(f"Trajectory {self.id!r} has an empty question.")
         marks = self.question.count(IMAGE)
@@ -153,6 +157,9 @@ class MultipleChoice:
         answer: Index of the right option.
         task: A label to group by.
         group: Items of one group are right together or not at all (a pair of MMVP), or "".
+
+    Raises:
+        DataError: If the options or the answer are not what they must be, or the texts, as of a trajectory.
     """
 
     id: str
@@ -164,6 +171,7 @@ class MultipleChoice:
     group: str = ""
 
     def __post_init__(self) -> None:
+        _check_texts(f"Question {self.id[:SHOWN]!r}", (self.id, self.task, self.group, self.prompt, *self.options))
         if not 2 <= len(self.options) <= 26:
             raise DataError(f"Question {self.id!r} needs 2 to 26 options, got {len(self.options)}.")
         if not 0 <= self.answer < len(self.options):
@@ -175,3 +183,20 @@ class MultipleChoice:
     def letters(self) -> tuple[str, ...]:
         """The option letters, ``("A", "B", ...)``."""
         return tuple("ABCDEFGHIJKLMNOPQRSTUVWXYZ"[: len(self.options)])
+
+
+def _check_texts(whose: str, texts: Sequence[str]) -> None:
+    """Refuse texts that are too long together, or that no file could hold: JSON can spell half of a character."""
+    length = sum(map(len, texts))
+    if length > MAX_TEXT:
+        raise DataError(
+            f"{whose} has texts of {length:,} characters, limit {MAX_TEXT:,}; shorten or drop it.", "text too long"
+        )
+    for text in texts:
+        try:
+            text.encode()
+        except UnicodeEncodeError as err:
+            message = (
+                f"{whose}: {text[err.start : err.end]!r} is half of a UTF-16 pair and no character; repair the text."
+            )
+            raise DataError(message, "text") from None

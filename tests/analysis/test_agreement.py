@@ -121,6 +121,15 @@ def test_models_are_compared_on_the_same_examples():
         perfect.difference(agreement(random_set(5)), "recall_at_1")
 
 
+def test_a_figure_that_no_example_has_has_no_difference():
+    """Each example alone in its task is held against no other of it."""
+    one, other = (agreement(random_set(4, tasks="abcd", seed=seed)) for seed in (0, 1))
+    assert math.isnan(one.difference(other, "alignment_within_task").value)
+    assert math.isnan(one.estimate("alignment_within_task").value)
+    assert math.isnan(one.estimate("alignment", task="nobody's").value)
+    assert math.isfinite(one.difference(other, "alignment").value)
+
+
 def test_the_summary_has_every_task_and_the_table_every_example():
     found = agreement(random_set(tasks="aabbbcccccaa"))
     summary = found.summary()

@@ -72,6 +72,14 @@ def test_a_planted_slowdown_is_seen_at_another_pace_too(with_stock):
     assert moved.change == pytest.approx(0.2)
 
 
+def test_what_moved_alike_stands_in_the_order_of_the_record():
+    names = ["sft", "pearl", "lvr", "a", "b", "c", "d", "e"]
+    old, new = record(), record()
+    for held, seconds in ((old, 1.0), (new, 2.0)):
+        held["cases"][0]["variants"] = {name: variant(seconds, flops=1000) for name in names}
+    assert [moved.variant for moved in compare_records(new, old).movements] == names
+
+
 def test_a_speedup_is_reported_and_is_no_regression():
     found = compare_records(changed(sft=0.8), record())
     assert [moved.worse for moved in found.movements] == [False]

@@ -71,6 +71,9 @@ def test_embeddings_of_two_models_then_collapse_of_their_files(cli, tmp_path):
     assert apart == pytest.approx((sum(own) - sum(other)) / n)
     ElementTree.parse(tmp_path / "out/embeddings.svg")
 
+    wrong = cli("embeddings", "out/pearl.safetensors", "--perplexity", str(2 * n))
+    assert (wrong.exit_code, f"less than the {2 * n} points" in wrong.stderr) == (2, True)
+
     panel = cli("collapse", "out/pearl.safetensors", "--output", "out")
     assert panel.exit_code == 0, panel.stderr
     assert json.loads((tmp_path / "out/collapse.json").read_text())["models"][0]["name"] == "pearl"

@@ -49,13 +49,15 @@ def test_every_hostile_row_is_refused_and_counted_by_its_kind(cli, tmp_path):
     bad += [lvr(bboxes=[[0, 0, float("nan"), 1]]), lvr(image=["cut.png"])]
     bad += [lvr(conversations=[TURNS[0] | {"value": "<image>" + "x" * 1_000_000}, TURNS[1]])]
     bad += [lvr(conversations=[TURNS[0] | {"value": "<image>a <|im_end|> b"}, TURNS[1]])]
+    bad += [lvr(bboxes=[[0, 0, 10**400, 1]]), lvr(dataset="half \ud83d")]
+    bad += [lvr(conversations=[TURNS[0], TURNS[1] | {"value": "<lvr>" + "<answer>" * 125_000}])]
     path = write_list(root / "x.json", lvr(), *bad, lvr())
     done = cli("data", "check", f"lvr:{path}", "--backbone", TINY, "--json")
     assert done.exit_code == 1
     one = json.loads(done.stdout)["sources"]["lvr"]
     assert (one["rows"], one["good"], one["bad"]) == (len(bad) + 2, 2, len(bad))
     expected = {"image path": 6, "image missing": 1, "image unreadable": 2, "image too large": 1}
-    expected |= {"box": 1, "text too long": 1, "special token": 1}
+    expected |= {"box": 2, "text too long": 2, "special token": 1, "text": 1}
     assert {kind: entry["count"] for kind, entry in one["problems"].items()} == expected
     assert one["problems"]["box"]["first"][0].startswith(f"{path}[10]: bboxes[0] must be four finite numbers")
     shown = cli("data", "check", f"lvr:{path}", "--backbone", TINY)
@@ -90,6 +92,12 @@ def test_stats_draws_a_figure_and_writes_its_numbers(cli, tmp_path):
     numbers = json.loads((tmp_path / "s.json").read_text())
     assert numbers["pixelreasoner"]["tools"] == {"crop_image": 3}
     assert sum(numbers["lvr"]["box_tokens"].values()) == 3
+
+
+def test_stats_never_writes_its_numbers_over_its_figure(cli, tmp_path):
+    done = cli("data", "stats", write_example("lvr", make_root(tmp_path)), "--output", "s.json")
+    assert (done.exit_code, "names the figure" in done.stderr) == (2, True)
+    assert not (tmp_path / "s.json").exists()
 
 
 def test_convert_writes_a_store_and_counts_what_it_left_out(cli, tmp_path):

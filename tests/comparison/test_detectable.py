@@ -34,6 +34,11 @@ def test_it_never_exceeds_what_is_discordant_and_nothing_discordant_says_nothing
     assert detectable_by_mcnemar(10, 0) is None
 
 
+@pytest.mark.parametrize("n", [1, 2, 3])
+def test_a_handful_of_items_shows_nothing_less_than_all_of_it(n):
+    assert [detectable_by_mcnemar(n, discordant) for discordant in range(1, n + 1)] == [i / n for i in range(1, n + 1)]
+
+
 @pytest.mark.parametrize("df", [1, 2, 9])
 def test_t_has_that_power_by_the_noncentral_distribution(df):
     found, critical = detectable_by_t(0.02, df) / 0.02, stats.t.ppf(0.975, df)

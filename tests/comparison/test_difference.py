@@ -86,6 +86,14 @@ def test_seeds_that_agree_by_chance_prove_nothing():
     assert float(found.p_value) > 0.1
 
 
+@pytest.mark.parametrize(("items", "p_value"), [(1, 1.0), (3, 0.25), (11, 2**-10)])
+def test_where_everything_agrees_the_items_are_as_sure_as_a_coin(items, p_value):
+    """An error of 0 would say that one item settles it."""
+    found = over_seeds_and_items([[1] * items] * 2, [[0] * items] * 2)
+    assert (float(found.value), float(found.error), float(found.p_value)) == (1.0, 0.0, p_value)
+    assert p_value == stats.binomtest(0, items).pvalue
+
+
 def test_no_difference_has_p_one():
     assert float(over_seeds_and_items(FIRST, FIRST).p_value) == 1.0
 

@@ -51,6 +51,11 @@ def test_another_file_is_refused(tmp_path, text):
         Evaluation.from_json(path)
 
 
+def test_a_folder_in_a_files_place_is_named(tmp_path):
+    with pytest.raises(DataError, match=r"cannot be read .*directory"):
+        Evaluation.from_json(tmp_path)
+
+
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(DataError, match=r"gone\.json does not exist"):
         Evaluation.from_json(tmp_path / "gone.json")

@@ -1,12 +1,15 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 import torch
+from PIL import Image
 
 from jepa_vlm.adapters import load_backbone
 from jepa_vlm.evaluation import evaluate, load_benchmark, load_protocol, scoring
+from jepa_vlm.trajectories import LazyImage
 from tests.suites import write_mmvp
 
 
@@ -82,7 +85,7 @@ def test_a_finished_evaluation_asks_nothing(backbone, items, tmp_path, monkeypat
     assert run(backbone, items, tmp_path) == whole
 
 
-@pytest.mark.parametrize("change", ["weights", "protocol", "items", "batch_size"])
+@pytest.mark.parametrize("change", ["weights", "protocol", "items", "picture", "batch_size"])
 def test_answers_of_something_else_are_not_kept(backbone, items, tmp_path, monkeypatch, change):
     run(backbone, items, tmp_path)
     options = {}
@@ -93,6 +96,9 @@ def test_answers_of_something_else_are_not_kept(backbone, items, tmp_path, monke
         options["protocol"] = load_protocol("lvr", benchmark="mmvp")
     elif change == "batch_size":
         options["batch_size"] = 5
+    elif change == "picture":
+        other = (LazyImage(pixels=Image.new("RGB", (32, 32), "white")),)
+        items = [*items[:-1], replace(items[-1], images=other)]
     else:
         items = items[2:]
     ask, asked = scoring.answers_by_scoring, []

@@ -35,6 +35,13 @@ def test_the_page_is_self_contained_small_and_whole(tmp_path, page):
     assert "<b>" in found.text
 
 
+def test_latex_says_everything_of_its_own_in_characters_that_tex_has(tmp_path):
+    """The minus of a difference, for one, is no character of pdfTeX's fonts."""
+    text = (write_comparison(comparison(), tmp_path / "comparison.json")[2]).read_text()
+    assert {character for character in text if not character.isascii()} == set()
+    assert "pearl $-$ sft" in text
+
+
 def test_many_arms_seeds_and_items_stay_small(tmp_path):
     names = tuple(f"recipe-{i}" for i in range(12))
     path = write_comparison(comparison(seeds=5, names=names), tmp_path / "comparison.json")[-1]

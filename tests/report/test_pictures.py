@@ -49,6 +49,12 @@ def test_relative_boxes_and_large_images():
     assert shown.getpixel((160, 300)) == colour(COLOURS[0])
 
 
+def test_a_box_that_is_less_than_a_pixel_of_the_page_is_a_dot():
+    box = Box(4000, 50, 4003, 52, relative=False)
+    shown = pixels(picture(Image.new("RGB", (6400, 100), "white"), "", scale=0.1, boxes=[("1", box)]))
+    assert shown.getpixel((400, 5)) == colour(COLOURS[0])
+
+
 def test_boxes_lie_on_the_image_that_the_call_is_about(trajectory):
     first, second = trajectory_pictures(trajectory)
     assert colour(COLOURS[0]) in {value for _, value in pixels(first).getcolors(100_000)}

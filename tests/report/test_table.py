@@ -23,3 +23,9 @@ def test_latex_prints_what_it_reads():
     assert r"\begin{tabular}{lr}" in made
     assert r"y & \textbf{\textless{}b\textgreater{}} \\" in made
     assert r"\caption{Cost \& more. A note.}" in made
+
+
+def test_a_row_never_becomes_an_argument_of_the_line_before_it():
+    made = latex_table(Table("T", ("", "a"), (("[2ex] x", "1"), ("*", "2"), ("y", "[3]")))).split("\n")
+    rows = made[made.index(r"\midrule") + 1 : made.index(r"\bottomrule")]
+    assert rows == [r"{}[2ex] x & 1 \\", r"{}* & 2 \\", r"y & [3] \\"]

@@ -9,7 +9,7 @@ import pytest
 import jepa_vlm as jv
 from jepa_vlm.errors import DataError
 from jepa_vlm.runs.length import fit, longest
-from jepa_vlm.trajectories import LazyImage
+from jepa_vlm.trajectories import Box, LazyImage
 
 
 @pytest.fixture(scope="module")
@@ -51,6 +51,18 @@ def test_shrink_makes_it_fit_and_keeps_boxes_inside(model, trajectories):
         if step.call is not None and step.call.box is not None:
             step.call.box.in_pixels(*shrunk.images[step.call.image].size)
     assert shrunk.steps[-1] == trajectories[1].steps[-1]
+
+
+@pytest.mark.parametrize("side", [224, 225, 227, 230, 239])
+def test_a_box_up_to_the_edge_stays_inside_however_its_image_rounds(model, trajectories, side):
+    image = LazyImage(pixels=trajectories[1].images[0].load().resize((side, side)))
+    (look, last) = trajectories[1].steps
+    whole = replace(look, call=replace(look.call, box=Box(0, 0, side, side, relative=False)))
+    found = fit(model, [replace(trajectories[1], images=(image,), steps=(whole, last))], limit=150, policy="shrink")
+    (shrunk,) = found.kept
+    size = shrunk.images[0].size
+    assert size < (side, side)
+    assert shrunk.steps[0].call.box.in_pixels(*size) == (0, 0, *size)
 
 
 def test_what_no_shrinking_can_fit_is_refused(model, trajectories):

@@ -38,7 +38,7 @@ def test_a_longer_run_begins_like_a_shorter_one() -> None:
 
 def test_the_filling_of_a_pass_by_hand() -> None:
     found = filling(InOrder(7), [4, 4, 3, 9, 12, 1, 2], budget=10)
-    assert found == Filling(10, 5, 0.66, 1)  # 8, 3, 9, 10 (of 12), 3
+    assert found == Filling(10, 5, 7, 0.66, 1)  # 8, 3, 9, 10 (of 12), 3
     assert found.warning == "1 trajectories have more than 10 tokens; each is a micro-batch of its own"
     assert filling(InOrder(2), [5, 5], budget=10).warning == ""
 

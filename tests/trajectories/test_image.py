@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import struct
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -89,6 +90,44 @@ def test_a_photograph_lies_as_viewers_show_it():
         assert image.size == shown.size == (4, 6)
         assert shown.getpixel((3, 0)) == (255, 255, 255)
         assert not shown.getexif().get(274)  # or the next reader would turn it again
+
+
+@pytest.mark.parametrize(
+    "exif",
+    [
+        b"XXXX not a TIFF at all",
+        b"II*\0" + struct.pack("<IHHHI4sI", 8, 1, 274, 2, 4, b"six\0", 0),  # the orientation, in words
+        b"II*\0" + struct.pack("<IHHHIII", 8, 1, 274, 3, 2, 1 << 30, 0),  # beyond the end
+    ],
+)
+def test_broken_exif_says_nothing(exif):
+    stream = io.BytesIO()
+    Image.new("RGB", (6, 4), "red").save(stream, format="JPEG", exif=b"Exif\0\0" + exif)
+    image = LazyImage(data=stream.getvalue())
+    assert image.size == image.load().size == (6, 4)
+
+
+def test_kinds_that_run_programs_or_hide_their_size_are_not_opened(tmp_path):
+    for kind in ("EPS", "ICO"):
+        with pytest.raises(DataError, match=r"not a readable image of the kinds .*JPEG.*PNG") as caught:
+            LazyImage(data=encoded(RED, kind)).size  # noqa: B018
+        assert caught.value.problem == "image unreadable"
+
+
+@pytest.mark.parametrize("kind", ["BMP", "GIF", "JPEG", "JPEG2000", "MPO", "PNG", "PPM", "TIFF", "WEBP"])
+def test_the_kinds_of_pictures_are_opened(kind):
+    image = LazyImage(data=encoded(Image.new("RGB", (16, 16), "red"), kind))
+    assert image.size == image.load().size == (16, 16)
+
+
+@pytest.mark.parametrize("error", [struct.error("x"), KeyError("x"), Image.DecompressionBombError("x")])
+def test_whatever_a_decoder_raises_is_one_message(monkeypatch, error):
+    def broken(image: Image.Image) -> Image.Image:
+        raise error
+
+    monkeypatch.setattr(image_module, "_upright_rgb", broken)
+    with pytest.raises(DataError, match="cannot be decoded"):
+        LazyImage(data=encoded(RED)).load()
 
 
 def test_sixteen_bits_keep_their_shades():

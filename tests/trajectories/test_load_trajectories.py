@@ -121,7 +121,14 @@ def test_a_bare_path_is_read_in_the_format_that_its_keys_tell(tmp_path, name):
     assert load_trajectories(str(tmp_path / "store")).ids == load_trajectories(spec).ids
 
 
+@pytest.mark.parametrize(("name", "content"), [("x.json", "[7]"), ("x.jsonl", "7")])
+def test_a_file_whose_first_record_is_broken_is_named(tmp_path, name, content):
+    (tmp_path / name).write_text(content)
+    with pytest.raises(DataError, match=rf"{name}(\[0\]|:1): a record must be an object, got 7"):
+        load_trajectories(str(tmp_path / name))
+
+
 def test_what_could_be_several_formats_has_to_be_named(tmp_path):
     path = write_list(tmp_path / "x.json", {"id": "1", "image": "a.png", "conversations": []})
-    with pytest.raises(DataError, match=r"cannot be told from the keys conversations, id, image; say FORMAT:PATH"):
+    with pytest.raises(DataError, match=r"cannot be told from the keys 'conversations, id, image'; say FORMAT:PATH"):
         load_trajectories(str(path))

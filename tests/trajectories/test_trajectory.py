@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 from PIL import Image
@@ -53,7 +54,7 @@ def test_images_may_stand_inside_the_question():
     [
         ({"question": "See <image>.", "images": (IN, IN)}, "1 <image> for 2 images"),
         ({"question": "See <image> "}, "with words after the last"),
-        ({"question": "x" * 100_001}, "texts of 100,002 characters, limit 100,000"),
+        ({"question": "x" * 100_001}, "texts of 100,004 characters, limit 100,000"),
         ({"images": ()}, "has a question but no image"),
         ({"question": " \n"}, "has an empty question"),
         ({"steps": ()}, "has no steps"),
@@ -67,6 +68,42 @@ def test_images_may_stand_inside_the_question():
 def test_a_part_out_of_place_is_refused_by_name(changes, message):
     with pytest.raises(DataError, match=f"Trajectory 'x'.*{message}"):
         trajectory(**changes)
+
+
+@pytest.mark.parametrize("name", ["id", "answer", "task", "system"])
+def test_every_text_counts_towards_the_limit(name):
+    with pytest.raises(DataError, match=r"^Trajectory '(x|x{80})' has texts of 100,\d+ characters.*shorten or drop it"):
+        replace(trajectory(), **{name: "x" * 100_001})
+
+
+def test_what_a_call_says_counts_even_where_it_is_not_trained():
+    silent = ToolCall("crop", {"why": "y" * 100_001}, written="")
+    with pytest.raises(DataError, match="limit 100,000") as caught:
+        trajectory((Step("Look.", silent, OUT), LAST))
+    assert caught.value.problem == "text too long"
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"id": "half \ud83d"},
+        {"question": "half \ud83d"},
+        {"steps": (Step("half \ud83d"),)},
+        {"steps": (Step("Look.", ToolCall("crop", {"why": "half \ud83d"}, written="<call>"), OUT), LAST)},
+    ],
+)
+def test_half_of_a_character_is_refused_as_no_file_could_hold_it(changes):
+    with pytest.raises(DataError, match=r"'\\ud83d' is half of a UTF-16 pair") as caught:
+        replace(trajectory(), **changes)
+    assert caught.value.problem == "text"
+
+
+def test_a_question_of_half_characters_or_endless_is_refused():
+    item = MultipleChoice(id="q", images=(IN,), prompt="?", options=("red", "blue"), answer=1)
+    with pytest.raises(DataError, match=r"Question 'q'.*half of a UTF-16 pair"):
+        replace(item, options=("red", "\udc00"))
+    with pytest.raises(DataError, match="Question 'q' has texts of"):
+        replace(item, prompt="x" * 100_001)
 
 
 def test_letters_follow_the_options():

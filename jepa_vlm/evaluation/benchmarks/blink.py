@@ -19,7 +19,7 @@ from jepa_vlm.evaluation.benchmarks.source import folder_of, parse_source
 from jepa_vlm.evaluation.item import BenchmarkItem, drawn, option_index
 from jepa_vlm.trajectories import LazyImage
 from jepa_vlm.trajectories.formats.fields import checked, field
-from jepa_vlm.trajectories.formats.images import image_in
+from jepa_vlm.trajectories.formats.images import check_image, image_in
 
 FILES = "val-*.parquet"
 IMAGES = ("image_1", "image_2", "image_3", "image_4")
@@ -76,7 +76,7 @@ def _rows(path: Path) -> list[dict[str, Any]]:
         if missing:
             raise DataError(f"{path} lacks the columns {', '.join(missing)}; it must have {', '.join(COLUMNS)}.")
         found: list[dict[str, Any]] = file.read(columns=list(COLUMNS)).to_pylist()
-    except (OSError, ArrowException) as err:
+    except (OSError, ValueError, ArrowException) as err:  # a text of broken bytes is a ValueError
         raise DataError(f"{path} cannot be read as parquet ({err}); download it again.") from None
     return found
 
@@ -103,5 +103,5 @@ def _item(row: dict[str, Any], subset: str, folder: Path, origin: str) -> Benchm
 def _image(image: Mapping[str, Any], folder: Path, origin: str) -> LazyImage:
     data = image.get("bytes")
     if isinstance(data, bytes):
-        return LazyImage(data=data, origin=origin)
+        return check_image(LazyImage(data=data, origin=origin))
     return image_in(folder, field(image, "path", str), origin=origin)

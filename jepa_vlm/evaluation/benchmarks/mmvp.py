@@ -17,6 +17,7 @@ from jepa_vlm.errors import DataError
 from jepa_vlm.evaluation.benchmarks.benchmark import BENCHMARKS
 from jepa_vlm.evaluation.benchmarks.source import folder_of, parse_source
 from jepa_vlm.evaluation.item import BenchmarkItem, drawn, option_index, split_options
+from jepa_vlm.trajectories.formats.fields import shown
 from jepa_vlm.trajectories.formats.images import image_in
 
 QUESTIONS = "Questions.csv"
@@ -24,6 +25,7 @@ IMAGES = ("MMVP Images", "MMVP_Images")
 COLUMNS = ("Index", "Question", "Options", "Correct Answer")
 CORRECTED = {99: "(b)", 100: "(a)", 279: "(b)", 280: "(a)"}
 HUB_ID = "MMVP/MMVP"
+DIGITS = 9  # of an index: Python refuses to read thousands of them
 
 
 @BENCHMARKS.register("mmvp")
@@ -75,8 +77,8 @@ def _files_by_stem(folder: Path) -> dict[str, str]:
 
 def _item(row: dict[str, str], folder: Path, files: dict[str, str], origin: str, *, corrected: bool) -> BenchmarkItem:
     index = row["Index"].strip()
-    if not index.isdigit() or int(index) < 1:
-        raise DataError(f"column 'Index' must be a whole number from 1, got {index!r}.")
+    if not index.isdecimal() or len(index) > DIGITS or int(index) < 1:
+        raise DataError(f"column 'Index' must be a whole number from 1, got {shown(index)}.")
     number = int(index)
     if str(number) not in files:
         raise DataError(f"there is no picture {number}.jpg in the folder {IMAGES[0]!r}.")

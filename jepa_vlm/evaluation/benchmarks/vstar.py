@@ -33,7 +33,7 @@ def vstar_questions(argument: str, *, count: int | None, seed: int) -> list[Benc
     folder = folder_of(spec, patterns=[QUESTIONS, "direct_attributes/*", "relative_position/*"])
     path = folder / QUESTIONS
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8").split("\n")  # splitlines would part a text at U+2028
     except FileNotFoundError:
         raise DataError(f"{path} does not exist; vstar:FOLDER must be a download of {HUB_ID}.") from None
     except (OSError, UnicodeDecodeError) as err:
@@ -53,7 +53,7 @@ def _item(row: dict[str, Any], folder: Path, origin: str) -> BenchmarkItem:
     if category not in SIZES["vstar"]:
         raise DataError(f"key 'category' must be one of {', '.join(SIZES['vstar'])}; got {category!r}.")
     number = row.get("question_id")
-    if not isinstance(number, int | str) or not str(number).isdigit():
+    if not isinstance(number, int | str) or not str(number).isdecimal():
         raise DataError(f"key 'question_id' must be a whole number, got {number!r}.")
     question, options = split_options(text.rstrip().removesuffix(INSTRUCTION))
     return BenchmarkItem(

@@ -13,7 +13,7 @@ import torch
 from rich.console import Console
 
 from jepa_vlm.errors import InterruptedRunError, RecipeError, RunError, UnknownNameError
-from jepa_vlm.evaluation import file_stem
+from jepa_vlm.evaluation import file_stem, load_benchmark, protocol_of
 from jepa_vlm.evaluation.benchmarks import BENCHMARKS
 from jepa_vlm.recipe import load_recipe
 from jepa_vlm.report.comparison_page import write_comparison
@@ -27,6 +27,8 @@ from jepa_vlm.runs.comparing.matching import matched_steps
 from jepa_vlm.runs.comparing.settings import CompareAsked
 from jepa_vlm.runs.environment import processes
 from jepa_vlm.runs.settings import BACKBONE, DATA
+
+CONFIG = "config.json"
 
 
 @final
@@ -83,7 +85,8 @@ def start_comparison(asked: CompareAsked) -> ComparisonResult:
     arms = read_arms(asked.entries, data=asked.data)
     comparison = _Comparison(asked, arms, CompareFolder(path=asked.output), console)
     try:
-        return comparison.run()
+        with comparison.folder.alone():
+            return comparison.run()
     except KeyboardInterrupt:
         raise InterruptedRunError(
             f"Stopped. What is done is kept in {asked.output}, and the same command goes on."
@@ -109,14 +112,17 @@ class _Comparison:
 
     def run(self) -> ComparisonResult:
         """Do what is missing, and write the record."""
-        self._hold()
-        self._do([self._facts_job(arm) for arm in self.arms if not self.folder.facts(arm).is_file()], "counted")
-        facts = {arm.name: json.loads(self.folder.facts(arm).read_text(encoding="utf-8")) for arm in self.arms}
-        steps = self._steps(facts)
         models: list[tuple[Arm | None, int | None]] = [(None, None)]
         models += [(arm, seed) for seed in range(self.asked.seeds) for arm in self.arms if not arm.runs]
         models += [(arm, seed) for arm in self.arms for seed in sorted(arm.runs)]
         missing = [m for m in models if not has_answers(self.asking, self.folder.answers(*m))]
+        if missing:
+            self._check_files()
+        self._hold()
+        self._do([self._facts_job(arm) for arm in self.arms if not self.folder.facts(arm).is_file()], "counted")
+        facts = {arm.name: json.loads(self.folder.facts(arm).read_text(encoding="utf-8")) for arm in self.arms}
+        steps = self._steps(facts)
+        self._check_steps(steps)
         self.console.print(
             f"{len(models)} models, {len(models) - len(missing)} of them done already, in {self.folder.path}; "
             f"{self.jobs} at a time"
@@ -140,6 +146,12 @@ class _Comparison:
         files = write_comparison(record, self.folder.record)
         return ComparisonResult(self.folder.path, record, files)
 
+    def _check_files(self) -> None:
+        """Read the benchmarks of files once, so that what is wrong with them is said before anything trains."""
+        for spec in self.asking.benchmarks:
+            if protocol_of(spec, None) is not None:
+                load_benchmark(spec, protocol=self.asking.protocol)
+
     def _hold(self) -> None:
         values = {name: value for name, value in self.asked.training.items() if value is not None}
         budget = self._reference().name if self.asked.match != "steps" else None
@@ -154,6 +166,7 @@ class _Comparison:
             for arm in self.arms
             for seed, folder in arm.runs.items()
         }
+        given |= {arm.name: {"by": "finished runs"} for arm in self.arms if arm.runs}  # never one of decides' own
         self.folder.hold(settings, {**decides, **given})
 
     def _reference(self) -> Arm:
@@ -170,12 +183,27 @@ class _Comparison:
             **own,
         }
 
+    def _check_steps(self, steps: Mapping[str, int]) -> None:
+        """Hold the runs that are there to the steps that this call would give them.
+
+        Raises:
+            RunError: If one has others: under ``steps``, another reference may have another recipe's number.
+        """
+        for arm in (one for one in self.arms if not one.runs):
+            for config in (self.folder.run(arm, seed) / CONFIG for seed in range(self.asked.seeds)):
+                held = json.loads(config.read_text(encoding="utf-8"))["steps"]["value"] if config.is_file() else None
+                if held not in (None, steps[arm.name]):
+                    raise RunError(
+                        f"{config.parent} has {held} steps, and by {self._reference().name!r} this command gives "
+                        f"{arm.name!r} {steps[arm.name]}; name the same --baseline, or give a new --output."
+                    )
+
     def _facts_job(self, arm: Arm) -> Job:
         to = str(self.folder.facts(arm))
         if arm.runs:
-            first = arm.runs[min(arm.runs)]
-            config = json.loads((first / "config.json").read_text(encoding="utf-8"))
-            task = {"kind": "cost", "asked": asked_again(config), "config": config, "to": to}
+            config = arm.runs[min(arm.runs)] / CONFIG
+            again = asked_again(json.loads(config.read_text(encoding="utf-8")))
+            task = {"kind": "cost", "asked": again, "config": str(config.resolve()), "to": to}
         else:
             task = {"kind": "facts", "asked": self._asked(arm, 0), "to": to}
         return Job(f"what {arm.name} costs", task, self.folder.log(f"{arm.slug}-facts"))
@@ -223,7 +251,7 @@ class _Comparison:
 def _one_backbone(asked: CompareAsked, arms: Sequence[Arm]) -> str:
     named = []
     for folder in (path for arm in arms for path in arm.runs.values()):
-        named.append(json.loads((folder / "config.json").read_text(encoding="utf-8"))["backbone"]["value"])
+        named.append(json.loads((folder / CONFIG).read_text(encoding="utf-8"))["backbone"]["value"])
     trains = any(not arm.runs for arm in arms)
     if asked.backbone or trains:
         named.append(asked.backbone or BACKBONE)

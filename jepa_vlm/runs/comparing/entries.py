@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import final
+from typing import Any, final
 
 from jepa_vlm.errors import RecipeError, RunError
 from jepa_vlm.recipe.files import check_parameters, describe_recipe, list_recipes
@@ -95,9 +95,11 @@ def _read(text: str) -> Arm:
 
 
 def _finished(folder: Path, name: str) -> Arm:
+    config = _config(folder)
+    if "objective" not in config:  # a model folder has a file of this name too
+        raise RunError(f"{folder} is no run but a model; give it as --backbone, and recipes or runs to compare.")
     if not (folder / "result.json").is_file():
         raise RunError(f"The run in {folder} has not ended; go on with it by --resume, then compare it.")
-    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     recipe, seed = config["recipe"]["value"], config["seed"]["value"]
     parameters = {
         key.removeprefix("parameter."): str(value["value"])
@@ -108,6 +110,14 @@ def _finished(folder: Path, name: str) -> Arm:
     return Arm(
         name or shown, recipe, parameters, config["data"]["value"], entry=name or shown, runs={int(seed): folder}
     )
+
+
+def _config(folder: Path) -> dict[str, Any]:
+    try:
+        found = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    except ValueError as err:
+        raise RunError(f"{folder / 'config.json'} is not JSON ({err}); the run is damaged.") from None
+    return found if isinstance(found, dict) else {}
 
 
 def _joined(arm: Arm, more: Arm) -> Arm:
@@ -129,7 +139,7 @@ def _joined(arm: Arm, more: Arm) -> Arm:
 
 def _values(folder: Path) -> dict[str, object]:
     """Return what seeds of one arm must share."""
-    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    config = _config(folder)
     free = ("seed", "workers", "report_to", "questions")
     return {
         name: held["value"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from jepa_vlm.runs.settings import Asked
 from jepa_vlm.training.loss_dropout import LossDropout
 from jepa_vlm.training.order import MicroBatches, Passes
 from jepa_vlm.training.term_schedule import TermSchedule, TrainCollator
+from jepa_vlm.training.token_budget import cut
 
 COUNTED = 32  # trajectories whose FLOPs and tokens are counted
 
@@ -54,13 +55,15 @@ def facts_of(config: Mapping[str, Any]) -> dict[str, Any]:
         for name, held in config.items()
         if isinstance(held, dict) and held.keys() == {"value", "origin"}
     }
+    by_tokens = config.get("micro_batches")
+    size = values["batch_size"] if by_tokens is None else by_tokens["examples"] / by_tokens["micro_batches"]
     return {
         "values": values,
         "terms": config.get("terms", {}),
         "inference": config.get("inference", PLAIN),
         "examples": config["examples"],
         "trained": sum(part["trainable"] for part in config["parts"]),
-        "per_step": values["batch_size"] * values["accumulation"],
+        "per_step": size * values["accumulation"],
     }
 
 
@@ -106,12 +109,12 @@ def count_cost(plan: Plan) -> dict[str, Any]:
 
 def _micro_batches(plan: Plan) -> Iterator[Any]:
     """Yield the run's own first micro-batches."""
-    size = plan["batch_size"]
-    count = -(-COUNTED // size)
-    order = MicroBatches(
-        examples=plan.train.kept,
-        passes=Passes(examples=plan.train.kept, seed=plan["seed"]),
-        starts=range(0, (count + 1) * size, size),
-        per_step=plan["accumulation"],
-    )
+    size, passes = plan["batch_size"], Passes(examples=plan.train.kept, seed=plan["seed"])
+    if (filled := plan.filling) is None:
+        count = -(-COUNTED // size)
+        starts: Sequence[int] = range(0, (count + 1) * size, size)
+    else:
+        count = -(-COUNTED * filled.micro_batches // filled.examples)
+        starts = cut(passes, plan.decoded or (), budget=filled.budget, micro_batches=count)
+    order = MicroBatches(examples=plan.train.kept, passes=passes, starts=starts, per_step=plan["accumulation"])
     yield from (order[number] for number in range(count))

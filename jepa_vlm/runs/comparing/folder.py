@@ -6,20 +6,25 @@ runs/ARM-SEED/      the runs, each a run folder like any other
 answers/ARM-SEED/   by benchmark: every answer, and what answering took
 logs/               what each process said
 comparison.json     everything found; .md, .tex, .csv and .html are drawn from it
+.lock               held by the process that works here
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, final
+
+from filelock import FileLock, Timeout
 
 from jepa_vlm.errors import RunError
 from jepa_vlm.evaluation.files import write_whole
 from jepa_vlm.runs.comparing.entries import UNTRAINED, Arm
 
 FORMAT = "jepa-vlm-comparison-1"
+LOCK = ".lock"
 
 
 @final
@@ -49,6 +54,27 @@ class CompareFolder:
         """Return the file of a process's talk."""
         return self.path / "logs" / f"{name}.log"
 
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Keep other processes out of the folder, which is made if it is not there; one that is killed lets go of it.
+
+        Raises:
+            RunError: If another process works in it, or it holds something else than a comparison.
+        """
+        self._check_own()
+        self.path.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(self.path / LOCK)
+        try:
+            lock.acquire(blocking=False)
+        except Timeout:
+            raise RunError(
+                f"Another process works on the comparison in {self.path}; wait until it ends, or give a new --output."
+            ) from None
+        try:
+            yield
+        finally:
+            lock.release()
+
     def hold(self, settings: Mapping[str, Any], arms: Mapping[str, Mapping[str, Any]]) -> None:
         """Write down what a comparison is, or hold this call to what is written.
 
@@ -60,8 +86,7 @@ class CompareFolder:
             RunError: If something differs, or the folder holds something else.
         """
         if not self.settings.is_file():
-            if self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
-                raise RunError(f"{self.path} holds something that is not a comparison; give a new --output.")
+            self._check_own()
             self._write(settings, arms)
             return
         held = self._read()
@@ -69,6 +94,12 @@ class CompareFolder:
         for name in arms.keys() & held["arms"].keys():
             self._same(held["arms"][name], arms[name], f"{name}: ")
         self._write(settings, {**held["arms"], **arms})
+
+    def _check_own(self) -> None:
+        if self.settings.is_file() or not self.path.exists():
+            return
+        if not self.path.is_dir() or any(path.name != LOCK for path in self.path.iterdir()):
+            raise RunError(f"{self.path} holds something that is not a comparison; give a new --output.")
 
     def _same(self, old: Mapping[str, Any], new: Mapping[str, Any], whose: str) -> None:
         for key in sorted(old.keys() | new.keys(), key=lambda key: (key != "match", key)):  # what others follow from

@@ -128,7 +128,7 @@ def _costs(found: Gathered, results: Mapping[tuple[str, int], RunResult]) -> dic
     for arm in found.arms:
         facts, steps = found.facts[arm.name], found.steps[arm.name]
         runs = [results[arm.name, seed] for seed in found.seeds(arm)]
-        shown = steps * facts["per_step"]
+        shown = round(steps * facts["per_step"])  # on average, where micro-batches are cut by tokens
         peaks = [run.measured["peak_memory"] for run in runs if run.measured.get("peak_memory")]
         counted = facts["cost"] or {}
         costs[arm.name] = {

@@ -43,7 +43,8 @@ def _do(task: dict[str, Any]) -> None:
         measure_facts(Asked(**asked), Path(task["to"]))
         return
     if task["kind"] == "cost":
-        measure_cost(Asked(**asked), task["config"], Path(task["to"]))
+        config = json.loads(Path(task["config"]).read_text(encoding="utf-8"))
+        measure_cost(Asked(**asked), config, Path(task["to"]))
         return
     model = task["model"]
     if asked and not (Path(model) / "result.json").is_file():

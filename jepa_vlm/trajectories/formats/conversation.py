@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,8 +11,7 @@ from jepa_vlm.trajectories.box import Box
 from jepa_vlm.trajectories.formats.fields import checked, field, four_numbers, shown
 from jepa_vlm.trajectories.trajectory import IMAGE, ToolCall
 
-_CALL = re.compile(r"<tool_call>(.*?)</tool_call>\s*", re.DOTALL)
-_ANSWER = re.compile(r"<answer>(.*?)</answer>", re.DOTALL)
+CALL, ANSWER = ("<tool_call>", "</tool_call>"), ("<answer>", "</answer>")
 
 
 def llava_turns(record: Mapping[str, Any]) -> list[tuple[str, str]]:
@@ -67,19 +65,33 @@ def split_call(text: str) -> tuple[str, str, Mapping[str, Any] | None]:
     Raises:
         DataError: If a call is cut short, is no JSON, or is followed by words.
     """
-    calls = list(_CALL.finditer(text))
+    calls = _between(text, *CALL)
     if not calls:
-        if "<tool_call>" in text:
+        if CALL[0] in text:
             raise DataError("a <tool_call> is not closed by </tool_call>.", "tool call")
         return text, "", None
-    last = calls[-1]
-    if len(calls) > 1 or last.end() < len(text):
+    begin, end = calls[-1]
+    if len(calls) > 1 or text[end + len(CALL[1]) :].strip():
         raise DataError(f"a turn must end with its one tool call, got {len(calls)} in {shown(text)}.", "tool call")
+    said = text[begin:end]
     try:
-        call = checked(json.loads(last[1]), dict, "a tool call")
+        call = checked(json.loads(said), dict, "a tool call")
     except (ValueError, RecursionError):
-        raise DataError(f"a tool call must be JSON, got {shown(last[1])}.", "tool call") from None
-    return text[: last.start()], text[last.start() :].rstrip(), call
+        raise DataError(f"a tool call must be JSON, got {shown(said)}.", "tool call") from None
+    begin -= len(CALL[0])
+    return text[:begin], text[begin:].rstrip(), call
+
+
+def _between(text: str, opening: str, closing: str) -> list[tuple[int, int]]:
+    """Return where what stands between two marks begins and ends, each time, left to right.
+
+    In linear time, which a regular expression does not take where many marks open and none closes.
+    """
+    found, at = [], 0
+    while (begin := text.find(opening, at)) >= 0 and (end := text.find(closing, begin)) >= 0:
+        found.append((begin + len(opening), end))
+        at = end + len(closing)
+    return found
 
 
 def crop_of(
@@ -118,8 +130,8 @@ def crop_of(
 
 def tagged_answer(text: str) -> str:
     """Return what stands in the last ``<answer>...</answer>``, or in the last ``\\boxed{...}``, or the whole text."""
-    if found := _ANSWER.findall(text):
-        return str(found[-1]).strip()
+    if found := _between(text, *ANSWER):
+        return text[slice(*found[-1])].strip()
     start = text.rfind("\\boxed{")
     if start < 0:
         return text.strip()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from jepa_vlm.errors import DataError
+from jepa_vlm.trajectories.formats.fields import shown
 from jepa_vlm.trajectories.formats.json_files import json_records
 from jepa_vlm.trajectories.formats.store import is_store
 from jepa_vlm.trajectories.formats.tables import parquet, parquet_files
@@ -39,8 +40,8 @@ def detect(path: Path) -> str:
         if found >= keys:
             return name
     raise DataError(
-        f"{path}: the format cannot be told from the keys {', '.join(sorted(found)) or 'none'}; say FORMAT:PATH, such "
-        "as llava:PATH."
+        f"{path}: the format cannot be told from the keys {shown(', '.join(sorted(found)) or 'none')}; say "
+        "FORMAT:PATH, such as llava:PATH."
     )
 
 
@@ -51,4 +52,8 @@ def _keys(path: Path) -> set[str]:
             return set(parquet().read_schema(file).names)
         except (OSError, ValueError) as err:
             raise DataError(f"Data file {file} is no readable parquet file ({err}).", "file") from None
-    return set(json_records(path).read(0))
+    records = json_records(path)
+    try:
+        return set(records.read(0))
+    except DataError as err:
+        raise err.at(records.place(0)) from None

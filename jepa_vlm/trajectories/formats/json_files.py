@@ -20,7 +20,7 @@ from jepa_vlm.trajectories.formats.records import Record, Records, parse_object
 
 MAX_RECORD = 1 << 26  # bytes of one record; a trajectory without its images takes thousands
 _CHUNK = 1 << 20
-_JSON = json.JSONDecoder()
+_JSON = json.JSONDecoder(parse_int=str)  # finds where values end; Python refuses to convert a number of 4,301 digits
 _SPACE = re.compile(r"[ \t\r\n]*")
 
 Keep = Callable[[Record], str]
@@ -159,6 +159,9 @@ def _elements(path: Path) -> Iterator[tuple[int, int, int]]:
                 text.peek()
             yield index, *text.element(f"{path}[{index}]")
             index += 1
+        text.skip(1)
+        if sign := text.peek():
+            raise DataError(f"Data file {path} must hold one JSON list, but goes on with {sign!r} after it.", "file")
 
 
 class _Window:

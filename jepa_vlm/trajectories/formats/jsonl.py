@@ -19,7 +19,7 @@ from functools import partial
 from pathlib import Path
 
 from jepa_vlm.errors import DataError
-from jepa_vlm.trajectories.formats.fields import checked, field
+from jepa_vlm.trajectories.formats.fields import checked, field, shown
 from jepa_vlm.trajectories.formats.images import image_in
 from jepa_vlm.trajectories.formats.json_files import JsonLines
 from jepa_vlm.trajectories.formats.native import row_of, trajectory_of
@@ -78,7 +78,7 @@ def _ids(records: JsonLines) -> tuple[list[str], dict[str, int]]:
 def _trajectory(row: Record, identity: str, origin: str, *, root: Path, taken: Mapping[str, int]) -> Trajectory:
     field(row, "id", str)
     if origin in taken:
-        raise DataError(f"id {identity!r} is taken by line {taken[origin]}; ids must be unique.", "id")
+        raise DataError(f"id {shown(identity)} is taken by line {taken[origin]}; ids must be unique.", "id")
 
     def image(reference: object) -> LazyImage:
         return image_in(root, checked(reference, str, "an image path"), origin=origin)

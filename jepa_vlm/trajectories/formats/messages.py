@@ -53,7 +53,7 @@ def _trajectory(record: Record, identity: str, origin: str, *, root: Path) -> Tr
     system = turns.pop(0)[1] if roles[:1] == ["system"] else ""
     expected = ["assistant" if i % 2 else "user" for i in range(len(turns))]
     if not turns or len(turns) % 2 or ["user" if t[0] == "tool" else t[0] for t in turns] != expected:
-        raise DataError(f"messages must be user and assistant by turns, got {', '.join(roles)}.", "turns")
+        raise DataError(f"messages must be user and assistant by turns, got {shown(', '.join(roles))}.", "turns")
 
     images = [image_in(root, path, origin=origin) for path in turns[0][2]]
     sizes, steps = [image.size for image in images], []

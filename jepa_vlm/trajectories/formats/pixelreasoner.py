@@ -7,7 +7,7 @@ crop, any number of them, and last an assistant turn with ``\\boxed{ANSWER}``. P
 
 Boxes (``bbox_2d``) are pixels of the image that ``target_image`` counts, from 1, or fractions of it: coordinates that
 are all at most 1. What reaches beyond the image is clamped for ``Box``, as the tool does; the written call stays.
-Chats about videos, or that select frames, are dropped and counted.
+Chats about videos, which select frames, are dropped and counted.
 
 Source: TIGER-AI-Lab/Pixel-Reasoner@a3a6c3a, instruction_tuning/sft_tool.py, and converters of its users.
 """
@@ -67,7 +67,7 @@ def _trajectory(record: Record, identity: str, origin: str, *, root: Path, style
     roles = [role for role, _, _ in messages]
     system = messages.pop(0)[1] if roles[:1] == ["system"] else ""
     if len(messages) % 2 or [role for role, _, _ in messages] != ["user", "assistant"] * (len(messages) // 2):
-        found = ", ".join(roles)
+        found = shown(", ".join(roles))
         raise DataError(f"message_list must hold system, then user and assistant by turns, got {found}.", "turns")
     if not messages:
         raise DataError("message_list has neither question nor answer.", "turns")

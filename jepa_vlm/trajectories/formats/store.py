@@ -20,7 +20,7 @@ from typing import Any, final
 
 from jepa_vlm.errors import DataError
 from jepa_vlm.trajectories.box import Box
-from jepa_vlm.trajectories.formats.fields import checked, field, four_numbers
+from jepa_vlm.trajectories.formats.fields import checked, field, four_numbers, shown
 from jepa_vlm.trajectories.formats.native import trajectory_of
 from jepa_vlm.trajectories.formats.parsed import check_calls
 from jepa_vlm.trajectories.formats.reader import FORMATS
@@ -57,13 +57,15 @@ class StoreRows(Rows):
         self.path = path
         try:
             index = parse_object((path / INDEX).read_bytes())
+            if index.get("version") != VERSION:
+                raise DataError(f"the store has version {shown(index.get('version'))}; this reads {VERSION}.", "file")
+            self._row_starts = _starts(index, "rows")
+            self._image_starts = _starts(index, "images")
+            self._dropped = field(index, "dropped", dict, {})
         except OSError:
             raise DataError(f"{path} is no store: it has no {INDEX}; write one with `data convert`.", "file") from None
-        if index.get("version") != VERSION:
-            raise DataError(f"{path} is a store of version {index.get('version')}; this reads {VERSION}.", "file")
-        self._row_starts = _starts(index, "rows")
-        self._image_starts = _starts(index, "images")
-        self._dropped = field(index, "dropped", dict, {})
+        except DataError as err:
+            raise err.at(str(path / INDEX)) from None
         self._ids: list[str] | None = None
         self._sizes: dict[int, Any] = {}
         self._shards: dict[str, ParquetRecords] = {}
@@ -133,13 +135,22 @@ class StoreRows(Rows):
             values = parquet().read_table(path, columns=[column], use_threads=False)[column]
         except (OSError, ValueError, KeyError) as err:
             raise DataError(f"{path} cannot be read ({err}).", "file") from None
+        self._check_count(name, shard, len(values))
         return values.to_pylist() if column == "id" else values.to_numpy()
 
     def _shard(self, name: str, shard: int, columns: tuple[str, ...]) -> ParquetRecords:
         file = name.format(shard)
         if file not in self._shards:
-            self._shards[file] = ParquetRecords(self.path / file, {column: (column,) for column in columns})
+            records = ParquetRecords(self.path / file, {column: (column,) for column in columns})
+            self._check_count(name, shard, len(records))
+            self._shards[file] = records
         return self._shards[file]
+
+    def _check_count(self, name: str, shard: int, found: int) -> None:
+        starts = self._row_starts if name == ROWS else self._image_starts
+        if found != (stated := starts[shard + 1] - starts[shard]):
+            path = self.path / name.format(shard)
+            raise DataError(f"{path} has {found} rows, but {INDEX} says {stated}; write the store anew.", "file")
 
 
 def _starts(index: Mapping[str, Any], key: str) -> list[int]:

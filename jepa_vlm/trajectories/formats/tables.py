@@ -71,7 +71,11 @@ class ParquetRecords(Records):
     def read(self, index: int) -> Record:
         """Return a row."""
         group = bisect_right(self._starts, index) - 1
-        (row,) = self._group(group).slice(index - self._starts[group], 1).to_pylist()
+        held = self._group(group).slice(index - self._starts[group], 1)
+        try:
+            (row,) = held.to_pylist()
+        except ValueError as err:  # pyarrow takes any bytes for a text until they are read
+            raise DataError(f"a row cannot be read ({err}).", "row") from None
         return {name: row[spelling] for name, spelling in self._columns.items()}
 
     def _group(self, group: int) -> Any:

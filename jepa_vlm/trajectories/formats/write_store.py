@@ -83,7 +83,8 @@ def _write(rows: Rows, draft: Path, *, source: str, skip_bad: bool, advance: Cal
         try:
             trajectory = rows[index]
             if trajectory.id in ids:
-                raise DataError(f"{rows.place(index)}: id {trajectory.id!r} is taken by an earlier row.", "id")
+                taken = f"{rows.place(index)}: id {trajectory.id!r} is taken by an earlier row"
+                raise DataError(f"{taken}; convert sources of one name one by one, or rename a file.", "id")
             values = json.dumps(row_of(trajectory, images.save), ensure_ascii=False)
         except DataError as err:
             if not skip_bad:

@@ -2,13 +2,17 @@ from __future__ import annotations
 
 import sys
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from jepa_vlm.errors import DataError, JepaVLMError, UnknownNameError
 from jepa_vlm.evaluation import load_benchmark
 from jepa_vlm.evaluation.benchmarks import BENCHMARKS, SIZES, differences, published_sizes
 from tests.suites import blink_row, small_blink, write_blink
+from tests.trajectories.formats.files import png_header
 
+HUGE = png_header(50_000, 50_000)
 PAPER = ["Counting", "IQ_Test", "Jigsaw", "Relative_Reflectance", "Spatial_Relation"]
 
 
@@ -67,6 +71,25 @@ def test_every_field_is_checked(tmp_path, change, message):
     rows["IQ_Test"][1] |= change
     folder = write_blink(tmp_path / "data", rows)
     with pytest.raises(DataError, match=rf"IQ_Test/val-00000-of-00001\.parquet:2: .*{message}"):
+        read(folder)
+
+
+@pytest.mark.parametrize(("content", "message"), [(b"words", "not a readable image"), (HUGE, "too many pixels")])
+def test_an_embedded_image_is_refused_before_anything_is_asked(tmp_path, content, message):
+    rows = small_blink()
+    rows["IQ_Test"][1]["image_1"] = {"bytes": content, "path": None}
+    folder = write_blink(tmp_path, rows)
+    with pytest.raises(DataError, match=rf"IQ_Test/val-00000-of-00001\.parquet:2: .*{message}"):
+        read(folder)
+
+
+def test_a_text_of_broken_bytes_is_named(tmp_path):
+    folder = write_blink(tmp_path)
+    path = folder / "Counting/val-00000-of-00001.parquet"
+    table = pq.read_table(path)
+    broken = pa.StringArray.from_buffers(len(table), *pa.array([b"\xff"] * len(table)).buffers()[1:])
+    pq.write_table(table.set_column(table.schema.get_field_index("question"), "question", broken), path)
+    with pytest.raises(DataError, match=r"val-00000-of-00001\.parquet cannot be read .*utf-8"):
         read(folder)
 
 

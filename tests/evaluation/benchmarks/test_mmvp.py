@@ -49,6 +49,8 @@ def test_an_unknown_label_set(tmp_path):
     ("old", "new", "message"),
     [
         ("\n3,", "\nthree,", "column 'Index' must be a whole number"),
+        ("\n3,", "\n²,", "column 'Index' must be a whole number"),
+        ("\n3,", f"\n{'3' * 5000},", "column 'Index' must be a whole number from 1, got '333"),
         ("\n3,", "\n2,", "Index 2 appears twice"),
         ("\n3,", "\n7,", r"no picture 7\.jpg"),
         ("(a) Open (b) Closed,(a)\r\n4", "Open or closed,(a)\r\n4", r"at least 2 of them"),

@@ -54,6 +54,7 @@ def test_the_published_counts(tmp_path):
         ({"category": "OCR"}, "must be one of direct_attributes, relative_position; got 'OCR'"),
         ({"label": "E"}, "must be one of A, B, C, D, got 'E'"),
         ({"question_id": "first"}, "key 'question_id' must be a whole number"),
+        ({"question_id": "²"}, "key 'question_id' must be a whole number"),
     ],
 )
 def test_every_field_is_checked(tmp_path, change, message):
@@ -64,6 +65,16 @@ def test_every_field_is_checked(tmp_path, change, message):
     (tmp_path / "data/test_questions.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     with pytest.raises(DataError, match=f"test_questions.jsonl:2: .*{message}"):
         read(tmp_path / "data")
+
+
+def test_a_line_ends_where_json_lines_end(tmp_path):
+    """Unicode has more line ends, which a text may hold as they are."""
+    write_vstar(tmp_path)
+    rows = vstar_rows(3, 2)
+    rows[1]["text"] = "What\u2028is\u0085it? (A) one (B) two"
+    text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+    (tmp_path / "test_questions.jsonl").write_text(text, encoding="utf-8")
+    assert [item.question for item in read(tmp_path)][1] == "What\u2028is\u0085it?"
 
 
 def test_a_line_that_is_no_json(tmp_path):

@@ -11,10 +11,17 @@ import time
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 import jepa_vlm as jv
-from jepa_vlm.errors import RunError, UnknownNameError
+from jepa_vlm.errors import DataError, RunError, UnknownNameError
+from jepa_vlm.runs.comparing import compare as module
+from jepa_vlm.runs.comparing.entries import read_arms
+from jepa_vlm.runs.comparing.folder import CompareFolder
+from jepa_vlm.runs.comparing.settings import CompareAsked
 from jepa_vlm.trajectories.formats import write_jsonl
+from tests.runs.comparing.test_entries import finished
+from tests.suites import write_vstar
 
 ROOT = Path(__file__).resolve().parents[3]
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "COLUMNS": "200", "NO_COLOR": "1"}
@@ -137,7 +144,74 @@ def test_what_cannot_be_compared_is_refused_before_anything_is_written(tmp_path)
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize(
+    ("on", "protocol", "error", "message"),
+    [
+        ("vstar:nothere", None, DataError, "Folder nothere does not exist"),
+        ("mmvp:.", None, DataError, "no folder 'MMVP Images'"),
+        ("vstar:suite", "pearl", UnknownNameError, "No protocol named 'pearl'"),
+    ],
+)
+def test_what_is_wrong_with_a_benchmark_is_said_before_anything_trains(
+    tmp_path, monkeypatch, on, protocol, error, message
+):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(module, "run_jobs", lambda *_, **__: pytest.fail("something was begun"))
+    write_vstar(tmp_path / "suite")
+    with pytest.raises(error, match=message):
+        jv.compare("sft", on=on, protocol=protocol, output="out")
+    assert not (tmp_path / "out" / "settings.json").exists()
+
+
 def test_several_processes_are_refused(tmp_path, monkeypatch):
     monkeypatch.setenv("WORLD_SIZE", "2")
     with pytest.raises(RunError, match="call it once"):
         jv.compare("sft", output=tmp_path / "out")
+
+
+def begun(run: Path, steps: int) -> None:
+    """A run's folder with what it says of its steps."""
+    run.mkdir(parents=True)
+    (run / "config.json").write_text(json.dumps({"steps": {"value": steps, "origin": "recipe"}}))
+
+
+def test_runs_of_another_number_of_steps_are_not_taken_for_this_calls(tmp_path):
+    """Under steps, another baseline may bring another recipe's number: nothing would train the runs there anew."""
+    out = tmp_path / "out"
+    made = module._Comparison(
+        CompareAsked(entries=("sft", "pearl"), seeds=2, output=out),
+        read_arms(["sft", "pearl"], data=[]),
+        CompareFolder(path=out),
+        Console(quiet=True),
+    )
+    begun(out / "runs" / "sft-1", 100)
+    made._check_steps({"sft": 100, "pearl": 100})
+    with pytest.raises(RunError, match=r"runs/sft-1 has 100 steps, and by 'sft' .* 200; name the same --baseline"):
+        made._check_steps({"sft": 200, "pearl": 200})
+
+
+def test_a_finished_run_never_passes_for_one_that_the_comparison_trained(tmp_path):
+    def held(*entries: str) -> None:
+        asked = CompareAsked(entries=entries, seeds=1, output=tmp_path / "out", backbone="tiny-qwen2.5-vl")
+        folder = CompareFolder(path=asked.output)
+        module._Comparison(asked, read_arms(entries, data=[]), folder, Console(quiet=True))._hold()
+
+    run = finished(tmp_path / "mine", recipe="sft", backbone="tiny-qwen2.5-vl", data="playground:sequential-crops")
+    held("sft")
+    with pytest.raises(RunError, match="has sft: by = None, this command 'finished runs'"):
+        held(f"sft={run}")
+    held("sft", f"mine={run}")
+    held(f"mine={run}")
+
+
+def test_a_finished_run_is_handed_on_by_its_place_as_a_command_line_has_an_end(tmp_path):
+    run = finished(tmp_path / "mine", recipe="sft", backbone="tiny-qwen2.5-vl")
+    config = json.loads((run / "config.json").read_text())
+    numbers = {"examples": {}, "parts": [], "batch_size": {"value": 2, "origin": "user"}}
+    numbers |= {"accumulation": {"value": 1, "origin": "user"}, "dropped": [f"row-{i}" for i in range(20_000)]}
+    (run / "config.json").write_text(json.dumps(config | numbers))
+    asked = CompareAsked(entries=(str(run),), output=tmp_path / "out")
+    arms = read_arms(asked.entries, data=[])
+    job = module._Comparison(asked, arms, CompareFolder(path=asked.output), Console(quiet=True))._facts_job(arms[0])
+    assert len(json.dumps(job.task)) < 4096
+    assert Path(job.task["config"]) == run / "config.json"

@@ -13,7 +13,7 @@ def finished(folder, *, recipe="pearl", seed=0, **values):
     named = {"recipe": recipe, "seed": seed, "data": "playground:maze", "steps": 4, "workers": seed, **values}
     config = {name: {"value": value, "origin": "user"} for name, value in named.items()}
     folder.mkdir(parents=True)
-    (folder / "config.json").write_text(json.dumps(config))
+    (folder / "config.json").write_text(json.dumps(config | {"objective": "NextToken()"}))
     (folder / "result.json").write_text("{}")
     return folder
 
@@ -55,6 +55,16 @@ def test_runs_that_are_no_seeds_of_one_another_are_refused(tmp_path, more, messa
     with pytest.raises(RunError, match=message):
         read_arms([str(one), str(other)], data=[])
     assert [arm.name for arm in read_arms([str(one), f"other={other}"], data=[])] == ["pearl", "other"]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [('{"model_type": "qwen2_5_vl"}', "is no run but a model; give it as --backbone"), ("{", "is not JSON")],
+)
+def test_a_folder_that_is_no_run_is_named_for_what_it_is(tmp_path, content, message):
+    (tmp_path / "config.json").write_text(content)
+    with pytest.raises(RunError, match=message):
+        read_arms([str(tmp_path)], data=[])
 
 
 def test_a_run_that_has_not_ended_is_refused(tmp_path):

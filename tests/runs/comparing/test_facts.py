@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -70,3 +71,21 @@ def test_a_finished_run_is_planned_again_or_its_cost_is_missing(asked, tmp_path)
     assert found["cost"] is None
     assert "gone.jsonl" in found["cost_missing"]
     assert found["terms"] == facts_of(config)["terms"]
+
+
+def test_micro_batches_that_are_cut_by_tokens_are_counted_as_they_are_cut(asked):
+    plan = plan_run(replace(asked("sft"), batch_size=None, batch_tokens=450))
+    found = facts_of(json.loads(json.dumps(plan.config())))
+    passes = Passes(examples=plan.train.kept, seed=0)
+    lengths = [plan.decoded[passes.at(i)] for i in range(passes.pass_length)]
+    sizes, room = [], 0
+    for length in lengths:
+        if length > room:
+            sizes, room = [*sizes, 0], 450
+        sizes[-1], room = sizes[-1] + 1, room - length
+    assert len(set(sizes)) > 1 or sizes[0] != plan["batch_size"], "the case does not tell the two apart"
+    assert found["per_step"] == pytest.approx(2 * len(lengths) / len(sizes))
+    micro_batches = list(module._micro_batches(plan))
+    shown = [len(one.trajectories) for one in micro_batches]
+    assert shown == sizes[: len(shown)]
+    assert sum(shown) >= min(4, len(lengths) - max(sizes))

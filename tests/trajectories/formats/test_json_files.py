@@ -48,6 +48,7 @@ def test_lines_are_found_with_their_numbers(tmp_path, monkeypatch, chunk, bom):
         ('[{"a": 1}', r"rows\.json\[0\]: not valid JSON \(it is cut short\)"),
         ("[" * 100_000, r"rows\.json\[0\]: not valid JSON"),
         (b'[{"a": "\xff"}]', "cannot be read as UTF-8"),
+        ('[{"a": 1}][{"a": 2}]', r"must hold one JSON list, but goes on with '\[' after it"),
     ],
 )
 def test_what_is_no_list_is_refused_with_its_place(tmp_path, content, message):
@@ -65,6 +66,17 @@ def test_a_record_that_is_no_object_is_refused_when_it_is_read(tmp_path):
     for index in (0, 2):
         with pytest.raises(DataError, match="a record must be an object"):
             found.read(index)
+
+
+@pytest.mark.parametrize("name", ["rows.json", "rows.jsonl"])
+def test_a_number_beyond_all_limits_costs_its_own_row_alone(tmp_path, name):
+    path = tmp_path / name
+    rows = ['{"a": 1' + "0" * 5000 + "}", '{"a": 2}']
+    path.write_text("\n".join(rows) if name.endswith("l") else f"[{','.join(rows)}]")
+    found = json_records(path)
+    assert found.read(1) == {"a": 2}
+    with pytest.raises(DataError, match="not usable JSON"):
+        found.read(0)
 
 
 @pytest.mark.parametrize("name", ["rows.json", "rows.jsonl"])

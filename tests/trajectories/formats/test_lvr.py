@@ -110,6 +110,8 @@ def test_roots_map_the_released_paths_to_real_folders(root, tmp_path):
         (row(said="<answer>x</answer>"), r"the gpt turn has 0 <lvr> for 1 bboxes", "placeholder"),
         (row(bboxes=[[0, 0, 1]]), r"bboxes\[0\] must be four finite numbers", "box"),
         (row(bboxes=[[0, 0, float("nan"), 1]]), r"bboxes\[0\] must be four finite numbers", "box"),
+        (row(bboxes=[[0, 0, 10**400, 1]]), r"bboxes\[0\] must be four finite numbers", "box"),
+        (row(said="<lvr>\n" + "<answer>" * 125_000), r"texts of 1,000,\d+ characters", "text too long"),
         (row(bboxes=[[0.5, 0, 0.5, 1]]), "A box needs left < right", "box"),
         (row(bboxes=[[0, 0, 20, 20]]), r"A relative box has edges in \[0, 1\].*are these pixels", "box"),
         (row(asked="What?"), "the question has 0 <image> for 1 images", "placeholder"),

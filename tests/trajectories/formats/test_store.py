@@ -105,16 +105,34 @@ def test_bad_rows_stop_the_writing_or_are_left_out_and_counted(tmp_path, root):
 
 
 def test_two_rows_with_one_id_are_refused(tmp_path, rows):
-    with pytest.raises(DataError, match=r"train\.jsonl:1: id .* is taken by an earlier row"):
+    with pytest.raises(DataError, match=r"train\.jsonl:1: id .* is taken by an earlier row; convert .* one by one"):
         write_store(Joined([rows, rows]), tmp_path / "store")
 
 
 def test_what_is_no_store_is_refused(tmp_path):
     with pytest.raises(DataError, match=r"is no store: it has no store\.json"):
         load_trajectories(f"parquet:{tmp_path}")
-    (tmp_path / "store.json").write_text('{"version": 9}')
-    with pytest.raises(DataError, match="is a store of version 9"):
-        load_trajectories(f"parquet:{tmp_path}")
+    for index, message in (
+        ('{"version": 9}', "the store has version 9; this reads 1"),
+        ("{", "not valid JSON"),
+        ('{"version": 1, "rows": [true], "images": []}', "an entry of key 'rows' must be a whole number"),
+    ):
+        (tmp_path / "store.json").write_text(index)
+        with pytest.raises(DataError, match=rf"store\.json: .*{message}"):
+            load_trajectories(f"parquet:{tmp_path}")
+
+
+@pytest.mark.parametrize("kind", ["rows", "images"])
+def test_a_shard_of_another_length_than_stated_is_refused(tmp_path, rows, kind):
+    write_store(rows, tmp_path / "store")
+    index = tmp_path / "store" / "store.json"
+    held = json.loads(index.read_text())
+    index.write_text(json.dumps(held | {kind: [held[kind][0] + 1]}))
+    read = load_trajectories(f"parquet:{tmp_path / 'store'}")
+    with pytest.raises(DataError, match=rf"{kind}-00000\.parquet has \d+ rows, but store\.json says \d+"):
+        read[0]
+    with pytest.raises(DataError, match="write the store anew"):
+        _ = read.ids if kind == "rows" else read[1]
 
 
 def test_a_row_that_was_tampered_with_is_refused_with_its_place(tmp_path, rows):

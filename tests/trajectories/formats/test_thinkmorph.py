@@ -145,3 +145,16 @@ def test_what_is_no_parquet_is_refused(tmp_path):
     (tmp_path / "empty" / "out.parquet").symlink_to(tmp_path / "x.parquet")
     with pytest.raises(DataError, match="leads outside the data root"):
         load_trajectories(f"thinkmorph:{tmp_path / 'empty'}")
+
+
+def test_a_text_of_broken_bytes_costs_its_own_row_alone(tmp_path):
+    path = write(tmp_path / "train.parquet", row(), row(question="~ ~"))
+    table = pq.read_table(path)
+    place = table.schema.get_field_index("question")
+    broken = pa.array([b"Where?", b"\xff \xff"]).view(pa.binary()).cast(pa.binary())
+    texts = pa.StringArray.from_buffers(2, *broken.buffers()[1:])
+    pq.write_table(table.set_column(place, "question", texts), path)
+    rows = load_trajectories(f"thinkmorph:{path}")
+    assert rows[0].question == "Where?"
+    with pytest.raises(DataError, match=r"train\.parquet\[1\]: a row cannot be read .*utf-8"):
+        rows[1]
