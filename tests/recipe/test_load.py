@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pickle
+
 import pytest
 
 import jepa_vlm as jv
@@ -74,6 +76,40 @@ def test_a_recipe_that_fails_while_it_is_built_says_how(tmp_path):
     path.write_text("def recipe():\n    return {}['x']\n")
     with pytest.raises(RecipeError, match=r"with its defaults: KeyError: 'x'"):
         jv.load_recipe(path)
+
+
+PARTS = '''
+"""A recipe that brings a part of its own."""
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import jepa_vlm as jv
+
+
+@dataclass(frozen=True)
+class Reader:
+    """Travels to the workers that load data."""
+
+    side: int = 7
+
+
+def recipe():
+    objective = jv.NextToken()
+    objective.reader = Reader()
+    return jv.Recipe(objective=objective)
+'''
+
+
+def test_a_file_may_bring_parts_of_its_own(tmp_path):
+    readers = []
+    for folder, side in (("one", 7), ("other", 8)):
+        (tmp_path / folder).mkdir()
+        path = tmp_path / folder / "parts.py"
+        path.write_text(PARTS.replace("7", str(side)))
+        readers.append(jv.load_recipe(path).objective.terms["next_token"].reader)
+    jv.load_recipe(path)  # once more, as a comparison does: parts of before are still of the same kind
+    assert [pickle.loads(pickle.dumps(reader)).side for reader in readers] == [7, 8]
 
 
 def test_a_file_that_fails_on_import_says_how(tmp_path):
