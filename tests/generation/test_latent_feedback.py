@@ -12,7 +12,7 @@ import jepa_vlm as jv
 from jepa_vlm.errors import BackboneError
 from jepa_vlm.generation import answers_by_scoring, inference
 from jepa_vlm.generation.greedy import end_ids, generate
-from jepa_vlm.generation.latent_feedback import LatentAnswer, generate_latent
+from jepa_vlm.generation.latent_feedback import LatentAnswer, _Machine, generate_latent
 from jepa_vlm.generation.prompt import Inputs, prompt_inputs, user_turn
 from jepa_vlm.latent_vlm import LatentVLM
 from jepa_vlm.recipe.latent_decoding import LatentDecoding
@@ -168,6 +168,40 @@ def test_a_model_that_never_writes_start_answers_directly(backbone: jv.Backbone)
         assert [one.steps for one in run(backbone, inputs, LatentDecoding(steps=5, leave="end"), tokens=1)] == [0, 0]
     finally:
         handle.remove()
+
+
+def scores_for(*likeliest: int) -> Tensor:
+    return torch.nn.functional.one_hot(torch.tensor(likeliest), 2000).double()
+
+
+def test_a_row_that_has_ended_takes_no_more_steps_while_the_others_go_on(backbone: jv.Backbone) -> None:
+    """``generate`` goes on asking for it; what the model would say then is not its answer."""
+    start = backbone.tokenizer.convert_tokens_to_ids(BORDERS["start"])
+    end, word = end_ids(backbone)[0], 7
+    machine = _Machine(backbone, 2, LatentDecoding(steps=1, entry="model"), 5, None)
+    machine.states = torch.ones(2, backbone.dim, dtype=torch.float64)
+    ids = torch.tensor([[3, end], [3, 4]])  # a prompt may end in any token
+    for likeliest in ((end, word), (start, word), (start, word), (word, end)):
+        chosen = machine(ids, scores_for(*likeliest)).argmax(dim=1)
+        ids = torch.cat([ids, chosen[:, None]], dim=1)
+    machine.finish(ids[:, 2:])
+    assert ids[:, 2:].tolist() == [[end] * 4, [word, word, word, end]]
+    first, second = machine.answers
+    assert (first.ids, first.looks, first.steps) == ([end], 0, 0)
+    assert (second.ids, second.looks, second.steps) == ([word, word, word, end], 0, 0)
+
+
+def test_a_checkpoint_that_switches_the_cache_off_does_not_switch_feedback_off(backbone: jv.Backbone) -> None:
+    inputs, settings = prompts(backbone, 1), backbone.base.generation_config
+    (plain,) = run(backbone, inputs, LatentDecoding(steps=3))
+    settings.use_cache = False
+    try:
+        (found,) = run(backbone, inputs, LatentDecoding(steps=3))
+    finally:
+        settings.use_cache = True
+    assert plain.first_logits is not None
+    assert found.first_logits is not None
+    assert torch.equal(found.first_logits, plain.first_logits)
 
 
 def test_scorings_read_the_words_behind_the_look(backbone: jv.Backbone) -> None:
