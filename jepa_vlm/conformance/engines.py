@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -30,7 +31,7 @@ def engines_agree(subject: Subject) -> str:
     errors = {
         name: float((packed[name] - value).norm() / torch.maximum(value.norm(), floor)) for name, value in stock.items()
     }
-    worst = max(errors, key=lambda name: errors[name])
+    worst = max(errors, key=lambda name: math.inf if math.isnan(errors[name]) else errors[name])
     if not errors[worst] <= subject.tolerance:
         raise Failure(f"{worst} differs by {errors[worst]:.2g}, limit {subject.tolerance:g}")
     return f"{len(errors)} losses and gradients, largest difference {errors[worst]:.1g}"

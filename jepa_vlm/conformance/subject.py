@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, final
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from jepa_vlm.adapters import Backbone, load_backbone
 from jepa_vlm.conformance.sample import sample_trajectories
@@ -38,7 +38,6 @@ class Subject:
         name: As given to ``load_backbone``.
         backbone: Loaded, LoRA on, its weights non-zero: at B = 0 a gradient check would be blind to A.
         trajectories: What checks run on.
-        before: What the model generated before LoRA and hooks, by trajectory.
     """
 
     name: str
@@ -134,8 +133,3 @@ def disturb(backbone: Backbone) -> None:
             noise = 0.05 * torch.randn(parameter.shape, generator=generator)
             with torch.no_grad():
                 parameter.copy_(noise)
-
-
-def linear_names(module: nn.Module) -> set[str]:
-    """Return the last part of the name of every linear layer."""
-    return {name.rpartition(".")[2] for name, part in module.named_modules() if isinstance(part, nn.Linear)}

@@ -218,6 +218,13 @@ def test_scorings_read_the_words_behind_the_look(backbone: jv.Backbone) -> None:
     assert all(a.latent_steps is None for a in plain["letter-logits"])
 
 
+def test_an_answer_without_a_word_is_no_letter(backbone: jv.Backbone, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("jepa_vlm.generation.latent_letters.generate_latent", lambda *given: [LatentAnswer()])
+    items = jv.playground.questions("mixture", count=1, seed=3)
+    with pytest.raises(RuntimeError, match="no letter can be read"):
+        answers_by_scoring(backbone, items, scorings=("letter-logits",), latents=LatentDecoding(steps=2))
+
+
 def test_other_families_feed_back_too() -> None:
     for name in ("tiny-random-qwen3-vl", "tiny-random-gemma3", "tiny-random-llava"):
         other = jv.load_backbone(name)
