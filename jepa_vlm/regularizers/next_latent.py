@@ -147,9 +147,9 @@ class NextLatentRegularizer(Regularizer):
             )
             state_sum, kl_sum = state_sum + state.sum(), kl_sum + divergence.sum()
             each[: len(state)] += (self.state_weight * state + self.kl_weight * divergence).detach()
-        total = self.state_weight * state_sum + self.kl_weight * kl_sum
-        total = total + 0.0 * carry.sum() + zero_through(self.head)
-        parts = {"state": state_sum.detach(), "kl": kl_sum.detach()} if self.kl_weight else {}
+        parts = {"state": self.state_weight * state_sum, "kl": self.kl_weight * kl_sum}
+        total = parts["state"] + parts["kl"] + 0.0 * carry.sum() + zero_through(self.head)
+        parts = {name: part.detach() for name, part in parts.items()} if self.kl_weight else {}
         return TermValue(total, parts=parts, each=each, document=region.document)
 
     def extra_repr(self) -> str:

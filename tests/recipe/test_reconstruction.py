@@ -100,7 +100,6 @@ def test_the_last_stages_have_a_step_each_however_small_their_shares():
     assert [stage_at(stages, step, 100) for step in range(100)].count(2) == 4
 
 
-
 def test_stages_are_held_to_the_objective():
     objective = jv.NextToken() + jv.NextToken(view=VIEW)
     one = jv.Stage(name="a", share=0.5, terms=("next_token",))
