@@ -28,5 +28,5 @@ def test_an_error_without_words_is_named(monkeypatch):
 
     base = jv.load_backbone("tiny-random-llava").base
     monkeypatch.setattr(type(base), "set_attn_implementation", fails)
-    with pytest.raises(BackboneError, match="cannot call the attention .*: ValueError"):
+    with pytest.raises(BackboneError, match=r"cannot call the attention .*: ValueError"):
         call_attention(base, {"text_config": "any"})
