@@ -93,7 +93,9 @@ class _Machine(LogitsProcessor):
         self.backbone, self.decoding, self.tokens, self.allowed = backbone, decoding, tokens, allowed
         self.steps = decoding.steps
         self.start, self.end = (_one_token(backbone, token) for token in (decoding.start, decoding.end))
-        self.closing = [self.end, *backbone.tokenizer.encode(decoding.after, add_special_tokens=False)]
+        # Together, as in training: alone, some tokenizers would put a space before the words.
+        closing = backbone.tokenizer.encode(decoding.end + decoding.after, add_special_tokens=False)
+        self.closing = closing[closing.index(self.end) :]
         forced = [self.start] if self.steps and decoding.entry == "forced" else []
         self.overhead = MOST_LOOKS * (1 + self.steps + len(self.closing)) if self.steps else 0
         self.endings = end_ids(backbone)

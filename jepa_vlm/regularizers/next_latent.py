@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, final
+from typing import Literal, cast, final
 
 import torch
 import torch.nn.functional as F
@@ -34,7 +34,10 @@ class LatentDynamics(nn.Module):
         self.condition = condition
         width = 2 * dim if condition == "token" else dim
         self.norm = nn.LayerNorm(width)
-        self.first, self.second, self.third = nn.Linear(width, dim), nn.Linear(dim, dim), nn.Linear(dim, dim)
+        # Not drawn by torch first, whose own generator is the run's.
+        self.first, self.second, self.third = (
+            cast("nn.Linear", nn.utils.skip_init(nn.Linear, inputs, dim)) for inputs in (width, dim, dim)
+        )
         with torch.no_grad():
             for layer in (self.first, self.second, self.third):
                 nn.init.normal_(layer.weight, std=layer.in_features**-0.5, generator=generator)

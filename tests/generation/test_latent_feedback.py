@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
+from tokenizers import Tokenizer, models, pre_tokenizers
 from torch import Tensor
+from transformers import PreTrainedTokenizerFast
 
 import jepa_vlm as jv
 from jepa_vlm.errors import BackboneError
@@ -168,6 +171,22 @@ def test_a_model_that_never_writes_start_answers_directly(backbone: jv.Backbone)
         assert [one.steps for one in run(backbone, inputs, LatentDecoding(steps=5, leave="end"), tokens=1)] == [0, 0]
     finally:
         handle.remove()
+
+
+def test_words_behind_end_are_the_tokens_that_training_writes_there() -> None:
+    """A tokenizer that puts a space before the first word of a text, and of no other stretch of it."""
+    pieces = {token: i for i, token in enumerate(["\n", "▁\n", "▁", "red", "▁red"])}
+    core = Tokenizer(models.WordLevel(pieces, unk_token="▁"))
+    core.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="first")
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=core, eos_token="</s>")
+    tokenizer.add_tokens(list(BORDERS.values()), special_tokens=True)
+    settings = SimpleNamespace(generation_config=SimpleNamespace(eos_token_id=None))
+    machine = _Machine(SimpleNamespace(tokenizer=tokenizer, model=settings), 1, LatentDecoding(steps=1), 1, None)
+    start, end = tokenizer.convert_tokens_to_ids(list(BORDERS.values()))
+    trained = tokenizer.encode(f"{BORDERS['start']}{BORDERS['end']}\n", add_special_tokens=False)
+    assert trained == [start, end, pieces["\n"]]
+    assert tokenizer.encode("\n", add_special_tokens=False) == [pieces["▁\n"]]
+    assert [machine.start, *machine.closing] == trained
 
 
 def scores_for(*likeliest: int) -> Tensor:
