@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
-from typing import Any, final
+from typing import Any, Literal, final
 
 import torch
 from torch import Tensor
@@ -17,16 +17,17 @@ from jepa_vlm.conformance.wide import KeepFloat64
 from jepa_vlm.encoders import ViewEncoder
 from jepa_vlm.latent_vlm import Engine, LatentVLM
 from jepa_vlm.objectives import LatentPrediction, NextToken
-from jepa_vlm.predictors import PredTokenPredictor
+from jepa_vlm.predictors import IdentityPredictor, PredTokenPredictor
 from jepa_vlm.recipe import Lora
 from jepa_vlm.regularizers import NextLatentRegularizer
 from jepa_vlm.terms import Objective
 from jepa_vlm.training import apply_lora
 from jepa_vlm.trajectories import Trajectory
-from jepa_vlm.views import Question, TrajectoryOnly, stop_gradient
+from jepa_vlm.views import Question, TrajectoryOnly, frozen, stop_gradient
 
 TOLERANCE = {torch.float64: 1e-9, torch.float32: 2e-4, torch.bfloat16: 0.1, torch.float16: 0.02}
 RANK = 4
+CONTEXTS: tuple[Literal["image", "question"], ...] = ("image", "question")
 
 
 @final
@@ -123,6 +124,19 @@ def objective() -> Objective:
         target=ViewEncoder(TrajectoryOnly(), readout="last_token", policy=stop_gradient()),
     )
     return NextToken() + 0.2 * prediction + 0.2 * NextLatentRegularizer(horizon=2)
+
+
+def two_targets() -> Objective:
+    """Return an objective of two views that only a row without gradient computes, sharing a prefix."""
+    parts = [
+        LatentPrediction(
+            context=ViewEncoder(Question(), readout="last_token"),
+            predictor=IdentityPredictor(),
+            target=ViewEncoder(TrajectoryOnly(context=context), readout="last_token", policy=frozen()),
+        )
+        for context in CONTEXTS
+    ]
+    return NextToken() + parts[0] + parts[1]
 
 
 def disturb(backbone: Backbone) -> None:

@@ -8,7 +8,7 @@ import torch
 from jepa_vlm.adapters.adapter import Adapter
 from jepa_vlm.conformance import CHECKS, NotApplicable, Subject, engines
 from jepa_vlm.conformance.result import Check, Failure, hold
-from jepa_vlm.encoders import masked
+from jepa_vlm.encoders import ahead, masked
 from jepa_vlm.serialization import template
 
 BY_NAME = {check.name: check for check in CHECKS}
@@ -70,8 +70,8 @@ def test_positions_off_by_one_are_found_out(gemma, monkeypatch):
 def test_a_number_that_is_none_is_found_out_wherever_it_stands(gemma, monkeypatch, engine):
     plain = engines._numbers
 
-    def broken(model, subject):
-        found = plain(model, subject)
+    def broken(model, batches):
+        found = plain(model, batches)
         last = list(found)[-1]
         return {**found, last: found[last] * float("nan")} if model.engine == engine else found
 
@@ -79,6 +79,22 @@ def test_a_number_that_is_none_is_found_out_wherever_it_stands(gemma, monkeypatc
     result = held("one_pass equals separate", gemma)
     assert result.verdict == "fail"
     assert "nan" in result.detail
+
+
+def test_rows_that_are_joined_in_another_order_are_found_out(monkeypatch):
+    """Where images of two rows change places, as Qwen3-VL's deeper features once did."""
+    subject = Subject.load("tiny-random-qwen3-vl", torch.float64)
+    plain = ahead.join
+
+    def shuffled(rows, features):
+        row, moves = plain(rows, features)
+        return {name: value.flip(0) if name.startswith("image_") else value for name, value in row.items()}, moves
+
+    assert held("one_pass equals separate", subject).verdict == "pass"
+    monkeypatch.setattr(ahead, "join", shuffled)
+    result = held("one_pass equals separate", subject)
+    assert result.verdict == "fail"
+    assert "differs by" in result.detail
 
 
 def test_features_in_another_order_are_found_out(gemma, monkeypatch):
