@@ -30,7 +30,13 @@ def load_recipe(name_or_path: str | Path, **parameters: object) -> Recipe:
     file = describe_recipe(name_or_path)
     check_parameters(file, parameters)
     build = _run(file.path, file.name)
-    hints = typing.get_type_hints(build)
+    try:
+        hints = typing.get_type_hints(build)
+    except NameError as err:
+        raise RecipeError(
+            f"An annotation of recipe() in {file.path} names {err.name!r}, which the file does not import when it runs; "
+            "import it outside of TYPE_CHECKING."
+        ) from None
     given = {name: _converted(file.name, name, value, hints.get(name, Any)) for name, value in parameters.items()}
     try:
         recipe = build(**given)
