@@ -34,8 +34,8 @@ def load_recipe(name_or_path: str | Path, **parameters: object) -> Recipe:
         hints = typing.get_type_hints(build)
     except NameError as err:
         raise RecipeError(
-            f"An annotation of recipe() in {file.path} names {err.name!r}, which the file does not import when it runs; "
-            "import it outside of TYPE_CHECKING."
+            f"An annotation of recipe() in {file.path} names {err.name!r}, which the file does not import when it is "
+            "run; import it outside of TYPE_CHECKING."
         ) from None
     given = {name: _converted(file.name, name, value, hints.get(name, Any)) for name, value in parameters.items()}
     try:

@@ -122,5 +122,5 @@ def test_a_file_that_fails_on_import_says_how(tmp_path):
 def test_an_annotation_that_only_a_type_checker_knows_says_so(tmp_path):
     path = tmp_path / "typed.py"
     path.write_text(FILE.replace("from typing import Literal\n", "from typing import TYPE_CHECKING\n"))
-    with pytest.raises(RecipeError, match="names 'Literal', which the file does not import"):
+    with pytest.raises(RecipeError, match="names 'Literal', which the file does not import when"):
         jv.load_recipe(path)
