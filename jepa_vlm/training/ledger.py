@@ -81,10 +81,10 @@ class TermLedger:
             torch.distributed.all_reduce(means)
             means /= torch.distributed.get_world_size()
         self._raw, self._weighted, self._parts, self._computed = {}, {}, {}, {}
-        values = iter(means.tolist())
-        raw, weighted = dict(zip(names, values, strict=False)), dict(zip(names, values, strict=False))
-        found: dict[str, dict[str, Any]] = {name: {"raw": raw[name], "weighted": weighted[name]} for name in names}
-        for part, value in zip(parts, values, strict=True):
+        values, count = means.tolist(), len(names)
+        pairs = zip(names, values[:count], values[count : 2 * count], strict=True)
+        found: dict[str, dict[str, Any]] = {name: {"raw": raw, "weighted": weighted} for name, raw, weighted in pairs}
+        for part, value in zip(parts, values[2 * count :], strict=True):
             term, _, name = part.partition("/")
             found[term].setdefault("parts", {})[name] = value
         return found
