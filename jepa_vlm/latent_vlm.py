@@ -49,7 +49,7 @@ class LossTerms:
         sums: By term: its sum, detached.
         counts: By term: its units in this micro-batch.
         latents: By prediction term: (predicted, target), detached.
-        parts: By "term/part": the detached parts of a sum, where a term has several.
+        parts: By "term/part": the detached parts that make up a term's ``raw``, where it has several.
         skipped: Terms that the batch leaves out by loss dropout; their values and counts are 0.
         by_source: Of a mixture's batch, by term: the detached sum of each source's examples. Terms that are no sums
             over examples are missing.
@@ -170,12 +170,13 @@ class LatentVLM(nn.Module):
         for weight, term in self.objective.parts():
             value = term.skipped(states.head.weight) if term.name in skipped else term(states)
             divisor = counts[term.name] if normalisers is None else normalisers[term.name]
-            raw[term.name] = value.total / _not_zero(divisor)
+            divisor = _not_zero(divisor)
+            raw[term.name] = value.total / divisor
             weighted[term.name] = weight * raw[term.name]
             sums[term.name] = value.total.detach()
             if value.predicted is not None and value.target is not None:
                 latents[term.name] = (value.predicted, value.target)
-            parts.update({f"{term.name}/{name}": part for name, part in value.parts.items()})
+            parts.update({f"{term.name}/{name}": part.detach() / divisor for name, part in value.parts.items()})
             if sources is not None and value.each is not None:
                 by_source[term.name] = _by_source(value.each, value.document, sources)
         total = torch.stack(list(weighted.values())).sum()

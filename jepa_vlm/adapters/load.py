@@ -26,6 +26,10 @@ from jepa_vlm.errors import BackboneError, UnknownNameError, missing_extra
 
 WEIGHTS = Path(__file__).with_name("weights")
 PLUG_INS = "jepa_vlm.adapters"
+# Settings of a decoder: name, what it does to the logits, value at which it does nothing. The listed families' models
+# read the first alone.
+CAP = ("final_logit_softcapping", "caps", 0)
+SCALES = (("logits_scaling", "scales", 1), ("output_multiplier", "scales", 1))
 _SHIPPED = {"tiny-qwen2.5-vl": WEIGHTS / "tiny-qwen2.5-vl"}
 _TINY = Profile(learning_rate=3e-3, lora_rank=16, lora_alpha=32, batch_size=8, accumulation=1, steps=600)
 
@@ -91,15 +95,15 @@ def adapter_of(config: PretrainedConfig) -> Adapter:
         UnknownNameError: If there is none, and transformers' interfaces do not suffice for one.
         BackboneError: If the model does something that no adapter can answer for.
     """
-    kind = config.model_type
-    if kind not in ADAPTERS and UnlistedAdapter.fits(config):
-        return UnlistedAdapter(config=config)
-    adapter = ADAPTERS[kind](config=config)
-    if getattr(config.get_text_config(), "final_logit_softcapping", None):
-        raise BackboneError(
-            f"A decoder of {config.get_text_config().model_type!r} caps its logits behind the head, so that token "
-            "losses on its states would not be the model's; it is not supported."
-        )
+    kind, text = config.model_type, config.get_text_config()
+    unlisted = kind not in ADAPTERS and UnlistedAdapter.fits(config)
+    adapter = UnlistedAdapter(config=config) if unlisted else ADAPTERS[kind](config=config)
+    for name, verb, idle in (CAP, *SCALES) if unlisted else (CAP,):
+        if getattr(text, name, None) not in (None, idle):
+            raise BackboneError(
+                f"A decoder of {text.model_type!r} {verb} its logits behind the head ({name}), so that token losses on "
+                "its states would not be the model's; it is not supported."
+            )
     return adapter
 
 

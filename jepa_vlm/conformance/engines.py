@@ -2,27 +2,46 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from jepa_vlm.adapters.feeding import flat
 from jepa_vlm.conformance.result import Failure, NotApplicable
-from jepa_vlm.conformance.subject import Subject
+from jepa_vlm.conformance.subject import Subject, two_targets
 from jepa_vlm.latent_vlm import LatentVLM
 
 Numbers = dict[str, Tensor]
 
 
 def engines_agree(subject: Subject) -> str:
-    """Every loss and every gradient of ``one_pass`` equals that of ``separate``, the stock forward for each view."""
+    """Every loss and every gradient of ``one_pass`` equals that of ``separate``, the stock forward for each view; and
+    that of a window of micro-batches, whose rows without gradient run as one, equals that of each by itself.
+    """
     adapter = subject.backbone.adapter
     if adapter.separate_because:
         raise NotApplicable(f"separate passes only: {adapter.separate_because}")
     with subject.exact(), _vision_trains(subject):
-        packed, stock = (_numbers(subject.model(engine), subject) for engine in ("one_pass", "separate"))
+        models = (subject.model(engine) for engine in ("one_pass", "separate"))
+        packed, stock = (_numbers(model, [model.collator()(subject.trajectories)]) for model in models)
+    error = _largest(packed, stock, subject)
+    with subject.exact():
+        model = LatentVLM(subject.backbone, two_targets())
+        window = [model.collator()(part) for part in (subject.trajectories[:1], subject.trajectories[1:])]
+        _largest(_numbers(model, model.run_ahead(window)), _numbers(model, window), subject)
+    return f"{len(stock)} losses and gradients, largest difference {error:.1g}"
+
+
+def _largest(packed: Numbers, stock: Numbers, subject: Subject) -> float:
+    """Return the largest relative difference.
+
+    Raises:
+        Failure: If it is too large.
+    """
     if packed.keys() != stock.keys():
         raise Failure(f"{min(packed.keys() ^ stock.keys())} has a value in one engine only")
     # A gradient that is zero up to rounding has no relative size; it is measured against the median one.
@@ -30,10 +49,10 @@ def engines_agree(subject: Subject) -> str:
     errors = {
         name: float((packed[name] - value).norm() / torch.maximum(value.norm(), floor)) for name, value in stock.items()
     }
-    worst = max(errors, key=lambda name: errors[name])
+    worst = max(errors, key=lambda name: math.inf if math.isnan(errors[name]) else errors[name])
     if not errors[worst] <= subject.tolerance:
         raise Failure(f"{worst} differs by {errors[worst]:.2g}, limit {subject.tolerance:g}")
-    return f"{len(errors)} losses and gradients, largest difference {errors[worst]:.1g}"
+    return errors[worst]
 
 
 @contextmanager
@@ -50,13 +69,17 @@ def _vision_trains(subject: Subject) -> Iterator[None]:
             parameter.requires_grad_(False)
 
 
-def _numbers(model: LatentVLM, subject: Subject) -> Numbers:
+def _numbers(model: LatentVLM, batches: Sequence[Mapping[str, Any]]) -> Numbers:
+    """Return each batch's losses, and the gradients of all of them together."""
     model.zero_grad()
-    terms = model(model.collator()(subject.trajectories))
-    terms.total.backward()
+    losses: Numbers = {}
+    for number, batch in enumerate(batches, start=1):
+        terms = model(batch)
+        terms.total.backward()
+        losses.update({f"{name} of batch {number}": value.detach() for name, value in terms.raw.items()})
     gradients = {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
     model.zero_grad()
-    return {**{name: value.detach() for name, value in terms.raw.items()}, **gradients}
+    return {**losses, **gradients}
 
 
 def head_reads_the_state(subject: Subject) -> str:

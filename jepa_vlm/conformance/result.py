@@ -63,4 +63,5 @@ def hold(check: Check, subject: Subject) -> Result:
     except Failure as why:
         return Result(check.name, "fail", str(why), check.meaning)
     except Exception as err:
-        return Result(check.name, "fail", f"{type(err).__name__}: {str(err).splitlines()[0]}", check.meaning)
+        first_line = next(iter(str(err).splitlines()), "")
+        return Result(check.name, "fail", f"{type(err).__name__}: {first_line}".rstrip(": "), check.meaning)

@@ -6,10 +6,10 @@ import inspect
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
-from typing import Any, final
+from typing import Any, Literal, final
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from jepa_vlm.adapters import Backbone, load_backbone
 from jepa_vlm.conformance.sample import sample_trajectories
@@ -17,16 +17,17 @@ from jepa_vlm.conformance.wide import KeepFloat64
 from jepa_vlm.encoders import ViewEncoder
 from jepa_vlm.latent_vlm import Engine, LatentVLM
 from jepa_vlm.objectives import LatentPrediction, NextToken
-from jepa_vlm.predictors import PredTokenPredictor
+from jepa_vlm.predictors import IdentityPredictor, PredTokenPredictor
 from jepa_vlm.recipe import Lora
 from jepa_vlm.regularizers import NextLatentRegularizer
 from jepa_vlm.terms import Objective
 from jepa_vlm.training import apply_lora
 from jepa_vlm.trajectories import Trajectory
-from jepa_vlm.views import Question, TrajectoryOnly, stop_gradient
+from jepa_vlm.views import Question, TrajectoryOnly, frozen, stop_gradient
 
 TOLERANCE = {torch.float64: 1e-9, torch.float32: 2e-4, torch.bfloat16: 0.1, torch.float16: 0.02}
 RANK = 4
+CONTEXTS: tuple[Literal["image", "question"], ...] = ("image", "question")
 
 
 @final
@@ -38,7 +39,6 @@ class Subject:
         name: As given to ``load_backbone``.
         backbone: Loaded, LoRA on, its weights non-zero: at B = 0 a gradient check would be blind to A.
         trajectories: What checks run on.
-        before: What the model generated before LoRA and hooks, by trajectory.
     """
 
     name: str
@@ -126,6 +126,19 @@ def objective() -> Objective:
     return NextToken() + 0.2 * prediction + 0.2 * NextLatentRegularizer(horizon=2)
 
 
+def two_targets() -> Objective:
+    """Return an objective of two views that only a row without gradient computes, sharing a prefix."""
+    parts = [
+        LatentPrediction(
+            context=ViewEncoder(Question(), readout="last_token"),
+            predictor=IdentityPredictor(),
+            target=ViewEncoder(TrajectoryOnly(context=context), readout="last_token", policy=frozen()),
+        )
+        for context in CONTEXTS
+    ]
+    return NextToken() + parts[0] + parts[1]
+
+
 def disturb(backbone: Backbone) -> None:
     """Give the adapter seeded weights."""
     generator = torch.Generator().manual_seed(1)
@@ -134,8 +147,3 @@ def disturb(backbone: Backbone) -> None:
             noise = 0.05 * torch.randn(parameter.shape, generator=generator)
             with torch.no_grad():
                 parameter.copy_(noise)
-
-
-def linear_names(module: nn.Module) -> set[str]:
-    """Return the last part of the name of every linear layer."""
-    return {name.rpartition(".")[2] for name, part in module.named_modules() if isinstance(part, nn.Linear)}

@@ -101,14 +101,17 @@ def join(rows: Sequence[Mapping[str, Any]], features: Sequence[int]) -> tuple[di
         for row, move in zip(rows, moves, strict=True)
         for owner, place in row["slots"].items()
     ]
+    image_at = torch.cat([move(row["image_at"]) for row, move in zip(rows, moves, strict=True)])
+    image_rows = torch.cat([row["image_rows"] + start for row, start in zip(rows, starts, strict=True)])
+    in_order = image_at.argsort()  # a decoder may be handed an image's further features by their order alone
     joined = blocks.joined([(row["blocks"], slice(None)) for row in rows])
     indices = send_to_device(kernel_indices(layout), rows[0]["input_ids"].device, non_blocking=True)
     return {
         "input_ids": _interleave([row["input_ids"] for row in rows], moves),
         "positions": _interleave([row["positions"] for row in rows], moves),
         "blocks": joined if joined is None else _interleave(joined.split([len(row["blocks"]) for row in rows]), moves),
-        "image_at": torch.cat([move(row["image_at"]) for row, move in zip(rows, moves, strict=True)]),
-        "image_rows": torch.cat([row["image_rows"] + start for row, start in zip(rows, starts, strict=True)]),
+        "image_at": image_at[in_order],
+        "image_rows": image_rows[in_order],
         "latent": rows[0]["latent"],  # views with latent slots have gradient, so that these rows have none
         "slots": {
             owner: {key: torch.cat([place[key] for other, place in slots if other == owner]) for key in ("at", "rows")}

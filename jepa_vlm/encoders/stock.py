@@ -24,7 +24,7 @@ def call_attention(base: Any, names: Mapping[str, str]) -> None:
     try:
         base.set_attn_implementation(dict(names))
     except (ValueError, ImportError) as err:
-        reason = str(err).splitlines()[0]
+        reason = next(iter(str(err).splitlines()), type(err).__name__)
         raise BackboneError(f"The family {kind!r} cannot call the attention {dict(names)}: {reason}") from None
     wanted, found = names["text_config"], base.config.get_text_config()._attn_implementation
     if found != wanted:

@@ -60,7 +60,7 @@ def frozen(kind: str, name: str, device: torch.device) -> Any:
     try:
         model = getattr(transformers, kind).from_pretrained(name, dtype=torch.float32, use_safetensors=True)
     except (OSError, ValueError, ImportError) as err:
-        first_line = str(err).strip().splitlines()[0]
+        first_line = next(iter(str(err).strip().splitlines()), f"{type(err).__name__}.")
         raise BackboneError(
             f"The expert {kind} {name!r} cannot be loaded: {first_line} Give a folder that holds it, or leave it out."
         ) from None

@@ -37,6 +37,7 @@ def generate(
         temperature=1.0,
         top_k=50,
         top_p=1.0,
+        use_cache=True,
         repetition_penalty=1.0,
         no_repeat_ngram_size=0,
         pad_token_id=pad_id(backbone),

@@ -79,6 +79,7 @@ class _Row:
         self.queue = deque(opening)  # tokens that come next, whatever the model says
         self.left = 0  # latent steps that are still to be taken
         self.inside = False
+        self.ended = False
         self.written: list[bool] = []  # of each token: whether it is a word's
 
 
@@ -92,10 +93,12 @@ class _Machine(LogitsProcessor):
         self.backbone, self.decoding, self.tokens, self.allowed = backbone, decoding, tokens, allowed
         self.steps = decoding.steps
         self.start, self.end = (_one_token(backbone, token) for token in (decoding.start, decoding.end))
-        self.closing = [self.end, *backbone.tokenizer.encode(decoding.after, add_special_tokens=False)]
+        # Together, as in training: alone, some tokenizers would put a space before the words.
+        closing = backbone.tokenizer.encode(decoding.end + decoding.after, add_special_tokens=False)
+        self.closing = closing[closing.index(self.end) :]
         forced = [self.start] if self.steps and decoding.entry == "forced" else []
         self.overhead = MOST_LOOKS * (1 + self.steps + len(self.closing)) if self.steps else 0
-        self.ending = end_ids(backbone)[0]
+        self.endings = end_ids(backbone)
         self.rows = [_Row(forced) for _ in range(rows)]
         self.answers = [LatentAnswer() for _ in range(rows)]
         self.noise = torch.Generator().manual_seed(decoding.seed)
@@ -117,8 +120,13 @@ class _Machine(LogitsProcessor):
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
         """Return the scores, with all but one token ruled out where the next one is settled."""
         chosen = torch.full_like(scores, float("-inf"))
-        likeliest = scores.argmax(dim=1).tolist()
+        likeliest, newest = scores.argmax(dim=1).tolist(), input_ids[:, -1].tolist()
         for number, row in enumerate(self.rows):
+            row.ended = row.ended or (bool(row.written) and newest[number] in self.endings)
+            if row.ended:  # the others go on; what it would write now is not part of its answer
+                row.written.append(False)
+                chosen[number, self.endings[0]] = 0
+                continue
             answer, free = self.answers[number], not row.queue and not row.inside
             looked = bool(answer.looks)
             token = self._settled(number, row, likeliest[number])
@@ -126,7 +134,7 @@ class _Machine(LogitsProcessor):
                 answer.first_logits, answer.first_steps = scores[number].clone(), answer.steps
             if token is None and sum(row.written) == self.tokens:
                 row.written.append(False)
-                token = self.ending
+                token = self.endings[0]
             if token is not None:
                 chosen[number, token] = 0
                 continue
@@ -192,8 +200,10 @@ class _Machine(LogitsProcessor):
         self.states = output.last_hidden_state[:, -1]
 
     def _feed(self, module: Any, args: Any, output: Tensor) -> Tensor:
-        if not self.feeding or output.shape[1] != 1:
+        if not self.feeding:
             return output
+        if output.shape[1] != 1:
+            raise RuntimeError(f"A state is fed at one new position, but the model embeds {output.shape[1]} at once.")
         fed: Tensor = output.clone()
         for number, state in self.feeding.items():
             fed[number, 0] = state.to(fed.dtype)

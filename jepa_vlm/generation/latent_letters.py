@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
+from torch import Tensor
 
 from jepa_vlm.adapters import Backbone
 from jepa_vlm.generation.greedy import pad_id
@@ -47,8 +48,7 @@ def latent_letters(
         texts = _texts(backbone, written)
         plain = [LetterAnswer(item.id, read(text, item), text) for item, text in zip(items, texts, strict=True)]
         found["free"] = _with_steps(plain, [one.steps for one in written])
-    missing = torch.zeros(backbone.base.get_output_embeddings().weight.shape[0], device=inputs["input_ids"].device)
-    first = torch.stack([missing if one.first_logits is None else one.first_logits for one in written])
+    first = torch.stack([_first_logits(one) for one in written])
     whole = one_token_each(backbone, items)
     likeliest: list[LetterAnswer] = []
     if whole or "letter-logits" in scorings:
@@ -74,6 +74,12 @@ def _short(
     read = [text if text in item.letters else None for item, text in zip(items, texts, strict=True)]
     plain = [LetterAnswer(item.id, letter, text) for item, letter, text in zip(items, read, texts, strict=True)]
     return _with_steps(plain, [one.steps for one in written])
+
+
+def _first_logits(one: LatentAnswer) -> Tensor:
+    if one.first_logits is None:
+        raise RuntimeError("An answer broke off inside its first look, so that no letter can be read.")
+    return one.first_logits
 
 
 def _texts(backbone: Backbone, written: Sequence[LatentAnswer]) -> list[str]:

@@ -16,6 +16,7 @@ from torch import Tensor
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import smart_resize
 
 from jepa_vlm.adapters import Backbone
+from jepa_vlm.errors import BackboneError
 from jepa_vlm.generation.asked import Askable
 from jepa_vlm.generation.conversation import Conversation
 from jepa_vlm.generation.greedy import end_ids, generate
@@ -116,9 +117,17 @@ def answer_with_tools(
 
     Raises:
         ValueError: If ``batch_size`` is below 1.
+        BackboneError: If pictures are to be scaled by visual tokens, which the family's image processor does not cut
+            by patches.
     """
     if batch_size < 1:
         raise ValueError(f"batch_size must be at least 1, got {batch_size}.")
+    if loop.crop_tokens is not None and _token_side(backbone) is None:
+        kind = backbone.adapter.config.model_type
+        raise BackboneError(
+            f"Returned pictures are to take {loop.crop_tokens[0]} to {loop.crop_tokens[1]} tokens, which can be kept "
+            f"where a token is a square of patches (Qwen's families and GLM's), not in {kind!r}; use crop_tokens=None."
+        )
     answers: list[ToolAnswer] = []
     with inference(backbone.model):
         for start in range(0, len(items), batch_size):
@@ -185,14 +194,20 @@ def _run(held: Conversation, loop: ToolLoop) -> Image.Image:
 
 def _shown(picture: Image.Image, backbone: Backbone, loop: ToolLoop) -> Image.Image:
     """Return the picture in the size in which it is shown, and cropped from later on; raise on an impossible shape."""
-    processor = backbone.processor.image_processor
     backbone.adapter.image_tokens(backbone.processor, *picture.size)
-    if loop.crop_tokens is None:
+    side = _token_side(backbone)
+    if loop.crop_tokens is None or side is None:
         return picture
-    side = processor.patch_size * processor.merge_size
     low, high = (tokens * side * side for tokens in loop.crop_tokens)
     height, width = smart_resize(picture.height, picture.width, factor=side, min_pixels=low, max_pixels=high)
     return picture.resize((width, height))
+
+
+def _token_side(backbone: Backbone) -> int | None:
+    """Return the pixels on a side of a visual token, or None where tokens are made otherwise."""
+    processor = backbone.processor.image_processor
+    patch, merge = getattr(processor, "patch_size", None), getattr(processor, "merge_size", None)
+    return patch * merge if isinstance(patch, int) and isinstance(merge, int) else None
 
 
 def _named(err: Exception) -> str:

@@ -84,9 +84,10 @@ class ExpertDistillation(Term):
         for expert, end in zip(self._each(), ends, strict=True):
             own = at_pads[:, end - expert.pads.count : end]
             (each,) = at_least_float32(expert(own, states.beside[self.name][expert.name]))
-            parts[expert.name] = expert.weight * each.sum()
-        total = torch.stack(list(parts.values())).sum()
-        return TermValue(total, parts={name: part.detach() for name, part in parts.items()})
+            parts[expert.name] = expert.weight * each
+        each = torch.stack(list(parts.values())).sum(dim=0)
+        sums = {name: part.detach().sum() for name, part in parts.items()}
+        return TermValue(each.sum(), parts=sums, each=each.detach())
 
     def extra_repr(self) -> str:
         """Show the view."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
+import sys
 import types
 import typing
 from collections.abc import Callable
@@ -28,7 +30,13 @@ def load_recipe(name_or_path: str | Path, **parameters: object) -> Recipe:
     file = describe_recipe(name_or_path)
     check_parameters(file, parameters)
     build = _run(file.path, file.name)
-    hints = typing.get_type_hints(build)
+    try:
+        hints = typing.get_type_hints(build)
+    except NameError as err:
+        raise RecipeError(
+            f"An annotation of recipe() in {file.path} names {err.name!r}, which the file does not import when it is "
+            "run; import it outside of TYPE_CHECKING."
+        ) from None
     given = {name: _converted(file.name, name, value, hints.get(name, Any)) for name, value in parameters.items()}
     try:
         recipe = build(**given)
@@ -46,13 +54,20 @@ def load_recipe(name_or_path: str | Path, **parameters: object) -> Recipe:
 
 
 def _run(path: Path, name: str) -> Callable[..., object]:
-    spec = importlib.util.spec_from_file_location(f"jepa_vlm_recipe_{path.stem}", path)
+    """Return the function of a file that is run once, and again only when it has changed."""
+    digest = hashlib.sha256(str(path.resolve()).encode() + path.read_bytes()).hexdigest()[:12]
+    known = f"jepa_vlm_recipe_{path.stem}_{digest}"
+    if known in sys.modules:
+        return cast("Callable[..., object]", sys.modules[known].recipe)
+    spec = importlib.util.spec_from_file_location(known, path)
     if spec is None or spec.loader is None:
         raise RecipeError(f"Recipe file {path} cannot be imported; it must be a .py file.")
     module = importlib.util.module_from_spec(spec)
+    sys.modules[known] = module  # dataclasses look their module up there, and so does pickle
     try:
         spec.loader.exec_module(module)
     except Exception as err:
+        del sys.modules[known]
         raise RecipeError(f"Recipe {name!r} ({path}) fails when it is imported: {type(err).__name__}: {err}") from err
     return cast("Callable[..., object]", module.recipe)
 

@@ -110,7 +110,7 @@ class Recipe:
         if not isinstance(self.objective, Objective):
             came = type(self.objective).__name__
             raise ValueError(f"objective must be a term or a sum of terms, such as jv.NextToken(); got {came}.")
-        check_stages(self.stages, tuple(self.objective.weights))
+        check_stages(self.stages, {term.name: term.loss_dropout for _, term in self.objective.parts()})
         if self.decoding is not None and self.inference == PLAIN:
             object.__setattr__(self, "inference", LATENTS)
         if (self.decoding is None) == (self.inference == LATENTS):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import final
 
@@ -32,11 +32,16 @@ class Stage:
             raise ValueError(f"Stage {self.name!r} needs a tuple of the objective's terms, got {self.terms!r}.")
 
 
-def check_stages(stages: Sequence[Stage], terms: Collection[str]) -> None:
+def check_stages(stages: Sequence[Stage], terms: Mapping[str, float]) -> None:
     """Hold stages to an objective.
 
+    Args:
+        stages: Of a recipe.
+        terms: Of its objective, each with its loss dropout.
+
     Raises:
-        ValueError: If shares do not make up the whole run, a term is unknown, or one is in no stage.
+        ValueError: If shares do not make up the whole run, a term is unknown, one is in no stage, or a stage has terms
+            with loss dropout alone.
     """
     if not stages:
         return
@@ -47,6 +52,12 @@ def check_stages(stages: Sequence[Stage], terms: Collection[str]) -> None:
         raise ValueError(f"A stage names terms of the objective ({', '.join(terms)}); got {', '.join(unknown)}.")
     if idle := sorted(set(terms) - used):
         raise ValueError(f"Every term must be in a stage; in none: {', '.join(idle)}. Take it out of the objective.")
+    for stage in stages:
+        if all(terms[name] for name in stage.terms):
+            raise ValueError(
+                f"One term at least of stage {stage.name!r} must have no loss dropout, or some steps have nothing to "
+                "compute."
+            )
 
 
 def stage_at(stages: Sequence[Stage], step: int, steps: int) -> int:
@@ -54,6 +65,7 @@ def stage_at(stages: Sequence[Stage], step: int, steps: int) -> int:
     done = 0.0
     for number, stage in enumerate(stages[:-1]):
         done += stage.share
-        if step < max(number + 1, round(done * steps)):
+        still = len(stages) - 1 - number  # stages behind it
+        if step < max(number + 1, min(round(done * steps), steps - still)):
             return number
     return len(stages) - 1

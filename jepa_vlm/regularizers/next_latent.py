@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, final
+from typing import Literal, cast, final
 
 import torch
 import torch.nn.functional as F
@@ -34,7 +34,10 @@ class LatentDynamics(nn.Module):
         self.condition = condition
         width = 2 * dim if condition == "token" else dim
         self.norm = nn.LayerNorm(width)
-        self.first, self.second, self.third = nn.Linear(width, dim), nn.Linear(dim, dim), nn.Linear(dim, dim)
+        # Not drawn by torch first, whose own generator is the run's.
+        self.first, self.second, self.third = (
+            cast("nn.Linear", nn.utils.skip_init(nn.Linear, inputs, dim)) for inputs in (width, dim, dim)
+        )
         with torch.no_grad():
             for layer in (self.first, self.second, self.third):
                 nn.init.normal_(layer.weight, std=layer.in_features**-0.5, generator=generator)
@@ -147,9 +150,9 @@ class NextLatentRegularizer(Regularizer):
             )
             state_sum, kl_sum = state_sum + state.sum(), kl_sum + divergence.sum()
             each[: len(state)] += (self.state_weight * state + self.kl_weight * divergence).detach()
-        total = self.state_weight * state_sum + self.kl_weight * kl_sum
-        total = total + 0.0 * carry.sum() + zero_through(self.head)
-        parts = {"state": state_sum.detach(), "kl": kl_sum.detach()} if self.kl_weight else {}
+        parts = {"state": self.state_weight * state_sum, "kl": self.kl_weight * kl_sum}
+        total = parts["state"] + parts["kl"] + 0.0 * carry.sum() + zero_through(self.head)
+        parts = {name: part.detach() for name, part in parts.items()} if self.kl_weight else {}
         return TermValue(total, parts=parts, each=each, document=region.document)
 
     def extra_repr(self) -> str:

@@ -118,7 +118,8 @@ class Collator:
         views = self._views(trajectories, requests, written)
         planner = self._planner(requests)
         images = _Images(self.serializer)
-        needed = [{image for own in views.values() for image in own[i].needed_images} for i in range(len(trajectories))]
+        run = [views[encoding] for encoding in planner.encodings]  # what is stored needs no image
+        needed = [{image for own in run for image in own[i].needed_images} for i in range(len(trajectories))]
         if not any(needed):
             needed[0] = {0}  # the vision tower is handed one image at least
         shown = [images.add(trajectory, own) for trajectory, own in zip(trajectories, needed, strict=True)]
@@ -146,12 +147,13 @@ class Collator:
         }
 
     def check(self, trajectory: Trajectory) -> None:
-        """Check what can be checked cheaply before a run begins: texts, answers, and images by their headers.
+        """Check what can be checked cheaply before a run begins: texts, answers, looks, and images by their headers.
 
         Raises:
-            DataError: If a text or an image is not what it must be, or an answer that is encoded is empty or too long.
+            DataError: If a text or an image is not what it must be, an answer that is encoded is empty or too long, or
+                latent slots have nothing to stand for.
         """
-        self.serializer.check(trajectory)
+        self.serializer.check(trajectory, [encoding.view for encoding in self.encodings])
         if any(isinstance(encoding.view, Answer) for encoding in self.encodings):
             self.serializer.check(answered_directly(trajectory))
         for beside in self.beside.values():

@@ -62,7 +62,7 @@ def latent_turn(trajectory: Trajectory, view: LatentConversation, images: Sequen
         images: The tokens of each of its images.
 
     Raises:
-        DataError: If a look has nothing for its slots to stand for.
+        DataError: If a look has nothing for its slots to stand for: no box, or one of an image that is not there yet.
         BackboneError: If the family's visual tokens cannot be located.
     """
     written: list[tuple[str, Look | None]] = []
@@ -114,6 +114,12 @@ def _look(
             "box",
         )
     image = step.call.image
+    if not 0 <= image < picture:
+        raise DataError(
+            f"{where} calls a tool on image {image}, counted from 0, but only {picture} images come before the tool's "
+            "own; correct the call's image.",
+            "box",
+        )
     try:
         rows = region_rows(step.call.box, trajectory.all_images[image].size, images[image])
     except DataError as err:

@@ -41,9 +41,9 @@ class Read:
 
 
 def region_tokens(view: TokenizedView, region: Region) -> Tensor:
-    """Return the positions of a region in a view."""
+    """Return the positions of a region in a view. A view's first token is not supervised: no state predicts it."""
     if region == "supervised":
-        return (view.labels != IGNORED).nonzero()[:, 0]
+        return (view.labels[1:] != IGNORED).nonzero()[:, 0] + 1
     if region == "trajectory":
         return view.trajectory.nonzero()[:, 0]
     if region in ("latents", "before_latents"):

@@ -25,6 +25,7 @@ from jepa_vlm.views import (
     PaddedConversation,
     Question,
     TrajectoryOnly,
+    View,
 )
 
 Insertion = tuple[int, int]  # a token of the conversation, and how many slots come right after it
@@ -56,14 +57,23 @@ class Serializer:
         except DataError as err:
             raise err.at(f"Trajectory {trajectory.id!r}") from None
 
-    def check(self, trajectory: Trajectory) -> None:
-        """Check what can be checked cheaply before a run begins: texts, and images by their headers.
+    def check(self, trajectory: Trajectory, views: Sequence[View] = ()) -> None:
+        """Check what can be checked cheaply before a run begins: texts, images by their headers, and looks.
+
+        Args:
+            trajectory: The example.
+            views: Those that will be asked for.
 
         Raises:
-            DataError: If a text contains a special token, or an image cannot be read or has an impossible shape.
+            DataError: If a text contains a special token, an image cannot be read or has an impossible shape, or latent
+                slots have nothing to stand for.
         """
         refuse_reserved(trajectory, self._reserved)
-        self.images(trajectory)
+        images = self.images(trajectory)
+        for view in views:
+            if isinstance(view, LatentConversation):
+                refuse_reserved(trajectory, view.tokens)
+                latent_turn(trajectory, view, images)
 
     def views(
         self, trajectory: Trajectory, encodings: Sequence[Encoding], images: Sequence[ImageTokens] | None = None

@@ -25,6 +25,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from jepa_vlm.adapters.inside_peft import belongs_to_adapter
+from jepa_vlm.adapters.pretrained import read_model
 from jepa_vlm.errors import RunError
 from jepa_vlm.latent_vlm import LatentVLM
 from jepa_vlm.recipe import LatentDecoding
@@ -83,6 +84,7 @@ def load_weights(model: LatentVLM, folder: Path) -> None:
 
     Raises:
         RunError: If the folder lacks a file, or its tensors do not fit.
+        BackboneError: If a model that was saved in full lacks weights.
     """
     inner = model.backbone.model
     name = ADAPTER if isinstance(inner, PeftModel) else FULL
@@ -96,7 +98,7 @@ def load_weights(model: LatentVLM, folder: Path) -> None:
         beside = load_parts(inner, folder)
         _compare(folder / PARTS, set(_trained_beside(inner)), beside)
     else:  # transformers saves some families under other names and knows how to read them back
-        inner.load_state_dict(type(inner).from_pretrained(folder, dtype=inner.dtype).state_dict())
+        inner.load_state_dict(read_model(str(folder), dtype=inner.dtype).state_dict())
     heads = load_file(folder / HEADS)
     own = _own_state(model)
     _compare(folder / HEADS, set(own), set(heads))
@@ -140,14 +142,17 @@ def read_origin(folder: Path) -> Origin:
     """Return which backbone a checkpoint belongs to.
 
     Raises:
-        RunError: If the folder is not a checkpoint of a run.
+        RunError: If the folder is not a checkpoint of a run, or what it says of itself is damaged.
     """
     path = folder / ORIGIN
     if not path.is_file():
         raise RunError(f"{folder} is not a checkpoint (it has no {ORIGIN}); give a run or one of its checkpoints.")
-    held = json.loads(path.read_text(encoding="utf-8"))
-    decoding = LatentDecoding(**held["decoding"]) if held.get("decoding") else None
-    return Origin(**{**held, "added_tokens": tuple(held.get("added_tokens", ())), "decoding": decoding})
+    try:
+        held = json.loads(path.read_text(encoding="utf-8"))
+        decoding = LatentDecoding(**held["decoding"]) if held.get("decoding") else None
+        return Origin(**{**held, "added_tokens": tuple(held.get("added_tokens", ())), "decoding": decoding})
+    except (ValueError, TypeError, AttributeError) as err:
+        raise RunError(f"{path} does not say which backbone its checkpoint belongs to: {err}.") from None
 
 
 def is_complete(folder: Path) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, final
+from typing import TYPE_CHECKING, Any, final
 
 import torch
 from torch import Tensor
@@ -23,14 +23,19 @@ class TermLedger:
     def __init__(self) -> None:
         self._raw: dict[str, Tensor] = {}
         self._weighted: dict[str, Tensor] = {}
+        self._parts: dict[str, Tensor] = {}  # by "term/part"
         self._computed: dict[str, int] = {}  # steps that did not leave the term out
         self._step: list[tuple[Sequence[str], dict[str, Tensor]]] = []
 
     def add(self, terms: LossTerms, ids: Sequence[str]) -> None:
         """Note one micro-batch; nothing waits for the device."""
         names = [name for name in terms.raw if name not in terms.skipped]
-        for kept, values in ((self._raw, terms.raw), (self._weighted, terms.weighted)):
-            for name in names:
+        for kept, values, own in (
+            (self._raw, terms.raw, names),
+            (self._weighted, terms.weighted, names),
+            (self._parts, terms.parts, list(terms.parts)),
+        ):
+            for name in own:
                 value = values[name].detach()
                 kept[name] = kept[name] + value if name in kept else value.clone()
         if not self._step:
@@ -55,19 +60,31 @@ class TermLedger:
         """Forget this step's micro-batches; the sums since the last log stay."""
         self._step.clear()
 
-    def drain(self, *, steps: int) -> dict[str, dict[str, float]]:
-        """Return each term's values over all processes, and start anew: its weighted mean over ``steps``, and its raw
-        mean over those that computed it. A term that all of them left out is missing.
+    def drain(self, *, steps: int) -> dict[str, dict[str, Any]]:
+        """Return each term's values over all processes, and start anew: its weighted mean over ``steps``, its raw mean
+        over those that computed it, and, where it has several, its ``parts``, which make up the raw one. A term that
+        all of them left out is missing.
         """
-        names = list(self._raw)
+        names, parts = list(self._raw), list(self._parts)
         if not names or steps < 1:
             return {}
-        pairs = [torch.stack([self._raw[name].double(), self._weighted[name].double()]) for name in names]
-        steps_each = [[self._computed[name], steps] for name in names]
-        means = torch.stack(pairs) / torch.tensor(steps_each, dtype=torch.float64, device=pairs[0].device)
+        sums = [
+            *(self._raw[name] for name in names),
+            *(self._weighted[name] for name in names),
+            *(self._parts[part] for part in parts),
+        ]
+        computed = [self._computed[name] for name in names]
+        over = [*computed, *[steps] * len(names), *(self._computed[part.partition("/")[0]] for part in parts)]
+        means = torch.stack([value.double() for value in sums])
+        means = means / means.new_tensor(over)
         if torch.distributed.is_initialized():
             torch.distributed.all_reduce(means)
             means /= torch.distributed.get_world_size()
-        self._raw, self._weighted, self._computed = {}, {}, {}
-        rows = means.tolist()
-        return {name: {"raw": raw, "weighted": weighted} for name, (raw, weighted) in zip(names, rows, strict=True)}
+        self._raw, self._weighted, self._parts, self._computed = {}, {}, {}, {}
+        values, count = means.tolist(), len(names)
+        pairs = zip(names, values[:count], values[count : 2 * count], strict=True)
+        found: dict[str, dict[str, Any]] = {name: {"raw": raw, "weighted": weighted} for name, raw, weighted in pairs}
+        for part, value in zip(parts, values[2 * count :], strict=True):
+            term, _, name = part.partition("/")
+            found[term].setdefault("parts", {})[name] = value
+        return found

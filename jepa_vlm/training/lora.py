@@ -56,7 +56,7 @@ def apply_lora(backbone: Backbone, lora: Lora | None, *, seed: int = 0, train: C
 
     Raises:
         BackboneError: If the backbone already has an adapter, projections are found nowhere or outside the decoder, or
-            a part that is to train has no parameters of its own.
+            a part that is to train has no parameters of its own, or holds them in 4 bits.
     """
     if isinstance(backbone.model, PeftModel):
         raise BackboneError("The backbone already has an adapter; load it anew, or export the run that made it first.")
@@ -65,8 +65,8 @@ def apply_lora(backbone: Backbone, lora: Lora | None, *, seed: int = 0, train: C
     if lora is not None and "language" in train:
         _wrap(backbone, lora, prefix, seed)
     elif "language" in train:
-        adapter.decoder(base).requires_grad_(True)
-        base.get_output_embeddings().requires_grad_(True)
+        for part in (adapter.decoder(base), base.get_output_embeddings()):
+            _train_in_full(backbone, list(part.parameters()))
     elif backbone.added is not None:
         tokens = LoraConfig(target_modules=DUMMY_TARGET_MODULES, trainable_token_indices=backbone.added.rows())
         backbone.model = get_peft_model(backbone.base, tokens)
@@ -74,8 +74,17 @@ def apply_lora(backbone: Backbone, lora: Lora | None, *, seed: int = 0, train: C
         own = [p for name, p in base.named_parameters() if adapter.part(name, prefix) == part]
         if not own:
             raise BackboneError(f"{backbone.name!r} has no parameters of its own in the part {part!r}.")
-        for parameter in own:
-            parameter.requires_grad_(True)
+        _train_in_full(backbone, own)
+
+
+def _train_in_full(backbone: Backbone, parameters: Sequence[nn.Parameter]) -> None:
+    if held := [p for p in parameters if not p.is_floating_point()]:
+        raise BackboneError(
+            f"{backbone.name!r} holds {len(held)} tensors that are to train in full in 4 bits, where no step can move "
+            "them; train an adapter on them alone, or load the backbone without quantize."
+        )
+    for parameter in parameters:
+        parameter.requires_grad_(True)
 
 
 def _wrap(backbone: Backbone, lora: Lora, prefix: str, seed: int) -> None:

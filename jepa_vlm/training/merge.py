@@ -18,6 +18,7 @@ from transformers import AutoModelForImageTextToText
 from jepa_vlm import playground
 from jepa_vlm.adapters import Backbone, load_backbone
 from jepa_vlm.adapters.inside_peft import base_name, belongs_to_adapter
+from jepa_vlm.adapters.pretrained import read_model
 from jepa_vlm.adapters.processors import load_processor, save_processor
 from jepa_vlm.errors import ExportError, RunError
 from jepa_vlm.generation.inference import inference
@@ -110,6 +111,7 @@ def load_checkpoint(checkpoint: Path) -> Backbone:
 
     Raises:
         RunError: If the folder is no checkpoint, or its adapter or added tokens do not fit the backbone.
+        BackboneError: If a model that was saved in full lacks weights.
     """
     origin = read_origin(checkpoint)
     backbone = load_backbone(
@@ -131,8 +133,7 @@ def load_checkpoint(checkpoint: Path) -> Backbone:
         load_parts(adapted, checkpoint)
         backbone.model = adapted.eval()
     else:
-        trained = AutoModelForImageTextToText.from_pretrained(checkpoint, dtype=backbone.base.dtype)
-        backbone.model = trained.eval()
+        backbone.model = read_model(str(checkpoint), dtype=backbone.base.dtype).eval()
     return backbone
 
 

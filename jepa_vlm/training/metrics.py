@@ -8,6 +8,7 @@ Rows of validation, on held-out trajectories, exact sums over all of them:
     {"kind": "validation", "step", "passes", "loss",
      "terms": {term: {"raw", "weighted", "count"}}, "monitors": {term: {name: value}},
      "sources": {name: {"loss", "terms"}}}, the last of a mixture alone
+A term with several parts, such as one for each expert, has them too: ``"parts": {part: value}`` sum to its raw value.
 ``loss`` is the sum of the weighted terms; ``passes`` counts how often the training set has been seen; ``seconds`` is
 the time spent training so far. A run that is resumed repeats no step: later rows are cut off.
 """
@@ -15,6 +16,7 @@ the time spent training so far. A run that is resumed repeats no step: later row
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, final
@@ -44,7 +46,12 @@ class MetricsFile:
         if not self._write or not self.path.exists():
             return
         kept = [row for row in read_metrics(self.path) if row["step"] <= step]
-        self.path.write_text("".join(json.dumps(row) + "\n" for row in kept), encoding="utf-8")
+        part = self.path.with_name(f"{self.path.name}.{os.getpid()}.part")  # a run killed here keeps its rows
+        try:
+            part.write_text("".join(json.dumps(row) + "\n" for row in kept), encoding="utf-8")
+            part.replace(self.path)
+        finally:
+            part.unlink(missing_ok=True)
 
     def seconds(self) -> float:
         """Return the time spent training at the last row that knows it, 0 before the first."""

@@ -14,6 +14,8 @@ from torch import Tensor
 
 from jepa_vlm.typing import Latent, shape_checked
 
+ROWS = 512  # examples from which a term's figures are made
+
 
 @shape_checked
 def matched_cosine(predicted: Latent, target: Latent) -> float:
@@ -109,7 +111,7 @@ class LatentMonitor:
         0.0
     """
 
-    def __init__(self, *, rows: int = 512) -> None:
+    def __init__(self, *, rows: int = ROWS) -> None:
         if rows < 2:
             raise ValueError(f"rows must be at least 2, got {rows}.")
         self._kept: deque[tuple[Tensor, Tensor]] = deque(maxlen=rows)

@@ -190,7 +190,7 @@ class ObjectiveTrainer(Trainer):
         found = self.validation(self._latent_vlm, self.accelerator)
         self.metrics.append({"kind": "validation", **self._place(), **found})
         logs = {f"eval_{name}": term["raw"] for name, term in found["terms"].items()}
-        metrics = {"eval_loss": found["loss"], **logs, **_flat(found["monitors"])}
+        metrics = {"eval_loss": found["loss"], **logs, **_flat(found["monitors"], "monitors")}
         self.log(dict(metrics))
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
         return metrics
@@ -205,6 +205,7 @@ class ObjectiveTrainer(Trainer):
             self.metrics.append({**row, "sources": sources} if sources else row)
             logs.update({f"terms/{name}": value["raw"] for name, value in terms.items()})
             logs.update({f"weighted/{name}": value["weighted"] for name, value in terms.items()})
+            logs.update(_flat({name: value.get("parts", {}) for name, value in terms.items()}, "parts"))
         super().log(logs, start_time)
 
     def _place(self) -> dict[str, float]:
@@ -234,8 +235,8 @@ def _order(
     return MicroBatches(examples=train, passes=passes, starts=starts, per_step=per_step)
 
 
-def _flat(monitors: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
-    return {f"monitors/{term}/{name}": value for term, values in monitors.items() for name, value in values.items()}
+def _flat(values: Mapping[str, Mapping[str, float]], kind: str) -> dict[str, float]:
+    return {f"{kind}/{term}/{name}": value for term, own in values.items() for name, value in own.items()}
 
 
 def _restore(config: Any, name: str, value: Any) -> None:

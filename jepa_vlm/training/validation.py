@@ -12,10 +12,11 @@ from torch.utils.data import DataLoader
 
 from jepa_vlm.generation.inference import inference
 from jepa_vlm.latent_vlm import LatentVLM
-from jepa_vlm.training.monitors import LatentMonitor
+from jepa_vlm.training.monitors import ROWS, LatentMonitor
 from jepa_vlm.trajectories import Trajectory
 from jepa_vlm.trajectories.mixture import Mixture, Source
 
+Pair = tuple[torch.Tensor, torch.Tensor]  # predicted and target latents of a batch
 _Found = tuple[Any, Any, Any]
 Collate = Callable[[list[Trajectory]], dict[str, Any]]
 
@@ -62,7 +63,7 @@ class Validation:
         """Return every process's sums, counts and latents over the examples."""
         sums: dict[str, float] = {}
         counts: dict[str, float] = {}
-        latents: dict[str, list[tuple[torch.Tensor, torch.Tensor]]] = {}
+        latents: dict[str, list[Pair]] = {}
         share = examples[accelerator.process_index :: accelerator.num_processes]
         loader: DataLoader[Any] = DataLoader(
             share,  # type: ignore[arg-type]
@@ -77,22 +78,37 @@ class Validation:
                 for name, value in terms.sums.items():
                     sums[name] = sums.get(name, 0.0) + float(value)
                     counts[name] = counts.get(name, 0.0) + float(terms.counts[name])
+                for key, part in terms.parts.items():  # its micro-batch's mean; what is summed is the sum
+                    sums[key] = sums.get(key, 0.0) + float(part) * max(terms.counts[key.partition("/")[0]], 1)
                 for name, pair in terms.latents.items():
-                    latents.setdefault(name, []).append((pair[0].float().cpu(), pair[1].float().cpu()))
+                    _keep_newest(latents.setdefault(name, []), pair)
         own = (sums, counts, latents)
         found: list[_Found] = gather_object([own]) if accelerator.num_processes > 1 else [own]
         return found
 
 
+def _keep_newest(kept: list[Pair], pair: Pair) -> None:
+    """Add a batch's latents, and drop those that no monitor would still hold: a term may have thousands of slots."""
+    predicted, target = (latents[-ROWS:].float().cpu() for latents in pair)
+    kept.append((predicted, target))
+    while sum(len(one) for one, _ in kept[1:]) >= ROWS:
+        del kept[0]
+
+
 def _joined(found: Sequence[_Found], weights: dict[str, float], judged: Sequence[str] | None) -> dict[str, Any]:
-    terms, monitors = {}, {}
+    terms: dict[str, dict[str, Any]] = {}
+    monitors = {}
     for name, weight in weights.items():
         total = sum(sums.get(name, 0.0) for sums, _, _ in found)
         count = sum(counts.get(name, 0.0) for _, counts, _ in found)
         raw = total / max(count, 1)
         terms[name] = {"raw": raw, "weighted": weight * raw, "count": count}
+        keys = dict.fromkeys(key for sums, _, _ in found for key in sums if key.startswith(f"{name}/"))
+        if keys:
+            parts = {key: sum(sums.get(key, 0.0) for sums, _, _ in found) / max(count, 1) for key in keys}
+            terms[name]["parts"] = {key.partition("/")[2]: part for key, part in parts.items()}
     for name in dict.fromkeys(name for _, _, latents in found for name in latents):
-        monitor = LatentMonitor()
+        monitor = LatentMonitor(rows=ROWS)
         for _, _, latents in found:
             for predicted, target in latents.get(name, []):
                 monitor.update(predicted, target)

@@ -22,7 +22,7 @@ class Slots:
     """Learned inputs that a predictor places into a view.
 
     Args:
-        owner: Name of the term whose predictor owns them; different owners never share a row.
+        owner: Name of the term whose predictor owns them; views with slots of different owners are never the same.
         count: How many.
     """
 

@@ -213,6 +213,18 @@ def test_logits_that_are_capped_behind_the_head_are_refused(tmp_path: Path) -> N
         jv.load_backbone(str(tmp_path))
 
 
+@pytest.mark.parametrize(("setting", "verb"), [("final_logit_softcapping", "caps"), ("logits_scaling", "scales")])
+def test_an_unlisted_family_that_changes_its_logits_is_refused_too(
+    monkeypatch: pytest.MonkeyPatch, setting: str, verb: str
+) -> None:
+    config = jv.load_backbone("tiny-random-llava").base.config
+    monkeypatch.delitem(ADAPTERS._filed, "llava")
+    assert load.adapter_of(config).separate_because
+    setattr(config.text_config, setting, 4.0)
+    with pytest.raises(BackboneError, match=f"{verb} its logits behind the head"):
+        load.adapter_of(config)
+
+
 def test_too_old_a_transformers_is_one_message(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(requirements, "version", lambda package: "5.9.2")
     with pytest.raises(BackboneError, match=r"must be 5\.23 or later, found 5\.9\.2"):

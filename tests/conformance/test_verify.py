@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from jepa_vlm.adapters.adapter import Adapter
-from jepa_vlm.conformance import CHECKS, NotApplicable, Subject
+from jepa_vlm.conformance import CHECKS, NotApplicable, Subject, engines
 from jepa_vlm.conformance.result import Check, Failure, hold
-from jepa_vlm.encoders import masked
+from jepa_vlm.encoders import ahead, masked
 from jepa_vlm.serialization import template
 
 BY_NAME = {check.name: check for check in CHECKS}
@@ -33,8 +33,13 @@ def test_a_failure_says_what_differs_and_what_it_means():
     def silent(subject):
         raise NotApplicable("no images")
 
-    found = [hold(Check("n", "bad", run), None) for run in (fails, breaks, silent, lambda subject: "fine")]
-    assert [result.verdict for result in found] == ["fail", "fail", "not applicable", "pass"]
+    def wordless(subject):
+        next(iter(()))
+
+    runs = (fails, breaks, silent, lambda subject: "fine", wordless)
+    found = [hold(Check("n", "bad", run), None) for run in runs]
+    assert [result.verdict for result in found] == ["fail", "fail", "not applicable", "pass", "fail"]
+    assert found[4].detail == "StopIteration"
     assert (found[0].detail, found[0].meaning) == ("3 is not 4", "bad")
     assert "KeyError" in found[1].detail
     assert found[3].meaning == ""
@@ -59,6 +64,37 @@ def test_positions_off_by_one_are_found_out(gemma, monkeypatch):
 
     monkeypatch.setattr(type(gemma.backbone.adapter), "positions", later)
     assert held("one_pass equals separate", gemma).verdict == "fail"
+
+
+@pytest.mark.parametrize("engine", ["one_pass", "separate"])
+def test_a_number_that_is_none_is_found_out_wherever_it_stands(gemma, monkeypatch, engine):
+    plain = engines._numbers
+
+    def broken(model, batches):
+        found = plain(model, batches)
+        last = list(found)[-1]
+        return {**found, last: found[last] * float("nan")} if model.engine == engine else found
+
+    monkeypatch.setattr(engines, "_numbers", broken)
+    result = held("one_pass equals separate", gemma)
+    assert result.verdict == "fail"
+    assert "nan" in result.detail
+
+
+def test_rows_that_are_joined_in_another_order_are_found_out(monkeypatch):
+    """Where images of two rows change places, as Qwen3-VL's deeper features once did."""
+    subject = Subject.load("tiny-random-qwen3-vl", torch.float64)
+    plain = ahead.join
+
+    def shuffled(rows, features):
+        row, moves = plain(rows, features)
+        return {name: value.flip(0) if name.startswith("image_") else value for name, value in row.items()}, moves
+
+    assert held("one_pass equals separate", subject).verdict == "pass"
+    monkeypatch.setattr(ahead, "join", shuffled)
+    result = held("one_pass equals separate", subject)
+    assert result.verdict == "fail"
+    assert "differs by" in result.detail
 
 
 def test_features_in_another_order_are_found_out(gemma, monkeypatch):

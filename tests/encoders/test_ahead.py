@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 import jepa_vlm as jv
+from jepa_vlm.conformance import Subject
 from jepa_vlm.encoders import AHEAD
 from jepa_vlm.encoders.ahead import join
 from jepa_vlm.encoders.attention import kernel_indices
@@ -109,6 +110,17 @@ def test_on_the_kernel_too(kernel: Kernel, pure_float64: None) -> None:
         assert (found[parameter] - gradient).norm() <= 1e-9 * gradient.norm(), parameter
 
 
+def test_deeper_features_stay_with_their_tokens() -> None:
+    """Qwen3-VL's decoder is handed them by the order of the tokens; branches with images lie behind all segments."""
+    subject = Subject.load("tiny-random-qwen3-vl", torch.float64)
+    model = LatentVLM(subject.backbone, OBJECTIVES["views that share a prefix"]())
+    batches = window(model, (2, 1), seed=2)
+    with subject.exact():
+        plain, found = gradients(model, batches), gradients(model, model.run_ahead(batches))
+    for parameter, gradient in plain.items():
+        assert (found[parameter] - gradient).norm() <= 1e-9 * gradient.norm(), parameter
+
+
 def rows_run(model: LatentVLM, monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Return a list that gets the length of each row that the decoder runs."""
     lengths: list[int] = []
@@ -177,16 +189,16 @@ def test_joined_rows_by_hand() -> None:
             **layout.numbers(),
         }
 
-    one = row([10, 11, 12, 13], Layout((2, 1), (Branch(0, 2, 1),)), [1], [3])
+    one = row([10, 11, 12, 13, 14], Layout((2, 1), (Branch(0, 2, 2),)), [1, 3], [4])
     other = row([20, 21, 22, 23, 24], Layout((2,), (Branch(0, 1, 2), Branch(0, 2, 1))), [0, 4], [])
     joined, (first, second) = join([one, other], [6, 4])
-    assert joined["input_ids"].tolist() == [10, 11, 12, 20, 21, 13, 22, 23, 24]
-    assert joined["positions"][1].tolist() == [11, 12, 13, 21, 22, 14, 23, 24, 25]
+    assert joined["input_ids"].tolist() == [10, 11, 12, 20, 21, 13, 14, 22, 23, 24]
+    assert joined["positions"][1].tolist() == [11, 12, 13, 21, 22, 14, 15, 23, 24, 25]
     assert joined["segments"] == (2, 1, 2)
-    assert joined["branches"] == ((0, 2, 1), (3, 1, 2), (3, 2, 1))
-    assert joined["blocks"].tolist() == [-1, 0, -1, 1, -1, -1, -1, -1, 1]
-    assert joined["image_at"].tolist() == [1, 3, 8]
-    assert joined["image_rows"].tolist() == [0, 6, 7]
-    assert {key: value.tolist() for key, value in joined["slots"]["one"].items()} == {"at": [5], "rows": [0]}
-    assert first(torch.arange(4)).tolist() == [0, 1, 2, 5]
-    assert second(torch.arange(5)).tolist() == [3, 4, 6, 7, 8]
+    assert joined["branches"] == ((0, 2, 2), (3, 1, 2), (3, 2, 1))
+    assert joined["blocks"].tolist() == [-1, 0, -1, 1, -1, 0, -1, -1, -1, 1]
+    assert joined["image_at"].tolist() == [1, 3, 5, 9]  # in the order of the tokens, not of the rows
+    assert joined["image_rows"].tolist() == [0, 6, 1, 7]
+    assert {key: value.tolist() for key, value in joined["slots"]["one"].items()} == {"at": [6], "rows": [0]}
+    assert first(torch.arange(5)).tolist() == [0, 1, 2, 5, 6]
+    assert second(torch.arange(5)).tolist() == [3, 4, 7, 8, 9]

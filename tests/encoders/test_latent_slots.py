@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -226,6 +227,18 @@ def test_feedback_refuses_what_would_switch_it_off() -> None:
     assert torch.isfinite(model(batch).total)
 
 
+def test_a_run_checks_looks_before_it_begins() -> None:
+    backbone = latent_backbone()
+    collator = LatentVLM(backbone, jv.NextToken(view=LatentConversation(RegionFeatures()))).collator()
+    collator.check(looking(1)[1])
+    without_box = random_trajectory(torch.Generator().manual_seed(0), "boxless", calls=1)
+    with pytest.raises(DataError, match="'boxless': step 1 looks at a picture, but has no box"):
+        collator.check(without_box)
+    with pytest.raises(DataError, match="special token"):
+        collator.check(replace(without_box, question="a <|latent_end|> b"))
+    LatentVLM(backbone, jv.NextToken(view=LatentConversation(PooledFeatures(2)))).collator().check(without_box)
+
+
 def test_what_does_not_fit_is_refused() -> None:
     backbone = latent_backbone()
     view = LatentConversation(RegionFeatures())
@@ -235,6 +248,13 @@ def test_what_does_not_fit_is_refused() -> None:
     without_box = random_trajectory(torch.Generator().manual_seed(0), "boxless", calls=1)
     with pytest.raises(DataError, match="'boxless': step 1 looks at a picture, but has no box"):
         LatentVLM(backbone, jv.NextToken(view=view)).serialize(without_box)
+    for which in (-1, len(without_box.images)):
+        box = jv.ToolCall("crop", {}, jv.Box(0.0, 0.0, 0.5, 0.5, relative=True), image=which)
+        step, answer = without_box.steps
+        wrong = replace(without_box, steps=(replace(step, call=box), answer))
+        collator = LatentVLM(backbone, jv.NextToken(view=view)).collator()
+        with pytest.raises(DataError, match=f"step 1 calls a tool on image {which}, counted from 0"):
+            collator([wrong])
     hostile = jv.Trajectory("h", without_box.images, "a <|latent_start|> b", (jv.Step("x"),), answer="x")
     with pytest.raises(DataError, match="special token"):
         LatentVLM(backbone, jv.NextToken(view=view)).serialize(hostile)

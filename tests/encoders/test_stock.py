@@ -20,3 +20,13 @@ def test_an_attention_that_is_silently_kept_is_one_message(monkeypatch):
     monkeypatch.setattr(type(backbone.base), "set_attn_implementation", lambda self, names: None)
     with pytest.raises(BackboneError, match="keeps the attention 'sdpa' where 'jepa_vlm_packed' is needed"):
         jv.LatentVLM(backbone, jv.NextToken())
+
+
+def test_an_error_without_words_is_named(monkeypatch):
+    def fails(self, names):
+        raise ValueError
+
+    base = jv.load_backbone("tiny-random-llava").base
+    monkeypatch.setattr(type(base), "set_attn_implementation", fails)
+    with pytest.raises(BackboneError, match=r"cannot call the attention .*: ValueError"):
+        call_attention(base, {"text_config": "any"})

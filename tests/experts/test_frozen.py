@@ -40,3 +40,12 @@ def test_nothing_is_loaded_before_it_is_needed(tmp_path):
     pickle.dumps(expert.target.inputs)
     with pytest.raises(BackboneError, match="cannot be loaded"):
         expert(torch.zeros(1, 4, 4), torch.zeros(1, 3, 28, 28))
+
+
+def test_an_error_without_words_is_named(monkeypatch):
+    def fails(*given, **settings):
+        raise OSError
+
+    monkeypatch.setattr("transformers.Dinov2Model.from_pretrained", fails)
+    with pytest.raises(BackboneError, match="cannot be loaded: OSError"):
+        frozen("Dinov2Model", "somewhere", CPU)

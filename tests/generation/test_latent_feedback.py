@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
+from tokenizers import Tokenizer, models, pre_tokenizers
 from torch import Tensor
+from transformers import PreTrainedTokenizerFast
 
 import jepa_vlm as jv
 from jepa_vlm.errors import BackboneError
 from jepa_vlm.generation import answers_by_scoring, inference
 from jepa_vlm.generation.greedy import end_ids, generate
-from jepa_vlm.generation.latent_feedback import LatentAnswer, generate_latent
+from jepa_vlm.generation.latent_feedback import LatentAnswer, _Machine, generate_latent
 from jepa_vlm.generation.prompt import Inputs, prompt_inputs, user_turn
 from jepa_vlm.latent_vlm import LatentVLM
 from jepa_vlm.recipe.latent_decoding import LatentDecoding
@@ -170,6 +173,56 @@ def test_a_model_that_never_writes_start_answers_directly(backbone: jv.Backbone)
         handle.remove()
 
 
+def test_words_behind_end_are_the_tokens_that_training_writes_there() -> None:
+    """A tokenizer that puts a space before the first word of a text, and of no other stretch of it."""
+    pieces = {token: i for i, token in enumerate(["\n", "▁\n", "▁", "red", "▁red"])}
+    core = Tokenizer(models.WordLevel(pieces, unk_token="▁"))
+    core.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="first")
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=core, eos_token="</s>")
+    tokenizer.add_tokens(list(BORDERS.values()), special_tokens=True)
+    settings = SimpleNamespace(generation_config=SimpleNamespace(eos_token_id=None))
+    machine = _Machine(SimpleNamespace(tokenizer=tokenizer, model=settings), 1, LatentDecoding(steps=1), 1, None)
+    start, end = tokenizer.convert_tokens_to_ids(list(BORDERS.values()))
+    trained = tokenizer.encode(f"{BORDERS['start']}{BORDERS['end']}\n", add_special_tokens=False)
+    assert trained == [start, end, pieces["\n"]]
+    assert tokenizer.encode("\n", add_special_tokens=False) == [pieces["▁\n"]]
+    assert [machine.start, *machine.closing] == trained
+
+
+def scores_for(*likeliest: int) -> Tensor:
+    return torch.nn.functional.one_hot(torch.tensor(likeliest), 2000).double()
+
+
+def test_a_row_that_has_ended_takes_no_more_steps_while_the_others_go_on(backbone: jv.Backbone) -> None:
+    """``generate`` goes on asking for it; what the model would say then is not its answer."""
+    start = backbone.tokenizer.convert_tokens_to_ids(BORDERS["start"])
+    end, word = end_ids(backbone)[0], 7
+    machine = _Machine(backbone, 2, LatentDecoding(steps=1, entry="model"), 5, None)
+    machine.states = torch.ones(2, backbone.dim, dtype=torch.float64)
+    ids = torch.tensor([[3, end], [3, 4]])  # a prompt may end in any token
+    for likeliest in ((end, word), (start, word), (start, word), (word, end)):
+        chosen = machine(ids, scores_for(*likeliest)).argmax(dim=1)
+        ids = torch.cat([ids, chosen[:, None]], dim=1)
+    machine.finish(ids[:, 2:])
+    assert ids[:, 2:].tolist() == [[end] * 4, [word, word, word, end]]
+    first, second = machine.answers
+    assert (first.ids, first.looks, first.steps) == ([end], 0, 0)
+    assert (second.ids, second.looks, second.steps) == ([word, word, word, end], 0, 0)
+
+
+def test_a_checkpoint_that_switches_the_cache_off_does_not_switch_feedback_off(backbone: jv.Backbone) -> None:
+    inputs, settings = prompts(backbone, 1), backbone.base.generation_config
+    (plain,) = run(backbone, inputs, LatentDecoding(steps=3))
+    settings.use_cache = False
+    try:
+        (found,) = run(backbone, inputs, LatentDecoding(steps=3))
+    finally:
+        settings.use_cache = True
+    assert plain.first_logits is not None
+    assert found.first_logits is not None
+    assert torch.equal(found.first_logits, plain.first_logits)
+
+
 def test_scorings_read_the_words_behind_the_look(backbone: jv.Backbone) -> None:
     items = jv.playground.questions("mixture", count=5, seed=3)
     decoding = LatentDecoding(steps=2)
@@ -182,6 +235,13 @@ def test_scorings_read_the_words_behind_the_look(backbone: jv.Backbone) -> None:
     assert all(a.latent_steps == 2 for a in found["letter-logits"] + found["short"])
     plain = answers_by_scoring(backbone, items, scorings=("letter-logits",), batch_size=3)
     assert all(a.latent_steps is None for a in plain["letter-logits"])
+
+
+def test_an_answer_without_a_word_is_no_letter(backbone: jv.Backbone, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("jepa_vlm.generation.latent_letters.generate_latent", lambda *given: [LatentAnswer()])
+    items = jv.playground.questions("mixture", count=1, seed=3)
+    with pytest.raises(RuntimeError, match="no letter can be read"):
+        answers_by_scoring(backbone, items, scorings=("letter-logits",), latents=LatentDecoding(steps=2))
 
 
 def test_other_families_feed_back_too() -> None:

@@ -9,6 +9,8 @@ import torch
 from PIL import Image
 
 from jepa_vlm.adapters import load_backbone
+from jepa_vlm.errors import BackboneError
+from jepa_vlm.generation.pixel_reasoner import PIXEL_REASONER
 from jepa_vlm.generation.tool_loop import ToolLoop, answer_with_tools, tool_system
 from jepa_vlm.generation.tools import IMAGE_TOOLS
 from jepa_vlm.trajectories import LazyImage, MultipleChoice
@@ -165,6 +167,12 @@ def test_a_tool_that_breaks_is_an_error_for_the_model_not_for_the_run(backbone, 
     (answer,) = answer_with_tools(backbone, [item()], loop)
     assert "Execution error:\nKeyError: 'box'" in script.read["a"][1]
     assert answer.use.failures == 1
+
+
+def test_a_family_whose_pictures_cannot_be_scaled_is_refused_before_any_call_fails():
+    llava = load_backbone("tiny-random-llava")
+    with pytest.raises(BackboneError, match=r"256 to 5120 tokens, .*not in 'llava'"):
+        answer_with_tools(llava, [item()], PIXEL_REASONER)
 
 
 def test_later_calls_may_look_at_earlier_crops(backbone, monkeypatch):

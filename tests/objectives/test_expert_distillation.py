@@ -58,6 +58,7 @@ def test_two_tokens_by_hand():
     # one: 2h = (2, -2), off by (1, 3), mean 2, times 0.5; two: 2h = (1, 0), off by (1, 2), squares' mean 2.5, times 3
     assert value.total.item() == pytest.approx(1.0 + 7.5)
     assert {name: part.item() for name, part in value.parts.items()} == {"one": 1.0, "two": 7.5}
+    assert value.each.tolist() == [8.5]  # one example
     value.total.backward()
     # d one / dh = 0.5 * sign / 2 * 2; d two / dh = 3 * (2 * off / 2) * 2
     torch.testing.assert_close(hidden.grad, torch.tensor([[0.5, -0.5], [6.0, -12.0]]))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pickle
+
 import pytest
 
 import jepa_vlm as jv
@@ -76,8 +78,49 @@ def test_a_recipe_that_fails_while_it_is_built_says_how(tmp_path):
         jv.load_recipe(path)
 
 
+PARTS = '''
+"""A recipe that brings a part of its own."""
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import jepa_vlm as jv
+
+
+@dataclass(frozen=True)
+class Reader:
+    """Travels to the workers that load data."""
+
+    side: int = 7
+
+
+def recipe():
+    objective = jv.NextToken()
+    objective.reader = Reader()
+    return jv.Recipe(objective=objective)
+'''
+
+
+def test_a_file_may_bring_parts_of_its_own(tmp_path):
+    readers = []
+    for folder, side in (("one", 7), ("other", 8)):
+        (tmp_path / folder).mkdir()
+        path = tmp_path / folder / "parts.py"
+        path.write_text(PARTS.replace("7", str(side)))
+        readers.append(jv.load_recipe(path).objective.terms["next_token"].reader)
+    jv.load_recipe(path)  # once more, as a comparison does: parts of before are still of the same kind
+    assert [pickle.loads(pickle.dumps(reader)).side for reader in readers] == [7, 8]
+
+
 def test_a_file_that_fails_on_import_says_how(tmp_path):
     path = tmp_path / "broken.py"
     path.write_text("import nothing_like_this\n\n\ndef recipe(): ...\n")
     with pytest.raises(RecipeError, match="ModuleNotFoundError"):
+        jv.load_recipe(path)
+
+
+def test_an_annotation_that_only_a_type_checker_knows_says_so(tmp_path):
+    path = tmp_path / "typed.py"
+    path.write_text(FILE.replace("from typing import Literal\n", "from typing import TYPE_CHECKING\n"))
+    with pytest.raises(RecipeError, match="names 'Literal', which the file does not import when"):
         jv.load_recipe(path)

@@ -91,6 +91,13 @@ def test_mirage_has_two_stages_and_coconut_a_curriculum():
     assert coconut.decoding.steps == 6
     assert [stage_at(coconut.stages, step, 9) for step in range(9)] == [0, 0, 0, 1, 1, 1, 2, 2, 2]
     assert [stage_at(coconut.stages, step, 3) for step in range(3)] == [0, 1, 2]
+    assert [stage_at(coconut.stages, step, 2) for step in range(2)] == [0, 1]
+
+
+def test_the_last_stages_have_a_step_each_however_small_their_shares():
+    stages = [jv.Stage(name=str(share), share=share, terms=("next_token",)) for share in (0.9, 0.06, 0.04)]
+    assert [stage_at(stages, step, 10) for step in range(10)] == [0] * 8 + [1, 2]  # 9 and 9.6 steps are too many
+    assert [stage_at(stages, step, 100) for step in range(100)].count(2) == 4
 
 
 def test_stages_are_held_to_the_objective():
@@ -103,6 +110,11 @@ def test_stages_are_held_to_the_objective():
     ):
         with pytest.raises(ValueError, match=said):
             jv.Recipe(objective=objective, stages=stages)
+    context, target = jv.ViewEncoder(jv.views.Question()), jv.ViewEncoder(jv.views.TrajectoryOnly())
+    dropped = jv.LatentPrediction(context=context, predictor=jv.MLPPredictor(), target=target, loss_dropout=0.5)
+    two = jv.Stage(name="b", share=0.5, terms=("latent_prediction",))
+    with pytest.raises(ValueError, match="stage 'b' must have no loss dropout"):
+        jv.Recipe(objective=jv.NextToken() + dropped, stages=(one, two))
     with pytest.raises(ValueError, match=r"\(0, 1\]"):
         jv.Stage(name="a", share=0.0, terms=("x",))
 

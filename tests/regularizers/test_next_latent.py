@@ -39,6 +39,17 @@ def test_by_hand_one_step() -> None:
     assert value(still(), region(hidden, [0, 0, 0])).item() == pytest.approx((0.125 + 2.5) / 2 + (0 + 0.5) / 2)
 
 
+def test_its_weights_come_from_the_generator_alone() -> None:
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+    one, again = still(), still()
+    assert torch.equal(torch.rand(3), expected)
+    weights = [term.head.first.weight for term in (one, again)]
+    assert torch.equal(*weights)
+    assert weights[0].std().item() == pytest.approx(0.5, rel=0.8)  # 1 / sqrt(4), of eight numbers
+
+
 def test_beta_moves_the_crossover() -> None:
     # Differences (1, 4) with beta 2: 1 / (2 * 2) and 4 - 2 / 2; mean over dim.
     hidden = torch.tensor([[0.0, 0.0], [1.0, 4.0]])

@@ -62,6 +62,14 @@ def test_a_supervised_token_is_read_at_the_place_before_it() -> None:
     assert read.lengths == (2, 2)
 
 
+def test_the_first_token_of_a_view_is_not_supervised_as_no_state_predicts_it() -> None:
+    at_once = view({"content": [1, 1, 0], "trajectory": [1, 1, 1], "trained": [1, 1, 1]})
+    read = read_region([VIEWS[0], at_once], "supervised", LOCATION)
+    assert read.tensors["index"].tolist() == [12, 13, 20, 21]
+    assert read.tensors["labels"].tolist() == [103, 104, 101, 102]
+    assert read.lengths == (2, 2)
+
+
 def test_other_regions_are_read_at_their_own_places() -> None:
     read = read_region(VIEWS, "trajectory", LOCATION).tensors
     assert read["index"].tolist() == [12, 13, 14, 23, 24, 25, 26]

@@ -10,9 +10,9 @@ from peft import PeftModel
 from safetensors.torch import load_file, save_file
 
 import jepa_vlm as jv
-from jepa_vlm.errors import RunError
+from jepa_vlm.errors import BackboneError, RunError
 from jepa_vlm.training import apply_lora, load_checkpoint, load_weights, read_origin, save_weights
-from jepa_vlm.training.checkpoint import ADAPTER, HEADS
+from jepa_vlm.training.checkpoint import ADAPTER, FULL, HEADS
 from tests.training.setting import BACKBONE, ORIGIN, small_model, trained
 
 
@@ -68,12 +68,23 @@ def test_a_checkpoint_holds_no_base_weights_and_no_pickle(tmp_path):
     assert all(name.startswith("objective.") for name in load_file(tmp_path / HEADS))
 
 
-def test_a_run_without_an_adapter_saves_the_model(tmp_path):
-    def whole():
-        backbone = jv.load_backbone(BACKBONE)
-        apply_lora(backbone, None)
-        return jv.LatentVLM(backbone, jv.NextToken())
+def whole():
+    backbone = jv.load_backbone(BACKBONE)
+    apply_lora(backbone, None)
+    return jv.LatentVLM(backbone, jv.NextToken())
 
+
+def test_a_model_saved_in_full_that_lacks_a_tensor_is_refused(tmp_path):
+    model = whole()
+    save_weights(model, tmp_path, ORIGIN)
+    tensors = load_file(tmp_path / FULL)
+    save_file({n: t for n, t in tensors.items() if "norm" not in n}, tmp_path / FULL, metadata={"format": "pt"})
+    for read in (load_checkpoint, lambda folder: load_weights(model, folder)):
+        with pytest.raises(BackboneError, match=r"leave out .* of the model's, .*norm.* would be random"):
+            read(tmp_path)
+
+
+def test_a_run_without_an_adapter_saves_the_model(tmp_path):
     model = disturb(whole())
     save_weights(model, tmp_path, ORIGIN)
     other = whole()
@@ -127,4 +138,11 @@ def test_saving_asks_no_hub(tmp_path, monkeypatch):
 
 def test_a_folder_that_is_no_checkpoint_is_refused(tmp_path):
     with pytest.raises(RunError, match="is not a checkpoint"):
+        read_origin(tmp_path)
+
+
+@pytest.mark.parametrize("said", ["", "[]", '{"backbone": "x"}', '{"backbone": "x", "decoding": {"depth": 3}}'])
+def test_a_checkpoint_that_does_not_say_whose_it_is_is_refused(tmp_path, said):
+    (tmp_path / "origin.json").write_text(said)
+    with pytest.raises(RunError, match="does not say which backbone"):
         read_origin(tmp_path)

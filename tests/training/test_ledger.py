@@ -41,6 +41,21 @@ def test_a_raw_mean_is_over_the_steps_that_computed_the_term():
     assert ledger.drain(steps=1) == {"b": {"raw": 1.0, "weighted": 0.5}}
 
 
+def test_parts_are_over_the_steps_that_computed_their_term():
+    ledger = TermLedger()
+    for value, skipped in ((3.0, ()), (0.0, ("a",)), (5.0, ())):
+        part = torch.tensor(value - 1)
+        parts = {} if skipped else {"a/x": torch.tensor(1.0), "a/y": part}
+        ledger.add(replace(terms(a=value, b=1.0), skipped=skipped, parts=parts), ["x"])
+        ledger.close_step()
+    assert ledger.drain(steps=3) == {
+        "a": {"raw": 4.0, "weighted": 4.0 / 3, "parts": {"x": 1.0, "y": 3.0}},
+        "b": {"raw": 1.0, "weighted": 0.5},
+    }
+    ledger.add(terms(a=1.0), ["x"])
+    assert ledger.drain(steps=1) == {"a": {"raw": 1.0, "weighted": 0.5}}
+
+
 def test_a_broken_value_is_found_with_its_examples():
     ledger = TermLedger()
     ledger.add(terms(a=1.0, b=2.0), ["x", "y"])

@@ -144,3 +144,18 @@ def test_a_part_without_parameters_is_refused(monkeypatch):
     monkeypatch.setattr(type(backbone.adapter), "part", lambda self, name, prefix: "language")
     with pytest.raises(BackboneError, match="no parameters of its own in the part 'projector'"):
         apply_lora(backbone, jv.Lora(), train=("language", "projector"))
+
+
+@pytest.mark.parametrize(
+    ("module", "lora", "train"),
+    [
+        ("language_model.layers.0.mlp.up_proj", None, ("language",)),
+        ("visual.merger.mlp.0", jv.Lora(rank=4, alpha=8), ("language", "projector")),
+    ],
+)
+def test_what_is_held_in_4_bits_cannot_train_in_full(module, lora, train):
+    backbone = jv.load_backbone(TINY)
+    linear = backbone.base.model.get_submodule(module)
+    linear.weight = torch.nn.Parameter(torch.zeros(8, dtype=torch.uint8), requires_grad=False)
+    with pytest.raises(BackboneError, match="1 tensors that are to train in full in 4 bits"):
+        apply_lora(backbone, lora, train=train)

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import pytest
+
 from jepa_vlm.training.metrics import MetricsFile, read_metrics
 
 
@@ -36,3 +40,20 @@ def test_the_time_spent_is_that_of_the_last_row_that_knows_it(tmp_path):
     assert file.seconds() == 4.0
     file.cut_after(1)
     assert file.seconds() == 2.5
+
+
+def test_a_run_that_is_killed_while_it_cuts_keeps_its_rows(tmp_path, monkeypatch):
+    file = MetricsFile(path=tmp_path / "metrics.jsonl")
+    for step in range(4):
+        file.append({"step": step})
+    write = Path.write_text
+
+    def killed(path, text, **options):
+        write(path, text[:5], **options)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Path, "write_text", killed)
+    with pytest.raises(KeyboardInterrupt):
+        file.cut_after(2)
+    assert [row["step"] for row in read_metrics(file.path)] == [0, 1, 2, 3]
+    assert list(tmp_path.iterdir()) == [file.path]

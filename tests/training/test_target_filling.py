@@ -101,6 +101,19 @@ def test_the_target_row_is_not_computed(tmp_path: Path) -> None:
     assert flops[1] - flops[0] > 1.5 * target * weights
 
 
+def test_an_image_that_only_a_stored_target_shows_is_not_encoded(tmp_path: Path) -> None:
+    examples = [example for example in EXAMPLES if example.calls][:2]
+    for policy, tools in ((jv.frozen(), True), (jv.cached(tmp_path), False)):
+        model = jv.LatentVLM(lora_backbone(), 1.0 * prediction(policy))
+        jv.fill_targets(model, examples)
+        batch = model.collator()(examples)
+        for example, shown in zip(examples, batch["shown"], strict=True):
+            inputs = len(example.images)
+            assert None not in shown[:inputs]
+            assert [number is not None for number in shown[inputs:]] == [tools] * example.calls
+        assert torch.isfinite(model(batch).total)
+
+
 def test_an_interrupted_filling_goes_on_where_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(target_filling, "SHARD", 2)
     model = jv.LatentVLM(lora_backbone(), jv.NextToken() + prediction(jv.cached(tmp_path / "a")))

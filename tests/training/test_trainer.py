@@ -10,11 +10,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from accelerate import Accelerator
 from safetensors.torch import load_file
 from transformers import TrainerCallback
 
 import jepa_vlm as jv
-from jepa_vlm.training import apply_lora, trainer
+from jepa_vlm.training import apply_lora, trainer, validation
 from jepa_vlm.training.checkpoint import ADAPTER, HEADS
 from jepa_vlm.training.lora import adapted
 from jepa_vlm.training.metrics import read_metrics
@@ -250,3 +251,30 @@ def test_validation_runs_without_dropout_and_leaves_the_modes_alone(tmp_path):
     model.train()
     assert trainer.evaluate()["eval_loss"] == trainer.evaluate()["eval_loss"]
     assert all(module.training for module in model.modules())
+
+
+def test_a_term_s_parts_are_in_every_row_and_sum_to_it(tmp_path):
+    trainer = small_trainer(small_model(recipe="next_latent"), tmp_path, steps=2, validate_every=2, log_every=2)
+    trainer.train()
+    rows = read_metrics(tmp_path / "metrics.jsonl")
+    assert [row["kind"] for row in rows] == ["validation", "train", "train", "validation"]
+    for row in rows:
+        term = row["terms"]["next_latent"]
+        assert set(term["parts"]) == {"state", "kl"}
+        assert all(part > 0 for part in term["parts"].values())
+        assert sum(term["parts"].values()) == pytest.approx(term["raw"], rel=1e-5)
+        assert "parts" not in row["terms"]["next_token"]
+
+
+def test_validation_keeps_the_latents_that_its_monitors_hold_and_no_more(tmp_path, monkeypatch):
+    model = small_model()
+    whole = small_trainer(model, tmp_path / "whole").validation
+    (plain,) = whole._gathered(model, Accelerator(cpu=True), whole.examples)
+    monkeypatch.setattr(validation, "ROWS", 3)
+    for batch_size in (1, 2, 5):
+        some = small_trainer(model, tmp_path / str(batch_size), batch_size=batch_size).validation
+        (found,) = some._gathered(model, Accelerator(cpu=True), some.examples)
+        kept = torch.cat([predicted for predicted, _ in found[2]["latent_prediction"]])
+        every = torch.cat([predicted for predicted, _ in plain[2]["latent_prediction"]])
+        assert 3 <= len(kept) < len(every) == 5
+        torch.testing.assert_close(kept[-3:], every[-3:])
