@@ -58,4 +58,5 @@ def recipe(
         accumulation=8,
         steps=10000,
         added_tokens=view.tokens,
+        opening=jv.Opening(text=view.opening, tokens=view.tokens) if supervised else None,
     )
