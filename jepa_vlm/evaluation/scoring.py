@@ -91,7 +91,7 @@ def evaluate(
         )
         for scoring in scorings
     }
-    own_way = {"latents": latents, "opening": opening}
+    own_way: dict[str, Any] = {"latents": latents, "opening": opening}
     ask = partial(_ask, backbone, loop=loop, protocol=protocol, max_new_tokens=max_new_tokens, **own_way)
     with ExitStack() as stack:
         stack.enter_context(pixel_budget(backbone.processor.image_processor, protocol.pixels if protocol else None))
