@@ -84,6 +84,9 @@ class Term(nn.Module, ABC):
     def setup(self, dim: int, generator: torch.Generator) -> None:
         """Create the parameters that depend on the decoder's hidden size ``dim``. Called once, on a copy."""
 
+    def bind(self, terms: Mapping[str, Term]) -> None:
+        """Look up what another term of the same objective lends to this one. Called whenever an objective is made."""
+
     def slot_inputs(self) -> Tensor | None:
         """Return the learned inputs that this term places into a view ("slots dim"), or None."""
         return None
@@ -137,6 +140,9 @@ class Objective(nn.Module):
             named.name = name
             self.weights[name] = float(weight)
             self.terms[name] = named
+        own = {term.name: term for _, term in self.parts()}
+        for term in own.values():
+            term.bind(own)
 
     def parts(self) -> tuple[tuple[float, Term], ...]:
         """Return the (weight, term) pairs, in order."""

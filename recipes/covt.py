@@ -1,13 +1,15 @@
 """CoVT: distil visual experts into tokens that the model writes ahead of its reasoning.
 
 Run:      jepa-vlm recipe covt
-          jepa-vlm recipe covt --backbone qwen2.5-vl-7b --data covt:FOLDER --set experts=models
+          jepa-vlm recipe covt --set stages=all
+          jepa-vlm recipe covt --backbone qwen2.5-vl-7b --data covt:FOLDER --set experts=models --set stages=all
 Hardware: the embedded default runs on two CPU cores; the authors used 4 A6000 for about 20 hours.
-Expect:   embedded default, seed 0, 12 steps of a run of 60 (learning rate still near its peak): held-out next_token
-          9.03 -> 2.92, expert_distillation 2.19 -> 1.47. Accuracy after a whole run is not measured yet.
-Source:   CoVT, Wakals/CoVT@80a28bf: train/src/constants.py, covt_qwen2_5_vl.py and scripts/run.sh. This is its third
-          stage, in which the reasoning opens with the pads; the four stages of its data follow each other there.
-          Its adapter is on the vision tower too, and its projectors train at 1e-5.
+Expect:   TODO
+Source:   CoVT, Wakals/CoVT@80a28bf: train/src/constants.py, training/data.py, covt_qwen2_5_vl.py, scripts/run.sh and
+          finetune.sh. Four stages there: pads behind the image (6,000 steps, then the adapter is merged), pads as an
+          answer (3,000), pads ahead of the reasoning (3,000), a random part of them (4,000, the last 2,000 by the token
+          loss alone); here one run under one schedule of the learning rate, in these shares. Its adapter is on the
+          vision tower too, and its projectors train at 1e-5.
 """
 
 from __future__ import annotations
@@ -15,25 +17,30 @@ from __future__ import annotations
 from typing import Literal
 
 import jepa_vlm as jv
+from jepa_vlm.views import AheadOfReasoning, AsAnswer, BehindImages, PaddedConversation, Pads, SomeKinds
 
 NAMES = {
     "segmentation": "segmentation", "sam": "segmentation", "depth": "depth map", "depth_anything": "depth map",
     "dinov2": "perception feature", "edges": "edge map",
 }  # fmt: skip
+SHARES = {"understand": 6 / 16, "generate": 3 / 16, "reason": 3 / 16, "efficient": 2 / 16, "words alone": 2 / 16}
 
 
 def recipe(
     *,
     experts: Literal["playground", "models"] = "playground",
+    stages: Literal["reason", "all"] = "reason",
     weight: float = 1.0,
     sentences: bool = False,
     supervised: bool = True,
 ) -> jv.Recipe:
-    """Return the reasoning stage's setting.
+    """Return the setting.
 
     Args:
         experts: ``playground``: the true segmentation, depth and edges of its scenes, which need no weights.
             ``models``: SAM, Depth-Anything and DINOv2, which are downloaded.
+        stages: ``reason``: the third stage alone, the one that looks like inference; a run of some hundred steps has
+            no more to give. ``all``: the four of the released scripts; the model then writes a part of the pads.
         weight: Of the distillation beside the token loss.
         sentences: Whether words tell the pads apart ("Because the depth map of the image is ..."), as in CoVT's data.
         supervised: Whether the token loss trains the model to write the pads; without it, it will not.
@@ -42,20 +49,42 @@ def recipe(
         parts = [jv.experts.true_segmentation(), jv.experts.true_depth(), jv.experts.true_edges()]
     else:
         parts = [jv.experts.sam(), jv.experts.depth_anything(), jv.experts.dinov2()]
-    pads = tuple(part.pads for part in parts)
+    pads, ahead = tuple(part.pads for part in parts), AheadOfReasoning()
+    names = [NAMES[part.name] for part in parts]
+    told = pads
     if sentences:
-        words = ["Because the " if not i else ", and the " for i in range(len(parts))]
-        told = [f"{w}{NAMES[part.name]} of the image is " for w, part in zip(words, parts, strict=True)]
-        pads = tuple(jv.views.Pads(p.token, p.count, w) for p, w in zip(pads, told, strict=True))
-    view = jv.views.PaddedConversation(pads=pads, close=", " if sentences else "", supervised=supervised)
+        ahead = AheadOfReasoning(lead="Because ", between=", and ", close=". ")
+        told = tuple(Pads(p.token, p.count, f"the {n} of the image is ") for p, n in zip(pads, names, strict=True))
+    reason = PaddedConversation(pads=told, place=ahead, supervised=supervised)
+    views = {"reason": reason}
+    if stages == "all":
+        if not supervised:
+            raise ValueError("In one of the stages pads are the whole answer: stages='all' needs supervised=True.")
+        asked = f"What is the {', '.join(names)} of the image?"
+        views = {
+            "understand": PaddedConversation(pads=pads, place=BehindImages()),
+            "generate": PaddedConversation(pads=pads, place=AsAnswer(question=asked)),
+            "reason": reason,
+            "efficient": PaddedConversation(pads=told, place=ahead, kinds=SomeKinds(none=1 / 6)),
+        }
+    first, *others = views.values()
+    objective = jv.NextToken(view=first) + weight * jv.ExpertDistillation(view=first, experts=parts)
+    for view in others:  # one head for each expert, whatever the stage
+        lent = jv.ExpertDistillation(view=view, experts="expert_distillation")
+        objective = objective + jv.NextToken(view=view) + weight * lent
+    pairs = iter(objective.weights)
+    terms = dict(zip(views, zip(pairs, pairs, strict=True), strict=True))
+    terms["words alone"] = next(reversed(terms.values()))[:1]
     return jv.Recipe(
-        objective=jv.NextToken(view=view) + weight * jv.ExpertDistillation(view=view, experts=parts),
+        objective=objective,
         lora=jv.Lora(rank=16, alpha=32, dropout=0.01),
         learning_rate=5e-5,
         warmup=0.05,
         weight_decay=0.1,
         batch_size=1,
         accumulation=8,
-        steps=10000,
-        added_tokens=view.tokens,
+        steps=10000 if stages == "reason" else 16000,
+        added_tokens=reason.tokens,
+        stages=tuple(jv.Stage(name=n, share=share, terms=terms[n]) for n, share in SHARES.items()) if others else (),
+        opening=jv.Opening(text=reason.written(range(len(pads))), tokens=reason.tokens) if supervised else None,
     )

@@ -39,7 +39,15 @@ def accuracy_text(found: Mapping[str, Evaluation]) -> str:
         for scored in evaluation.scored
         if scored.latent_use is not None
     ]
-    return "\n".join([table, *(["", "Tools", *used] if used else []), *(["", "Latents", *thought] if thought else [])])
+    opened = [
+        f"{spec}, {scored.protocol.scoring}: written whole in {scored.opening_use['whole']} of {scored.overall.n} "
+        f"answers, some of it in {scored.opening_use['some']}"
+        for spec, evaluation in found.items()
+        for scored in evaluation.scored
+        if scored.opening_use is not None
+    ]
+    told = {"Tools": used, "Latents": thought, "Opening": opened}
+    return "\n".join([table, *(line for title, lines in told.items() if lines for line in ("", title, *lines))])
 
 
 def beside_paper_text(found: BesidePaper) -> str:

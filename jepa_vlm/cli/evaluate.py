@@ -17,7 +17,7 @@ from jepa_vlm.errors import UnknownNameError
 
 if TYPE_CHECKING:
     from jepa_vlm.evaluation import Evaluation, McNemar
-    from jepa_vlm.recipe import LatentDecoding
+    from jepa_vlm.recipe import LatentDecoding, Opening
     from jepa_vlm.runs.questions import Questions
 
 
@@ -43,7 +43,9 @@ def evaluate(
     protocol: Annotated[
         str | None, typer.Option(help="Of vstar, mmvp and blink: pearl-paper (the default), lvr, lmms-eval, ...")
     ] = None,
-    scoring: Annotated[list[str] | None, typer.Option(help=f"{', '.join(SCORINGS)}; may repeat.")] = None,
+    scoring: Annotated[
+        list[str] | None, typer.Option(help=f"{', '.join(SCORINGS)}; may repeat; the model's own.")
+    ] = None,
     questions: Annotated[int | None, typer.Option(min=1, help="How many; 512 of the playground, else all.")] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of the questions.")] = 0,
     batch_size: Annotated[int, typer.Option(min=1, help="Questions per forward.")] = 16,
@@ -75,15 +77,18 @@ def evaluate(
     scorings = [scoring_named(name) for name in dict.fromkeys(scoring or [])]
     with quiet_stdout():
         from jepa_vlm import evaluation
-        from jepa_vlm.runs.questions import questions_of
+        from jepa_vlm.runs.questions import own_opening, questions_of
 
         sets = [questions_of(spec, protocol=protocol, scorings=scorings, count=questions, seed=seed) for spec in named]
         for note in (note for one in sets for note in one.notes):
             typer.echo(note, err=True)
+        models = [model] if against is None else [model, against]
+        sets = sets if scorings else [one.read_as(models) for one in sets]
+        opening = next((own for own in map(own_opening, models) if own is not None), None)  # both under the same limit
 
         def asked(name: str, folder: Path | None) -> dict[str, Evaluation]:
             decoding = decoding_named(name, steps=latents, entry=entry, control=control)
-            return ask(name, sets, seed=seed, batch_size=batch_size, output=folder, latents=decoding)
+            return ask(name, sets, seed=seed, batch_size=batch_size, output=folder, latents=decoding, opening=opening)
 
         first = asked(model, output)
         second = {} if against is None else asked(against, None if output is None else output / "against")
@@ -130,6 +135,7 @@ def ask(
     batch_size: int,
     output: Path | None,
     latents: LatentDecoding | None,
+    opening: Opening | None,
 ) -> dict[str, Evaluation]:
     """Return one model's evaluation by benchmark, and write each into the output folder if there is one."""
     from rich.console import Console
@@ -149,6 +155,7 @@ def ask(
                 batch_size=batch_size,
                 output=output,
                 latents=latents,
+                opening=opening,
                 progress=partial(bars.advance, bar),
             )
     return found

@@ -83,6 +83,7 @@ def result_text(result: RunResult) -> str:
         lines += ["", columns([("MATCHED - SHUFFLED COSINE", "BEFORE", "BEST"), *gaps])]
     if result.accuracy:
         lines += ["", columns([("ACCURACY", "BEFORE", "AFTER"), *_accuracy(result.accuracy)])]
+        lines += _opened(result.accuracy)
     if "other_entry" in result.accuracy:
         own, other = result.accuracy["after"], result.accuracy["other_entry"]
         ran = [("LATENT PATH", "ANSWERS IN WHICH IT RAN", "ACCURACY")]
@@ -122,6 +123,22 @@ def _accuracy(accuracy: Any) -> list[tuple[str, str, str]]:
                 for task, one in scored["tasks"].items()
             ]
     return rows
+
+
+def _opened(accuracy: Any) -> list[str]:
+    """Say in how many answers what the recipe writes first was written, where it writes something first."""
+    rows = [
+        (
+            scoring,
+            *(
+                f"{one['opening_use']['whole']} of {one['overall']['n']}"
+                for one in (scored, accuracy["after"][scoring])
+            ),
+        )
+        for scoring, scored in accuracy["before"].items()
+        if "opening_use" in scored
+    ]
+    return ["", columns([("OPENING WRITTEN WHOLE", "BEFORE", "AFTER"), *rows])] if rows else []
 
 
 def _overall(scored: Any) -> str:

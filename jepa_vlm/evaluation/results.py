@@ -72,6 +72,8 @@ class Scored:
         groups: Over the groups of items that count together, such as pairs; None where there are none.
         tool_use: Sums of calls, failures and tokens, and conversations that a limit ended; None without tools.
         latent_use: Answers in which the latent path ran, and latent steps in all; None without latent decoding.
+        opening_use: Answers with the whole opening, each of its tokens as often as it should be, and those with one of
+            them at least; None without an opening, and where nothing is generated.
     """
 
     protocol: Protocol
@@ -82,6 +84,7 @@ class Scored:
     groups: Accuracy | None = None
     tool_use: Mapping[str, int] | None = None
     latent_use: Mapping[str, int] | None = None
+    opening_use: Mapping[str, int] | None = None
 
     def summary(self) -> dict[str, Any]:
         """Return the numbers without the answers, as JSON values."""
@@ -92,6 +95,7 @@ class Scored:
             **({} if self.groups is None else {"groups": asdict(self.groups)}),
             **({} if self.tool_use is None else {"tool_use": dict(self.tool_use)}),
             **({} if self.latent_use is None else {"latent_use": dict(self.latent_use)}),
+            **({} if self.opening_use is None else {"opening_use": dict(self.opening_use)}),
         }
 
 
@@ -169,4 +173,5 @@ def _scored(held: Mapping[str, Any]) -> Scored:
         groups=Accuracy(**held["groups"]) if held.get("groups") else None,
         tool_use=held.get("tool_use"),
         latent_use=held.get("latent_use"),
+        opening_use=held.get("opening_use"),
     )

@@ -113,13 +113,16 @@ def _row(item: MultipleChoice, place: int, answer: LetterAnswer) -> str:
         row["tool_use"] = asdict(answer.use)
     if answer.latent_steps is not None:
         row["latent_steps"] = answer.latent_steps
+    if answer.opened is not None:
+        row["opened"] = answer.opened
     return json.dumps(row, ensure_ascii=True)
 
 
 def _answer(line: str) -> LetterAnswer:
     row = json.loads(line)
     use = ToolUse(**row["tool_use"]) if "tool_use" in row else None
-    return LetterAnswer(row["id"], row["filtered_resps"] or None, row["resps"][0], use, row.get("latent_steps"))
+    more = {"use": use, "latent_steps": row.get("latent_steps"), "opened": row.get("opened")}
+    return LetterAnswer(row["id"], row["filtered_resps"] or None, row["resps"][0], **more)
 
 
 def _whole_lines(path: Path) -> list[str]:

@@ -24,6 +24,7 @@ from jepa_vlm.generation import LetterAnswer, Scoring, answers_by_scoring
 from jepa_vlm.generation.pixel_reasoner import read_boxed
 from jepa_vlm.generation.tool_loop import ToolLoop
 from jepa_vlm.recipe.latent_decoding import LatentDecoding
+from jepa_vlm.recipe.opening import Opening
 from jepa_vlm.trajectories import MultipleChoice
 
 Answers = Mapping[Scoring, list[LetterAnswer]]
@@ -42,6 +43,7 @@ def evaluate(
     samples: Path | None = None,
     loop: ToolLoop | None = None,
     latents: LatentDecoding | None = None,
+    opening: Opening | None = None,
     progress: Callable[[int], object] | None = None,
 ) -> Evaluation:
     """Answer every item under every scoring.
@@ -59,6 +61,7 @@ def evaluate(
             model, items and settings, are kept, so that an interrupted evaluation goes on.
         loop: Tools and limits under ``tools``; None takes the protocol's, or the benchmark's.
         latents: Latent feedback before each answer; not under ``tools``.
+        opening: What the model may write ahead of its answer, under ``free``: the limit leaves room for it.
         progress: Told after each batch how many items it had.
 
     Raises:
@@ -78,11 +81,18 @@ def evaluate(
     loop = loop or (protocol.loop if protocol else None) or default_loop(benchmark)
     records = {
         scoring: protocol_for(
-            backbone.processor, scoring, max_new_tokens=max_new_tokens, rules=protocol, loop=loop, latents=latents
+            backbone.processor,
+            scoring,
+            max_new_tokens=max_new_tokens,
+            rules=protocol,
+            loop=loop,
+            latents=latents,
+            opening=opening,
         )
         for scoring in scorings
     }
-    ask = partial(_ask, backbone, loop=loop, protocol=protocol, max_new_tokens=max_new_tokens, latents=latents)
+    own_way: dict[str, Any] = {"latents": latents, "opening": opening}
+    ask = partial(_ask, backbone, loop=loop, protocol=protocol, max_new_tokens=max_new_tokens, **own_way)
     with ExitStack() as stack:
         stack.enter_context(pixel_budget(backbone.processor.image_processor, protocol.pixels if protocol else None))
         files = None
@@ -94,6 +104,7 @@ def evaluate(
                 "weights": weights_fingerprint(backbone),
                 "loop": {name: value for name, value in vars(loop).items() if name != "tools"},
                 "latents": None if latents is None else vars(latents),
+                "opening": None if opening is None else vars(opening),
             }
             files = stack.enter_context(SampleFiles(samples, file_stem(benchmark), records, items, settings=settings))
         found = _answers(ask, items, scorings, batch_size, files, progress)
@@ -101,7 +112,7 @@ def evaluate(
         benchmark=benchmark,
         backbone=backbone.name,
         seed=seed,
-        scored=tuple(_scored(items, found[scoring], record) for scoring, record in records.items()),
+        scored=tuple(_scored(items, found[scoring], record, opening) for scoring, record in records.items()),
         versions=versions(),
         commit=commit(),
         published=published_sizes(benchmark.partition(":")[0], items),
@@ -150,8 +161,9 @@ def _ask(
     protocol: NamedProtocol | None,
     max_new_tokens: int,
     latents: LatentDecoding | None,
+    opening: Opening | None,
 ) -> Answers:
-    options: dict[str, Any] = {"max_new_tokens": max_new_tokens, "latents": latents}
+    options: dict[str, Any] = {"max_new_tokens": max_new_tokens, "latents": latents, "opening": opening}
     if protocol is not None:
         options |= {"read": protocol.read, "prefix": protocol.prefix, "system": protocol.system}
         options["max_new_tokens"] = protocol.max_new_tokens
@@ -164,7 +176,9 @@ def _ask(
     return asked
 
 
-def _scored(items: Sequence[MultipleChoice], answers: Sequence[LetterAnswer], protocol: Protocol) -> Scored:
+def _scored(
+    items: Sequence[MultipleChoice], answers: Sequence[LetterAnswer], protocol: Protocol, opening: Opening | None
+) -> Scored:
     marked = tuple(_mark(item, answer) for item, answer in zip(items, answers, strict=True))
     tasks = sorted({item.task for item in items})
     return Scored(
@@ -176,12 +190,20 @@ def _scored(items: Sequence[MultipleChoice], answers: Sequence[LetterAnswer], pr
         groups=accuracy_of_groups(items, marked),
         tool_use=total_use(answers),
         latent_use=_latent_use(answers),
+        opening_use=None if opening is None else _opening_use(answers, opening),
     )
 
 
 def _latent_use(answers: Sequence[LetterAnswer]) -> dict[str, int] | None:
     steps = [answer.latent_steps for answer in answers if answer.latent_steps is not None]
     return {"answers": sum(taken > 0 for taken in steps), "steps": sum(steps)} if steps else None
+
+
+def _opening_use(answers: Sequence[LetterAnswer], opening: Opening) -> dict[str, int] | None:
+    written = [answer.opened for answer in answers if answer.opened is not None]
+    if not written:
+        return None
+    return {"whole": sum(one == len(opening.tokens) for one in written), "some": sum(one > 0 for one in written)}
 
 
 def _mark(item: MultipleChoice, answer: LetterAnswer) -> Answer:

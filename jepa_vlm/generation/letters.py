@@ -38,6 +38,8 @@ class LetterAnswer:
         text: What was generated; for ``letter-logits``, the letter, and for ``tools``, the last turn.
         use: Of tools, under ``tools``.
         latent_steps: Taken on the way, by latent decoding; None without it.
+        opened: How many of the opening's tokens it wrote, each as often as the opening has it; None without an opening,
+            and where nothing is generated.
     """
 
     id: str
@@ -45,6 +47,7 @@ class LetterAnswer:
     text: str
     use: ToolUse | None = None
     latent_steps: int | None = None
+    opened: int | None = None
 
 
 def letter_ids(backbone: Backbone, letters: Sequence[str]) -> list[int]:

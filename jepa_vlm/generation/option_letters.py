@@ -26,6 +26,7 @@ from jepa_vlm.generation.letters import (
 )
 from jepa_vlm.generation.prompt import Inputs, prompt_inputs, user_turn
 from jepa_vlm.recipe.latent_decoding import LatentDecoding
+from jepa_vlm.recipe.opening import Opening
 from jepa_vlm.trajectories import MultipleChoice
 
 
@@ -55,6 +56,7 @@ def answers_by_scoring(
     prefix: str = "",
     system: str = "",
     latents: LatentDecoding | None = None,
+    opening: Opening | None = None,
 ) -> dict[Scoring, list[LetterAnswer]]:
     """Ask every item and return its answers under each scoring, in the items' order; a prompt is read once for all.
 
@@ -67,11 +69,12 @@ def answers_by_scoring(
         scorings: ``letter-logits``: one forward, the likeliest option letter. ``short``: at most 4 tokens, letters
             only. ``free``: generate, then ``read``.
         batch_size: Prompts per forward.
-        max_new_tokens: Limit of ``free``.
+        max_new_tokens: Limit of ``free``; an opening comes on top.
         read: Reads the letter of ``free``.
         prefix: What every answer is made to begin with; not part of its text.
         system: The system turn; "" for the chat template's own.
         latents: Latent feedback between the prompt and the answer; None, or no steps, is plain generation.
+        opening: What the model may write ahead of its answer, under ``free``; it is counted.
 
     Raises:
         ValueError: If a scoring, ``batch_size`` or ``max_new_tokens`` is out of range.
@@ -90,7 +93,7 @@ def answers_by_scoring(
             if latents is not None and latents.steps:
                 found = latent_letters(backbone, batch, inputs, scorings, max_new_tokens, read, latents)
             else:
-                found = _answers(backbone, batch, inputs, scorings, max_new_tokens, read)
+                found = _answers(backbone, batch, inputs, scorings, max_new_tokens, read, opening)
             for scoring, own in found.items():
                 answers[scoring] += own
     return answers
@@ -108,15 +111,19 @@ def _answers(
     scorings: Sequence[Scoring],
     tokens: int,
     read: LetterReader,
+    opening: Opening | None,
 ) -> dict[Scoring, list[LetterAnswer]]:
     """Answer a batch. The logits behind the prompt are the same under every scoring; whichever comes first has them."""
     found: dict[Scoring, list[LetterAnswer]] = {}
     with _first_logits(backbone.base) as first:
         if "free" in scorings:
-            texts = [
-                backbone.tokenizer.decode(ids, skip_special_tokens=True) for ids in generate(backbone, inputs, tokens)
+            produced = generate(backbone, inputs, tokens + opening_tokens(backbone.tokenizer, opening))
+            texts = [backbone.tokenizer.decode(ids, skip_special_tokens=True) for ids in produced]
+            opened = [_opened(backbone, ids, opening) for ids in produced]
+            found["free"] = [
+                LetterAnswer(i.id, read(text, i), text, opened=own)
+                for i, text, own in zip(items, texts, opened, strict=True)
             ]
-            found["free"] = [LetterAnswer(i.id, read(text, i), text) for i, text in zip(items, texts, strict=True)]
         if "letter-logits" in scorings:
             if not first:
                 backbone.model(**inputs, logits_to_keep=1, use_cache=False)
@@ -125,6 +132,20 @@ def _answers(
             known = bool(first) and one_token_each(backbone, items)
             found["short"] = likeliest_letters(backbone, items, first[0]) if known else _short(backbone, items, inputs)
     return found
+
+
+def opening_tokens(tokenizer: Any, opening: Opening | None) -> int:
+    """Return how many tokens an opening takes; 0 without one."""
+    return 0 if opening is None else len(tokenizer.encode(opening.text, add_special_tokens=False))
+
+
+def _opened(backbone: Backbone, ids: Tensor, opening: Opening | None) -> int | None:
+    """Return how many of the opening's tokens were written, each as often as it should be."""
+    if opening is None:
+        return None
+    written = ids.tolist()
+    numbers = {token: backbone.tokenizer.convert_tokens_to_ids(token) for token in opening.tokens}
+    return sum(written.count(numbers[token]) == count for token, count in opening.counts.items())
 
 
 @contextmanager

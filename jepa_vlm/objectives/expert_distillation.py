@@ -4,21 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import accumulate
 from typing import cast, final
 
 import torch
-from einops import rearrange
 from torch import Tensor, nn
 
 from jepa_vlm.encoders import States
 from jepa_vlm.errors import DataError
 from jepa_vlm.experts.expert import Expert
 from jepa_vlm.serialization import Beside
-from jepa_vlm.terms import Term, TermValue, Unit
+from jepa_vlm.terms import Term, TermValue, Unit, zero_through
 from jepa_vlm.trajectories import LazyImage, Trajectory
 from jepa_vlm.typing import at_least_float32
 from jepa_vlm.views import PaddedConversation, ViewRequest
+
+AT = "at."  # no expert's name has a point
 
 
 @final
@@ -26,14 +26,17 @@ class ExpertDistillation(Term):
     """Sum over experts of weight x loss(head(states at the expert's pads), what the expert knows of the image).
 
     A state is read at the pad itself, not one before it: the pad is an input like any token, and its state answers.
-    Divided by the number of examples. An example's first image is the one that is asked about.
+    Divided by the number of examples, whichever pads they have; an example without an expert's pads adds nothing for
+    it. An example's first image is the one that is asked about.
 
     Args:
         view: Where the pads stand; give the same to ``NextToken``, which trains the model to write them.
-        experts: One for each kind of the view's pads, in their order.
+        experts: One for each kind of the view's pads, in their order; or the name of another ``ExpertDistillation`` of
+            the same objective, whose experts are used here too, heads and all.
 
     Raises:
-        ValueError: If view and experts do not agree, or two experts have one name.
+        ValueError: If view and experts do not agree, or two experts have one name. Of borrowed ones this is known, and
+            checked, once the objective is set up.
 
     References:
         CoVT, Wakals/CoVT@80a28bf, covt_qwen2_5_vl.py; see docs/method.md.
@@ -41,17 +44,24 @@ class ExpertDistillation(Term):
 
     name = "expert_distillation"
 
-    def __init__(self, *, view: PaddedConversation, experts: Sequence[Expert]) -> None:
+    def __init__(self, *, view: PaddedConversation, experts: Sequence[Expert] | str) -> None:
         super().__init__()
-        if not isinstance(view, PaddedConversation) or any(not isinstance(expert, Expert) for expert in experts):
+        own = () if isinstance(experts, str) else experts
+        if not isinstance(view, PaddedConversation) or any(not isinstance(expert, Expert) for expert in own):
             raise ValueError(f"view must be a PaddedConversation and experts Experts, got {view!r} and {experts!r}.")
-        asked, placed = ([(p.token, p.count) for p in pads] for pads in ([e.pads for e in experts], view.pads))
-        if asked != placed:
-            raise ValueError(f"The view's pads must be the experts', in order; got {placed} for {asked}.")
-        if len({expert.name for expert in experts}) < len(experts):
-            raise ValueError(f"Experts need different names, got {', '.join(expert.name for expert in experts)}.")
-        self.view = view
-        self.experts = nn.ModuleDict({expert.name: expert for expert in experts})
+        if len({expert.name for expert in own}) < len(own):
+            raise ValueError(f"Experts need different names, got {', '.join(expert.name for expert in own)}.")
+        self.view, self.lender = view, experts if isinstance(experts, str) else ""
+        self.experts = nn.ModuleDict({expert.name: expert for expert in own})
+        self._lent: tuple[nn.ModuleDict, ...] = ()  # in a tuple, so that it is the lender's alone to train and save
+        if not self.lender:
+            self._check()
+
+    def bind(self, terms: Mapping[str, Term]) -> None:
+        """See ``Term.bind``: another term's experts."""
+        if self.lender:
+            found = terms.get(self.lender)
+            self._lent = (found.experts,) if isinstance(found, ExpertDistillation) and not found.lender else ()
 
     @property
     def _request(self) -> ViewRequest:
@@ -66,54 +76,105 @@ class ExpertDistillation(Term):
         return Unit("examples")
 
     def setup(self, dim: int, generator: torch.Generator) -> None:
-        """See ``Term.setup``."""
-        for expert in self._each():
-            expert.head.setup(dim, generator)
+        """See ``Term.setup``. Borrowed experts are set up by the term that lends them.
+
+        Raises:
+            ValueError: If experts are to be borrowed of a term that has none, or do not agree with the view.
+        """
+        self._check()
+        for expert in self.experts.values():
+            cast("Expert", expert).head.setup(dim, generator)
 
     def beside(self) -> Beside:
-        """See ``Term.beside``: by expert, what it reads of each example's image."""
-        return _Looks({expert.name: expert.target.inputs for expert in self._each()})
+        """See ``Term.beside``: by expert, what it reads of the images of its examples, and where their pads are."""
+        return _Looks(self.view, {expert.name: expert.target.inputs for expert in self._each()})
 
     def forward(self, states: States) -> TermValue:
         """See ``Term.forward``; every expert's weighted part is logged."""
-        at_pads = rearrange(
-            states.regions[self._request].hidden, "(batch pads) dim -> batch pads dim", pads=self.view.count
-        )
-        ends = accumulate(pads.count for pads in self.view.pads)
+        region, beside = states.regions[self._request], states.beside[self.name]
+        (nothing,) = at_least_float32(region.hidden.new_zeros(()))
         parts = {}
-        for expert, end in zip(self._each(), ends, strict=True):
-            own = at_pads[:, end - expert.pads.count : end]
-            (each,) = at_least_float32(expert(own, states.beside[self.name][expert.name]))
-            parts[expert.name] = expert.weight * each
-        each = torch.stack(list(parts.values())).sum(dim=0)
-        sums = {name: part.detach().sum() for name, part in parts.items()}
-        return TermValue(each.sum(), parts=sums, each=each.detach())
+        summands, document = [], []
+        for expert in self._each():
+            if expert.name in beside:
+                places = beside[AT + expert.name]
+                (each,) = at_least_float32(expert(region.hidden[places], beside[expert.name]))
+                parts[expert.name] = expert.weight * each.sum()
+                summands.append(expert.weight * each.detach())
+                document.append(region.document[places[:, 0]])
+            else:
+                parts[expert.name] = nothing + zero_through(expert)
+        return TermValue(
+            torch.stack(list(parts.values())).sum(),
+            parts={name: part.detach() for name, part in parts.items()},
+            each=torch.cat(summands) if summands else nothing[None][:0],
+            document=torch.cat(document) if document else region.document[:0],
+        )
 
     def extra_repr(self) -> str:
         """Show the view."""
-        return f"view={self.view}"
+        return f"view={self.view}" + (f", experts={self.lender!r}" if self.lender else "")
 
     def _each(self) -> list[Expert]:
-        return [cast("Expert", expert) for expert in self.experts.values()]
+        if self.lender and not self._lent:
+            raise ValueError(
+                f"{self.name} borrows the experts of {self.lender!r}, and its objective has no ExpertDistillation of "
+                "that name with experts of its own; add both to one objective."
+            )
+        (experts,) = self._lent or (self.experts,)
+        return [cast("Expert", expert) for expert in experts.values()]
+
+    def _check(self) -> None:
+        asked = [(expert.pads.token, expert.pads.count) for expert in self._each()]
+        placed = [(pads.token, pads.count) for pads in self.view.pads]
+        if asked != placed:
+            raise ValueError(f"The view's pads must be the experts', in order; got {placed} for {asked}.")
 
 
 @final
 @dataclass(frozen=True)
 class _Looks:
-    """Reads the first image of each example for every expert; picklable, so that a collator can carry it."""
+    """Reads the first image of examples for every expert whose pads they have; picklable, for a collator to carry.
 
+    Args:
+        view: Says which examples have which pads.
+        readers: By expert, in the view's order.
+    """
+
+    view: PaddedConversation
     readers: Mapping[str, Callable[[LazyImage], Tensor]]
 
     def __call__(self, trajectories: Sequence[Trajectory]) -> dict[str, Tensor]:
-        """Return the inputs of each expert ("batch ...")."""
-        looks = [self._look(trajectory) for trajectory in trajectories]
-        return {name: torch.stack([look[name] for look in looks]) for name in self.readers}
+        """Return of each expert with an example the inputs ("n ..."), and where in the region its pads are ("n pads").
+
+        An expert of which no example has pads is missing.
+        """
+        chosen = [self.view.chosen(trajectory.id) for trajectory in trajectories]
+        found: dict[str, Tensor] = {}
+        for number, (name, read) in enumerate(self.readers.items()):
+            asked = [trajectory for trajectory, own in zip(trajectories, chosen, strict=True) if number in own]
+            if asked:
+                found[name] = torch.stack([_look(read, trajectory) for trajectory in asked])
+                found[AT + name] = torch.tensor(self._places(chosen, number))
+        return found
+
+    def _places(self, chosen: Sequence[Sequence[int]], expert: int) -> list[list[int]]:
+        """Return where an expert's pads stand among all pads of the examples, one example after another."""
+        places, at = [], 0
+        for own in chosen:
+            for number in own:
+                end = at + self.view.pads[number].count
+                if number == expert:
+                    places.append(list(range(at, end)))
+                at = end
+        return places
 
     def check(self, trajectory: Trajectory) -> None:
         """Check nothing: what an expert reads is known once the image is opened."""
 
-    def _look(self, trajectory: Trajectory) -> dict[str, Tensor]:
-        try:
-            return {name: read(trajectory.images[0]) for name, read in self.readers.items()}
-        except DataError as err:
-            raise err.at(f"Trajectory {trajectory.id!r}") from None
+
+def _look(read: Callable[[LazyImage], Tensor], trajectory: Trajectory) -> Tensor:
+    try:
+        return read(trajectory.images[0])
+    except DataError as err:
+        raise err.at(f"Trajectory {trajectory.id!r}") from None

@@ -3,12 +3,14 @@
 from jepa_vlm.recipe.files import Parameter, RecipeFile, describe_recipe, list_recipes
 from jepa_vlm.recipe.latent_decoding import LatentDecoding
 from jepa_vlm.recipe.load import load_recipe
+from jepa_vlm.recipe.opening import Opening
 from jepa_vlm.recipe.recipe import Lora, Recipe
 from jepa_vlm.recipe.stage import Stage
 
 __all__ = [
     "LatentDecoding",
     "Lora",
+    "Opening",
     "Parameter",
     "Recipe",
     "RecipeFile",

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, final
 
 from jepa_vlm.recipe.latent_decoding import LatentDecoding
+from jepa_vlm.recipe.opening import Opening
 from jepa_vlm.recipe.stage import Stage, check_stages
 
 if TYPE_CHECKING:
@@ -80,6 +81,8 @@ class Recipe:
         inference: How the trained model answers: ``plain``, the base's own ``generate``; ``tools``; ``latents``, which
             comes with ``decoding`` by itself; or another name of ``jepa_vlm.generation.answering``. Every checkpoint
             and export carries it.
+        opening: What the trained model writes ahead of its answer by plain generation, such as CoVT's pads; its answers
+            are then read from what it writes (the scoring ``free``). Carried along likewise.
 
     Raises:
         ValueError: If a value is out of its range.
@@ -101,6 +104,7 @@ class Recipe:
     stages: tuple[Stage, ...] = ()
     decoding: LatentDecoding | None = None
     inference: str = PLAIN
+    opening: Opening | None = None
 
     def __post_init__(self) -> None:
         from jepa_vlm.terms import Objective, Term  # brings torch, which listing recipes must not
@@ -115,6 +119,8 @@ class Recipe:
             object.__setattr__(self, "inference", LATENTS)
         if (self.decoding is None) == (self.inference == LATENTS):
             raise ValueError(f"inference {self.inference!r} and decoding {self.decoding} do not go together.")
+        if self.opening is not None and self.inference != PLAIN:
+            raise ValueError(f"An opening is written by plain generation, not by inference {self.inference!r}.")
         for name in ("batch_size", "accumulation", "steps"):
             value = getattr(self, name)
             if not isinstance(value, int) or isinstance(value, bool) or value < 1:

@@ -47,10 +47,11 @@ def measure(plan: Plan, path: Path, console: Console, when: str, *, keep: bool) 
         found = evaluate(
             plan.backbone,
             items,
-            scorings=SCORINGS,
+            scorings=SCORINGS if plan.recipe.opening is None else tuple(dict.fromkeys(("free", *SCORINGS))),
             benchmark=benchmark,
             seed=plan["seed"],
             latents=plan.recipe.decoding if when == "after" else None,
+            opening=plan.recipe.opening,
         )
         found.to_json(path)
     overall = found.scored[0].overall
@@ -60,6 +61,12 @@ def measure(plan: Plan, path: Path, console: Console, when: str, *, keep: bool) 
         highlight=False,
         soft_wrap=True,
     )
+    if (use := found.scored[0].opening_use) is not None:
+        console.print(
+            f"opening {when}: written whole in {use['whole']} of {overall.n} answers, some of it in {use['some']}",
+            highlight=False,
+            soft_wrap=True,
+        )
     return found
 
 

@@ -19,7 +19,7 @@ from jepa_vlm.evaluation import (
 )
 from jepa_vlm.evaluation.benchmarks import published_sizes
 from jepa_vlm.generation import Scoring
-from jepa_vlm.recipe import LatentDecoding
+from jepa_vlm.recipe import LatentDecoding, Opening
 from jepa_vlm.runs.environment import device, prepare
 from jepa_vlm.training.checkpoint import read_origin
 from jepa_vlm.training.merge import find_checkpoint, inference_of, is_checkpoint, load_checkpoint
@@ -48,6 +48,10 @@ class Questions:
     def only(self, scoring: Scoring) -> Questions:
         """Return the same, read in one way alone."""
         return replace(self, scorings=(scoring,))
+
+    def read_as(self, models: Sequence[str]) -> Questions:
+        """Return the same, read as each of the models answers by itself, the first one's way as the headline."""
+        return replace(self, scorings=tuple(dict.fromkeys(own_scoring(model, self.protocol) for model in models)))
 
 
 def questions_of(
@@ -80,6 +84,7 @@ def ask(
     batch_size: int = 16,
     output: Path | None = None,
     latents: LatentDecoding | None = None,
+    opening: Opening | None = None,
     progress: Callable[[int], object] | None = None,
 ) -> Evaluation:
     """Return a model's answers to one benchmark, and write them into the output folder if there is one."""
@@ -93,6 +98,7 @@ def ask(
         batch_size=batch_size,
         samples=output,
         latents=latents,
+        opening=opening,
         progress=progress,
     )
     if output is not None:
@@ -118,17 +124,26 @@ def load_model(model: str, **loading: Any) -> Backbone:
 
 
 def own_scoring(model: str, rules: NamedProtocol | None) -> Scoring:
-    """Return how a model's answers are read: with tools if its recipe says so, else as the protocol asks.
+    """Return how a model's answers are read: with tools if its recipe says so, from what it writes if it writes an
+    opening first, else as the protocol asks.
 
     Args:
         model: A run, or anything that ``load_model`` takes.
         rules: The protocol, or None for the library's own.
     """
-    if inference_of(find_checkpoint(Path(model))).name == "tools":
+    own = inference_of(find_checkpoint(Path(model)))
+    if own.name == "tools":
         return "tools"
+    if own.opening is not None:
+        return "free"
     return "letter-logits" if rules is None else rules.scoring
 
 
 def own_decoding(model: str) -> LatentDecoding | None:
     """Return how a model thinks in latent slots before it answers, if its recipe says so."""
     return inference_of(find_checkpoint(Path(model))).decoding
+
+
+def own_opening(model: str) -> Opening | None:
+    """Return what a model writes ahead of its answers, if its recipe says so."""
+    return inference_of(find_checkpoint(Path(model))).opening

@@ -141,7 +141,8 @@ def _settings(plan: Plan, folder: RunFolder) -> TrainSettings:
 def _origin(plan: Plan) -> Origin:
     named = (plan["backbone"], plan["seed"], plan["dtype"], plan["visual_tokens"])
     recipe = plan.recipe
-    return Origin(*named, added_tokens=recipe.added_tokens, inference=recipe.inference, decoding=recipe.decoding)
+    answers: dict[str, Any] = {"inference": recipe.inference, "decoding": recipe.decoding, "opening": recipe.opening}
+    return Origin(*named, added_tokens=recipe.added_tokens, **answers)
 
 
 def _trainer(plan: Plan, folder: RunFolder, settings: TrainSettings, console: Console) -> ObjectiveTrainer:

@@ -12,6 +12,7 @@ from torch import Tensor
 from jepa_vlm.adapters import Adapter, ImageTokens
 from jepa_vlm.errors import BackboneError, DataError
 from jepa_vlm.serialization.latent_turn import latent_turn
+from jepa_vlm.serialization.padded_turn import padded_turn
 from jepa_vlm.serialization.template import Rendered, Span, refuse_reserved, render
 from jepa_vlm.serialization.texts import answered_directly
 from jepa_vlm.serialization.tokenise import Tokens, tokenise
@@ -90,21 +91,24 @@ class Serializer:
             BackboneError: If the chat template cannot render the conversation faithfully.
         """
         written = self.images(trajectory) if images is None else images
-        conversations: dict[tuple[bool, str], _Marked] = {}
+        conversations: dict[bool, _Marked] = {}
         views = []
         for encoding in encodings:
             view = encoding.view
             if isinstance(view, LatentConversation):
                 views.append(self._latent_view(trajectory, view, written))
                 continue
+            if isinstance(view, PaddedConversation):
+                views.append(self._padded_view(trajectory, view, written))
+                continue
             direct = isinstance(view, Answer)
-            if (direct, view.opening) not in conversations:
-                conversations[direct, view.opening] = (
+            if direct not in conversations:
+                conversations[direct] = (
                     self.conversation(answered_directly(trajectory), written[: len(trajectory.images)])
                     if direct
-                    else self.conversation(trajectory, written, opening=view.opening)
+                    else self.conversation(trajectory, written)
                 )
-            views.append(self._view(conversations[direct, view.opening], encoding))
+            views.append(self._view(conversations[direct], encoding))
         return views
 
     def conversation(
@@ -112,7 +116,6 @@ class Serializer:
         trajectory: Trajectory,
         images: Sequence[ImageTokens],
         *,
-        opening: str = "",
         structure: Sequence[str] = (),
     ) -> _Marked:
         """Return the whole conversation's tokens with all marks, from which views are cut.
@@ -120,7 +123,6 @@ class Serializer:
         Args:
             trajectory: What is rendered.
             images: The tokens of each image.
-            opening: Written ahead of R_1, see ``View.opening``.
             structure: Special tokens that its texts may hold.
         """
         rendered = render(
@@ -128,7 +130,6 @@ class Serializer:
             trajectory,
             image_token=self.adapter.placeholder(self.processor),
             reserved=[token for token in self._reserved if token not in structure],
-            opening=opening,
         )
         tokens = tokenise(self.processor.tokenizer, rendered, images, self.adapter.feature_id)
         return _mark(tokens, self.adapter, rendered, images)
@@ -174,8 +175,6 @@ class Serializer:
                 earlier = torch.arange(n) < marked.last_turn
                 return replace(whole, labels=whole.labels.masked_fill(earlier, IGNORED))
             return whole
-        if isinstance(view, PaddedConversation):
-            return self._padded(marked, view)
         if isinstance(view, Question):
             count = encoding.slots.count if encoding.slots else 0
             return marked.question(count, self.processor.tokenizer.pad_token_id)
@@ -187,14 +186,22 @@ class Serializer:
             return marked.cut(kept, last=marked.last_token, turn_end=marked.turn_end)
         raise TypeError(f"Cannot serialise {view!r}.")
 
-    def _padded(self, marked: _Marked, view: PaddedConversation) -> TokenizedView:
+    def _padded_view(
+        self, trajectory: Trajectory, view: PaddedConversation, images: Sequence[ImageTokens]
+    ) -> TokenizedView:
+        """Return the conversation with pads in it; no text of the trajectory can hold one."""
         if unknown := [token for token in view.tokens if token not in self._reserved]:
             raise BackboneError(
                 f"The pads {', '.join(unknown)} are no special tokens of the backbone; declare them: "
                 f"Recipe(added_tokens={tuple(unknown)}), or load_backbone(..., added_tokens=...)."
             )
+        refuse_reserved(trajectory, self._reserved)
+        turn = padded_turn(trajectory, view)
+        marked = self.conversation(turn, images[: len(turn.all_images)], structure=view.tokens)
         whole = marked.cut(torch.arange(len(marked.input_ids)), last=marked.last_token, turn_end=marked.turn_end)
-        return whole if view.supervised else replace(whole, labels=whole.labels.masked_fill(marked.pads, IGNORED))
+        pads = torch.isin(whole.input_ids, torch.tensor([self._one_token(token) for token in view.tokens]))
+        labels = whole.labels if view.supervised else whole.labels.masked_fill(pads, IGNORED)
+        return replace(whole, labels=labels, pads=pads)
 
 
 @final
@@ -217,7 +224,6 @@ class _Marked:
     last_turn: int  # the last reasoning's first token
     last_token: int  # the last reasoning's last token
     turn_end: int  # the end-of-turn token after it
-    pads: Tensor  # the special tokens that R_1 opens with
     offsets: Sequence[Span]
 
     def cut(
@@ -250,7 +256,6 @@ class _Marked:
             "trajectory": spread(kept >= self.x_end, False),
             "image_rows": spread(self.image_rows[kept], -1),
             "image_index": spread(image_index, -1),
-            "pads": spread(self.pads[kept], False),
         }
         positions = self.adapter.positions(tokens["image_tokens"], [self.written[i] for i in images])
         prompt = ~tokens["trajectory"] & ~tokens["slots"]
@@ -307,7 +312,6 @@ def _mark(tokens: Tokens, adapter: Adapter, rendered: Rendered, images: Sequence
         last_turn=starts_of_turns[-1],
         last_token=ends[-1] - 1,
         turn_end=ends[-1],
-        pads=tokens.inside((rendered.reasoning[0][0], rendered.opening)) & tokens.special,
         offsets=tokens.spans,
     )
 

@@ -35,7 +35,6 @@ class Rendered:
         observations: Spans of the words that came with tool images.
         trajectory: Where T begins: the header of the first assistant turn.
         images: Span of each image placeholder, in order.
-        opening: Where R_1's added opening ends.
     """
 
     text: str
@@ -44,7 +43,6 @@ class Rendered:
     observations: tuple[Span, ...]
     trajectory: int
     images: tuple[Span, ...]
-    opening: int = 0
 
 
 def messages_of(trajectory: Trajectory) -> list[dict[str, Any]]:
@@ -74,9 +72,7 @@ def _asked(trajectory: Trajectory) -> list[dict[str, Any]]:
     return parts
 
 
-def render(
-    processor: Any, trajectory: Trajectory, *, image_token: str, reserved: Sequence[str], opening: str = ""
-) -> Rendered:
+def render(processor: Any, trajectory: Trajectory, *, image_token: str, reserved: Sequence[str]) -> Rendered:
     """Render a trajectory's conversation.
 
     Args:
@@ -84,7 +80,6 @@ def render(
         trajectory: What to render.
         image_token: The placeholder that the template writes for an image.
         reserved: Special tokens, which no text of the trajectory may contain.
-        opening: Written ahead of R_1, see ``View.opening``.
 
     Raises:
         DataError: If a text contains a special token of the backbone.
@@ -93,8 +88,6 @@ def render(
     """
     refuse_reserved(trajectory, reserved)
     messages = messages_of(trajectory)
-    first = next(message for message in messages if message["role"] == "assistant")["content"][0]
-    first["text"] = opening + first["text"]
     texts = _texts(messages)
     plain = chat_text(processor, messages)
     clean, spans = _strip_markers(chat_text(processor, _marked(messages)))
@@ -128,9 +121,7 @@ def render(
         if step.image is not None and step.observation.strip():
             observations.append(next(order))
     text = _closed(plain, reasoning[-1][1], processor.tokenizer.eos_token, reserved)
-    return Rendered(
-        text, question, tuple(reasoning), tuple(observations), len(asked_text), images, reasoning[0][0] + len(opening)
-    )
+    return Rendered(text, question, tuple(reasoning), tuple(observations), len(asked_text), images)
 
 
 def _closed(text: str, end: int, eos: str, reserved: Sequence[str]) -> str:

@@ -28,8 +28,9 @@ from jepa_vlm.adapters.inside_peft import belongs_to_adapter
 from jepa_vlm.adapters.pretrained import read_model
 from jepa_vlm.errors import RunError
 from jepa_vlm.latent_vlm import LatentVLM
-from jepa_vlm.recipe import LatentDecoding
+from jepa_vlm.recipe import LatentDecoding, Opening
 from jepa_vlm.recipe.recipe import PLAIN
+from jepa_vlm.training.inference_file import read_opening
 
 ADAPTER, HEADS, FULL, ORIGIN = "adapter_model.safetensors", "heads.safetensors", "model.safetensors", "origin.json"
 PARTS = "parts.safetensors"
@@ -49,6 +50,7 @@ class Origin:
         added_tokens: Likewise.
         decoding: How the model answers, if it thinks in latent slots.
         inference: How the model answers once it is trained: ``Recipe.inference``.
+        opening: What it writes ahead of its answers: ``Recipe.opening``.
     """
 
     backbone: str
@@ -58,6 +60,7 @@ class Origin:
     added_tokens: tuple[str, ...] = ()
     decoding: LatentDecoding | None = None
     inference: str = PLAIN
+    opening: Opening | None = None
 
 
 def save_weights(model: LatentVLM, folder: Path, origin: Origin) -> None:
@@ -75,7 +78,8 @@ def save_weights(model: LatentVLM, folder: Path, origin: Origin) -> None:
     else:
         inner.save_pretrained(folder)
     _save(_own_state(model), folder / HEADS)
-    known = {name: value for name, value in asdict(origin).items() if name not in ("added_tokens", "decoding") or value}
+    mostly_none = ("added_tokens", "decoding", "opening")
+    known = {name: value for name, value in asdict(origin).items() if name not in mostly_none or value}
     (folder / ORIGIN).write_text(json.dumps(known, indent=1) + "\n", encoding="utf-8")
 
 
@@ -150,7 +154,9 @@ def read_origin(folder: Path) -> Origin:
     try:
         held = json.loads(path.read_text(encoding="utf-8"))
         decoding = LatentDecoding(**held["decoding"]) if held.get("decoding") else None
-        return Origin(**{**held, "added_tokens": tuple(held.get("added_tokens", ())), "decoding": decoding})
+        opening = read_opening(held.get("opening"))
+        tokens = tuple(held.get("added_tokens", ()))
+        return Origin(**{**held, "added_tokens": tokens, "decoding": decoding, "opening": opening})
     except (ValueError, TypeError, AttributeError) as err:
         raise RunError(f"{path} does not say which backbone its checkpoint belongs to: {err}.") from None
 

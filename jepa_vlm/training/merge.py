@@ -97,7 +97,7 @@ def inference_of(folder: Path) -> Inference:
     """Return how the model of a checkpoint or an exported folder answers."""
     if is_checkpoint(folder):
         origin = read_origin(folder)
-        return Inference(origin.inference, origin.decoding)
+        return Inference(origin.inference, origin.decoding, origin.opening)
     return read_inference(folder)
 
 

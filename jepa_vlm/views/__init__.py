@@ -8,7 +8,17 @@ from jepa_vlm.views.latent_conversation import (
     SlotContent,
     Thoughts,
 )
-from jepa_vlm.views.padded import PaddedConversation, Pads
+from jepa_vlm.views.padded import (
+    AheadOfReasoning,
+    AllKinds,
+    AsAnswer,
+    BehindImages,
+    Kinds,
+    PaddedConversation,
+    Pads,
+    Place,
+    SomeKinds,
+)
 from jepa_vlm.views.plan import BatchPlan, Branch, Layout, Location
 from jepa_vlm.views.policy import TargetPolicy, cached, ema, frozen, stop_gradient, with_gradient
 from jepa_vlm.views.request import READOUTS, REGIONS, Encoding, Readout, Region, Slots, ViewRequest
@@ -17,17 +27,23 @@ from jepa_vlm.views.view import Answer, Conversation, Question, TrajectoryOnly, 
 __all__ = [
     "READOUTS",
     "REGIONS",
+    "AheadOfReasoning",
+    "AllKinds",
     "Answer",
+    "AsAnswer",
     "BatchPlan",
+    "BehindImages",
     "Branch",
     "Conversation",
     "Encoding",
+    "Kinds",
     "LatentConversation",
     "Layout",
     "Location",
     "PaddedConversation",
     "Pads",
     "PictureFeatures",
+    "Place",
     "PooledFeatures",
     "Question",
     "Readout",
@@ -35,6 +51,7 @@ __all__ = [
     "RegionFeatures",
     "SlotContent",
     "Slots",
+    "SomeKinds",
     "TargetPolicy",
     "Thoughts",
     "TrajectoryOnly",

@@ -1,8 +1,11 @@
-"""The conversation with tokens for experts ahead of the reasoning (CoVT). They are of the vocabulary."""
+"""The conversation with tokens for experts in it (CoVT). They are of the vocabulary."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import hashlib
+from abc import abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import ClassVar, final
 
 from jepa_vlm.views.view import View
@@ -31,43 +34,148 @@ class Pads:
             raise ValueError(f"Pads need a token and a count of at least 1, got {self.token!r} and {self.count}.")
 
 
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """Where the pads stand, and the words around them. Subclasses are final.
+
+    Args:
+        lead: Words ahead of the first expert's.
+        between: Words between two experts.
+        close: Words behind the last pad.
+    """
+
+    lead: str = ""
+    between: str = ""
+    close: str = ""
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class BehindImages(Place):
+    """In the user turn, between the image (the last of several) and the question; they are read, not trained."""
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class AsAnswer(Place):
+    """The pads alone answer a question of its own; the trajectory's question, reasoning and tool images are not shown.
+
+    Args:
+        question: What is asked of the input images.
+
+    Raises:
+        ValueError: If nothing is asked.
+    """
+
+    question: str
+
+    def __post_init__(self) -> None:
+        if not self.question.strip():
+            raise ValueError("Pads that answer need a question, got none.")
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class AheadOfReasoning(Place):
+    """The first assistant turn opens with them, so that plain generation writes them at inference."""
+
+
+@dataclass(frozen=True)
+class Kinds:
+    """Which experts' pads an example has. Subclasses are final."""
+
+    @abstractmethod
+    def chosen(self, example: str, of: int) -> tuple[int, ...]:
+        """Return the numbers of an example's experts among ``of``, ascending."""
+
+
+@final
+@dataclass(frozen=True)
+class AllKinds(Kinds):
+    """Every example has every expert's."""
+
+    def chosen(self, example: str, of: int) -> tuple[int, ...]:
+        """See ``Kinds.chosen``."""
+        return tuple(range(of))
+
+
+@final
+@dataclass(frozen=True)
+class SomeKinds(Kinds):
+    """Some examples have no pads, the others those of a random part of the experts, of any size alike.
+
+    What an example has depends on its id and the seed alone: it is the same in every epoch, process and engine.
+
+    Args:
+        none: Share of examples without pads, in [0, 1).
+        seed: Of the draws.
+
+    Raises:
+        ValueError: If the share is out of range.
+    """
+
+    none: float = 1 / 6
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.none < 1:
+            raise ValueError(f"The share of examples without pads must lie in [0, 1), got {self.none}.")
+
+    def chosen(self, example: str, of: int) -> tuple[int, ...]:
+        """See ``Kinds.chosen``."""
+        if self._draw(example, "none") < self.none:
+            return ()
+        size = 1 + int(self._draw(example, "size") * of)
+        return tuple(sorted(sorted(range(of), key=lambda number: self._draw(example, f"expert {number}"))[:size]))
+
+    def _draw(self, example: str, what: str) -> float:
+        digest = hashlib.sha256(f"pads {self.seed} {what} {example}".encode()).digest()
+        return int.from_bytes(digest[:6], "big") / 2**48
+
+
 @final
 @dataclass(frozen=True)
 class PaddedConversation(View):
-    """The conversation, its first assistant turn opening with every expert's pads, one kind after the other.
+    """The conversation with pads of experts, one kind after the other, each kind behind its words.
 
-    As pads are tokens that the model writes, plain generation makes them at inference. The words around them are
-    trained like the reasoning.
+    The words around pads are trained like the reasoning, where an assistant says them.
 
     Args:
         pads: By expert, in order.
-        close: Words between the last pad and the reasoning.
+        place: Where they stand.
+        kinds: Which of them an example has; without any, it is the plain conversation.
         supervised: Whether the pads themselves are trained by the token loss, which writing them needs (CoVT's code).
 
     Raises:
-        ValueError: If there are no pads, or two kinds have one token.
+        ValueError: If there are no pads, two kinds have one token, or pads that are the whole answer may be missing or
+            are not trained.
     """
 
     pads: tuple[Pads, ...]
-    close: str = ""
+    place: Place = field(default_factory=AheadOfReasoning)
+    kinds: Kinds = field(default_factory=AllKinds)
     supervised: bool = True
     name: ClassVar[str] = "padded_conversation"
 
     def __post_init__(self) -> None:
         if not self.pads or len(set(self.tokens)) < len(self.pads):
             raise ValueError(f"A padded conversation needs pads of different tokens, got {self.pads!r}.")
+        if isinstance(self.place, AsAnswer):
+            if isinstance(self.kinds, SomeKinds) and self.kinds.none:
+                raise ValueError(f"An answer of pads cannot be without any: take SomeKinds(none=0), got {self.kinds}.")
+            if not self.supervised:
+                raise ValueError("An answer of pads has nothing else to train; take supervised=True.")
 
     @property
     def tokens(self) -> tuple[str, ...]:
         """The added tokens, which a recipe has to declare."""
         return tuple(pads.token for pads in self.pads)
 
-    @property
-    def count(self) -> int:
-        """Pads of all kinds together."""
-        return sum(pads.count for pads in self.pads)
+    def chosen(self, example: str) -> tuple[int, ...]:
+        """Return the numbers of the pads that the example of this id has, in order."""
+        return self.kinds.chosen(example, len(self.pads))
 
-    @property
-    def opening(self) -> str:
-        """See ``View.opening``."""
-        return "".join(pads.words + pads.token * pads.count for pads in self.pads) + self.close
+    def written(self, chosen: Sequence[int]) -> str:
+        """Return the pads of these numbers with the words around them; nothing for none."""
+        each = [self.pads[number].words + self.pads[number].token * self.pads[number].count for number in chosen]
+        return self.place.lead + self.place.between.join(each) + self.place.close if each else ""

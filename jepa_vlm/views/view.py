@@ -15,11 +15,6 @@ class View:
     name: ClassVar[str]
     slots_allowed: ClassVar[bool] = False
 
-    @property
-    def opening(self) -> str:
-        """What the first assistant turn opens with, ahead of the trajectory's own words: added tokens, mostly none."""
-        return ""
-
 
 @final
 @dataclass(frozen=True)

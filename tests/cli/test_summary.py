@@ -27,3 +27,12 @@ def test_answers_that_could_not_be_read_are_told_apart_from_wrong_ones():
 @pytest.mark.parametrize(("terms", "other"), [(("next_token",), "pearl"), (("next_token", "latent_prediction"), "sft")])
 def test_the_recipe_to_try_next_is_another_one(terms, other):
     assert f"  jepa-vlm recipe {other}" in result_text(result(terms)).splitlines()
+
+
+def test_a_written_opening_is_told_beside_the_accuracy():
+    before, after = scored(4, 0.0), scored(6, 0.0)
+    before["free"]["opening_use"], after["free"]["opening_use"] = ({"whole": n, "some": n + 1} for n in (0, 7))
+    lines = result_text(result(before=before, after=after)).splitlines()
+    at = lines.index(next(line for line in lines if line.startswith("OPENING WRITTEN WHOLE")))
+    assert lines[at + 1].split() == ["free", "0", "of", "8", "7", "of", "8"]
+    assert "OPENING" not in result_text(result(before=scored(4, 0.0), after=scored(6, 0.0)))

@@ -8,7 +8,9 @@ import torch
 from PIL import Image
 
 from jepa_vlm.adapters import load_backbone
-from jepa_vlm.evaluation import evaluate, load_benchmark, load_protocol, scoring
+from jepa_vlm.evaluation import Evaluation, evaluate, load_benchmark, load_protocol, scoring
+from jepa_vlm.generation import LetterAnswer
+from jepa_vlm.recipe import Opening
 from jepa_vlm.trajectories import LazyImage
 from tests.suites import write_mmvp
 
@@ -110,3 +112,27 @@ def test_answers_of_something_else_are_not_kept(backbone, items, tmp_path, monke
     monkeypatch.setattr(scoring, "answers_by_scoring", counted)
     run(backbone, items, tmp_path, **options)
     assert asked == [item.id for item in items]
+
+
+def test_written_openings_are_counted_kept_and_read_back(backbone, items, tmp_path, monkeypatch):
+    opening, asked = Opening(text="<|im_start|><|im_end|>", tokens=("<|im_start|>", "<|im_end|>")), []
+
+    def ask(backbone, batch, **options):
+        asked.append(options["opening"])
+        return {"free": [LetterAnswer(one.id, "A", "A", opened=int(one.id[-1]) % 3) for one in batch]}
+
+    monkeypatch.setattr(scoring, "answers_by_scoring", ask)
+    options = {"scorings": ("free",), "opening": opening}
+    first = run(backbone, items, tmp_path, **options)
+    opened = [int(one.id[-1]) % 3 for one in items]
+    use = {"whole": opened.count(2), "some": 10 - opened.count(0)}
+    assert 0 < use["whole"] < use["some"] < 10
+    assert first["free"].opening_use == first.summary()["free"]["opening_use"] == use
+    assert first["free"].protocol.max_new_tokens == 3 + 2
+    assert asked == [opening] * 3
+    again = run(backbone, items, tmp_path, **options)  # nothing is asked anew
+    assert (again["free"].opening_use, len(asked)) == (use, 3)
+    first.to_json(tmp_path / "found.json")
+    assert Evaluation.from_json(tmp_path / "found.json")["free"].opening_use == use
+    run(backbone, items, tmp_path, scorings=("free",))
+    assert len(asked) == 6

@@ -13,10 +13,10 @@ from jepa_vlm.encoders import Head, RegionStates, States
 from jepa_vlm.errors import BackboneError, DataError
 from jepa_vlm.experts import Expert, ExpertHead, ExpertTarget, MeanLoss, Seen, true_depth, true_edges, true_segmentation
 from jepa_vlm.training import apply_lora
-from jepa_vlm.views import PaddedConversation, Pads
+from jepa_vlm.views import AsAnswer, BehindImages, PaddedConversation, Pads, SomeKinds
 
 TINY = "tiny-random-qwen2.5-vl"
-A, B = Pads("<|a|>", 1), Pads("<|b|>", 1, " and ")
+A, B = Pads("<|a|>", 1), Pads("<|b|>", 1)
 
 
 class Twice(ExpertHead):
@@ -52,7 +52,10 @@ def test_two_tokens_by_hand():
     (request,) = term.requests()
     hidden = torch.tensor([[1.0, -1.0], [0.5, 0.0]], requires_grad=True)  # at <|a|>, at <|b|>
     region = RegionStates(hidden, torch.tensor([7, 8]), torch.tensor([0, 0]), hidden)
-    inputs = {"one": torch.tensor([[[1.0, 1.0]]]), "two": torch.tensor([[[0.0, 2.0]]])}
+    inputs = {
+        **{"one": torch.tensor([[[1.0, 1.0]]]), "at.one": torch.tensor([[0]])},
+        **{"two": torch.tensor([[[0.0, 2.0]]]), "at.two": torch.tensor([[1]])},
+    }
     states = States({}, {request: region}, Head(torch.eye(2)), beside={term.name: inputs})
     value = term(states)
     # one: 2h = (2, -2), off by (1, 3), mean 2, times 0.5; two: 2h = (1, 0), off by (1, 2), squares' mean 2.5, times 3
@@ -64,8 +67,44 @@ def test_two_tokens_by_hand():
     torch.testing.assert_close(hidden.grad, torch.tensor([[0.5, -0.5], [6.0, -12.0]]))
 
 
-def covt_model(*, engine="one_pass", dtype="float32", supervised=True, backbone=TINY):
-    recipe = jv.load_recipe("covt", supervised=supervised)
+def test_a_part_of_the_pads_by_hand():
+    view = PaddedConversation(pads=(A, B), kinds=SomeKinds())
+    term = jv.ExpertDistillation(view=view, experts=[hand_made("one", A, 1, 0.5), hand_made("two", B, 2, 3.0)])
+    term.setup(2, torch.Generator())
+    (request,) = term.requests()
+    hidden = torch.tensor([[0.0, 0.5], [1.0, -1.0]], requires_grad=True)  # at <|b|> of one example, of another
+    region = RegionStates(hidden, torch.tensor([8, 8]), torch.tensor([0, 2]), hidden)
+    inputs = {"two": torch.tensor([[[0.0, 0.0]], [[2.0, 0.0]]]), "at.two": torch.tensor([[0], [1]])}
+    value = term(States({}, {request: region}, Head(torch.eye(2)), beside={term.name: inputs}))
+    # two: 2h = (0, 1), off by (0, 1), squares' mean 0.5; 2h = (2, -2), off by (0, -2), 2; 2.5 times 3; one: no example
+    assert {name: part.item() for name, part in value.parts.items()} == {"one": 0.0, "two": 7.5}
+    value.total.backward()
+    assert [expert.head.weight.grad is not None for expert in term.experts.values()] == [True, True]
+
+
+def test_where_the_pads_of_each_expert_stand_among_all():
+    pads = (true_segmentation().pads, true_depth().pads, true_edges().pads)
+    view = PaddedConversation(pads=pads, kinds=SomeKinds(none=0.4))
+    experts = [true_segmentation(), true_depth(), true_edges()]
+    trajectories = jv.playground.trajectories("visual-search", count=12)
+    found = jv.ExpertDistillation(view=view, experts=experts).beside()(trajectories)
+    chosen = [view.chosen(trajectory.id) for trajectory in trajectories]
+    assert {len(own) for own in chosen} == {0, 1, 2, 3}
+    owners = [
+        (example, number) for example, own in enumerate(chosen) for number in own for _ in range(pads[number].count)
+    ]
+    for number, expert in enumerate(experts):
+        at = found[f"at.{expert.name}"]
+        asked = [example for example, own in enumerate(chosen) if number in own]
+        assert [[owners[place] for place in row] for row in at.tolist()] == [
+            [(example, number)] * expert.pads.count for example in asked
+        ]
+        read = [expert.target.inputs(trajectories[example].images[0]) for example in asked]
+        assert torch.equal(found[expert.name], torch.stack(read))
+
+
+def covt_model(*, engine="one_pass", dtype="float32", backbone=TINY, **parameters):
+    recipe = jv.load_recipe("covt", **parameters)
     loaded = jv.load_backbone(backbone, dtype=dtype, added_tokens=recipe.added_tokens)
     apply_lora(loaded, jv.Lora(rank=4, alpha=8))
     generator = torch.Generator().manual_seed(1)
@@ -78,11 +117,11 @@ def covt_model(*, engine="one_pass", dtype="float32", supervised=True, backbone=
 
 
 @pytest.mark.usefixtures("pure_float64")
-@pytest.mark.parametrize("supervised", [True, False])
-def test_one_pass_equals_separate_values_and_gradients(supervised):
+@pytest.mark.parametrize("parameters", [{"supervised": False}, {"stages": "all", "sentences": True}])
+def test_one_pass_equals_separate_values_and_gradients(parameters):
     found = {}
     for engine in ("one_pass", "separate"):
-        model = covt_model(engine=engine, dtype="float64", supervised=supervised)
+        model = covt_model(engine=engine, dtype="float64", **parameters)
         terms = model(model.collator()(jv.playground.trajectories("sequential-crops", count=3)))
         terms.total.backward()
         gradients = {n: p.grad for n, p in model.named_parameters() if p.requires_grad}
@@ -134,6 +173,45 @@ def test_it_learns_on_held_out_trajectories():
         model(collator(examples[4 * step : 4 * step + 4])).total.backward()
         optimizer.step()
     assert loss() < 0.8 * before
+
+
+def test_experts_are_lent_heads_and_all():
+    model = covt_model(stages="all")
+    names = {name.split(".")[1] for name, _ in model.objective.named_parameters()}
+    assert names == {"expert_distillation"}
+    assert not any("expert_distillation_" in name for name in model.state_dict())
+    first, *others = [term for _, term in model.objective.parts() if isinstance(term, jv.ExpertDistillation)]
+    assert len(others) == 3
+    for other in others:
+        assert all(one is own for one, own in zip(other._each(), first.experts.values(), strict=True))
+
+
+def test_a_stage_computes_its_own_view_alone_and_trains_the_shared_heads():
+    model = covt_model(stages="all")
+    heads = list(model.objective.parameters())
+    trajectories = jv.playground.trajectories("sequential-crops", count=3)
+    for stage in jv.load_recipe("covt", stages="all").stages:
+        without = set(model.objective.weights) - set(stage.terms)
+        batch = model.collator()(trajectories, without=without)
+        terms = model(batch)
+        assert {name for name, value in terms.raw.items() if value.item()} == set(stage.terms)
+        model.zero_grad()
+        terms.total.backward()
+        moved = [head.grad is not None and bool(head.grad.any()) for head in heads]
+        assert all(moved) if stage.name != "words alone" else not any(moved)
+
+
+def test_what_cannot_be_borrowed_is_said():
+    depth, edges = true_depth(), true_edges()
+    view = PaddedConversation(pads=(depth.pads,), place=BehindImages())
+    borrower = jv.ExpertDistillation(view=view, experts="expert_distillation")
+    backbone = jv.load_backbone(TINY, added_tokens=view.tokens)
+    for objective in (borrower, jv.NextToken() + borrower, borrower + borrower):
+        with pytest.raises(ValueError, match=r"borrows the experts of .* add both"):
+            jv.LatentVLM(backbone, objective)
+    other = PaddedConversation(pads=(edges.pads,), place=AsAnswer(question="What?"))
+    with pytest.raises(ValueError, match="in order"):
+        jv.LatentVLM(backbone, jv.ExpertDistillation(view=other, experts=[edges]) + borrower)
 
 
 def test_view_and_experts_must_agree():

@@ -5,8 +5,21 @@ from __future__ import annotations
 import pytest
 
 import jepa_vlm as jv
+from jepa_vlm.errors import RecipeError
 from jepa_vlm.recipe import list_recipes
-from jepa_vlm.views import Conversation, Question, TrajectoryOnly, stop_gradient
+from jepa_vlm.views import (
+    AheadOfReasoning,
+    AllKinds,
+    AsAnswer,
+    BehindImages,
+    Conversation,
+    Question,
+    SomeKinds,
+    TrajectoryOnly,
+    stop_gradient,
+)
+
+TOKENS = ("<|sam_pad|>", "<|depth_pad|>", "<|pidinet_pad|>")
 
 
 def test_pearl_is_the_papers_setting():
@@ -83,8 +96,35 @@ def test_covt_is_the_reasoning_stage():
         ("sam", 1.0), ("depth_anything", 0.005), ("dinov2", 0.5),
     ]  # fmt: skip
     assert not term.view.supervised
-    assert term.view.opening.startswith("Because the segmentation of the image is <|sam_pad|><|sam_pad|>")
-    assert ", and the depth map of the image is <|depth_pad|>" in term.view.opening
+    assert term.view.written(range(3)).startswith("Because the segmentation of the image is <|sam_pad|><|sam_pad|>")
+    assert ", and the depth map of the image is <|depth_pad|>" in term.view.written(range(3))
+    assert recipe.opening == jv.Opening(text=recipe.objective.terms["next_token"].view.written(range(3)), tokens=TOKENS)
+    assert jv.load_recipe("covt", supervised=False).opening is None
+
+
+def test_covt_has_four_stages_in_the_shares_of_the_released_scripts():
+    recipe = jv.load_recipe("covt", stages="all", weight=0.5)
+    words = [term for name, term in recipe.objective.terms.items() if name.startswith("next_token")]
+    understand, generate, reason, efficient = [term.view for term in words]
+    assert understand.place == BehindImages()
+    assert generate.place == AsAnswer(question="What is the segmentation, depth map, edge map of the image?")
+    assert reason.place == efficient.place == AheadOfReasoning()
+    assert [view.kinds for view in (understand, generate, reason)] == [AllKinds()] * 3
+    assert efficient.kinds == SomeKinds(none=1 / 6)
+    steps = [(stage.name, round(stage.share * 16000), stage.terms) for stage in recipe.stages]
+    assert steps == [
+        ("understand", 6000, ("next_token", "expert_distillation")),
+        ("generate", 3000, ("next_token_2", "expert_distillation_2")),
+        ("reason", 3000, ("next_token_3", "expert_distillation_3")),
+        ("efficient", 2000, ("next_token_4", "expert_distillation_4")),
+        ("words alone", 2000, ("next_token_4",)),
+    ]
+    assert {name: w for name, w in recipe.objective.weights.items() if w != 1} == {
+        f"expert_distillation{number}": 0.5 for number in ("", "_2", "_3", "_4")
+    }
+    assert (recipe.steps, jv.load_recipe("covt").stages) == (16000, ())
+    with pytest.raises(RecipeError, match="needs supervised=True"):
+        jv.load_recipe("covt", stages="all", supervised=False)
 
 
 @pytest.mark.parametrize("name", [file.name for file in list_recipes()])

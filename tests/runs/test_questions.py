@@ -7,16 +7,17 @@ import json
 import pytest
 
 from jepa_vlm.evaluation import load_protocol
-from jepa_vlm.runs.questions import load_model, own_scoring, questions_of
+from jepa_vlm.recipe import Opening
+from jepa_vlm.runs.questions import load_model, own_opening, own_scoring, questions_of
 
 
 @pytest.fixture
 def run(tmp_path):
-    def written(inference):
+    def written(inference, **more):
         path = tmp_path / "inference.json"
         path.unlink(missing_ok=True)
         if inference is not None:
-            path.write_text(json.dumps({"inference": inference}))
+            path.write_text(json.dumps({"inference": inference, **more}))
         return str(tmp_path)
 
     return written
@@ -28,6 +29,18 @@ def test_a_run_answers_as_its_recipe_does(run):
     assert (own_scoring(run("plain"), None), own_scoring(run("plain"), rules)) == ("letter-logits", "short")
     assert own_scoring(run(None), None) == "letter-logits"  # a run of before, or a plain model folder
     assert own_scoring("tiny-qwen2.5-vl", rules) == "short"
+
+
+def test_a_model_with_an_opening_is_read_from_what_it_writes(run):
+    rules = load_protocol("pearl-paper", benchmark="vstar")
+    writing = run("plain", opening={"text": "<a>", "tokens": ["<a>"]})
+    assert own_scoring(writing, None) == own_scoring(writing, rules) == "free"
+    assert own_opening(writing) == Opening(text="<a>", tokens=("<a>",))
+    questions = questions_of("playground:maze", protocol=None, scorings=[], count=2, seed=0)
+    assert questions.read_as([writing]).scorings == ("free",)
+    assert questions.read_as(["tiny-qwen2.5-vl", writing]).scorings == ("letter-logits", "free")
+    assert own_opening("tiny-qwen2.5-vl") is None
+    assert own_opening(run("plain")) is None
 
 
 def test_questions_are_read_as_asked_or_by_default():

@@ -8,10 +8,23 @@ import torch
 import jepa_vlm as jv
 from jepa_vlm.errors import DataError
 from jepa_vlm.serialization import IGNORED, Serializer
-from jepa_vlm.views import Conversation, Encoding, PaddedConversation, Pads, ViewRequest, with_gradient
+from jepa_vlm.views import (
+    AheadOfReasoning,
+    AsAnswer,
+    BehindImages,
+    Conversation,
+    Encoding,
+    PaddedConversation,
+    Pads,
+    SomeKinds,
+    ViewRequest,
+    with_gradient,
+)
 
-PADS = (Pads("<|dino_pad|>", 2, "Because "), Pads("<|depth_pad|>", 3, " and "))
+PADS = (Pads("<|dino_pad|>", 2), Pads("<|depth_pad|>", 3))
 TOKENS = ("<|dino_pad|>", "<|depth_pad|>")
+WRITTEN = "<|dino_pad|><|dino_pad|><|depth_pad|><|depth_pad|><|depth_pad|>"
+TOLD = AheadOfReasoning(lead="Because ", between=" and ", close=", ")
 
 
 def serialized(name, *views):
@@ -24,7 +37,7 @@ def serialized(name, *views):
 
 @pytest.mark.parametrize("name", ["tiny-random-qwen2.5-vl", "tiny-random-llava", "tiny-random-gemma3"])
 def test_they_open_the_first_turn_and_change_nothing_else(name):
-    view = PaddedConversation(pads=PADS, close=", ")
+    view = PaddedConversation(pads=PADS, place=TOLD)
     backbone, (plain, padded) = serialized(name, Conversation(), view)
     opening = "Because <|dino_pad|><|dino_pad|> and <|depth_pad|><|depth_pad|><|depth_pad|>, "
     start = padded.text.index(opening)
@@ -32,7 +45,7 @@ def test_they_open_the_first_turn_and_change_nothing_else(name):
     assert plain.text[:start] + opening + plain.text[start:] == padded.text
     ids = list(backbone.added.ids.values())
     assert padded.input_ids[padded.pads].tolist() == [ids[0]] * 2 + [ids[1]] * 3
-    assert not plain.pads.any()
+    assert plain.pads is None
     assert int(torch.isin(padded.input_ids, torch.tensor(ids)).sum()) == 5
     assert torch.equal(padded.labels[padded.pads], padded.input_ids[padded.pads])
     assert plain.image_tokens.sum() == padded.image_tokens.sum()
@@ -57,10 +70,69 @@ def test_a_text_that_spells_a_pad_is_refused():
         serializer.views(forged, [Encoding(PaddedConversation(pads=PADS), with_gradient())])
 
 
-def test_requests_and_views_refuse_what_has_no_pads():
+ASKED = AsAnswer(question="What is the feature, depth map of the image?")
+IMAGE = "<|vision_start|><|image_pad|><|vision_end|>"
+SYSTEM = "<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n<|im_start|>user\n"
+QUESTION = "What shape is the cyan object? A corner B triangle C ring D square. Look closely first."
+FIRST = 'The cyan object is at column 1 row 6. <tool_call>{"name": "crop", "arguments": {"column": 1, "row": 6}}'
+LOOK, SAID = f"{FIRST}</tool_call>", "<|im_end|>\n<|im_start|>assistant\n"
+THEN = f"<|im_end|>\n<|im_start|>user\n{IMAGE}{SAID}B<|im_end|>\n"
+GOLDEN = {
+    "understand": (
+        PaddedConversation(pads=PADS, place=BehindImages()),
+        f"{SYSTEM}{IMAGE}{WRITTEN}{QUESTION}{SAID}{LOOK}{THEN}",
+        f"{LOOK}<|im_end|>B<|im_end|>",
+    ),
+    "generate": (
+        PaddedConversation(pads=PADS, place=ASKED),
+        f"{SYSTEM}{IMAGE}What is the feature, depth map of the image?{SAID}{WRITTEN}<|im_end|>\n",
+        f"{WRITTEN}<|im_end|>",
+    ),
+    "reason": (
+        PaddedConversation(pads=PADS),
+        f"{SYSTEM}{IMAGE}{QUESTION}{SAID}{WRITTEN}{LOOK}{THEN}",
+        f"{WRITTEN}{LOOK}<|im_end|>B<|im_end|>",
+    ),
+    "efficient": (
+        PaddedConversation(pads=PADS, place=TOLD, kinds=SomeKinds(none=0, seed=5)),
+        f"{SYSTEM}{IMAGE}{QUESTION}{SAID}Because <|dino_pad|><|dino_pad|>, {LOOK}{THEN}",
+        f"Because <|dino_pad|><|dino_pad|>, {LOOK}<|im_end|>B<|im_end|>",
+    ),
+    "efficient, plain": (
+        PaddedConversation(pads=PADS, place=TOLD, kinds=SomeKinds(none=0.999)),
+        f"{SYSTEM}{IMAGE}{QUESTION}{SAID}{LOOK}{THEN}",
+        f"{LOOK}<|im_end|>B<|im_end|>",
+    ),
+}
+
+
+@pytest.mark.parametrize("stage", GOLDEN)
+def test_every_stage_as_text_and_as_what_is_trained(stage):
+    view, text, trained = GOLDEN[stage]
+    backbone = jv.load_backbone("tiny-random-qwen2.5-vl", added_tokens=TOKENS)
+    serializer = Serializer(processor=backbone.processor, adapter=backbone.adapter)
+    (trajectory,) = jv.playground.trajectories("visual-search", count=1)
+    (found,) = serializer.views(trajectory, [Encoding(view, with_gradient())])
+    assert found.text == text
+    assert backbone.tokenizer.decode(found.labels[found.labels != IGNORED]) == trained
+    ids = backbone.added.ids
+    kept = [ids["<|dino_pad|>"]] * text.count("<|dino_pad|>") + [ids["<|depth_pad|>"]] * text.count("<|depth_pad|>")
+    assert found.input_ids[found.pads].tolist() == kept
+    assert found.images == ((0,) if stage == "generate" else (0, 1))
+    assert found.content[found.pads].all()
+
+
+def test_pads_stand_behind_the_last_of_images_inside_a_question():
+    backbone = jv.load_backbone("tiny-random-qwen2.5-vl", added_tokens=TOKENS)
+    serializer = Serializer(processor=backbone.processor, adapter=backbone.adapter)
+    one, other = (drawn.images[0] for drawn in jv.playground.trajectories("visual-search", count=2))
+    question = "Is <image> like <image> or not?"
+    trajectory = jv.Trajectory("x", (one, other), question, (jv.Step("Yes"),), "Yes")
+    view = PaddedConversation(pads=PADS, place=BehindImages())
+    (found,) = serializer.views(trajectory, [Encoding(view, with_gradient())])
+    assert f"Is {IMAGE} like {IMAGE}{WRITTEN} or not?" in found.text
+
+
+def test_a_request_reads_pads_of_a_view_that_has_them():
     with pytest.raises(ValueError, match="has no pads"):
         ViewRequest(view=Conversation(), region="pads")
-    with pytest.raises(ValueError, match="different tokens"):
-        PaddedConversation(pads=(PADS[0], PADS[0]))
-    with pytest.raises(ValueError, match="different tokens"):
-        PaddedConversation(pads=())
