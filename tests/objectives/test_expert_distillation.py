@@ -61,7 +61,7 @@ def test_two_tokens_by_hand():
     # one: 2h = (2, -2), off by (1, 3), mean 2, times 0.5; two: 2h = (1, 0), off by (1, 2), squares' mean 2.5, times 3
     assert value.total.item() == pytest.approx(1.0 + 7.5)
     assert {name: part.item() for name, part in value.parts.items()} == {"one": 1.0, "two": 7.5}
-    assert value.each.tolist() == [8.5]  # one example
+    assert (value.each.tolist(), value.document.tolist()) == ([1.0, 7.5], [0, 0])  # both of one example
     value.total.backward()
     # d one / dh = 0.5 * sign / 2 * 2; d two / dh = 3 * (2 * off / 2) * 2
     torch.testing.assert_close(hidden.grad, torch.tensor([[0.5, -0.5], [6.0, -12.0]]))
@@ -78,6 +78,7 @@ def test_a_part_of_the_pads_by_hand():
     value = term(States({}, {request: region}, Head(torch.eye(2)), beside={term.name: inputs}))
     # two: 2h = (0, 1), off by (0, 1), squares' mean 0.5; 2h = (2, -2), off by (0, -2), 2; 2.5 times 3; one: no example
     assert {name: part.item() for name, part in value.parts.items()} == {"one": 0.0, "two": 7.5}
+    assert (value.each.tolist(), value.document.tolist()) == ([1.5, 6.0], [0, 2])
     value.total.backward()
     assert [expert.head.weight.grad is not None for expert in term.experts.values()] == [True, True]
 
