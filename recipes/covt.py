@@ -4,7 +4,11 @@ Run:      jepa-vlm recipe covt
           jepa-vlm recipe covt --set stages=all
           jepa-vlm recipe covt --backbone qwen2.5-vl-7b --data covt:FOLDER --set experts=models --set stages=all
 Hardware: the embedded default runs on two CPU cores; the authors used 4 A6000 for about 20 hours.
-Expect:   TODO
+Expect:   embedded default, seed 0, 600 steps: held-out next_token 9.03 -> 0.136, expert_distillation 2.19 -> 1.38 (1.39
+          after 120 steps). All pads are written in 512 of 512 answers (before: in none), and stock `generate` of the
+          export writes the same text. Accuracy on 512 questions, read from what is written, 61.9% -> 26.0% (95%
+          interval 22.4 to 29.9, chance 25): what this small model answers at once it does not answer behind 16 pads.
+          With weight=0.01 it is no better after 90 steps: 23.0% of 256. `stages=all` is not measured yet.
 Source:   CoVT, Wakals/CoVT@80a28bf: train/src/constants.py, training/data.py, covt_qwen2_5_vl.py, scripts/run.sh and
           finetune.sh. Four stages there: pads behind the image (6,000 steps, then the adapter is merged), pads as an
           answer (3,000), pads ahead of the reasoning (3,000), a random part of them (4,000, the last 2,000 by the token
@@ -39,8 +43,8 @@ def recipe(
     Args:
         experts: ``playground``: the true segmentation, depth and edges of its scenes, which need no weights.
             ``models``: SAM, Depth-Anything and DINOv2, which are downloaded.
-        stages: ``reason``: the third stage alone, the one that looks like inference; a run of some hundred steps has
-            no more to give. ``all``: the four of the released scripts; the model then writes a part of the pads.
+        stages: ``reason``: the third stage alone, so that every step of a short run trains what inference writes.
+            ``all``: the four of the released scripts; the model then may write a part of the pads.
         weight: Of the distillation beside the token loss.
         sentences: Whether words tell the pads apart ("Because the depth map of the image is ..."), as in CoVT's data.
         supervised: Whether the token loss trains the model to write the pads; without it, it will not.

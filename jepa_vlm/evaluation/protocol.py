@@ -11,7 +11,6 @@ from jepa_vlm.errors import BackboneError
 from jepa_vlm.evaluation.protocols import NamedProtocol
 from jepa_vlm.generation import SCORINGS, Scoring
 from jepa_vlm.generation.letters import SHORT_TOKENS
-from jepa_vlm.generation.option_letters import opening_tokens
 from jepa_vlm.generation.tool_loop import ToolLoop
 from jepa_vlm.recipe.latent_decoding import LatentDecoding
 from jepa_vlm.recipe.opening import Opening
@@ -78,7 +77,7 @@ def protocol_for(
     size = dict(processor.image_processor.size or {})
     low, high = rules.pixels if rules and rules.pixels else (size.get("shortest_edge"), size.get("longest_edge"))
     free = max_new_tokens if rules is None else rules.max_new_tokens
-    free += opening_tokens(processor.tokenizer, opening) if opening is not None else 0
+    free += opening.room if opening is not None else 0
     tokens = {"letter-logits": 0, "short": SHORT_TOKENS, "free": free}
     named = {} if rules is None else {"name": rules.name, "prefix": rules.prefix, "system": rules.system}
     if scoring == "tools" and loop is not None:

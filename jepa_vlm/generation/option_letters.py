@@ -117,7 +117,7 @@ def _answers(
     found: dict[Scoring, list[LetterAnswer]] = {}
     with _first_logits(backbone.base) as first:
         if "free" in scorings:
-            produced = generate(backbone, inputs, tokens + opening_tokens(backbone.tokenizer, opening))
+            produced = generate(backbone, inputs, tokens + (opening.room if opening else 0))
             texts = [backbone.tokenizer.decode(ids, skip_special_tokens=True) for ids in produced]
             opened = [_opened(backbone, ids, opening) for ids in produced]
             found["free"] = [
@@ -132,11 +132,6 @@ def _answers(
             known = bool(first) and one_token_each(backbone, items)
             found["short"] = likeliest_letters(backbone, items, first[0]) if known else _short(backbone, items, inputs)
     return found
-
-
-def opening_tokens(tokenizer: Any, opening: Opening | None) -> int:
-    """Return how many tokens an opening takes; 0 without one."""
-    return 0 if opening is None else len(tokenizer.encode(opening.text, add_special_tokens=False))
 
 
 def _opened(backbone: Backbone, ids: Tensor, opening: Opening | None) -> int | None:

@@ -34,3 +34,11 @@ class Opening:
     def counts(self) -> dict[str, int]:
         """How often each token stands in the text."""
         return {token: self.text.count(token) for token in self.tokens}
+
+    @property
+    def room(self) -> int:
+        """The most tokens that it takes, whatever the tokenizer: words count by their bytes."""
+        words = self.text
+        for token in self.tokens:
+            words = words.replace(token, "")
+        return sum(self.counts.values()) + len(words.encode())

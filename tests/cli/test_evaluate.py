@@ -5,8 +5,12 @@ import json
 import pytest
 from typer.testing import CliRunner
 
+from jepa_vlm.adapters import load_backbone
+from jepa_vlm.adapters.processors import save_processor
 from jepa_vlm.cli.app import app
 from jepa_vlm.evaluation import scoring
+from jepa_vlm.recipe import Opening
+from jepa_vlm.training.inference_file import Inference, write_inference
 from tests.suites import write_blink, write_mmvp, write_vstar
 
 TINY = "tiny-random-qwen2.5-vl"
@@ -109,3 +113,20 @@ def test_interrupted_and_restarted_gives_the_same_files(cli, places, tmp_path, m
 def test_refusals(cli, words, code, message):
     done = cli("evaluate", TINY, *words)
     assert (done.exit_code, message in " ".join(done.stderr.split())) == (code, True), done.stderr
+
+
+def test_a_model_with_an_opening_and_one_without_are_compared_under_the_same_limits(cli, tmp_path):
+    backbone = load_backbone(TINY, added_tokens=("<|a|>",))
+    backbone.base.save_pretrained(tmp_path / "writing")
+    save_processor(backbone.processor, tmp_path / "writing", video_processor=backbone.adapter.video_processor)
+    opening = Opening(text="so <|a|><|a|>", tokens=("<|a|>",))
+    write_inference(tmp_path / "writing", Inference(opening=opening))
+    done = cli("evaluate", "writing", "--against", TINY, "--on", "playground:maze", "--questions", "4", "--json")
+    assert done.exit_code == 0, done.stderr
+    found = json.loads(done.stdout)
+    for one in (found["accuracy"], found["against"]["accuracy"]):
+        assert list(one["playground:maze"]) == ["free", "letter-logits"]
+        assert one["playground:maze"]["free"]["opening_use"] == {"whole": 0, "some": 0}
+    assert found["against"]["mcnemar"]["playground:maze"]["free"]["n"] == 4
+    alone = cli("evaluate", "writing", "--on", "playground:maze", "--questions", "4")
+    assert "playground:maze, free: written whole in 0 of 4 answers, some of it in 0" in alone.stdout.splitlines()

@@ -10,6 +10,7 @@ import jepa_vlm as jv
 def test_tokens_are_counted_in_the_text():
     opening = jv.Opening(text="the a <a><a>, the b <b>. ", tokens=("<a>", "<b>"))
     assert opening.counts == {"<a>": 2, "<b>": 1}
+    assert opening.room == 3 + len("the a , the b . ")
 
 
 @pytest.mark.parametrize("tokens", [(), ("<a>", "<c>"), "<a>"])
