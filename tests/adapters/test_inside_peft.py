@@ -10,12 +10,14 @@ from jepa_vlm.training import apply_lora
 
 
 @pytest.mark.parametrize("name", ["tiny-random-qwen2.5-vl", "tiny-random-llava"])
-@pytest.mark.parametrize("lora", [jv.Lora(rank=2, alpha=4, variant="dora"), None])
-def test_without_the_adapter_every_name_is_the_bases(name, lora):
+@pytest.mark.parametrize(
+    ("lora", "train"), [(jv.Lora(rank=2, alpha=4, variant="dora"), "language"), (None, "projector")]
+)
+def test_without_the_adapter_every_name_is_the_bases(name, lora, train):
     backbone = jv.load_backbone(name, added_tokens=("<|a|>",))
     plain, table = set(backbone.base.state_dict()), backbone.base.get_input_embeddings()
     assert not has_lora(backbone.base)
-    apply_lora(backbone, lora)
+    apply_lora(backbone, lora, train=[train])
     assert {base_name(n) for n in backbone.base.state_dict() if not belongs_to_adapter(n)} == plain
     assert has_lora(backbone.base) == (lora is not None)
     assert backbone.base.get_input_embeddings() is not table

@@ -90,9 +90,12 @@ def check(setting, variant):
         assert estimate.peak == pytest.approx(counted.peak, rel=PEAK)
 
 
+BFLOAT16 = pytest.param(torch.bfloat16, id="bfloat16", marks=pytest.mark.slow)  # which some CPUs emulate
+
+
 @pytest.mark.parametrize("variant", ["sft", "pearl"])
 @pytest.mark.parametrize("checkpointing", [False, True], ids=["held", "checkpointed"])
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=["float32", "bfloat16"])
+@pytest.mark.parametrize("dtype", [pytest.param(torch.float32, id="float32"), BFLOAT16])
 def test_small_shapes_by_real_execution(variant, checkpointing, dtype):
     check(setting_of("tiny", "lvr", dtype=dtype, checkpointing=checkpointing), variant)
 
@@ -108,9 +111,10 @@ def test_a_real_size_on_the_meta_device(checkpointing):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("checkpointing", [False, True], ids=["held", "checkpointed"])
-@pytest.mark.parametrize("mix", ["lvr", "thinkmorph", "pixelreasoner"])
-@pytest.mark.parametrize("name", ["3b", "7b"])
+@pytest.mark.parametrize(
+    ("name", "mix", "checkpointing"),
+    [("3b", "pixelreasoner", False), ("7b", "thinkmorph", True), ("7b", "lvr", False)],
+)
 def test_real_sizes_on_the_meta_device(name, mix, checkpointing):
     check(setting_of(name, mix, device="meta", dtype=torch.bfloat16, checkpointing=checkpointing), "pearl")
 

@@ -19,7 +19,7 @@ RARE = 1e-4  # how unlikely a chance result must be before a test calls it a lea
 
 @lru_cache
 def drawn(task, split):
-    count = 1500 if split == "train" else 600
+    count = 1500 if split == "train" else 300
     return [episode for episode, _ in playground.episodes(task, count=count, split=split)]
 
 

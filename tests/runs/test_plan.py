@@ -58,7 +58,9 @@ def test_a_budget_of_tokens_shows_how_it_is_filled():
     plan = plan_run(Asked(recipe="sft", batch_tokens=300))
     assert plan.decoded == plan.model.collator().tokens(plan.train.kept)
     found = json.loads(json.dumps(plan.config()))["micro_batches"]
-    assert found == {"budget": 300, "micro_batches": 8, "share": round(sum(plan.decoded) / 2400, 4), "too_long": 0}
+    share = round(sum(plan.decoded) / 2400, 4)
+    examples = len(plan.decoded)
+    assert found == {"budget": 300, "micro_batches": 8, "examples": examples, "share": share, "too_long": 0}
     shown = plan_text(plan).splitlines()
     assert shown[-1] == f"batches    8 micro-batches a pass, {found['share']:.0%} of 300 tokens on average"
     tight = plan_text(plan_run(Asked(recipe="sft", batch_tokens=100))).splitlines()
