@@ -92,7 +92,7 @@ class _Machine(LogitsProcessor):
     ) -> None:
         self.backbone, self.decoding, self.tokens, self.allowed = backbone, decoding, tokens, allowed
         self.steps = decoding.steps
-        self.start, self.end = (_one_token(backbone, token) for token in (decoding.start, decoding.end))
+        self.start, self.end = marks(backbone, decoding)
         # Together, as in training: alone, some tokenizers would put a space before the words.
         closing = backbone.tokenizer.encode(decoding.end + decoding.after, add_special_tokens=False)
         self.closing = closing[closing.index(self.end) :]
@@ -209,6 +209,16 @@ class _Machine(LogitsProcessor):
             fed[number, 0] = state.to(fed.dtype)
         self.feeding = {}
         return fed
+
+
+def marks(backbone: Backbone, decoding: LatentDecoding) -> tuple[int, int]:
+    """Return the ids of START and END.
+
+    Raises:
+        BackboneError: If one of them is not one token of the vocabulary.
+    """
+    start, end = (_one_token(backbone, token) for token in (decoding.start, decoding.end))
+    return start, end
 
 
 def _one_token(backbone: Backbone, token: str) -> int:

@@ -17,6 +17,7 @@ from jepa_vlm.cost import StepMemory
 from jepa_vlm.errors import DataError, RecipeError, UnknownNameError
 from jepa_vlm.evaluation import commit, versions
 from jepa_vlm.generation.answering import ANSWERS
+from jepa_vlm.generation.latent_feedback import marks
 from jepa_vlm.latent_vlm import Engine, LatentVLM
 from jepa_vlm.recipe import Recipe, load_recipe
 from jepa_vlm.runs.data import RunData, load_data
@@ -143,6 +144,8 @@ def plan_run(asked: Asked, recipe: Recipe | None = None) -> Plan:
         quantize=values["quantize"].value,
         added_tokens=recipe.added_tokens,
     )
+    if recipe.decoding is not None:
+        marks(backbone, recipe.decoding)  # refused before training, not after
     values |= training_values(asked, recipe, backbone.profile)
     recipe = _in_place(recipe, values)
     nn.Module.to(backbone.model, device())

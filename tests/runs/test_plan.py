@@ -9,7 +9,7 @@ import pytest
 
 import jepa_vlm as jv
 from jepa_vlm.cli.summary import plan_text
-from jepa_vlm.errors import DataError, RecipeError, RunError
+from jepa_vlm.errors import BackboneError, DataError, RecipeError, RunError
 from jepa_vlm.runs import data
 from jepa_vlm.runs.plan import plan_run
 from jepa_vlm.runs.settings import Asked
@@ -29,6 +29,13 @@ def test_the_resolved_values_are_the_ones_in_force():
     assert (adapter.r, adapter.lora_alpha) == (plan["lora_rank"], plan["lora_alpha"]) == (16, 32)
     assert plan.model.objective.terms["latent_prediction"].predictor.slots == 3
     assert plan.train.kept[0].id == "sequential-crops-train-1-0"
+
+
+def test_latents_between_marks_that_the_vocabulary_lacks_are_refused_before_training():
+    recipe = jv.load_recipe("sft")
+    recipe = replace(recipe, decoding=jv.LatentDecoding(steps=2, start="<|no such token|>"))
+    with pytest.raises(BackboneError, match=r"needs '<\|no such token\|>' as one token of the vocabulary"):
+        plan_run(Asked(recipe="sft"), recipe)
 
 
 def test_memory_counts_weights_gradients_and_two_averages():
