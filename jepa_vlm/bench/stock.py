@@ -13,6 +13,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from jepa_vlm.adapters import Backbone
 from jepa_vlm.bench.step import Setting, Step
+from jepa_vlm.errors import BackboneError
 from jepa_vlm.latent_vlm import LatentVLM
 from jepa_vlm.objectives import NextToken
 from jepa_vlm.serialization import IGNORED, TokenizedView
@@ -73,9 +74,18 @@ def around(setting: Setting) -> Iterator[None]:
     """Let every layer call transformers' attention, and checkpoint as transformers does, hooks on the tower included.
 
     PEFT's casts stay on, except on the meta device: without autocast behind them they would mean float32 products.
+
+    Raises:
+        BackboneError: If transformers has no attention of that name, or its package is missing.
     """
     base, meta = setting.backbone.base, setting.device.type == "meta"
-    base.set_attn_implementation(setting.stock_attention)
+    try:
+        base.set_attn_implementation(setting.stock_attention)
+    except (ValueError, ImportError) as err:
+        reason = next(iter(str(err).splitlines()), type(err).__name__)
+        raise BackboneError(
+            f"The stock steps cannot run with attention {setting.stock_attention!r}: {reason}"
+        ) from None
     placeholder_mask = base.model.get_placeholder_mask
     if meta:
         base.model.get_placeholder_mask = _no_mask

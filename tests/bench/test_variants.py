@@ -21,6 +21,7 @@ from jepa_vlm.bench.variants import (
     step_of,
     with_target_policy,
 )
+from jepa_vlm.errors import BackboneError
 from jepa_vlm.latent_vlm import LatentVLM
 from jepa_vlm.recipe import load_recipe
 from jepa_vlm.serialization import IGNORED
@@ -195,3 +196,9 @@ def test_stock_checkpointing_goes_back_through_the_frozen_tower(setting):
         finally:
             hook.remove()
     assert tracked == {"sft": False, "sft_stock": True}
+
+
+def test_an_attention_that_transformers_lacks_is_one_message(setting):
+    step = VARIANTS["sft_stock"](replace(setting, stock_attention="foo"))
+    with pytest.raises(BackboneError, match="The stock steps cannot run with attention 'foo'"), step.around():
+        pass
