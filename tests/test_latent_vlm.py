@@ -195,6 +195,7 @@ def test_a_detached_row_keeps_no_graph() -> None:
     assert {name: row.hidden.requires_grad for name, row in rows.items()} == {"current": False, "gradient": True}
 
 
+@pytest.mark.slow
 def test_it_runs_under_compile() -> None:
     model = LatentVLM(lora_backbone(), pearl_objective())
     batch = model.collator()(random_batch(4))

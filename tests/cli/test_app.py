@@ -183,7 +183,7 @@ def test_data_show_writes_a_page(cli, tmp_path):
 
 def test_a_signal_saves_exits_with_130_and_the_printed_command_goes_on(tmp_path):
     write_jsonl(playground.trajectories("visual-search", count=24), tmp_path / "train.jsonl")
-    words = ("recipe", "sft", "--data", "train.jsonl", "--steps", "100", "--batch-size", "2")
+    words = ("recipe", "sft", "--data", "train.jsonl", "--steps", "40", "--batch-size", "2", "--questions", "8")
     process = subprocess.Popen(
         [sys.executable, "-m", "jepa_vlm.cli", *words],
         cwd=tmp_path,
@@ -208,7 +208,7 @@ def test_a_signal_saves_exits_with_130_and_the_printed_command_goes_on(tmp_path)
     assert json.loads(done.stdout)["run"] == "runs/sft"
     steps = [json.loads(line)["step"] for line in (tmp_path / "runs/sft/metrics.jsonl").read_text().splitlines()]
     assert steps == sorted(steps)
-    assert steps[-1] == 100
+    assert steps[-1] == 40
 
 
 def test_the_scorings_that_are_named_without_torch_are_the_scorings():
