@@ -195,7 +195,7 @@ def test_a_signal_saves_exits_with_130_and_the_printed_command_goes_on(tmp_path)
     talk = ""
     for line in process.stderr:
         talk += line
-        if line.startswith("step 5/"):
+        if line.startswith("step 4/"):
             process.send_signal(signal.SIGINT)
     assert process.wait(timeout=120) == 130
     command = talk.strip().splitlines()[-1].split()
