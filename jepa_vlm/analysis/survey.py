@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, final
 
 from torch.utils.data import DataLoader, Dataset
@@ -12,7 +12,7 @@ from jepa_vlm.adapters.regions import region_rows
 from jepa_vlm.errors import BackboneError, DataError
 from jepa_vlm.latent_vlm import LatentVLM
 from jepa_vlm.serialization import IGNORED, Serializer
-from jepa_vlm.trajectories import Rows, Trajectory
+from jepa_vlm.trajectories import LazyImage, Rows, Trajectory
 from jepa_vlm.views import Encoding
 
 BATCH = 16  # rows that a worker hands over at once
@@ -110,7 +110,7 @@ class _Reader(Dataset[RowFacts]):
     def _facts(self, trajectory: Trajectory, place: str) -> RowFacts:
         written = self.serializer.images(trajectory)
         if self.decode:
-            for image in trajectory.all_images:
+            for image in _whole(trajectory.all_images):
                 image.load()
         views = self.serializer.views(trajectory, tuple(self.encodings.values()), written)
         tokens = {
@@ -139,3 +139,9 @@ class _Reader(Dataset[RowFacts]):
             latents=tuple(latents),
             tokens=tokens,
         )
+
+
+def _whole(images: Sequence[LazyImage]) -> Iterable[LazyImage]:
+    """Return each picture once, whole, however many of the images are parts of it."""
+    whole = (replace(image, region=None, resized=None) for image in images)
+    return {image.source: image for image in whole}.values()

@@ -235,14 +235,15 @@ class _Marked:
         placed = self.placed[kept]
         images = tuple(dict.fromkeys(placed[placed >= 0].tolist()))
         slots = dict(insertions)
-        repeats = 1 + torch.tensor([slots.get(int(token), 0) for token in kept.tolist()])
+        repeats = torch.ones_like(kept)
+        for token, count in slots.items():
+            repeats[kept == token] += count
         is_slot = torch.ones(int(repeats.sum()), dtype=torch.bool)
         places = repeats.cumsum(0) - repeats  # of the kept tokens; slots fill what is left between them
         is_slot[places] = False
-        place = dict(zip(kept.tolist(), places.tolist(), strict=True))
-        readouts = {"last_token": place[last], "turn_end": place[turn_end]}
+        readouts = {name: int(places[kept == token]) for name, token in (("last_token", last), ("turn_end", turn_end))}
         if last in slots:
-            readouts["last_pred"] = place[last] + slots[last]
+            readouts["last_pred"] = readouts["last_token"] + slots[last]
 
         def spread(values: Tensor, filled: int | bool) -> Tensor:
             return torch.full(is_slot.shape, filled, dtype=values.dtype).index_copy(0, places, values)
@@ -319,7 +320,7 @@ def _mark(tokens: Tokens, adapter: Adapter, rendered: Rendered, images: Sequence
 def _text_of(text: str, offsets: Sequence[Span], kept: Tensor) -> str:
     """Return the kept tokens' text, each image placeholder once."""
     pieces, at = [], 0
-    for start, end in (offsets[i] for i in kept.tolist()):
+    for start, end in dict.fromkeys(offsets[i] for i in kept.tolist()):  # an image's tokens have one span
         pieces.append(text[max(start, at) : end])
         at = max(at, end)
     return "".join(pieces)

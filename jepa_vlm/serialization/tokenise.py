@@ -5,6 +5,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
 from typing import Any, final
 
@@ -40,12 +41,12 @@ class Tokens:
         """Say which tokens hold a character of the span; a tokenizer may join one with the space before it."""
         return (self.begin < span[1]) & (self.end > span[0])
 
-    @property
+    @cached_property
     def begin(self) -> Tensor:
         """First character of each."""
         return torch.tensor([start for start, _ in self.spans])
 
-    @property
+    @cached_property
     def end(self) -> Tensor:
         """The character behind each."""
         return torch.tensor([end for _, end in self.spans])
