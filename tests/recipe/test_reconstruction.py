@@ -141,6 +141,6 @@ def test_a_run_lowers_its_own_loss_and_answers_through_its_latents(name: str, tm
     if stages:
         assert (trained[0], trained[-1]) == (set(stages[0].terms), set(stages[-1].terms))
     for folder in ("best", "export"):
-        assert inference_of(tmp_path / "run" / folder) == ("latents", decoding)
+        assert inference_of(tmp_path / "run" / folder) == ("latents", decoding, None)
     tokens = json.loads((tmp_path / "run" / "export" / "tokenizer.json").read_text())["added_tokens"]
     assert {decoding.start, decoding.end} <= {token["content"] for token in tokens}
