@@ -10,11 +10,18 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from jepa_vlm.evaluation import commit, versions
 from jepa_vlm.evaluation.files import write_whole
 
 
 def write_analysis(
-    folder: Path, name: str, *, summary: Mapping[str, Any], table: Sequence[Mapping[str, Any]], figure: str
+    folder: Path,
+    name: str,
+    *,
+    summary: Mapping[str, Any],
+    table: Sequence[Mapping[str, Any]],
+    figure: str,
+    command: Sequence[str] = (),
 ) -> tuple[Path, ...]:
     """Write ``NAME.json``, ``NAME.csv`` and ``NAME.svg`` into a folder, each whole or not at all; return their paths.
 
@@ -24,9 +31,11 @@ def write_analysis(
         summary: JSON values; a number that is not finite becomes null.
         table: What the figure shows, row by row.
         figure: An SVG.
+        command: That made it; the JSON holds it under ``made``, with versions and commit.
     """
+    made = {"command": list(command), "versions": versions(), "commit": commit()}
     paths = tuple(folder / f"{name}.{kind}" for kind in ("json", "csv", "svg"))
-    whole = json.dumps(finite(summary), indent=1, ensure_ascii=False, allow_nan=False)
+    whole = json.dumps(finite({**summary, "made": made}), indent=1, ensure_ascii=False, allow_nan=False)
     write_whole(paths[0], whole + "\n")
     write_table(paths[1], table)
     write_whole(paths[2], figure)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -51,6 +52,7 @@ def latent_counts(
             summary=summary,
             table=[{"source": name, **row} for name, one in found.items() for row in one.table()],
             figure=latent_counts_figure(found),
+            command=("jepa-vlm", *sys.argv[1:]),
         )
     rows = [("SOURCE", "UNIT", "COUNT", "MEDIAN", "P95", "MAX", *(f"ABOVE {n}" for n in sorted(set(steps))))]
     for name, one in found.items():

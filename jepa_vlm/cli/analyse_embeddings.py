@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -89,6 +90,7 @@ def embeddings(
             summary=summary,
             table=[row for one in maps for row in one.table()],
             figure=embedding_figure(maps, numbers),
+            command=("jepa-vlm", *sys.argv[1:]),
         )
         each = write_table(output / "agreement.csv", [row for one in numbers for row in one.table()])
         held = [output / (re.sub(r"[^\w.-]+", "-", one.name) + ".safetensors") for one in sets]
@@ -131,6 +133,7 @@ def collapse(
             summary=summary,
             table=[row for one in found for row in one.table()],
             figure=collapse_figure(found),
+            command=("jepa-vlm", *sys.argv[1:]),
         )
     rows: list[Sequence[str]] = [("MODEL", "SIDE", "EFFECTIVE RANK", "RANKME", "MEAN COSINE", "MEAN STD", "LEAST STD")]
     for one in found:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import re
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -82,7 +83,12 @@ def latent_steps(
         found = accuracy_by_steps(decoded, scoring=scoring)
         summary = found.summary()
         paths = write_analysis(
-            output, "latent-steps", summary=summary, table=found.table(), figure=latent_steps_figure(found)
+            output,
+            "latent-steps",
+            summary=summary,
+            table=found.table(),
+            figure=latent_steps_figure(found),
+            command=("jepa-vlm", *sys.argv[1:]),
         )
     written(json, summary, _steps_text(found), paths)
 

@@ -10,9 +10,12 @@ from jepa_vlm.analysis.files import write_analysis
 def test_numbers_lie_beside_the_figure(tmp_path):
     rows = [{"name": 'a,"b"', "value": 1.5}, {"name": "c", "value": math.nan}]
     summary = {"low": math.nan, "many": [1.0, math.inf, {"x": 2}], "name": "é"}
-    paths = write_analysis(tmp_path / "new", "one", summary=summary, table=rows, figure="<svg/>")
+    paths = write_analysis(tmp_path / "new", "one", summary=summary, table=rows, figure="<svg/>", command=["a", "b"])
     assert [path.name for path in paths] == ["one.json", "one.csv", "one.svg"]
-    assert json.loads(paths[0].read_text(encoding="utf-8")) == {"low": None, "many": [1.0, None, {"x": 2}], "name": "é"}
+    found = json.loads(paths[0].read_text(encoding="utf-8"))
+    made = found.pop("made")
+    assert (made["command"], set(made)) == (["a", "b"], {"command", "versions", "commit"})
+    assert found == {"low": None, "many": [1.0, None, {"x": 2}], "name": "é"}
     with paths[1].open(newline="", encoding="utf-8") as file:
         assert list(csv.DictReader(file)) == [{"name": 'a,"b"', "value": "1.5"}, {"name": "c", "value": "nan"}]
     assert paths[2].read_text(encoding="utf-8") == "<svg/>"
