@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import weakref
+from dataclasses import replace
 
 from PIL import Image
 
@@ -12,7 +13,7 @@ from jepa_vlm.analysis.survey import BATCH, RowFacts, ViewTokens, survey
 from jepa_vlm.analysis.tally import Tally, spread
 from jepa_vlm.latent_vlm import LatentVLM
 from jepa_vlm.recipe import load_recipe
-from jepa_vlm.trajectories import LazyImage, Rows, Step, Trajectory
+from jepa_vlm.trajectories import Box, LazyImage, Rows, Step, ToolCall, Trajectory
 
 
 def test_a_tally_counts_values_and_names_the_first_offenders():
@@ -69,3 +70,15 @@ def test_a_survey_holds_no_row_once_its_facts_are_known():
     assert tally.problems == {}
     assert rows.most <= 2
     assert sizes[-1] - sizes[0] < 40  # digits of counts, and nothing by row
+
+
+def test_a_picture_is_decoded_once_whatever_its_crops(tmp_path, monkeypatch):
+    Image.new("RGB", (64, 64), "red").save(tmp_path / "red.png")
+    image, box = LazyImage(path=tmp_path / "red.png"), Box(0, 0, 0.5, 0.5, relative=True)
+    look = Step("I look.", call=ToolCall("crop", box=box), image=replace(image, region=box))
+    row = Trajectory(id="0", images=(image,), question="red?", steps=(look, look, Step("red")), answer="red")
+    loaded, load = [], LazyImage.load
+    monkeypatch.setattr(LazyImage, "load", lambda image: loaded.append(image.region) or load(image))
+    model = LatentVLM(load_backbone("tiny-random-qwen2.5-vl"), load_recipe("sft").objective)
+    (facts,) = survey([row], model)
+    assert (facts.problem, facts.images, loaded) == ("", 3, [None])
