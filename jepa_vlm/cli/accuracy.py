@@ -26,24 +26,22 @@ def accuracy_text(found: Mapping[str, Evaluation]) -> str:
                 unreadable = f"{scored.parse_failure_rate:.1%}" if task == "all" else ""
                 rows.append((spec, how, task, f"{one.value:.1%}", sure, unreadable))
     table = columns([("BENCHMARK", "SCORING", "TASK", "ACCURACY", "INTERVAL", "UNREADABLE"), *rows])
+    scorings = [(spec, scored) for spec, evaluation in found.items() for scored in evaluation.scored]
     used = [
         f"{spec}: " + ", ".join(f"{name} {count:,}" for name, count in scored.tool_use.items())
-        for spec, evaluation in found.items()
-        for scored in evaluation.scored
+        for spec, scored in scorings
         if scored.tool_use is not None
     ]
     thought = [
         f"{spec}, {scored.protocol.scoring}: {scored.protocol.latents}; the latent path ran in "
         f"{scored.latent_use['answers']} of {scored.overall.n} answers, {scored.latent_use['steps']:,} steps in all"
-        for spec, evaluation in found.items()
-        for scored in evaluation.scored
+        for spec, scored in scorings
         if scored.latent_use is not None
     ]
     opened = [
         f"{spec}, {scored.protocol.scoring}: written whole in {scored.opening_use['whole']} of {scored.overall.n} "
         f"answers, some of it in {scored.opening_use['some']}"
-        for spec, evaluation in found.items()
-        for scored in evaluation.scored
+        for spec, scored in scorings
         if scored.opening_use is not None
     ]
     told = {"Tools": used, "Latents": thought, "Opening": opened}
