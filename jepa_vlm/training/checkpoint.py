@@ -12,6 +12,7 @@ The Trainer adds optimizer.pt, scheduler.pt, rng_state.pth and trainer_state.jso
 from __future__ import annotations
 
 import json
+import sys
 import zipfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -34,6 +35,7 @@ from jepa_vlm.training.inference_file import read_opening
 
 ADAPTER, HEADS, FULL, ORIGIN = "adapter_model.safetensors", "heads.safetensors", "model.safetensors", "origin.json"
 PARTS = "parts.safetensors"
+ONE_FILE = sys.maxsize  # bytes: transformers would split a model of more than 50 GB
 STATE, PICKLED = "trainer_state.json", ("optimizer.pt", "scheduler.pt")
 
 
@@ -76,7 +78,7 @@ def save_weights(model: LatentVLM, folder: Path, origin: Origin) -> None:
         if beside := _trained_beside(inner):
             _save(beside, folder / PARTS)
     else:
-        inner.save_pretrained(folder)
+        inner.save_pretrained(folder, max_shard_size=ONE_FILE)
     _save(_own_state(model), folder / HEADS)
     mostly_none = ("added_tokens", "decoding", "opening")
     known = {name: value for name, value in asdict(origin).items() if name not in mostly_none or value}

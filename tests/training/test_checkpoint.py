@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 
 import pytest
 import torch
 from peft import PeftModel
 from safetensors.torch import load_file, save_file
+from transformers import PreTrainedModel
 
 import jepa_vlm as jv
 from jepa_vlm.errors import BackboneError, RunError
@@ -91,6 +93,20 @@ def test_a_run_without_an_adapter_saves_the_model(tmp_path):
     load_weights(other, tmp_path)
     found = trained(other)
     assert all(torch.equal(value, found[name]) for name, value in trained(model).items())
+
+
+def test_a_model_too_large_for_one_shard_is_still_one_file(tmp_path, monkeypatch):
+    saving = PreTrainedModel.save_pretrained
+    at = list(inspect.signature(saving).parameters).index("max_shard_size") - 2  # self and the folder have no default
+    defaults = list(saving.__defaults__)
+    assert defaults[at] == "50GB"
+    defaults[at] = "1MB"
+    monkeypatch.setattr(saving, "__defaults__", tuple(defaults))
+    model = whole()
+    model.backbone.model.save_pretrained(tmp_path / "split")
+    assert not (tmp_path / "split" / FULL).exists()
+    save_weights(model, tmp_path / "whole", ORIGIN)
+    load_weights(whole(), tmp_path / "whole")
 
 
 def test_an_incomplete_checkpoint_is_refused(tmp_path):
