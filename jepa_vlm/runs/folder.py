@@ -8,6 +8,7 @@ evaluation_before.json, evaluation.json     answers item by item
 evaluation_other_entry.json                 where answers have latent slots: by the other way into them
 export/                  the merged model, for stock transformers
 report.html, result.json
+.lock                    held by the process that works here
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from typing import Any, final
 
 from jepa_vlm.errors import RunError
 from jepa_vlm.evaluation.files import write_whole
+from jepa_vlm.runs.lock import holds_anything
 from jepa_vlm.runs.settings import Resolved
 from jepa_vlm.training.checkpoint import is_complete
 
@@ -48,7 +50,7 @@ class RunFolder:
         """
         if self.path.exists() and not self.path.is_dir():
             raise RunError(f"Output {self.path} is a file, but a run needs a folder; give a new --output.")
-        if self.path.is_dir() and any(self.path.iterdir()):
+        if self.path.is_dir() and holds_anything(self.path):
             if self.config.is_file():
                 raise RunError(
                     f"Output folder {self.path} holds another run; give a new --output, or go on with it by --resume."
@@ -111,7 +113,7 @@ class RunFolder:
 def free_folder(parent: Path, name: str) -> Path:
     """Return ``parent/name``, or with the first free number behind it."""
     path, number = parent / name, 1
-    while path.exists() and (not path.is_dir() or any(path.iterdir())):
+    while path.exists() and (not path.is_dir() or holds_anything(path)):
         number += 1
         path = parent / f"{name}-{number}"
     return path

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from jepa_vlm.errors import InterruptedRunError, RunError
 from jepa_vlm.recipe import Recipe
 from jepa_vlm.runs.environment import processes, rank, wait
 from jepa_vlm.runs.folder import RunFolder, free_folder
+from jepa_vlm.runs.lock import alone
 from jepa_vlm.runs.measured import Spent, measured, watch_memory
 from jepa_vlm.runs.outcome import finish, measure, measure_other_entry
 from jepa_vlm.runs.plan import Plan, plan_run
@@ -65,6 +67,11 @@ def start_run(asked: Asked, recipe: Recipe | None = None) -> RunResult:
     console = Console(stderr=True, quiet=rank() != 0)
     folder = _folder(asked)
     plan = plan_run(asked, recipe)
+    with alone(folder.path, "run") if rank() == 0 else nullcontext():
+        return _carry_out(plan, folder, console)
+
+
+def _carry_out(plan: Plan, folder: RunFolder, console: Console) -> RunResult:
     settings = _settings(plan, folder)
     settings.arguments()  # under torchrun, starts the process group, so that processes can wait for each other
     if rank() == 0:
@@ -79,7 +86,7 @@ def start_run(asked: Asked, recipe: Recipe | None = None) -> RunResult:
         tell=lambda said: console.print(said, highlight=False, soft_wrap=True),
     )
     trainer = _trainer(plan, folder, settings, console)
-    before = measure(plan, folder.before, console, "before", keep=asked.resume) if rank() == 0 else None
+    before = measure(plan, folder.before, console, "before", keep=plan.asked.resume) if rank() == 0 else None
     wait()
     seconds = _train(trainer, plan, folder)
     if rank() == 0:

@@ -17,14 +17,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, final
 
-from filelock import FileLock, Timeout
-
 from jepa_vlm.errors import RunError
 from jepa_vlm.evaluation.files import write_whole
 from jepa_vlm.runs.comparing.entries import UNTRAINED, Arm
+from jepa_vlm.runs.lock import alone, holds_anything
 
 FORMAT = "jepa-vlm-comparison-1"
-LOCK = ".lock"
 
 
 @final
@@ -56,24 +54,14 @@ class CompareFolder:
 
     @contextmanager
     def alone(self) -> Iterator[None]:
-        """Keep other processes out of the folder, which is made if it is not there; one that is killed lets go of it.
+        """Keep other processes out of the folder, which is made if it is not there.
 
         Raises:
             RunError: If another process works in it, or it holds something else than a comparison.
         """
         self._check_own()
-        self.path.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(self.path / LOCK)
-        try:
-            lock.acquire(blocking=False)
-        except Timeout:
-            raise RunError(
-                f"Another process works on the comparison in {self.path}; wait until it ends, or give a new --output."
-            ) from None
-        try:
+        with alone(self.path, "comparison"):
             yield
-        finally:
-            lock.release()
 
     def hold(self, settings: Mapping[str, Any], arms: Mapping[str, Mapping[str, Any]]) -> None:
         """Write down what a comparison is, or hold this call to what is written.
@@ -98,7 +86,7 @@ class CompareFolder:
     def _check_own(self) -> None:
         if self.settings.is_file() or not self.path.exists():
             return
-        if not self.path.is_dir() or any(path.name != LOCK for path in self.path.iterdir()):
+        if not self.path.is_dir() or holds_anything(self.path):
             raise RunError(f"{self.path} holds something that is not a comparison; give a new --output.")
 
     def _same(self, old: Mapping[str, Any], new: Mapping[str, Any], whose: str) -> None:
