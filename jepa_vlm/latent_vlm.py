@@ -27,7 +27,7 @@ from jepa_vlm.encoders import (
 from jepa_vlm.errors import BackboneError
 from jepa_vlm.serialization import IGNORED, Collator, Read, Serializer, TokenizedView
 from jepa_vlm.serialization.stored_targets import target_stores
-from jepa_vlm.terms import Objective, Term, Unit
+from jepa_vlm.terms import Objective, Shuffled, Term, Unit
 from jepa_vlm.trajectories import Trajectory
 from jepa_vlm.typing import Latent, PerSource, Scalar
 from jepa_vlm.views import LatentConversation, ViewRequest
@@ -53,6 +53,7 @@ class LossTerms:
         skipped: Terms that the batch leaves out by loss dropout; their values and counts are 0.
         by_source: Of a mixture's batch, by term: the detached sum of each source's examples. Terms that are no sums
             over examples are missing.
+        shuffled: By "term/part": what another example's target costs (``TermValue.shuffled``).
     """
 
     total: Scalar
@@ -64,6 +65,7 @@ class LossTerms:
     parts: dict[str, Scalar] = field(default_factory=dict)
     skipped: tuple[str, ...] = ()
     by_source: dict[str, PerSource] = field(default_factory=dict)
+    shuffled: dict[str, Shuffled] = field(default_factory=dict)
 
 
 @final
@@ -165,7 +167,7 @@ class LatentVLM(nn.Module):
             raise ValueError(f"Every term needs a normaliser; missing: {', '.join(missing)}.")
         states, skipped, sources = self._states(batch), tuple(batch["skipped"]), batch.get("sources")
         states = states if sources is None else replace(states, by_example=True)
-        raw, weighted, sums, latents, parts, by_source = {}, {}, {}, {}, {}, {}
+        raw, weighted, sums, latents, parts, by_source, shuffled = {}, {}, {}, {}, {}, {}, {}
         counts: dict[str, int] = dict(batch["counts"])
         for weight, term in self.objective.parts():
             value = term.skipped(states.head.weight) if term.name in skipped else term(states)
@@ -177,10 +179,11 @@ class LatentVLM(nn.Module):
             if value.predicted is not None and value.target is not None:
                 latents[term.name] = (value.predicted, value.target)
             parts.update({f"{term.name}/{name}": part.detach() / divisor for name, part in value.parts.items()})
+            shuffled.update({f"{term.name}/{name}": found for name, found in value.shuffled.items()})
             if sources is not None and value.each is not None:
                 by_source[term.name] = _by_source(value.each, value.document, sources)
         total = torch.stack(list(weighted.values())).sum()
-        return LossTerms(total, weighted, raw, sums, counts, latents, parts, skipped, by_source)
+        return LossTerms(total, weighted, raw, sums, counts, latents, parts, skipped, by_source, shuffled)
 
     def run_ahead(self, batches: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         """Compute the rows without gradient of an accumulation window's batches as one, before the first's turn.

@@ -38,6 +38,16 @@ class Unit:
 
 @final
 @dataclass(frozen=True)
+class Shuffled:
+    """Distances to the own targets, and to those of other examples, summed over ``count`` examples; detached."""
+
+    matched: Scalar
+    shuffled: Scalar
+    count: int
+
+
+@final
+@dataclass(frozen=True)
 class TermValue:
     """What a term returns: a sum over its units, and the pair of latents that monitors look at.
 
@@ -49,6 +59,8 @@ class TermValue:
             are; None where they were not asked for (``States.by_example``), or the total is no sum over examples. A
             mixture's losses are logged by source from them.
         document: Which example each summand belongs to; None for one per example.
+        shuffled: In evaluation, by part of a term without ``predicted`` and ``target``: its detached sum over the
+            examples that were also held against another example's target, that sum with the other's, and their number.
     """
 
     total: Scalar
@@ -57,6 +69,7 @@ class TermValue:
     parts: Mapping[str, Scalar] = field(default_factory=dict)
     each: Tensor | None = None
     document: Tensor | None = None
+    shuffled: Mapping[str, Shuffled] = field(default_factory=dict)
 
 
 class Term(nn.Module, ABC):

@@ -77,10 +77,7 @@ def result_text(result: RunResult) -> str:
     """Return a result: loss terms, accuracy before and after with intervals, folders, and what to do next."""
     terms = [(name, f"{term['first']:.4g}", f"{term['best']:.4g}") for name, term in result.terms.items()]
     lines = [columns([("HELD-OUT TERM", "BEFORE", f"BEST (step {result.best_step})"), *terms])]
-    measured = {name: monitor for name, monitor in result.monitors.items() if monitor["best"]}
-    if measured:
-        gaps = [(name, _gap(monitor["first"]), _gap(monitor["best"])) for name, monitor in measured.items()]
-        lines += ["", columns([("MATCHED - SHUFFLED COSINE", "BEFORE", "BEST"), *gaps])]
+    lines += _monitors(result.monitors)
     if result.accuracy:
         lines += ["", columns([("ACCURACY", "BEFORE", "AFTER"), *_accuracy(result.accuracy)])]
         lines += _opened(result.accuracy)
@@ -108,8 +105,22 @@ def result_text(result: RunResult) -> str:
     return "\n".join(lines)
 
 
-def _gap(monitor: Mapping[str, float]) -> str:
-    return f"{monitor['matched_cosine'] - monitor['shuffled_cosine']:+.4f}"
+def _monitors(monitors: Mapping[str, Mapping[str, Mapping[str, float]]]) -> list[str]:
+    """Return by how much own targets differ from other examples': in cosine, or in loss."""
+    from jepa_vlm.training.monitors import SHUFFLED
+
+    cosines, losses = [], []
+    for term, monitor in monitors.items():
+        first, best = monitor["first"], monitor["best"]
+        if "matched_cosine" in best:
+            gaps = (one["matched_cosine"] - one["shuffled_cosine"] for one in (first, best))
+            cosines.append((term, *(f"{gap:+.4f}" for gap in gaps)))
+        for name in best:
+            part, end, _ = name.partition(f"_{SHUFFLED}")
+            if end:
+                losses.append((f"{term}, {part}", f"{first[name]:+.4f}", f"{best[name]:+.4f}"))
+    tables = (("MATCHED - SHUFFLED COSINE", cosines), ("SHUFFLED - MATCHED LOSS", losses))
+    return [line for title, rows in tables if rows for line in ("", columns([(title, "BEFORE", "BEST"), *rows]))]
 
 
 def _accuracy(accuracy: Any) -> list[tuple[str, str, str]]:

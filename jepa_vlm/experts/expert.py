@@ -114,10 +114,27 @@ class Expert(nn.Module):
             states: At the expert's pads.
             inputs: Of the images, from the target's ``inputs``.
         """
+        answer, target = self._answered(states, inputs)
+        found: Tensor = self.loss(answer, target)
+        return found
+
+    def against_another(self, states: PadStates, inputs: Tensor) -> tuple[PerExample, PerExample]:
+        """Return the loss of each example, and its loss if what is known of the next example's image were asked for.
+
+        Answers that do not depend on the image lose alike, on average, to both.
+
+        Raises:
+            ValueError: If there is one example alone.
+        """
+        if len(states) < 2:
+            raise ValueError(f"Another example's image needs at least two examples, got {len(states)}.")
+        answer, target = self._answered(states, inputs)
+        return self.loss(answer, target), self.loss(answer, target.roll(-1, dims=0))
+
+    def _answered(self, states: PadStates, inputs: Tensor) -> tuple[Tensor, Tensor]:
         with torch.no_grad():
             seen = self.target(inputs)
-        found: Tensor = self.loss(seen.decode(self.head(states)), seen.target)
-        return found
+        return seen.decode(self.head(states)), seen.target
 
     def extra_repr(self) -> str:
         """Show what is no module."""

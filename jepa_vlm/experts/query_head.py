@@ -29,7 +29,7 @@ class QueryHead(ExpertHead):
 
     References:
         Wakals/CoVT@80a28bf, covt_qwen2_5_vl.py: a linear layer, learned queries and multi-head attention for SAM
-        (8 queries of 256) and DINOv2 (1025 queries of 1024).
+        (8 queries of 256) and DINOv2 (1025 queries of 1024). Its keys have a bias, which changes nothing.
     """
 
     def __init__(self, *, queries: int, width: int, out: int | None = None, heads: int = 8) -> None:
@@ -47,7 +47,8 @@ class QueryHead(ExpertHead):
         """See ``ExpertHead.setup``; queries are drawn with a standard deviation of 1."""
         self.linears = nn.ModuleDict({"project": seeded_linear(dim, self.width, generator)})
         for name in ("query", "key", "value", "mix"):
-            self.linears[name] = seeded_linear(self.width, self.width, generator)
+            bias = name != "key"  # it would add the same to all of a query's scores, and never train
+            self.linears[name] = seeded_linear(self.width, self.width, generator, bias=bias)
         if self.out is not None:
             self.linears["answer"] = seeded_linear(self.width, self.out, generator)
         self.queries = nn.Parameter(torch.randn(self.count, self.width, generator=generator))

@@ -13,7 +13,7 @@ from jepa_vlm.encoders import States
 from jepa_vlm.errors import DataError
 from jepa_vlm.experts.expert import Expert
 from jepa_vlm.serialization import Beside
-from jepa_vlm.terms import Term, TermValue, Unit, zero_through
+from jepa_vlm.terms import Shuffled, Term, TermValue, Unit, zero_through
 from jepa_vlm.trajectories import LazyImage, Trajectory
 from jepa_vlm.typing import at_least_float32
 from jepa_vlm.views import PaddedConversation, ViewRequest
@@ -90,15 +90,25 @@ class ExpertDistillation(Term):
         return _Looks(self.view, {expert.name: expert.target.inputs for expert in self._each()})
 
     def forward(self, states: States) -> TermValue:
-        """See ``Term.forward``; every expert's weighted part is logged."""
+        """See ``Term.forward``; every expert's weighted part is logged.
+
+        In evaluation every expert is also asked about the next example's image, if the batch has one
+        (``TermValue.shuffled``).
+        """
         region, beside = states.regions[self._request], states.beside[self.name]
         (nothing,) = at_least_float32(region.hidden.new_zeros(()))
-        parts = {}
+        parts, shuffled = {}, {}
         summands, document = [], []
         for expert in self._each():
             if expert.name in beside:
                 places = beside[AT + expert.name]
-                (each,) = at_least_float32(expert(region.hidden[places], beside[expert.name]))
+                asked = region.hidden[places], beside[expert.name]
+                if self.training or len(places) < 2:
+                    (each,) = at_least_float32(expert(*asked))
+                else:
+                    each, other = at_least_float32(*expert.against_another(*asked))
+                    matched, mixed = (expert.weight * loss.detach().sum() for loss in (each, other))
+                    shuffled[expert.name] = Shuffled(matched, mixed, len(places))
                 parts[expert.name] = expert.weight * each.sum()
                 summands.append(expert.weight * each.detach())
                 document.append(region.document[places[:, 0]])
@@ -109,6 +119,7 @@ class ExpertDistillation(Term):
             parts={name: part.detach() for name, part in parts.items()},
             each=torch.cat(summands) if summands else nothing[None][:0],
             document=torch.cat(document) if document else region.document[:0],
+            shuffled=shuffled,
         )
 
     def extra_repr(self) -> str:

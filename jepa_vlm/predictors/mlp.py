@@ -82,10 +82,10 @@ class MLPPredictor(Predictor):
         return f"hidden={self.hidden}, layers={self.layers}{normed}, out={self.out}"
 
 
-def seeded_linear(inputs: int, outputs: int, generator: torch.Generator) -> nn.Linear:
+def seeded_linear(inputs: int, outputs: int, generator: torch.Generator, *, bias: bool = True) -> nn.Linear:
     """Return a linear layer that draws from ``generator`` and not from the global one."""
-    linear = nn.utils.skip_init(nn.Linear, inputs, outputs, dtype=torch.float32, device=generator.device)
+    linear = nn.utils.skip_init(nn.Linear, inputs, outputs, bias=bias, dtype=torch.float32, device=generator.device)
     with torch.no_grad():
-        for parameter in (linear.weight, linear.bias):
+        for parameter in linear.parameters():
             parameter.uniform_(-(inputs**-0.5), inputs**-0.5, generator=generator)
     return cast("nn.Linear", linear)

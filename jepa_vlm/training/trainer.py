@@ -97,7 +97,7 @@ class ObjectiveTrainer(Trainer):
         self.validation = Validation(
             examples=validation,
             collator=collator,
-            batch_size=settings.batch_size,
+            batch_size=max(2, settings.batch_size),  # terms compare examples; without gradient two fit where one trains
             workers=settings.workers,
             judged=schedule.last,
         )

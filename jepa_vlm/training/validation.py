@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from typing import Any, final
 
 import torch
@@ -12,13 +13,30 @@ from torch.utils.data import DataLoader
 
 from jepa_vlm.generation.inference import inference
 from jepa_vlm.latent_vlm import LatentVLM
-from jepa_vlm.training.monitors import ROWS, LatentMonitor
+from jepa_vlm.training.monitors import ROWS, SHUFFLED, LatentMonitor
 from jepa_vlm.trajectories import Trajectory
 from jepa_vlm.trajectories.mixture import Mixture, Source
 
 Pair = tuple[torch.Tensor, torch.Tensor]  # predicted and target latents of a batch
-_Found = tuple[Any, Any, Any]
 Collate = Callable[[list[Trajectory]], dict[str, Any]]
+
+
+@final
+@dataclass(frozen=True)
+class _Found:
+    """What one process found on its share.
+
+    Args:
+        sums: By term, or "term/part": over all examples.
+        counts: By term: its units.
+        latents: By term: the newest pairs.
+        shuffled: By "term/part": what other examples' targets cost more, and of how many examples.
+    """
+
+    sums: dict[str, float] = field(default_factory=dict)
+    counts: dict[str, float] = field(default_factory=dict)
+    latents: dict[str, list[Pair]] = field(default_factory=dict)
+    shuffled: dict[str, tuple[float, int]] = field(default_factory=dict)
 
 
 @final
@@ -48,6 +66,8 @@ class Validation:
     def __call__(self, model: LatentVLM, accelerator: Accelerator) -> dict[str, Any]:
         """Return ``loss``, ``terms`` (raw, weighted, count) and ``monitors`` of every latent term.
 
+        Where a term tells what other examples' targets cost, its monitors are, by part, by how much more.
+
         Of a mixture also ``sources``: loss and terms by the name of each source.
         """
         sources = self.examples.sources if isinstance(self.examples, Mixture) else (Source("", self.examples),)
@@ -60,10 +80,8 @@ class Validation:
         return {**whole, "sources": {name: {key: one[key] for key in ("loss", "terms")} for name, one in own.items()}}
 
     def _gathered(self, model: LatentVLM, accelerator: Accelerator, examples: Sequence[Trajectory]) -> list[_Found]:
-        """Return every process's sums, counts and latents over the examples."""
-        sums: dict[str, float] = {}
-        counts: dict[str, float] = {}
-        latents: dict[str, list[Pair]] = {}
+        """Return what every process found over the examples."""
+        own = _Found()
         share = examples[accelerator.process_index :: accelerator.num_processes]
         loader: DataLoader[Any] = DataLoader(
             share,  # type: ignore[arg-type]
@@ -76,15 +94,18 @@ class Validation:
             for batch in loader:
                 terms = model(send_to_device(batch, accelerator.device))
                 for name, value in terms.sums.items():
-                    sums[name] = sums.get(name, 0.0) + float(value)
-                    counts[name] = counts.get(name, 0.0) + float(terms.counts[name])
+                    own.sums[name] = own.sums.get(name, 0.0) + float(value)
+                    own.counts[name] = own.counts.get(name, 0.0) + float(terms.counts[name])
                 for key, part in terms.parts.items():  # its micro-batch's mean; what is summed is the sum
-                    sums[key] = sums.get(key, 0.0) + float(part) * max(terms.counts[key.partition("/")[0]], 1)
+                    of = max(terms.counts[key.partition("/")[0]], 1)
+                    own.sums[key] = own.sums.get(key, 0.0) + float(part) * of
+                for key, one in terms.shuffled.items():
+                    more, count = own.shuffled.get(key, (0.0, 0))
+                    own.shuffled[key] = more + float(one.shuffled - one.matched), count + one.count
                 for name, pair in terms.latents.items():
-                    _keep_newest(latents.setdefault(name, []), pair)
-        own = (sums, counts, latents)
-        found: list[_Found] = gather_object([own]) if accelerator.num_processes > 1 else [own]
-        return found
+                    _keep_newest(own.latents.setdefault(name, []), pair)
+        gathered: list[_Found] = gather_object([own]) if accelerator.num_processes > 1 else [own]
+        return gathered
 
 
 def _keep_newest(kept: list[Pair], pair: Pair) -> None:
@@ -97,21 +118,26 @@ def _keep_newest(kept: list[Pair], pair: Pair) -> None:
 
 def _joined(found: Sequence[_Found], weights: dict[str, float], judged: Sequence[str] | None) -> dict[str, Any]:
     terms: dict[str, dict[str, Any]] = {}
-    monitors = {}
+    monitors: dict[str, dict[str, float]] = {}
     for name, weight in weights.items():
-        total = sum(sums.get(name, 0.0) for sums, _, _ in found)
-        count = sum(counts.get(name, 0.0) for _, counts, _ in found)
+        total = sum(one.sums.get(name, 0.0) for one in found)
+        count = sum(one.counts.get(name, 0.0) for one in found)
         raw = total / max(count, 1)
         terms[name] = {"raw": raw, "weighted": weight * raw, "count": count}
-        keys = dict.fromkeys(key for sums, _, _ in found for key in sums if key.startswith(f"{name}/"))
+        keys = dict.fromkeys(key for one in found for key in one.sums if key.startswith(f"{name}/"))
         if keys:
-            parts = {key: sum(sums.get(key, 0.0) for sums, _, _ in found) / max(count, 1) for key in keys}
+            parts = {key: sum(one.sums.get(key, 0.0) for one in found) / max(count, 1) for key in keys}
             terms[name]["parts"] = {key.partition("/")[2]: part for key, part in parts.items()}
-    for name in dict.fromkeys(name for _, _, latents in found for name in latents):
+    for name in dict.fromkeys(name for one in found for name in one.latents):
         monitor = LatentMonitor(rows=ROWS)
-        for _, _, latents in found:
-            for predicted, target in latents.get(name, []):
+        for one in found:
+            for predicted, target in one.latents.get(name, []):
                 monitor.update(predicted, target)
         monitors[name] = monitor.summary()
+    for key in dict.fromkeys(key for one in found for key in one.shuffled):
+        held = [one.shuffled[key] for one in found if key in one.shuffled]
+        name, _, part = key.partition("/")
+        more = sum(more for more, _ in held) / sum(count for _, count in held)
+        monitors.setdefault(name, {})[f"{part}_{SHUFFLED}"] = more
     loss = sum(terms[name]["weighted"] for name in (terms if judged is None else judged))
     return {"loss": loss, "terms": terms, "monitors": monitors}

@@ -17,10 +17,11 @@ def made(**given):
 def test_it_equals_torchs_own_attention():
     head, states = made(out=3), torch.randn(4, 7, 6, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
     stock = torch.nn.MultiheadAttention(8, 2, batch_first=True, dtype=torch.float64)
-    parts = [head.linears[name] for name in ("query", "key", "value")]
+    query, key, value = (head.linears[name] for name in ("query", "key", "value"))
+    any_bias = torch.randn(8, dtype=torch.float64)  # of the keys: it changes nothing, so the head has none
     with torch.no_grad():
-        stock.in_proj_weight.copy_(torch.cat([part.weight for part in parts]))
-        stock.in_proj_bias.copy_(torch.cat([part.bias for part in parts]))
+        stock.in_proj_weight.copy_(torch.cat([query.weight, key.weight, value.weight]))
+        stock.in_proj_bias.copy_(torch.cat([query.bias, any_bias, value.bias]))
         stock.out_proj.weight.copy_(head.linears["mix"].weight)
         stock.out_proj.bias.copy_(head.linears["mix"].bias)
     memory = head.linears["project"](states)

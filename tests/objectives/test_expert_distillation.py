@@ -83,6 +83,35 @@ def test_a_part_of_the_pads_by_hand():
     assert [expert.head.weight.grad is not None for expert in term.experts.values()] == [True, True]
 
 
+def shuffled_by_hand(hidden, inputs, *, training):
+    term = jv.ExpertDistillation(view=PaddedConversation(pads=(A,)), experts=[hand_made("one", A, 1, 0.5)])
+    term.setup(2, torch.Generator())
+    term.train(training)
+    (request,) = term.requests()
+    region = RegionStates(hidden, torch.arange(len(hidden)), torch.arange(len(hidden)), hidden)
+    beside = {"one": inputs[:, None], "at.one": torch.arange(len(hidden))[:, None]}
+    return term(States({}, {request: region}, Head(torch.eye(2)), beside={term.name: beside})).shuffled
+
+
+def test_another_example_s_target_by_hand():
+    hidden, inputs = torch.tensor([[1.0, 0.0], [0.0, 1.0]]), torch.tensor([[2.0, 0.0], [0.0, 4.0]])
+    found = shuffled_by_hand(hidden, inputs, training=False)["one"]
+    # 2h = (2, 0) and (0, 2): off by (0, 0) and (0, 2) from the own, (2, 4) and (2, 2) from the other's; means, halved
+    assert (found.matched.item(), found.shuffled.item(), found.count) == (0.5, 2.5, 2)
+
+
+def test_answers_that_are_all_alike_cost_the_same_with_another_example_s_target():
+    inputs = torch.tensor([[2.0, 0.0], [0.0, 4.0], [1.0, 1.0]])
+    found = shuffled_by_hand(torch.ones(3, 2), inputs, training=False)["one"]
+    assert found.matched.item() == pytest.approx(found.shuffled.item())
+    assert found.count == 3
+
+
+@pytest.mark.parametrize(("examples", "training"), [(2, True), (1, False)])
+def test_nothing_is_shuffled_in_training_or_without_another_example(examples, training):
+    assert shuffled_by_hand(torch.ones(examples, 2), torch.ones(examples, 2), training=training) == {}
+
+
 def test_where_the_pads_of_each_expert_stand_among_all():
     pads = (true_segmentation().pads, true_depth().pads, true_edges().pads)
     view = PaddedConversation(pads=pads, kinds=SomeKinds(none=0.4))
