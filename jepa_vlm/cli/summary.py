@@ -107,18 +107,17 @@ def result_text(result: RunResult) -> str:
 
 def _monitors(monitors: Mapping[str, Mapping[str, Mapping[str, float]]]) -> list[str]:
     """Return by how much own targets differ from other examples': in cosine, or in loss."""
-    from jepa_vlm.training.monitors import SHUFFLED
-
     cosines, losses = [], []
     for term, monitor in monitors.items():
         first, best = monitor["first"], monitor["best"]
-        if "matched_cosine" in best:
-            gaps = (one["matched_cosine"] - one["shuffled_cosine"] for one in (first, best))
-            cosines.append((term, *(f"{gap:+.4f}" for gap in gaps)))
-        for name in best:
-            part, end, _ = name.partition(f"_{SHUFFLED}")
-            if end:
-                losses.append((f"{term}, {part}", f"{first[name]:+.4f}", f"{best[name]:+.4f}"))
+        for matched in (name for name in best if name.startswith("matched_")):
+            quantity = matched.removeprefix("matched_")
+            pairs = [(one[matched], one[f"shuffled_{quantity}"]) for one in (first, best)]
+            if quantity == "cosine":
+                cosines.append((term, *(f"{own - other:+.4f}" for own, other in pairs)))
+            else:
+                name = f"{term}, {quantity.removeprefix('loss_')}"
+                losses.append((name, *(f"{other - own:+.4f}" for own, other in pairs)))
     tables = (("MATCHED - SHUFFLED COSINE", cosines), ("SHUFFLED - MATCHED LOSS", losses))
     return [line for title, rows in tables if rows for line in ("", columns([(title, "BEFORE", "BEST"), *rows]))]
 

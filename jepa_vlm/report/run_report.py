@@ -122,10 +122,9 @@ def _monitors(run: RecordedRun) -> dict[str, Any]:
             curves = groups.setdefault(group, [])
             curves.append(Curve(label, *points, COLOURS[len(curves) % len(COLOURS)], marked=True))
         panels += [Panel(f"{term}: {group.replace('_', ' ')}", curves) for group, curves in groups.items()]
-        if {"matched_cosine", "shuffled_cosine"} <= found.keys():
-            rows.append(
-                (term, "matched − shuffled cosine", *_gap(found["matched_cosine"], found["shuffled_cosine"], run))
-            )
+        for matched in (name for name in found if name.startswith("matched_")):
+            shuffled = matched.replace("matched_", "shuffled_", 1)
+            rows.append((term, f"matched − {shuffled.replace('_', ' ')}", *_gap(found[matched], found[shuffled], run)))
         rows += [(term, name.replace("_", " "), *_three(points, run)) for name, points in found.items()]
     return {"svg": panels_svg(panels, name="monitors") if panels else None, "rows": rows}
 

@@ -15,7 +15,6 @@ from torch import Tensor
 from jepa_vlm.typing import Latent, shape_checked
 
 ROWS = 512  # examples from which a term's figures are made
-SHUFFLED = "shuffled_minus_matched_loss"  # behind a part's name: what another example's target costs more than the own
 
 
 @shape_checked

@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader
 
 from jepa_vlm.generation.inference import inference
 from jepa_vlm.latent_vlm import LatentVLM
-from jepa_vlm.training.monitors import ROWS, SHUFFLED, LatentMonitor
+from jepa_vlm.training.monitors import ROWS, LatentMonitor
 from jepa_vlm.trajectories import Trajectory
 from jepa_vlm.trajectories.mixture import Mixture, Source
 
@@ -30,13 +30,13 @@ class _Found:
         sums: By term, or "term/part": over all examples.
         counts: By term: its units.
         latents: By term: the newest pairs.
-        shuffled: By "term/part": what other examples' targets cost more, and of how many examples.
+        shuffled: By "term/part": what own and other examples' targets cost, and the number of examples.
     """
 
     sums: dict[str, float] = field(default_factory=dict)
     counts: dict[str, float] = field(default_factory=dict)
     latents: dict[str, list[Pair]] = field(default_factory=dict)
-    shuffled: dict[str, tuple[float, int]] = field(default_factory=dict)
+    shuffled: dict[str, tuple[float, float, int]] = field(default_factory=dict)
 
 
 @final
@@ -66,7 +66,7 @@ class Validation:
     def __call__(self, model: LatentVLM, accelerator: Accelerator) -> dict[str, Any]:
         """Return ``loss``, ``terms`` (raw, weighted, count) and ``monitors`` of every latent term.
 
-        Where a term tells what other examples' targets cost, its monitors are, by part, by how much more.
+        Where a term tells what other examples' targets cost, its monitors are that loss and the matched one, by part.
 
         Of a mixture also ``sources``: loss and terms by the name of each source.
         """
@@ -100,8 +100,9 @@ class Validation:
                     of = max(terms.counts[key.partition("/")[0]], 1)
                     own.sums[key] = own.sums.get(key, 0.0) + float(part) * of
                 for key, one in terms.shuffled.items():
-                    more, count = own.shuffled.get(key, (0.0, 0))
-                    own.shuffled[key] = more + float(one.shuffled - one.matched), count + one.count
+                    matched, shuffled, count = own.shuffled.get(key, (0.0, 0.0, 0))
+                    losses = matched + float(one.matched), shuffled + float(one.shuffled)
+                    own.shuffled[key] = (*losses, count + one.count)
                 for name, pair in terms.latents.items():
                     _keep_newest(own.latents.setdefault(name, []), pair)
         gathered: list[_Found] = gather_object([own]) if accelerator.num_processes > 1 else [own]
@@ -136,8 +137,9 @@ def _joined(found: Sequence[_Found], weights: dict[str, float], judged: Sequence
         monitors[name] = monitor.summary()
     for key in dict.fromkeys(key for one in found for key in one.shuffled):
         held = [one.shuffled[key] for one in found if key in one.shuffled]
+        matched, shuffled, count = (sum(each) for each in zip(*held, strict=True))
         name, _, part = key.partition("/")
-        more = sum(more for more, _ in held) / sum(count for _, count in held)
-        monitors.setdefault(name, {})[f"{part}_{SHUFFLED}"] = more
+        losses = {f"matched_loss_{part}": matched / count, f"shuffled_loss_{part}": shuffled / count}
+        monitors.setdefault(name, {}).update(losses)
     loss = sum(terms[name]["weighted"] for name in (terms if judged is None else judged))
     return {"loss": loss, "terms": terms, "monitors": monitors}

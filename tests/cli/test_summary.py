@@ -43,7 +43,8 @@ def test_what_other_examples_targets_cost_in_cosine_or_in_loss():
         return {"matched_cosine": matched, "shuffled_cosine": 0.5, "predicted_std_mean": 0.1}
 
     def losses(depth):
-        return {"depth_map_shuffled_minus_matched_loss": depth, "edges_shuffled_minus_matched_loss": -0.5}
+        shuffled = {"shuffled_loss_depth_map": 1.0 + depth, "shuffled_loss_edges": 0.5}
+        return {"matched_loss_depth_map": 1.0, "matched_loss_edges": 1.0, **shuffled}
 
     monitors = {
         "latent_prediction": {"first": cosines(0.5), "best": cosines(0.75)},

@@ -23,8 +23,9 @@ def test_all_stages_share_their_heads_and_the_answers_are_read_from_what_is_writ
     trained = [set(row["terms"]) for row in rows if row["kind"] == "train"]
     assert [set(stage.terms) for stage in recipe.stages] == list(map(set, dict.fromkeys(map(frozenset, trained))))
     assert set(result.terms) == set(recipe.objective.weights)
+    experts = ("segmentation", "depth", "edges")
     shuffled = result.monitors["expert_distillation"]["best"]
-    assert set(shuffled) == {f"{n}_shuffled_minus_matched_loss" for n in ("segmentation", "depth", "edges")}
+    assert set(shuffled) == {f"{side}_loss_{name}" for side in ("matched", "shuffled") for name in experts}
     assert all(term["last"] != term["first"] for term in result.terms.values())
     for when in ("before", "after"):
         assert next(iter(result.accuracy[when])) == "free"

@@ -51,7 +51,10 @@ def rows() -> list[dict]:
             "step": step,
             "loss": total[step],
             "terms": {"latent_prediction": {"raw": total[step] / 2, "weighted": 0.1, "count": 4}},
-            "monitors": {"latent_prediction": {"matched_cosine": matched, "shuffled_cosine": shuffled}},
+            "monitors": {
+                "latent_prediction": {"matched_cosine": matched, "shuffled_cosine": shuffled},
+                "expert_distillation": {"matched_loss_depth": 1.0, "shuffled_loss_depth": 1.0 + shuffled},
+            },
         }
         for step, matched, shuffled in monitors
     ]
@@ -116,6 +119,7 @@ def test_held_out_numbers_are_first_lowest_and_last(folder):
     assert cells(text, "latent_prediction")[1:] == ["1.5", "0.625", "0.75", "-0.75"]
     gap = cells(text, "matched − shuffled cosine")
     assert gap[2:] == ["0.1", "0.6", "0.45", "+0.35"]
+    assert cells(text, "matched − shuffled loss depth")[2:] == ["-0.4", "-0.3", "-0.35", "+0.05"]
 
 
 def test_an_empty_folder_invents_nothing(tmp_path, page):
