@@ -26,6 +26,7 @@ from jepa_vlm.training.source_ledger import SourceLedger
 from jepa_vlm.training.term_schedule import TermSchedule, TrainCollator
 from jepa_vlm.training.token_budget import count_tokens, cut
 from jepa_vlm.training.validation import Validation
+from jepa_vlm.training.worker_signals import OutlivingSigterm
 from jepa_vlm.trajectories import Trajectory
 from jepa_vlm.trajectories.mixture import Mixture
 
@@ -82,7 +83,7 @@ class ObjectiveTrainer(Trainer):
         super().__init__(
             model=model,
             args=args,
-            data_collator=TrainCollator(collator, schedule),
+            data_collator=OutlivingSigterm(TrainCollator(collator, schedule)),
             train_dataset=self._order,
             eval_dataset=validation,
             callbacks=[

@@ -14,6 +14,7 @@ from torch.utils.data import DataLoader
 from jepa_vlm.generation.inference import inference
 from jepa_vlm.latent_vlm import LatentVLM
 from jepa_vlm.training.monitors import ROWS, LatentMonitor
+from jepa_vlm.training.worker_signals import OutlivingSigterm
 from jepa_vlm.trajectories import Trajectory
 from jepa_vlm.trajectories.mixture import Mixture, Source
 
@@ -86,7 +87,7 @@ class Validation:
         loader: DataLoader[Any] = DataLoader(
             share,  # type: ignore[arg-type]
             batch_size=self.batch_size,
-            collate_fn=self.collator,
+            collate_fn=OutlivingSigterm(self.collator),
             num_workers=self.workers,
             generator=torch.Generator(),  # its own, so that validating draws nothing from the run's
         )

@@ -181,9 +181,10 @@ def test_data_show_writes_a_page(cli, tmp_path):
     assert "tool_call" not in page
 
 
-def test_a_signal_saves_exits_with_130_and_the_printed_command_goes_on(tmp_path):
+def test_a_sigterm_to_all_processes_saves_exits_with_130_and_the_printed_command_goes_on(tmp_path):
     write_jsonl(playground.trajectories("visual-search", count=24), tmp_path / "train.jsonl")
     words = ("recipe", "sft", "--data", "train.jsonl", "--steps", "40", "--batch-size", "2", "--questions", "8")
+    words = (*words, "--workers", "1")
     process = subprocess.Popen(
         [sys.executable, "-m", "jepa_vlm.cli", *words],
         cwd=tmp_path,
@@ -191,12 +192,13 @@ def test_a_signal_saves_exits_with_130_and_the_printed_command_goes_on(tmp_path)
         text=True,
         stderr=subprocess.PIPE,
         stdout=subprocess.PIPE,
+        start_new_session=True,
     )
     talk = ""
     for line in process.stderr:
         talk += line
         if line.startswith("step 4/"):
-            process.send_signal(signal.SIGINT)
+            os.killpg(process.pid, signal.SIGTERM)  # as a cluster does, workers included
     assert process.wait(timeout=120) == 130
     command = talk.strip().splitlines()[-1].split()
     assert command[:3] == ["jepa-vlm", "recipe", "sft"]
