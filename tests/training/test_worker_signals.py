@@ -11,8 +11,6 @@ from torch.utils.data import DataLoader
 
 from jepa_vlm.training.worker_signals import OutlivingSigterm
 
-pytestmark = pytest.mark.skipif(not hasattr(signal, "sigwaitinfo"), reason="the system does not tell who sent a signal")
-
 
 def told(items):
     return {"process": os.getpid(), "item": items[0]}
@@ -27,6 +25,7 @@ def sigterm_from_a_stranger(process):
     assert os.waitpid(stranger, 0)[1] == 0
 
 
+@pytest.mark.skipif(not hasattr(signal, "sigwaitinfo"), reason="the system does not tell who sent a signal")
 def test_batches_go_on_after_a_strangers_sigterm_and_the_parent_ends_it():
     batches = loader()
     worker = next(batches)["process"]
