@@ -62,7 +62,7 @@ class Recipe:
         objective: What is minimised. A single term becomes an objective of one.
         lora: The adapter, or None to train the whole decoder.
         learning_rate: Peak of the schedule.
-        warmup: Share of the steps over which the learning rate rises.
+        warmup: Over which the learning rate rises: a share of the steps, or as a whole number so many steps.
         weight_decay: Of AdamW, on matrices only.
         batch_size: Trajectories per micro-batch and device.
         accumulation: Micro-batches per optimiser step.
@@ -91,7 +91,7 @@ class Recipe:
     objective: Objective | Term
     lora: Lora | None = Lora()
     learning_rate: float = 1e-5
-    warmup: float = 0.05
+    warmup: float | int = 0.05
     weight_decay: float = 0.1
     batch_size: int = 4
     accumulation: int = 1
@@ -130,8 +130,10 @@ class Recipe:
         for name in ("weight_decay", "max_grad_norm"):
             if not 0 <= getattr(self, name) < math.inf:
                 raise ValueError(f"{name} must be finite and not negative, got {getattr(self, name)}.")
-        if not 0 <= self.warmup < 1:
-            raise ValueError(f"warmup is a share of the steps in [0, 1), got {self.warmup}; 0.05 is 5%.")
+        if not 0 <= self.warmup < (math.inf if isinstance(self.warmup, int) else 1):
+            raise ValueError(
+                f"warmup is a share of the steps in [0, 1) or a whole number of steps, got {self.warmup}; 0.05 is 5%."
+            )
         if self.schedule not in SCHEDULES:
             raise ValueError(f"schedule must be one of {', '.join(SCHEDULES)}; got {self.schedule!r}.")
         for name, factor in self.rates.items():
