@@ -16,17 +16,28 @@ Source:   arXiv:2506.17218; UMass-Embodied-AGI/Mirage@53f26de, src/main.py. Stag
 
 from __future__ import annotations
 
+from typing import Literal
+
 import jepa_vlm as jv
 
 
-def recipe(*, slots: int = 4, first: float = 0.5, weight: float = 0.1, latents: int = 4, rank: int = 64) -> jv.Recipe:
+def recipe(
+    *,
+    slots: int = 4,
+    first: float = 0.5,
+    weight: float = 0.1,
+    latents: int = 8,
+    leave: Literal["count", "end"] = "end",
+    rank: int = 64,
+) -> jv.Recipe:
     """Return both stages.
 
     Args:
         slots: For each picture.
         first: Share of the steps that stage 1 takes; 1 leaves stage 2 out.
         weight: Of the token loss beside the reconstruction, in stage 1.
-        latents: Steps of latent feedback at inference, whenever the model writes START.
+        latents: Most steps of latent feedback at inference, whenever the model writes START.
+        leave: When these end: when END is the likeliest token (``end``), or after exactly ``latents`` (``count``).
         rank: Of the LoRA adapter, whose alpha is twice the rank; 0 trains the whole decoder.
     """
     pictures = jv.views.PooledFeatures(chunks=slots)
@@ -50,5 +61,7 @@ def recipe(*, slots: int = 4, first: float = 0.5, weight: float = 0.1, latents: 
         steps=2500,
         added_tokens=shown.tokens,
         stages=stages,
-        decoding=jv.LatentDecoding(steps=latents, start=shown.start, end=shown.end, after=shown.after, entry="model"),
+        decoding=jv.LatentDecoding(
+            steps=latents, start=shown.start, end=shown.end, after=shown.after, leave=leave, entry="model"
+        ),
     )

@@ -154,8 +154,10 @@ class Serializer:
             insertions=[(at, look.count) for at, look in zip(starts, turn.looks, strict=True)],
             filler=ids[-1] if view.fed == "token" else self.processor.tokenizer.pad_token_id,
         )
-        trajectory_tokens = cut.trajectory | cut.slots
-        return replace(cut, trajectory=trajectory_tokens, slot_sources=turn.sources)
+        labels = cut.labels
+        if view.borders == "given":
+            labels = labels.masked_fill((labels == start) | (labels == end), IGNORED)
+        return replace(cut, labels=labels, trajectory=cut.trajectory | cut.slots, slot_sources=turn.sources)
 
     def _one_token(self, token: str) -> int:
         ids: list[int] = self.processor.tokenizer.encode(token, add_special_tokens=False)
