@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, cast, final
 
 from peft import PeftModel
+from torch import nn
 from transformers import PreTrainedModel
 
 from jepa_vlm.adapters.adapter import Adapter
@@ -47,6 +48,7 @@ class Backbone:
         adapter: Knowledge of its family.
         profile: Training values that suit it.
         added: The tokens that were declared, or None.
+        latent_head: What latent decoding passes a state through before it feeds it; None feeds the state itself.
     """
 
     name: str
@@ -55,6 +57,7 @@ class Backbone:
     adapter: Adapter
     profile: Profile = field(default_factory=Profile)
     added: AddedTokens | None = None
+    latent_head: nn.Module | None = None
 
     @property
     def tokenizer(self) -> Any:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, final
 
+from jepa_vlm.recipe.fed_head import fed_head
 from jepa_vlm.recipe.latent_decoding import LatentDecoding
 from jepa_vlm.recipe.opening import Opening
 from jepa_vlm.recipe.stage import Stage, check_stages
@@ -78,6 +79,7 @@ class Recipe:
         stages: Which terms are computed when; none computes all of them throughout. The checkpoint with the lowest
             loss of the last stage's terms is the best.
         decoding: How the trained model answers, if it thinks in latent slots; None is the backbone's own generation.
+            Its ``head`` is set to that of the objective's reconstruction.
         inference: How the trained model answers: ``plain``, the base's own ``generate``; ``tools``; ``latents``, which
             comes with ``decoding`` by itself; or another name of ``jepa_vlm.generation.answering``. Every checkpoint
             and export carries it.
@@ -115,8 +117,10 @@ class Recipe:
             came = type(self.objective).__name__
             raise ValueError(f"objective must be a term or a sum of terms, such as jv.NextToken(); got {came}.")
         check_stages(self.stages, {term.name: term.loss_dropout for _, term in self.objective.parts()})
-        if self.decoding is not None and self.inference == PLAIN:
-            object.__setattr__(self, "inference", LATENTS)
+        if self.decoding is not None:
+            decoding = replace(self.decoding, head=fed_head(self.objective, self.decoding))
+            object.__setattr__(self, "decoding", decoding)
+            object.__setattr__(self, "inference", LATENTS if self.inference == PLAIN else self.inference)
         if (self.decoding is None) == (self.inference == LATENTS):
             raise ValueError(f"inference {self.inference!r} and decoding {self.decoding} do not go together.")
         if self.opening is not None and self.inference != PLAIN:

@@ -19,6 +19,7 @@ from jepa_vlm.evaluation import commit, versions
 from jepa_vlm.generation.answering import ANSWERS
 from jepa_vlm.generation.latent_feedback import marks
 from jepa_vlm.latent_vlm import Engine, LatentVLM
+from jepa_vlm.objectives.latent_reconstruction import feeding_head
 from jepa_vlm.recipe import Recipe, load_recipe
 from jepa_vlm.runs.data import RunData, load_data
 from jepa_vlm.runs.environment import device, prepare
@@ -151,6 +152,8 @@ def plan_run(asked: Asked, recipe: Recipe | None = None) -> Plan:
     nn.Module.to(backbone.model, device())
     apply_lora(backbone, recipe.lora, seed=seed, train=recipe.rates)
     model = LatentVLM(backbone, recipe.objective, engine=cast("Engine", recipe.engine), seed=seed)
+    if recipe.decoding is not None and recipe.decoding.head is not None:
+        backbone.latent_head = feeding_head(model.objective)
     for store in model.target_stores.values():
         store.is_complete()  # refuses other targets' folders before any work is done
     data = load_data(values["data"].value, seed=seed)
