@@ -40,7 +40,7 @@ def recipe(
     """
     contents = [jv.views.Thoughts(steps=steps, each=thoughts) for steps in range(steps_replaced + 1)]
     contents.append(jv.views.Thoughts(steps=steps_replaced, each=thoughts, words="answer"))
-    views = [jv.views.LatentConversation(slots, fed="state", after="", borders="given") for slots in contents]
+    views = [jv.views.LatentConversation(slots, fed="state", borders="given") for slots in contents]
     objective = 1.0 * jv.NextToken(view=views[0])
     for view in views[1:]:
         objective = objective + jv.NextToken(view=view)

@@ -109,12 +109,10 @@ class LatentConversation(View):
         token: Fed in every slot where ``fed`` is ``token``, and otherwise not used.
         after: Words behind END.
         borders: ``trained``: the token loss covers START, END and ``after``, so that the model writes them. ``given``:
-            it does not, and inference has to write them (``LatentDecoding(entry="forced", leave="count")``). Needs
-            ``after=""``.
+            it does not, and inference has to write them (``LatentDecoding(entry="forced", leave="count")``).
 
     Raises:
-        ValueError: If ``fed`` or ``borders`` is unknown, slots without a target are to be fed it, or there are words
-            behind borders that are given.
+        ValueError: If ``fed`` or ``borders`` is unknown, or slots without a target are to be fed it.
     """
 
     slots: SlotContent
@@ -133,8 +131,6 @@ class LatentConversation(View):
             raise ValueError(f"{self.slots} have no target that could be fed; use fed='state' or fed='token'.")
         if self.borders not in BORDERS:
             raise ValueError(f"borders must be one of {', '.join(BORDERS)}; got {self.borders!r}.")
-        if self.borders == "given" and self.after:
-            raise ValueError(f"Borders that are given have no words behind END; leave after={self.after!r} empty.")
 
     @property
     def tokens(self) -> tuple[str, ...]:

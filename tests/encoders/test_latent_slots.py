@@ -184,20 +184,24 @@ def test_thoughts_are_as_many_in_every_example_and_never_stand_for_the_answer() 
             Thoughts(**wrong)
 
 
-def test_borders_that_are_given_are_not_trained() -> None:
-    trajectory, backbone = looking(2)[1], latent_backbone()
-    borders = set(backbone.tokenizer.convert_tokens_to_ids(["<|latent_start|>", "<|latent_end|>"]))
+@pytest.mark.parametrize("after", ["\n", "", "Now:\n"])
+def test_borders_that_are_given_are_not_trained(after: str) -> None:
+    trajectory, backbone = looking(2)[2], latent_backbone()
+    border = backbone.tokenizer.encode(f"<|latent_start|><|latent_end|>{after}", add_special_tokens=False)
     labels = {}
     for name in ("trained", "given"):
-        view = LatentConversation(PooledFeatures(2), after="", borders=name)
-        model = LatentVLM(backbone, jv.NextToken(view=view))
-        labels[name] = model.serialize(trajectory)["latent_conversation"].labels
-    rest = [int(label) for label in labels["trained"] if int(label) not in borders]
-    assert len(labels["trained"]) > len(rest)
-    assert labels["given"].tolist() == [-100 if int(i) in borders else int(i) for i in labels["trained"]]
-    for wrong, said in (({"borders": "x"}, "borders must be"), ({"borders": "given"}, "no words behind END")):
-        with pytest.raises(ValueError, match=said):
-            LatentConversation(PooledFeatures(2), **wrong)
+        view = LatentConversation(PooledFeatures(2), after=after, borders=name)
+        shown = LatentVLM(backbone, jv.NextToken(view=view)).serialize(trajectory)["latent_conversation"]
+        labels[name] = shown.labels[~shown.slots].tolist()
+    expected, found = labels["trained"], 0
+    for at in range(len(expected)):
+        if expected[at : at + len(border)] == border:
+            expected[at : at + len(border)] = [-100] * len(border)
+            found += 1
+    assert found == trajectory.calls == 2
+    assert labels["given"] == expected
+    with pytest.raises(ValueError, match="borders must be"):
+        LatentConversation(PooledFeatures(2), borders="x")
 
 
 def test_a_picture_s_features_in_equal_runs_by_hand() -> None:
