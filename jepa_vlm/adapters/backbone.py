@@ -20,6 +20,8 @@ class Profile:
 
     Args:
         learning_rate: Peak rate.
+        forced_learning_rate: Peak rate of recipes whose every answer stands behind latent steps that inference writes
+            (``LatentDecoding(entry="forced")``); None for ``learning_rate``.
         lora_rank, lora_alpha: Of the adapter.
         batch_size: Examples in a micro-batch.
         accumulation: Micro-batches in an optimiser step.
@@ -28,6 +30,7 @@ class Profile:
     """
 
     learning_rate: float | None = None
+    forced_learning_rate: float | None = None
     lora_rank: int | None = None
     lora_alpha: int | None = None
     batch_size: int | None = None

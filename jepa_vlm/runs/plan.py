@@ -12,7 +12,7 @@ import torch
 from torch import nn
 from transformers.integrations.integration_utils import get_available_reporting_integrations
 
-from jepa_vlm.adapters import Backbone, load_backbone
+from jepa_vlm.adapters import Backbone, Profile, load_backbone
 from jepa_vlm.cost import StepMemory
 from jepa_vlm.errors import DataError, RecipeError, UnknownNameError
 from jepa_vlm.evaluation import commit, versions
@@ -147,7 +147,7 @@ def plan_run(asked: Asked, recipe: Recipe | None = None) -> Plan:
     )
     if recipe.decoding is not None:
         marks(backbone, recipe.decoding)  # refused before training, not after
-    values |= training_values(asked, recipe, backbone.profile)
+    values |= training_values(asked, recipe, _profile(backbone, recipe))
     recipe = _in_place(recipe, values)
     nn.Module.to(backbone.model, device())
     apply_lora(backbone, recipe.lora, seed=seed, train=recipe.rates)
@@ -178,6 +178,14 @@ def plan_run(asked: Asked, recipe: Recipe | None = None) -> Plan:
         if values["batch_tokens"].value is not None
         else None,
     )
+
+
+def _profile(backbone: Backbone, recipe: Recipe) -> Profile:
+    """Return the backbone's profile, with the rate of its own for recipes that answer behind latent steps alone."""
+    profile, decoding = backbone.profile, recipe.decoding
+    if decoding is None or decoding.entry != "forced" or profile.forced_learning_rate is None:
+        return profile
+    return replace(profile, learning_rate=profile.forced_learning_rate)
 
 
 def _check_trackers(names: Sequence[str]) -> None:

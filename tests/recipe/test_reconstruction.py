@@ -92,7 +92,7 @@ def test_mirage_has_two_stages_and_coconut_a_curriculum():
     assert [term.view.slots for term in coconut.objective.terms.values()] == contents
     assert [stage.terms for stage in coconut.stages] == [(name,) for name in coconut.objective.weights]
     assert {stage.optimizer for stage in coconut.stages} == {"new"}
-    assert coconut.decoding == jv.LatentDecoding(steps=6, after="")
+    assert coconut.decoding == jv.LatentDecoding(steps=6)
     assert [stage_at(coconut.stages, step, 12) for step in range(12)] == [0, 0, 1, 1, 2, 2, 3, 3, 3, 3, 3, 3]
     assert [stage_at(coconut.stages, step, 4) for step in range(4)] == [0, 1, 2, 3]
     assert [stage_at(coconut.stages, step, 2) for step in range(2)] == [0, 1]
@@ -136,11 +136,13 @@ def test_coconut_s_sequences_are_the_released_ones():
                 for token in (decoding.start, decoding.end)
             )
             assert end - start - 1 == int(view.slots.sum()) == slots
-            left = tokenizer.encode(words, add_special_tokens=False)
-            trained = [*left, tokenizer.eos_token_id]
-            assert view.labels[: end + 1].eq(-100).all()
-            assert view.labels[end + 1 : end + 1 + len(trained)].tolist() == trained
-            assert view.labels[end + 1 + len(trained) :].eq(-100).all()
+            behind = tokenizer.encode(f"{decoding.after}{words}", add_special_tokens=False)
+            first = end + 1 + len(tokenizer.encode(decoding.after, add_special_tokens=False))
+            trained = [*behind[first - end - 1 :], tokenizer.eos_token_id]
+            assert view.input_ids[end + 1 : end + 1 + len(behind)].tolist() == behind
+            assert view.labels[:first].eq(-100).all()
+            assert view.labels[first : first + len(trained)].tolist() == trained
+            assert view.labels[first + len(trained) :].eq(-100).all()
 
 
 def test_the_last_stages_have_a_step_each_however_small_their_shares():
