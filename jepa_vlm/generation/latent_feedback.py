@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, cast, final
+from typing import Any, final
 
 import torch
 from torch import Tensor, nn
@@ -24,9 +24,6 @@ from jepa_vlm.generation.prompt import Inputs
 from jepa_vlm.predictors.saved import describe_head
 from jepa_vlm.recipe.latent_decoding import LatentDecoding
 from jepa_vlm.typing import Hidden
-
-if TYPE_CHECKING:
-    from jepa_vlm.predictors import Predictor
 
 MOST_LOOKS = 8  # of an answer; a START beyond them is a word like any other
 
@@ -232,7 +229,7 @@ def marks(backbone: Backbone, decoding: LatentDecoding) -> tuple[int, int]:
 def _head(backbone: Backbone, decoding: LatentDecoding) -> nn.Module | None:
     """Return what states are fed through, where the backbone is."""
     head = backbone.latent_head
-    held = None if head is None else describe_head(cast("Predictor", head))
+    held = None if head is None else describe_head(head)
     if held != decoding.head:
         raise BackboneError(
             f"Latent decoding must feed states through the head that training compared, {decoding.head}, but the "

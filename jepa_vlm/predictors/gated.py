@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import cast, final
+from typing import Any, cast, final
 
 import torch
 import torch.nn.functional as F
@@ -41,8 +41,8 @@ class GatedPredictor(Predictor):
         self.layers = nn.ModuleDict()
 
     @property
-    def arguments(self) -> dict[str, int | str | None]:
-        """See ``Predictor.arguments``."""
+    def arguments(self) -> dict[str, Any]:
+        """The constructor's arguments, from which ``predictors.saved`` builds it again."""
         return {"hidden": self.hidden}
 
     def setup(self, dim: int, generator: torch.Generator) -> None:

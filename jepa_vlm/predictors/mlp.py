@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import Literal, cast, final
+from typing import Any, Literal, cast, final
 
 import torch
 import torch.nn.functional as F
@@ -56,8 +56,8 @@ class MLPPredictor(Predictor):
         self.linears = nn.ModuleList()
 
     @property
-    def arguments(self) -> dict[str, int | str | None]:
-        """See ``Predictor.arguments``."""
+    def arguments(self) -> dict[str, Any]:
+        """The constructor's arguments, from which ``predictors.saved`` builds it again."""
         return {"hidden": self.hidden, "layers": self.layers, "norm": self.norm_kind, "out": self.out}
 
     def setup(self, dim: int, generator: torch.Generator) -> None:

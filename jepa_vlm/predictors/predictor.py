@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -18,11 +17,6 @@ class Predictor(nn.Module, ABC):
     """
 
     slots: int = 0
-
-    @property
-    def arguments(self) -> dict[str, Any]:
-        """The constructor's arguments, as JSON values: a saved head is built again from them."""
-        return {}
 
     def setup(self, dim: int, generator: torch.Generator) -> None:
         """Create the weights for a decoder of hidden size ``dim``, in float32, drawn from ``generator`` alone."""

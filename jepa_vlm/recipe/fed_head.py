@@ -26,18 +26,19 @@ def fed_head(objective: Objective, decoding: LatentDecoding) -> dict[str, Any] |
     borders = (decoding.start, decoding.end)
     seen = [request.view for request in objective.requests() if isinstance(request.view, LatentConversation)]
     views = [view for view in seen if (view.start, view.end) == borders]
-    terms = [term for _, term in objective.parts() if isinstance(term, LatentReconstruction) and term.view in views]
+    terms = [term for _, term in objective.parts() if isinstance(term, LatentReconstruction)]
+    own = [term for term in terms if term.view in views]
     if any(view.fed == "token" for view in views):
         raise ValueError(
             "Latent decoding feeds states, but slots of this objective were fed one token's embedding (fed='token'); "
             "train with fed='target' or fed='state', or leave decoding out."
         )
-    if any(term.state == "at" for term in terms):
+    if any(term.state == "at" for term in own):
         raise ValueError(
             "Latent decoding feeds the state before a slot, but the state at it is what is compared (state='at'); take "
             "state='before', or leave decoding out."
         )
-    heads = [term.head for term in terms if term.head is not None]
+    heads = [term.head for term in own if term.head is not None]
     if not heads:
         return None
     if len(terms) > 1:

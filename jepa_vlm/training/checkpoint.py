@@ -32,7 +32,7 @@ from jepa_vlm.adapters.pretrained import read_model
 from jepa_vlm.errors import RunError, UnknownNameError
 from jepa_vlm.latent_vlm import LatentVLM
 from jepa_vlm.objectives import LatentReconstruction
-from jepa_vlm.predictors import Predictor
+from jepa_vlm.predictors.saved import Head
 from jepa_vlm.recipe import LatentDecoding, Opening
 from jepa_vlm.recipe.recipe import PLAIN
 from jepa_vlm.training.inference_file import head_with_weights, read_opening
@@ -116,7 +116,7 @@ def load_weights(model: LatentVLM, folder: Path) -> None:
         tensor.copy_(heads[key])
 
 
-def load_latent_head(backbone: Backbone, folder: Path, described: Mapping[str, Any]) -> Predictor:
+def load_latent_head(backbone: Backbone, folder: Path, described: Mapping[str, Any]) -> Head:
     """Return the head that latent steps pass through, from the heads of a checkpoint.
 
     Raises:

@@ -11,7 +11,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from safetensors import SafetensorError
@@ -20,12 +20,9 @@ from torch import Tensor, nn
 
 from jepa_vlm.adapters import Backbone, load_backbone
 from jepa_vlm.errors import ExportError, UnknownNameError
-from jepa_vlm.predictors.saved import build_head
+from jepa_vlm.predictors.saved import Head, build_head
 from jepa_vlm.recipe import LatentDecoding, Opening
 from jepa_vlm.recipe.recipe import PLAIN
-
-if TYPE_CHECKING:
-    from jepa_vlm.predictors import Predictor
 
 INFERENCE, LATENT_HEAD = "inference.json", "latent_head.safetensors"
 
@@ -104,7 +101,7 @@ def load_exported(name: str, **loading: Any) -> Backbone:
     return backbone
 
 
-def head_with_weights(backbone: Backbone, described: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Predictor:
+def head_with_weights(backbone: Backbone, described: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Head:
     """Return a head of a backbone's size, of the same type as in training.
 
     Raises:
