@@ -18,7 +18,7 @@ from jepa_vlm.generation import inference
 from jepa_vlm.generation.latent_feedback import generate_latent
 from jepa_vlm.generation.prompt import prompt_inputs, user_turn
 from jepa_vlm.objectives.latent_reconstruction import feeding_head
-from jepa_vlm.recipe import LatentDecoding
+from jepa_vlm.recipe import LatentDecoding, list_recipes
 from jepa_vlm.runs.questions import load_model
 from jepa_vlm.terms import Term, TermValue, Unit
 from jepa_vlm.training import Origin, apply_lora, export, save_weights
@@ -122,6 +122,11 @@ def test_what_is_fed_is_what_was_compared(
         ((_, region),) = states.regions.items()
         torch.testing.assert_close(region.hidden if compared is None else compared, fed, rtol=0, atol=1e-9)
     assert max(steps) >= 3
+
+
+def test_every_recipe_that_decodes_latents_is_held_to_the_law() -> None:
+    decoding = {file.name for file in list_recipes() if jv.load_recipe(file.name).decoding is not None}
+    assert decoding == {name.split()[0] for name in RECIPES} - {"composed"}
 
 
 def test_a_backbone_without_the_head_that_was_trained_is_refused(backbone: jv.Backbone) -> None:
