@@ -12,6 +12,7 @@ import torch
 import jepa_vlm as jv
 from jepa_vlm.encoders import Head, RegionStates, States
 from jepa_vlm.recipe.stage import stage_at
+from jepa_vlm.runs import data
 from jepa_vlm.training.merge import inference_of
 from jepa_vlm.views import LatentConversation, PooledFeatures, RegionFeatures, Thoughts, ViewRequest
 
@@ -178,8 +179,13 @@ def terms_by_row(folder: Path) -> list[set[str]]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["lvr", "mirage", "coconut"])
-def test_a_run_lowers_its_own_loss_and_answers_through_its_latents(name: str, tmp_path: Path):
-    result = jv.train(name, output=tmp_path / "run", steps=45, batch_size=4, accumulation=1, seed=0, questions=24)
+def test_a_run_lowers_its_own_loss_and_answers_through_its_latents(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(data, "TRAIN", 180)
+    monkeypatch.setattr(data, "VALIDATION", 32)
+    asked = {"steps": 45, "batch_size": 4, "accumulation": 1, "validate_every": 45, "questions": 24}
+    result = jv.train(name, output=tmp_path / "run", seed=0, **asked)
     for term in result.terms.values():
         assert term["best"] < 0.95 * term["first"]
     decoding = jv.load_recipe(name).decoding
