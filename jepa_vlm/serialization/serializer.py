@@ -13,7 +13,7 @@ from jepa_vlm.adapters import Adapter, ImageTokens
 from jepa_vlm.errors import BackboneError, DataError
 from jepa_vlm.serialization.latent_turn import latent_turn
 from jepa_vlm.serialization.padded_turn import padded_turn
-from jepa_vlm.serialization.template import Rendered, Span, refuse_reserved, render
+from jepa_vlm.serialization.template import Rendered, Span, refuse_reserved, render, template_tokens
 from jepa_vlm.serialization.texts import answered_directly
 from jepa_vlm.serialization.tokenise import Tokens, tokenise
 from jepa_vlm.serialization.tokenized import IGNORED, TokenizedView
@@ -145,7 +145,7 @@ class Serializer:
             return self._reserved
         tokenizer, video = self.processor.tokenizer, getattr(self.processor, "video_token", None)
         named = (tokenizer.bos_token, tokenizer.eos_token, tokenizer.pad_token, tokenizer.unk_token, video)
-        written = (str(self.processor.chat_template), *(image.text for image in images), *filter(None, named))
+        written = (template_tokens(self.processor), *(image.text for image in images), *filter(None, named))
         for token in trajectory.keep:
             if token not in self._added:
                 reason = "which this backbone lacks; declare it: added_tokens, or take a backbone that has it"

@@ -129,6 +129,16 @@ def _content_end(processor: Any, asked: str, last_image: Span) -> int:
     return max(len(asked) - shared, last_image[1])
 
 
+def template_tokens(processor: Any) -> str:
+    """Return a text that holds the tokens of the template's own: its source, and what it writes around words."""
+    turns = [{"role": role, "content": [{"type": "text", "text": "?"}]} for role in ("system", "user", "assistant")]
+    try:
+        written = chat_text(processor, turns)
+    except BackboneError:  # Gemma's and others know no system turn
+        written = chat_text(processor, turns[1:])
+    return f"{processor.chat_template}{written}"
+
+
 def _closed(text: str, end: int, eos: str, reserved: Sequence[str]) -> str:
     """Return the text with an end behind its last turn: some templates leave that to the tokenizer's own token."""
     return text if any(token in text[end:] for token in reserved) else text[:end] + eos

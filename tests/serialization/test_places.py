@@ -145,15 +145,17 @@ def test_special_tokens_are_trained_where_the_data_keeps_them():
 
 
 @pytest.mark.parametrize(
-    ("token", "reason"),
+    ("name", "token", "reason"),
     [
-        ("<|im_end|>", "which structures conversations or images"),
-        ("<|image_pad|>", "which structures conversations or images"),
-        ("<|endoftext|>", "which structures conversations or images"),
-        ("<|box_start|>", "which this backbone lacks"),
+        ("tiny-random-qwen2.5-vl", "<|im_end|>", "which structures conversations or images"),
+        ("tiny-random-qwen2.5-vl", "<|endoftext|>", "which structures conversations or images"),
+        ("tiny-random-qwen2.5-vl", "<|video_pad|>", "which structures conversations or images"),
+        ("tiny-random-qwen2.5-vl", "<|box_start|>", "which this backbone lacks"),
+        ("tiny-random-gemma3", "<image_soft_token>", "which structures conversations or images"),
+        ("tiny-random-glm-4v", "<|system|>", "which structures conversations or images"),
     ],
 )
-def test_what_cannot_be_kept_is_refused(token, reason):
-    backbone = jv.load_backbone("tiny-random-qwen2.5-vl")
+def test_what_cannot_be_kept_is_refused(name, token, reason):
+    backbone = jv.load_backbone(name)
     with pytest.raises(DataError, match=f"Trajectory 'x' keeps .*, {reason}"):
         serializer(backbone).check(trajectory(keep=(token,)))
