@@ -148,11 +148,9 @@ class Serializer:
         written = (template_tokens(self.processor), *(image.text for image in images), *filter(None, named))
         for token in trajectory.keep:
             if token not in self._added:
-                reason = "which this backbone lacks; declare it: added_tokens, or take a backbone that has it"
+                reason = "which this backbone lacks; declare it as an added token, or take a backbone that has it"
             elif token in self._reserved and any(token in text for text in written):
-                reason = (
-                    "which structures conversations or images; only tokens that a model writes, as of boxes, can be"
-                )
+                reason = "which structures conversations or images; only tokens such as a box's can be kept"
             else:
                 continue
             raise DataError(f"Trajectory {trajectory.id!r} keeps {token!r}, {reason}.", "special token")
