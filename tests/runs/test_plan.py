@@ -75,6 +75,16 @@ def test_the_configuration_is_json_with_origins():
     assert config["tokens"]["max"] >= config["tokens"]["mean"] > 49
 
 
+def test_what_was_never_read_is_told_with_its_count(tmp_path):
+    write_jsonl(jv.playground.trajectories("maze", count=3), tmp_path / "x.jsonl")
+    rows = [json.loads(line) for line in (tmp_path / "x.jsonl").read_text().splitlines()]
+    rows[0]["mood"] = rows[2]["mood"] = "good"
+    (tmp_path / "x.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    plan = plan_run(Asked(recipe="sft", data=f"jsonl:{tmp_path / 'x.jsonl'}"))
+    assert plan.notes == plan.config()["notes"] == {"never read: key 'mood'": 2}
+    assert "           2 x never read: key 'mood'" in plan_text(plan).splitlines()
+
+
 def test_a_budget_of_tokens_shows_how_it_is_filled():
     plan = plan_run(Asked(recipe="sft", batch_tokens=300))
     assert plan.decoded == plan.model.collator().tokens(plan.train.kept)

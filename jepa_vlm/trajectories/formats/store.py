@@ -21,8 +21,9 @@ from typing import Any, final
 from jepa_vlm.errors import DataError
 from jepa_vlm.trajectories.box import Box
 from jepa_vlm.trajectories.formats.fields import checked, field, four_numbers, shown
-from jepa_vlm.trajectories.formats.native import trajectory_of
-from jepa_vlm.trajectories.formats.parsed import check_calls
+from jepa_vlm.trajectories.formats.keys import unread_keys
+from jepa_vlm.trajectories.formats.native import KEYS, trajectory_of
+from jepa_vlm.trajectories.formats.parsed import check_calls, noted
 from jepa_vlm.trajectories.formats.reader import FORMATS
 from jepa_vlm.trajectories.formats.records import parse_object
 from jepa_vlm.trajectories.formats.tables import ParquetRecords, parquet
@@ -100,7 +101,9 @@ class StoreRows(Rows):
         try:
             row = self._shard(ROWS, shard, ("id", "trajectory")).read(own)
             values = parse_object(field(row, "trajectory", str).encode())
+            notes = tuple(unread_keys(values, KEYS))
             trajectory = trajectory_of(values, field(row, "id", str), partial(self._image, origin=place))
+            trajectory = noted(trajectory, notes)
             check_calls(trajectory)
         except DataError as err:
             raise err.at(place) from None
@@ -120,14 +123,16 @@ class StoreRows(Rows):
         number = checked(reference, int, "an image's number")
         if not 0 <= number < self._image_starts[-1]:
             raise DataError(f"image {number} is not among the store's {self._image_starts[-1]}.", "image missing")
-        return LazyImage(read=partial(self.image_bytes, number), known=self._size(number), region=region, origin=origin)
+        width, height, sha256 = self._stated(number)
+        read = partial(self.image_bytes, number)
+        return LazyImage(read=read, known=(int(width), int(height)), sha256=sha256, region=region, origin=origin)
 
-    def _size(self, number: int) -> tuple[int, int]:
+    def _stated(self, number: int) -> tuple[int, int, bytes]:
         shard, own = _find(self._image_starts, number)
         if shard not in self._sizes:
-            self._sizes[shard] = [self._column(IMAGES, shard, name) for name in ("width", "height")]
-        width, height = self._sizes[shard]
-        return int(width[own]), int(height[own])
+            self._sizes[shard] = [self._column(IMAGES, shard, name) for name in ("width", "height", "sha256")]
+        width, height, sha256 = self._sizes[shard]
+        return width[own], height[own], sha256[own]
 
     def _column(self, name: str, shard: int, column: str) -> Any:
         path = self.path / name.format(shard)
@@ -136,7 +141,7 @@ class StoreRows(Rows):
         except (OSError, ValueError, KeyError) as err:
             raise DataError(f"{path} cannot be read ({err}).", "file") from None
         self._check_count(name, shard, len(values))
-        return values.to_pylist() if column == "id" else values.to_numpy()
+        return values.to_numpy() if column in ("width", "height") else values.to_pylist()
 
     def _shard(self, name: str, shard: int, columns: tuple[str, ...]) -> ParquetRecords:
         file = name.format(shard)
