@@ -6,8 +6,8 @@ Hardware: the embedded default runs on two CPU cores; the released runs used 4 G
 Expect:   embedded default, seed 0, 600 steps: held-out next_token with 0, 1, 2 steps replaced and with the answer alone
           10.1 -> 1.96, 9.64 -> 1.75, 8.80 -> 1.53, 1.32 -> 0.344; the first three were last trained in step 300.
           Accuracy on 512 questions 61.9% -> 76.8% (95% interval 72.9 to 80.2); with noise in the slots 77.1%, with
-          nothing in them 70.3%: what is learned is the last stage's, not the latents'. At the tiny profile's rate for
-          other recipes, 3e-3, it falls to chance (docs/method.md).
+          nothing in them 70.3%: what is learned is the last stage's, not the latents'. Seed 1: 75.6%. At 3e-3, the tiny
+          profile's rate for other recipes, it falls to 48% of 192 questions (docs/method.md).
 Source:   arXiv:2412.06769, section 3; facebookresearch/coconut@27273cb, dataset.py, coconut.py and run.py, settings of
           args/prosqa_coconut.yaml. Stage k has k x c slots in the place of the first k steps, in every example, each
           fed the state before it; in the last stage, three times as long, the answer alone is left. The token loss
