@@ -28,7 +28,9 @@ def group() -> None:
 def convert(
     spec: Annotated[str, SPEC],
     to: Annotated[Path, typer.Option(help="A new folder for the store.")],
-    skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Leave bad rows out and count them.")] = False,
+    skip_bad: Annotated[
+        bool, typer.Option("--skip-bad", help="Leave bad rows out and count them, however many.")
+    ] = False,
     json: Json = False,
 ) -> None:
     """Write a parquet store: original image bytes, each image once, quick to open and to read anywhere.
@@ -49,7 +51,7 @@ def convert(
         write_json({"store": str(to), "dropped": dict(rows.dropped), **asdict(done)})
         return
     write(f"{to}: {done.rows} trajectories, {done.images} images, used {done.repeated} times more")
-    for word, counts in (("dropped by the format", rows.dropped), ("skipped", done.skipped)):
+    for word, counts in (("dropped by the format", rows.dropped), ("skipped", done.skipped), ("noted", done.notes)):
         for why, count in counts.items():
             write(f"{word}: {count} {why}")
 

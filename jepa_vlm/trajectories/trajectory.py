@@ -82,6 +82,7 @@ class Trajectory:
         answer: The answer alone.
         task: A label to group by, or "".
         system: The system prompt, or "" for the chat template's own.
+        notes: What its reader decided, changed or left out, by kind; checks and runs count it.
 
     Raises:
         DataError: If a part is missing or out of place, or the texts have more than ``MAX_TEXT`` characters, or one
@@ -95,6 +96,7 @@ class Trajectory:
     answer: str
     task: str = ""
     system: str = ""
+    notes: tuple[str, ...] = field(default=(), compare=False)
 
     def __post_init__(self) -> None:
         texts = [self.id, self.task, self.system, self.question, self.answer]

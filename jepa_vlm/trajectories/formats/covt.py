@@ -17,6 +17,7 @@ from jepa_vlm.errors import DataError
 from jepa_vlm.trajectories.formats.conversation import tagged_answer
 from jepa_vlm.trajectories.formats.fields import choice
 from jepa_vlm.trajectories.formats.hub import HubPath
+from jepa_vlm.trajectories.formats.images import ImageRoots
 from jepa_vlm.trajectories.formats.llava import TURNS, first_pair
 from jepa_vlm.trajectories.formats.parsed import ParsedRows
 from jepa_vlm.trajectories.formats.reader import FORMATS
@@ -30,30 +31,35 @@ COLUMNS: Columns = {"image": ("image",), "conversations": ("conversations",)}
 
 
 @FORMATS.register("covt")
-def read_covt(path: Path | HubPath, *, split: str = "train", turns: str = "first") -> Rows:
+def read_covt(
+    path: Path | HubPath, *, split: str = "train", turns: str = "first", images: str = "", roots: str = ""
+) -> Rows:
     """Return the rows of a parquet file, or of all of them below a folder.
 
     Args:
         path: The file, the folder, or the data set on the hub.
         split: Of a folder with several splits, the one to read.
         turns: ``first`` keeps the first question and answer; ``one`` refuses rows that have more.
+        images: Folder of images that are paths; the file's, if it is not given.
+        roots: A JSON file of folders by the beginning of a path, as for ``lvr``.
     """
     choice(turns, TURNS, "turns")
     return Joined(
         [
-            ParsedRows(records, partial(_trajectory, root=folder, turns=turns))
+            ParsedRows(records, partial(_trajectory, roots=ImageRoots.of(images or folder, roots), turns=turns))
             for _, folder, records in open_tables(path, COLUMNS, split=split)
         ]
     )
 
 
-def _trajectory(row: Record, identity: str, origin: str, *, root: Path | None, turns: str) -> Trajectory:
-    image = embedded_image(row["image"], "image", root=root, origin=origin)
-    conversations = row["conversations"]
+def _trajectory(row: Record, identity: str, origin: str, *, roots: ImageRoots, turns: str) -> Trajectory:
+    image = embedded_image(row.get("image"), "image", roots=roots, origin=origin)
+    conversations = row.get("conversations")
     if isinstance(conversations, str):
         try:
             conversations = json.loads(conversations)
         except (ValueError, RecursionError) as err:
             raise DataError(f"column 'conversations' is no JSON ({err}).", "json") from None
-    question, answer = first_pair({"conversations": conversations}, 1, turns=turns)
-    return Trajectory(identity, (image,), question, (Step(answer.strip()),), tagged_answer(answer), task="covt")
+    question, answer, notes = first_pair({"conversations": conversations}, 1, turns=turns)
+    steps = (Step(answer.strip()),)
+    return Trajectory(identity, (image,), question, steps, tagged_answer(answer), task="covt", notes=notes)

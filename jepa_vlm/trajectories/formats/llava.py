@@ -1,8 +1,9 @@
 """LLaVA's format: a JSON list (or JSON lines) of conversations about images.
 
 A record is ``{"id", "image": PATH or [PATH, ...], "conversations": [{"from": "human" or "gpt", "value"}, ...]}`` with
-an ``<image>`` in the first human turn for each image. Records without an image are dropped and counted. Trajectories
-have one question, so a record of several turns is refused unless ``turns=first`` says to keep the first pair alone.
+an ``<image>`` in the first human turn for each image. Records without an image or with a video are dropped and counted.
+Trajectories have one question, so a record of several turns is refused unless ``turns=first`` says to keep the first
+pair alone, which is counted.
 """
 
 from __future__ import annotations
@@ -12,9 +13,9 @@ from pathlib import Path
 
 from jepa_vlm.errors import DataError
 from jepa_vlm.trajectories.formats.conversation import llava_turns, question_of, tagged_answer
-from jepa_vlm.trajectories.formats.fields import checked, choice, shown
-from jepa_vlm.trajectories.formats.images import ImageRoots
-from jepa_vlm.trajectories.formats.json_files import json_records
+from jepa_vlm.trajectories.formats.fields import choice
+from jepa_vlm.trajectories.formats.images import ImageRoots, references
+from jepa_vlm.trajectories.formats.json_files import JsonRecords
 from jepa_vlm.trajectories.formats.parsed import ParsedRows
 from jepa_vlm.trajectories.formats.reader import FORMATS
 from jepa_vlm.trajectories.formats.records import Record
@@ -22,6 +23,7 @@ from jepa_vlm.trajectories.rows import Rows
 from jepa_vlm.trajectories.trajectory import IMAGE, Step, Trajectory
 
 TURNS = ("one", "first")
+LATER = "later questions left out"
 
 
 @FORMATS.register("llava")
@@ -35,24 +37,28 @@ def read_llava(path: Path, *, images: str = "", roots: str = "", turns: str = "o
         turns: ``one`` refuses a conversation of several questions; ``first`` keeps the first question and answer.
     """
     choice(turns, TURNS, "turns")
-    records = json_records(path)
-    records.keep(lambda record: "" if record.get("image") else "no image")
+    records = JsonRecords(path)
+    records.keep(_reason)
     roots_of = ImageRoots.of(images or path.parent, roots)
     return ParsedRows(records, partial(_trajectory, roots=roots_of, turns=turns))
 
 
+def _reason(record: Record) -> str:
+    """Say why a conversation is left out, or ""."""
+    if record.get("video"):
+        return "video"
+    return "" if record.get("image") else "no image"
+
+
 def _trajectory(record: Record, identity: str, origin: str, *, roots: ImageRoots, turns: str) -> Trajectory:
-    value = record.get("image")
-    paths = value if isinstance(value, list) else [value]
-    if not all(isinstance(one, str) for one in paths):
-        raise DataError(f"key 'image' must be a path or a list of paths, got {shown(value)}.", "key")
-    images = tuple(roots.image(checked(one, str, "an image path"), origin=origin) for one in paths)
-    question, answer = first_pair(record, len(images), turns=turns)
-    return Trajectory(identity, images, question, (Step(answer.strip()),), tagged_answer(answer), task="llava")
+    images = tuple(roots.image(one, origin=origin) for one in references(record.get("image"), "image"))
+    question, answer, notes = first_pair(record, len(images), turns=turns)
+    steps = (Step(answer.strip()),)
+    return Trajectory(identity, images, question, steps, tagged_answer(answer), task="llava", notes=notes)
 
 
-def first_pair(record: Record, images: int, *, turns: str) -> tuple[str, str]:
-    """Return the first question and its answer.
+def first_pair(record: Record, images: int, *, turns: str) -> tuple[str, str, tuple[str, ...]]:
+    """Return the first question, its answer, and a note if further ones are left out.
 
     Raises:
         DataError: If there are further ones and ``turns`` is not ``first``.
@@ -64,4 +70,5 @@ def first_pair(record: Record, images: int, *, turns: str) -> tuple[str, str]:
         raise DataError(message, "turns")
     if IMAGE in found[1][1]:
         raise DataError(f"conversations[1] has an {IMAGE}; only the first turn may.", "placeholder")
-    return question_of(found[0][1], images), found[1][1]
+    notes = (LATER,) if len(found) > 2 else ()
+    return question_of(found[0][1], images), found[1][1], notes
