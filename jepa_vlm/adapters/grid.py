@@ -35,7 +35,8 @@ class GridAdapter(Adapter):
         try:
             rows, columns = self.resized(image_processor, width, height)
         except ValueError as err:
-            raise DataError(f"An image of {width} x {height} pixels cannot be read ({err}); crop or pad it.") from None
+            message = f"An image of {width} x {height} pixels cannot be read ({err}); crop or pad it."
+            raise DataError(message, "image shape") from None
         grid = (1, rows // image_processor.patch_size, columns // image_processor.patch_size)
         length = grid[1] * grid[2] // self.merge**2
         return ImageTokens(self.placeholder(processor), (length,), grid)

@@ -58,7 +58,8 @@ class Reading:
             try:
                 made = self._call(processor, Image.new("RGB", (width, height)), together)
             except ValueError as err:
-                raise DataError(f"An image of {width} x {height} pixels cannot be read ({err}); crop it.") from None
+                message = f"An image of {width} x {height} pixels cannot be read ({err}); crop it."
+                raise DataError(message, "image shape") from None
             written = made["text_replacement_offsets"][0][0]["replacement"]
             feature = processor.tokenizer.convert_ids_to_tokens(self.feature_id)
             self._known[key] = ImageTokens.of(written, feature)

@@ -13,6 +13,7 @@ from jepa_vlm.errors import BackboneError, DataError
 from jepa_vlm.latent_vlm import LatentVLM
 from jepa_vlm.serialization import IGNORED, Serializer
 from jepa_vlm.trajectories import LazyImage, Rows, Trajectory
+from jepa_vlm.trajectories.bad_rows import problem_of
 from jepa_vlm.views import Encoding
 
 BATCH = 16  # rows that a worker hands over at once
@@ -47,7 +48,7 @@ class RowFacts:
         boxes: Share of its image that each box covers.
         latents: Merged visual tokens inside each box, as LVR counts them.
         tokens: By view.
-        notes: What its reader noted.
+        notes: What its reader decided, changed or did not read.
     """
 
     place: str
@@ -103,11 +104,9 @@ class _Reader(Dataset[RowFacts]):
         place = self.rows.place(index) if isinstance(self.rows, Rows) else f"trajectory {index}"
         try:
             return self._facts(self.rows[index], place)
-        except DataError as err:
+        except (DataError, BackboneError) as err:
             message = str(err)
-            return RowFacts(place, err.problem, message if message.startswith(place) else f"{place}: {message}")
-        except BackboneError as err:
-            return RowFacts(place, "chat template", f"{place}: {err}")
+            return RowFacts(place, problem_of(err), message if message.startswith(place) else f"{place}: {message}")
 
     def _facts(self, trajectory: Trajectory, place: str) -> RowFacts:
         written = self.serializer.images(trajectory)

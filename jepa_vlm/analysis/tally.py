@@ -6,8 +6,7 @@ from collections import Counter
 from typing import Any, final
 
 from jepa_vlm.analysis.survey import RowFacts
-
-SHOWN = 5  # offenders of each problem that are named
+from jepa_vlm.trajectories.bad_rows import Problems
 
 
 @final
@@ -16,23 +15,22 @@ class Tally:
 
     def __init__(self) -> None:
         self.rows = 0
-        self.problems: Counter[str] = Counter()
-        self.offenders: dict[str, list[str]] = {}
+        self.problems = Problems()
+        self.notes: Counter[str] = Counter()
         self.counts: dict[str, Counter[Any]] = {name: Counter() for name in ("tasks", "calls", "tools", "images")}
         self.boxes: Counter[int] = Counter()
         self.latents: Counter[int] = Counter()
-        self.notes: Counter[str] = Counter()
         self.tokens: dict[str, dict[str, Counter[int]]] = {}
 
     def add(self, facts: RowFacts) -> None:
         """Count one row."""
         self.rows += 1
         if facts.problem:
-            self.problem(facts.problem, facts.message)
+            self.problems.add(facts.problem, facts.message)
             return
+        self.notes.update(facts.notes)
         for name, value in (("tasks", facts.task), ("calls", facts.calls), ("images", facts.images)):
             self.counts[name][value] += 1
-        self.notes.update(facts.notes)
         self.counts["tools"].update(facts.tools)
         self.boxes.update(min(99, int(share * 100)) for share in facts.boxes)
         self.latents.update(facts.latents)
@@ -41,23 +39,14 @@ class Tally:
             for kind, counter in kinds.items():
                 counter[getattr(tokens, kind)] += 1
 
-    def problem(self, kind: str, message: str) -> None:
-        """Count a problem, and keep the first messages of its kind."""
-        self.problems[kind] += 1
-        named = self.offenders.setdefault(kind, [])
-        if len(named) < SHOWN:
-            named.append(message)
-
     def summary(self) -> dict[str, Any]:
         """Return everything as JSON values."""
-        bad = sum(self.problems.values())
+        bad = self.problems.counts.total()
         return {
             "rows": self.rows,
             "good": self.rows - bad,
             "bad": bad,
-            "problems": {
-                kind: {"count": count, "first": self.offenders[kind]} for kind, count in self.problems.most_common()
-            },
+            "problems": self.problems.summary(),
             "notes": dict(self.notes.most_common()),
             **{name: {str(key): value for key, value in sorted(c.items())} for name, c in self.counts.items()},
             "tokens": {v: {kind: spread(c) for kind, c in kinds.items()} for v, kinds in self.tokens.items()},

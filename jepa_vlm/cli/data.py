@@ -28,7 +28,9 @@ def group() -> None:
 def convert(
     spec: Annotated[str, SPEC],
     to: Annotated[Path, typer.Option(help="A new folder for the store.")],
-    skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Leave bad rows out and count them.")] = False,
+    skip_bad: Annotated[
+        bool, typer.Option("--skip-bad", help="Leave bad rows out and count them, however many.")
+    ] = False,
     json: Json = False,
 ) -> None:
     """Write a parquet store: original image bytes, each image once, quick to open and to read anywhere.

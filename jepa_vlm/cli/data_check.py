@@ -34,9 +34,11 @@ def check(
     workers: Annotated[int, typer.Option(min=0, help="Processes that read; 0 reads in this one.")] = 0,
     json: Json = False,
 ) -> None:
-    """Read every row once and count what is wrong, by kind and with the first places; exit 1 if anything is.
+    """Read every row once and count what is wrong, by kind and with the first places; exit 1 if it stops a run.
 
-    Checks keys, images, boxes, placeholders, lengths, and the tokens of every view of the recipe.
+    Checks keys, images, boxes, placeholders, lengths, and the tokens of every view of the recipe. A run stops at a bad
+    row, unless #bad=skip or #bad=clamp stands behind the data and the bad rows are few enough. Two rows with one id
+    count as what stops a run, too.
 
     Examples:
         jepa-vlm data check lvr:/data/meta_data_lvr_sft_stage1.json --workers 8
@@ -58,7 +60,7 @@ def check(
     else:
         for name, one in found.items():
             write(check_text(name, one))
-    if bad:
+    if any(one["stops"] for one in found.values()):
         raise typer.Exit(1)
 
 
@@ -121,13 +123,18 @@ def tallies(
     model = model_that_counts(backbone, recipe=recipe, visual_tokens=visual_tokens)
     found = {}
     for source, facts in surveyed(sources, model, limit=limit, decode=decode, workers=workers):
-        tally, rows = Tally(), sources[source]
-        for one in facts:
+        tally, rows, good = Tally(), sources[source], []
+        for index, one in enumerate(facts):
             tally.add(one)
-        taken = Counter(rows.ids)
+            good += [] if one.problem else [index]
+        stops = not rows.bad.allows(tally.problems.counts.total(), tally.rows)
+        ids = rows.ids
+        taken = Counter(ids[index] for index in good)
         for twin in [one for one, count in taken.items() if count > 1]:
-            tally.problem("id", f"{source}: id {twin!r} stands in {taken[twin]} rows; ids must be unique.")
-        found[source] = {**tally.summary(), "dropped": dict(rows.dropped)}
+            stops = True
+            tally.problems.add("id", f"{source}: id {twin!r} stands in {taken[twin]} rows; ids must be unique.")
+        policy = {"bad": rows.bad.policy, "max_bad": rows.bad.most}
+        found[source] = {**tally.summary(), "dropped": dict(rows.dropped), "policy": policy, "stops": stops}
     return found
 
 
@@ -169,12 +176,19 @@ def surveyed(
 
 def check_text(name: str, found: Mapping[str, Any]) -> str:
     """Return the counts of one source as text."""
+    from jepa_vlm.trajectories.bad_rows import WAYS, problem_lines
+
     lines = [f"{name}: {found['rows']} rows, {found['good']} good, {found['bad']} bad"]
     lines += [f"  dropped by the format: {count} {why}" for why, count in found["dropped"].items()]
-    lines += [f"  {count} x {note}" for note, count in found["notes"].items()]
-    for kind, one in found["problems"].items():
-        lines.append(f"  {one['count']} x {kind}")
-        lines += [f"    {message if len(message) <= 300 else message[:300] + '...'}" for message in one["first"]]
+    lines += [f"  noted: {count} x {note}" for note, count in found["notes"].items()]
+    lines += problem_lines(found["problems"])
+    if found["bad"]:
+        policy = found["policy"]
+        if policy["bad"] == "refuse":
+            lines.append(f"  A run stops at the first bad row. {WAYS}")
+        else:
+            ends = "stops: they are too many" if found["stops"] else "leaves them out"
+            lines.append(f"  A run {ends} (#bad={policy['bad']},max_bad={policy['max_bad']:g}).")
     titles = ("VIEW", "TOKENS", "MEAN", "MEDIAN", "P95", "MAX")
     rows = [
         (view, kind, *(str(spread[key]) for key in ("mean", "median", "p95", "max")))

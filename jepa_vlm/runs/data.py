@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import final
 
@@ -12,8 +12,10 @@ from jepa_vlm.playground import World
 from jepa_vlm.runs.row_digests import digest_rows
 from jepa_vlm.runs.split import MOST, SHARE, Split, split_by_picture
 from jepa_vlm.trajectories import Trajectory
+from jepa_vlm.trajectories.bad_rows import BadRows
 from jepa_vlm.trajectories.load import load_trajectories, parse_spec, split_mixture
 from jepa_vlm.trajectories.mixture import Mixture, Source
+from jepa_vlm.trajectories.row_reader import RowReader
 from jepa_vlm.trajectories.rows import Picked, Rows
 
 PLAYGROUND = "playground"
@@ -32,6 +34,7 @@ class RunData:
         rule: How the two were told apart, in words.
         benchmark: The questions that belong to the data, or None if it has none.
         digests: Of each source that is read from files: a digest of its rows and their pictures.
+        name: What logs call the source, where it is one; those of a mixture have their own.
     """
 
     train: Sequence[Trajectory]
@@ -39,6 +42,7 @@ class RunData:
     rule: str
     benchmark: str | None
     digests: Mapping[str, str] = field(default_factory=dict)
+    name: str = ""
 
 
 def load_data(spec: str, *, seed: int = 0) -> RunData:
@@ -59,7 +63,7 @@ def load_data(spec: str, *, seed: int = 0) -> RunData:
     files = _files([one for one, _ in specs], names)
     loaded = [files[i] if i in files else _drawn(one, seed=seed) for i, (one, _) in enumerate(specs)]
     if len(specs) == 1 and specs[0][1] == 1:
-        return loaded[0]
+        return replace(loaded[0], name=names[0])
     benchmarks = [one.benchmark for one in loaded if one.benchmark is not None]
     return RunData(
         Mixture([Source(n, one.train, w) for n, one, (_, w) in zip(names, loaded, specs, strict=True)]),
@@ -152,7 +156,7 @@ def first_trajectories(
     """Return the first trajectories of each source of a spec that ``keep`` says yes to.
 
     Raises:
-        DataError: If there is none, or a row on the way is not what it must be.
+        DataError: If there is none, or a row on the way is not what it must be and its source refuses such rows.
     """
     found: list[Trajectory] = []
     for one, _ in split_mixture(spec):
@@ -163,7 +167,7 @@ def first_trajectories(
             if parts.source == PLAYGROUND
             else load_trajectories(parts)
         )
-        found += islice(filter(keep, source), count)
+        found += islice(filter(keep, usable(source)), count)
     if not found:
         raise DataError(f"No trajectory of {spec} passes the filters; take one away.")
     return found
@@ -204,7 +208,7 @@ def held_out_trajectories(
             else World.of(parse_spec(one)).trajectories(count=share, seed=seed, split="test")
         )
         taken = 0
-        for trajectory in source:
+        for trajectory in usable(source):
             if taken == share:
                 break
             if trajectory.calls < min_calls:
@@ -236,3 +240,10 @@ def drawn_or_read(spec: str, *, count: int, seed: int = 0) -> list[tuple[str, Se
         )
         for name, one in zip(source_names(specs), specs, strict=True)
     ]
+
+
+def usable(source: Sequence[Trajectory]) -> Iterator[Trajectory]:
+    """Yield the trajectories of a source, without the bad rows that its policy leaves out."""
+    policy = source.bad if isinstance(source, Rows) else BadRows()
+    for _, trajectory, _ in RowReader(policy).read(source, lambda _: None):
+        yield trajectory

@@ -1,4 +1,4 @@
-"""What becomes of trajectories that are longer than a limit."""
+"""Which trajectories of a source a run can use, and what becomes of those that are longer than a limit."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, final
 
 from jepa_vlm.errors import DataError
 from jepa_vlm.trajectories import Box, LazyImage, Trajectory
-from jepa_vlm.trajectories.mixture import Mixture
+from jepa_vlm.trajectories.bad_rows import BadRows
+from jepa_vlm.trajectories.row_reader import RowReader
 from jepa_vlm.trajectories.rows import Picked, Rows
 
 if TYPE_CHECKING:
@@ -19,11 +20,11 @@ if TYPE_CHECKING:
 @final
 @dataclass(frozen=True)
 class Fitted:
-    """Trajectories within a limit.
+    """Trajectories that a run can use.
 
     Args:
         kept: Those to use.
-        dropped: Ids of those left out.
+        dropped: Ids of those left out because they are too long.
         shrunk: Ids of those whose images were made smaller.
     """
 
@@ -32,55 +33,60 @@ class Fitted:
     shrunk: tuple[str, ...] = ()
 
 
-def fit(model: LatentVLM, trajectories: Sequence[Trajectory], *, limit: int | None, policy: str) -> Fitted:
-    """Hold every view of every trajectory to ``limit`` tokens.
+def fit(
+    model: LatentVLM,
+    trajectories: Sequence[Trajectory],
+    *,
+    limit: int | None,
+    policy: str,
+    reader: RowReader | None = None,
+) -> Fitted:
+    """Read every trajectory of a source once, check it, and hold every view of it to ``limit`` tokens.
 
     Args:
-        model: Whose template and processor count the tokens; images are measured by their headers.
+        model: Whose collator checks; its template and processor count the tokens. Images are measured by their headers.
         trajectories: To check.
         limit: Most tokens, or None for no limit.
         policy: ``error``, ``drop``, or ``shrink``: scale all images of a trajectory down until it fits. Numbers in its
             texts, such as pixel coordinates, are not rewritten.
+        reader: Leaves out and counts what cannot be used; None refuses it.
 
     Raises:
-        DataError: If one is too long under ``error``, cannot be shrunk enough, or none is left.
+        DataError: If one cannot be used and is refused, or is too long under ``error``, or none is left.
     """
-    if limit is None:
-        return Fitted(trajectories)
-    if isinstance(trajectories, Mixture):
-        return _fit_mixture(model, trajectories, limit=limit, policy=policy)
+    collator = model.collator()
+
+    def measured(trajectory: Trajectory) -> tuple[int, Trajectory]:
+        """Return the tokens of the longest view, where they are limited, and the trajectory as it is used."""
+        collator.check(trajectory)
+        length = 0 if limit is None else longest(model, trajectory)
+        if limit is not None and length > limit and policy == "shrink":
+            return length, _shrunk(model, trajectory, limit)
+        return length, trajectory
+
     indices: list[int] = []
     dropped: list[str] = []
     shrunk: dict[int, Trajectory] = {}
-    for index, trajectory in enumerate(trajectories):
-        length = longest(model, trajectory)
-        if length <= limit:
-            indices.append(index)
-        elif policy == "error":
+    for index, trajectory, (length, used) in (reader or RowReader(BadRows())).read(trajectories, measured):
+        if used is not trajectory:
+            shrunk[index] = used
+        elif limit is not None and length > limit and policy == "error":
             raise DataError(
                 f"Trajectory {trajectory.id!r} has {length} tokens, limit {limit}; raise --max-tokens, or choose "
                 "--too-long drop or --too-long shrink."
             )
-        elif policy == "drop":
+        elif limit is not None and length > limit:
             dropped.append(trajectory.id)
-        else:
-            indices.append(index)
-            shrunk[index] = _shrunk(model, trajectory, limit)
-    if not indices:
-        raise DataError(f"All {len(trajectories)} trajectories have more than {limit} tokens; raise --max-tokens.")
+            continue
+        indices.append(index)
+    if dropped and not indices:
+        raise DataError(f"All {len(dropped)} trajectories have more than {limit} tokens; raise --max-tokens.")
     smaller = tuple(one.id for one in shrunk.values())
+    if len(indices) == len(trajectories) and not shrunk:
+        return Fitted(trajectories)
     if isinstance(trajectories, Rows) and not shrunk:
         return Fitted(Picked(trajectories, indices), tuple(dropped))
     return Fitted([shrunk.get(index) or trajectories[index] for index in indices], tuple(dropped), smaller)
-
-
-def _fit_mixture(model: LatentVLM, mixture: Mixture, *, limit: int, policy: str) -> Fitted:
-    parts = [fit(model, source.examples, limit=limit, policy=policy) for source in mixture.sources]
-    return Fitted(
-        Mixture([replace(one, examples=own.kept) for one, own in zip(mixture.sources, parts, strict=True)]),
-        tuple(name for own in parts for name in own.dropped),
-        tuple(name for own in parts for name in own.shrunk),
-    )
 
 
 def longest(model: LatentVLM, trajectory: Trajectory) -> int:

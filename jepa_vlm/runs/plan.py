@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, fields, replace
 from functools import cached_property
-from itertools import chain
 from typing import Any, cast, final
 
 import torch
@@ -24,8 +22,9 @@ from jepa_vlm.objectives.latent_reconstruction import feeding_head
 from jepa_vlm.recipe import Recipe, load_recipe
 from jepa_vlm.runs.data import RunData, load_data
 from jepa_vlm.runs.environment import device, prepare
-from jepa_vlm.runs.length import Fitted, fit, longest
+from jepa_vlm.runs.length import Fitted, longest
 from jepa_vlm.runs.memory import estimate_memory
+from jepa_vlm.runs.scan import Scanned, scan
 from jepa_vlm.runs.settings import FROM_RECIPE, Asked, Resolved, run_values, training_values
 from jepa_vlm.terms import Objective
 from jepa_vlm.training import Part, apply_lora, parts
@@ -47,11 +46,10 @@ class Plan:
         backbone: Its adapter on.
         model: The backbone and the objective.
         data: As loaded.
-        train, validation: What is left of it under the token limit.
+        scanned: What is used of it.
         parts: What trains and what does not.
         tokens: Mean and largest length of the longest view, over the first training trajectories.
         decoded: Tokens that the decoder computes for each training trajectory, where micro-batches are cut by them.
-        notes: What readers decided, changed or left out, by kind, with the number of trajectories.
     """
 
     asked: Asked
@@ -60,15 +58,23 @@ class Plan:
     backbone: Backbone
     model: LatentVLM
     data: RunData
-    train: Fitted
-    validation: Fitted
+    scanned: Scanned
     parts: tuple[Part, ...]
     tokens: Mapping[str, float]
     decoded: Sequence[int] | None = None
-    notes: Mapping[str, int] = field(default_factory=dict)
 
     def __getitem__(self, name: str) -> Any:
         return self.values[name].value
+
+    @property
+    def train(self) -> Fitted:
+        """What the run trains on."""
+        return self.scanned.train
+
+    @property
+    def validation(self) -> Fitted:
+        """What is held out."""
+        return self.scanned.validation
 
     @cached_property
     def step(self) -> tuple[StepMemory | None, str]:
@@ -112,9 +118,9 @@ class Plan:
             "data_rule": self.data.rule,
             "data_digests": dict(self.data.digests),
             "examples": {"train": len(self.train.kept), "validation": len(self.validation.kept)},
-            "notes": dict(self.notes),
             "dropped": [*self.train.dropped, *self.validation.dropped],
             "shrunk": [*self.train.shrunk, *self.validation.shrunk],
+            "bad_rows": dict(self.scanned.sources),
             "tokens": dict(self.tokens),
             "micro_batches": asdict(self.filling) if self.filling is not None else None,
             "memory": self.memory(),
@@ -162,14 +168,7 @@ def plan_run(asked: Asked, recipe: Recipe | None = None) -> Plan:
     for store in model.target_stores.values():
         store.is_complete()  # refuses other targets' folders before any work is done
     data = load_data(values["data"].value, seed=seed)
-    collator = model.collator()
-    notes: Counter[str] = Counter()
-    for trajectory in chain(data.train, data.validation):  # one at a time: they may not fit in memory
-        collator.check(trajectory)
-        notes.update(trajectory.notes)
-    limit, policy = values["max_tokens"].value, values["too_long"].value
-    train = fit(model, data.train, limit=limit, policy=policy)
-    validation = fit(model, data.validation, limit=limit, policy=policy)
+    scanned = scan(model, data, limit=values["max_tokens"].value, policy=values["too_long"].value)
     return Plan(
         asked=asked,
         values=values,
@@ -177,14 +176,12 @@ def plan_run(asked: Asked, recipe: Recipe | None = None) -> Plan:
         backbone=backbone,
         model=model,
         data=data,
-        train=train,
-        validation=validation,
+        scanned=scanned,
         parts=parts(backbone, model.objective),
-        tokens=_lengths(model, train.kept),
-        decoded=count_tokens(collator, train.kept, workers=values["workers"].value)
+        tokens=_lengths(model, scanned.train.kept),
+        decoded=count_tokens(model.collator(), scanned.train.kept, workers=values["workers"].value)
         if values["batch_tokens"].value is not None
         else None,
-        notes=notes,
     )
 
 

@@ -20,18 +20,20 @@ class RowDigests:
     """What was found in a source.
 
     Args:
-        pictures: Of each row, a key of its first picture: rows that show the same file have the same.
+        pictures: Of each row, a key of its first picture, which rows that show the same file share; None of a row that
+            cannot be read.
         digest: Of all rows in their order: ids, texts, boxes and the bytes of every picture, in hexadecimal.
     """
 
-    pictures: tuple[bytes, ...]
+    pictures: tuple[bytes | None, ...]
     digest: str
 
 
 def digest_rows(rows: Rows) -> RowDigests:
-    """Read every row once. A row that cannot be read has a key of its own, and its message is part of the digest."""
+    """Read every row once. The message of a row that cannot be read is part of the digest."""
     known: dict[Path, bytes] = {}
-    digest, pictures = hashlib.sha256(), []
+    digest = hashlib.sha256()
+    pictures: list[bytes | None] = []
 
     def picture(image: LazyImage) -> bytes:
         if image.path is None:
@@ -48,9 +50,9 @@ def digest_rows(rows: Rows) -> RowDigests:
         try:
             trajectory = rows[index]
             found = json.dumps(row_of(trajectory, saved), sort_keys=True).encode()
-            key = picture(trajectory.images[0])
+            key: bytes | None = picture(trajectory.images[0])
         except DataError as err:
-            found, key = str(err).encode(), b"row " + name.encode("utf-8", "surrogatepass")
+            found, key = f"{name}: {err}".encode("utf-8", "surrogatepass"), None
         digest.update(b"%d " % len(found) + found)
         pictures.append(key)
     return RowDigests(tuple(pictures), digest.hexdigest())

@@ -26,7 +26,7 @@ class Split:
     shared: int = 0
 
 
-def split_by_picture(sources: Sequence[tuple[Sequence[str], Sequence[bytes]]]) -> list[Split]:
+def split_by_picture(sources: Sequence[tuple[Sequence[str], Sequence[bytes | None]]]) -> list[Split]:
     """Return what each source holds out.
 
     A picture is held out with all its rows, in every source. The first to go are those of the rows whose ids have the
@@ -35,15 +35,18 @@ def split_by_picture(sources: Sequence[tuple[Sequence[str], Sequence[bytes]]]) -
     does not know their order either.
 
     Args:
-        sources: Of each source the rows' ids, and a key of each row's first picture; at least two rows.
+        sources: Of each source the rows' ids, and a key of each row's first picture; None of a row that cannot be read,
+            which is not held out. At least two rows.
     """
-    rows = [Counter(pictures) for _, pictures in sources]  # by source and picture
+    rows = [Counter(picture for picture in pictures if picture is not None) for _, pictures in sources]
     chosen: set[bytes] = set()
     held = [0] * len(sources)
     for number, (ids, pictures) in enumerate(sources):
-        wanted, own = share(len(ids)), rows[number]
-        order = list(dict.fromkeys(pictures[i] for i in sorted(range(len(ids)), key=lambda i: _hashed(ids[i]))))
-        if min(own.values()) > wanted:  # every picture has more rows than the share: one of the rarest goes
+        own = rows[number]
+        wanted = share(own.total())
+        by_id = (pictures[i] for i in sorted(range(len(ids)), key=lambda i: _hashed(ids[i])))
+        order = list(dict.fromkeys(picture for picture in by_id if picture is not None))
+        if min(own.values(), default=0) > wanted:  # every picture has more rows than the share: one of the rarest goes
             wanted, order = min(own.values()), sorted(order, key=own.__getitem__)
         for picture in order:
             if held[number] + own[picture] > wanted or picture in chosen:
@@ -54,7 +57,7 @@ def split_by_picture(sources: Sequence[tuple[Sequence[str], Sequence[bytes]]]) -
     held_out = [_held_out(ids, pictures, chosen) for ids, pictures in sources]
     trained: set[bytes] = set()
     for (_, pictures), out in zip(sources, held_out, strict=True):
-        trained.update(picture for i, picture in enumerate(pictures) if i not in out)
+        trained.update(picture for i, picture in enumerate(pictures) if i not in out and picture is not None)
     return [
         Split(tuple(sorted(out)), shared=sum(pictures[i] in trained for i in out))
         for (_, pictures), out in zip(sources, held_out, strict=True)
@@ -66,7 +69,7 @@ def share(rows: int) -> int:
     return max(1, min(MOST, rows // SHARE))
 
 
-def _held_out(ids: Sequence[str], pictures: Sequence[bytes], chosen: set[bytes]) -> set[int]:
+def _held_out(ids: Sequence[str], pictures: Sequence[bytes | None], chosen: set[bytes]) -> set[int]:
     """Return the rows that show a chosen picture; where there is none, those with the smallest hashes."""
     found = {i for i, picture in enumerate(pictures) if picture in chosen}
     return found or set(sorted(range(len(ids)), key=lambda i: _hashed(ids[i]))[: share(len(ids))])

@@ -21,6 +21,7 @@ from jepa_vlm.errors import DataError
 from jepa_vlm.trajectories.box import Box
 
 MAX_PIXELS = 64_000_000  # an 8000 x 8000 photograph; beyond it, decoding alone takes hundreds of megabytes
+SHOWN = 200  # characters of a path that a message repeats
 # What is read. Pillow knows more: EPS, for which it starts Ghostscript, and containers that are larger inside than they
 # say, such as ICO.
 KINDS = ("AVIF", "BMP", "GIF", "JPEG", "JPEG2000", "MPO", "PNG", "PPM", "TIFF", "WEBP")
@@ -89,6 +90,18 @@ class LazyImage:
             return width, height
         left, top, right, bottom = self.region.in_pixels(width, height)
         return right - left, bottom - top
+
+    @property
+    def is_turned(self) -> bool:
+        """Whether its EXIF orientation turns or mirrors the picture, so that files store other pixels than are shown.
+
+        Raises:
+            DataError: As for ``size``.
+        """
+        if self.pixels is not None:
+            return _orientation(self.pixels) != 1
+        with self._open() as image:
+            return _orientation(image) != 1
 
     def encoded(self) -> bytes | None:
         """Return the file's own bytes, as they are stored, or None for an open image.
@@ -199,6 +212,8 @@ class LazyImage:
 
     def _where(self) -> str:
         name = str(self.path) if self.path is not None else "an embedded image"
+        if len(name) > SHOWN:
+            name = name[:SHOWN] + "..."
         return f"Image {name}" + (f" ({self.origin})" if self.origin else "")
 
 

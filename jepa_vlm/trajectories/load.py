@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import final
 
 from jepa_vlm.errors import DataError, UnknownNameError
+from jepa_vlm.trajectories.bad_rows import OPTIONS, BadRows
 from jepa_vlm.trajectories.formats import FORMATS, Reader
 from jepa_vlm.trajectories.formats.detect import detect
 from jepa_vlm.trajectories.formats.hub import PREFIX, HubPath, no_hub
@@ -20,6 +21,7 @@ _NEXT = re.compile(r",(?=[A-Za-z][\w-]+:)")
 _WEIGHTED = re.compile(r"(.+)\*(\d+(?:\.\d+)?)", re.DOTALL)
 KEEP = "keep"  # the option of every format: special tokens that its texts may hold
 AUTO = "auto"  # the source of a bare path: the format is found by what the file holds
+SUFFIXES = (".json", ".jsonl", ".ndjson", ".parquet")
 _OPTIONS = re.compile(r"(.+)#(\w+=[^,#]*(?:,\w+=[^,#]*)*)", re.DOTALL)
 
 
@@ -71,21 +73,25 @@ def parse_spec(spec: str) -> DataSpec:
         DataError: If the text is none of these, or sets an option twice.
     """
     named = _NAMED.fullmatch(spec)
-    if named is not None and named[2]:
-        found = _OPTIONS.fullmatch(named[2])
-        if found is None:
-            return DataSpec(named[1], named[2])
+    source, rest = (named[1], named[2]) if named is not None else (AUTO, spec)
+    found = _OPTIONS.fullmatch(rest)
+    if found is not None and (source != AUTO or _is_path(found[1])):
         pairs = [pair.partition("=")[::2] for pair in found[2].split(",")]
         options = dict(pairs)
         if len(options) < len(pairs):
             raise DataError(f"Every option may be given once, got {spec!r}.")
-        return DataSpec(named[1], found[1], options)
-    if named is None and (spec.endswith((".json", ".jsonl", ".parquet")) or (spec and Path(spec).is_dir())):
-        return DataSpec(AUTO, spec)
+        return DataSpec(source, found[1], options)
+    if rest and (source != AUTO or _is_path(rest)):
+        return DataSpec(source, rest)
     raise DataError(
-        f"Data must be NAME:PATH (such as jsonl:data/train.jsonl), or the path of a folder or of a .json, .jsonl or "
-        f".parquet file, got {spec!r}."
+        f"Data must be NAME:PATH (such as jsonl:data/train.jsonl), or the path of a folder or of a "
+        f"{', '.join(SUFFIXES[:-1])} or {SUFFIXES[-1]} file, got {spec!r}."
     )
+
+
+def _is_path(text: str) -> bool:
+    """Say whether a text without a format's name is meant as a file or a folder."""
+    return text.lower().endswith(SUFFIXES) or (text != "" and Path(text).is_dir())
 
 
 def load_trajectories(spec: str | DataSpec) -> Rows:
@@ -97,29 +103,38 @@ def load_trajectories(spec: str | DataSpec) -> Rows:
             ``keep=TOKEN+TOKEN``, see ``Trajectory``.
 
     Raises:
-        DataError: If the file is not what it must be, or an option is given to a format that takes none.
+        DataError: If the file is not what it must be, or holds no trajectory.
         UnknownNameError: If there is no such format or option.
     """
     parts = parse_spec(spec) if isinstance(spec, str) else spec
+    rows = _opened(parts)
+    if not rows:
+        dropped = "".join(f"; left out by the format: {count} x {why}" for why, count in rows.dropped.items())
+        raise DataError(f"{parts} holds no trajectory{dropped}.", "file")
+    return rows
+
+
+def _opened(parts: DataSpec) -> Rows:
     if parts.rest.startswith(PREFIX):
         reader, hub = FORMATS[parts.source], HubPath.parse(parts.rest)
         if "split" not in signature(reader).parameters:
             raise no_hub(parts.source, hub)
         return _read(reader, hub, parts)
     path = Path(parts.whole).expanduser()
-    reader = FORMATS[detect(path) if parts.source == AUTO else parts.source]
-    if not parts.options or path.exists():
-        return reader(path)
-    return _read(reader, Path(parts.rest).expanduser(), parts)
+    if path.exists():
+        parts = DataSpec(parts.source, parts.whole)
+    else:
+        path = Path(parts.rest).expanduser()
+    return _read(FORMATS[detect(path) if parts.source == AUTO else parts.source], path, parts)
 
 
 def _read(reader: Reader, path: Path | HubPath, parts: DataSpec) -> Rows:
-    """Return the rows of a reader under the options, its own and those that every format has."""
+    """Return the rows of a reader under the options, those that every format takes and its own."""
     known = [name for name, one in signature(reader).parameters.items() if one.kind is Parameter.KEYWORD_ONLY]
     for name in parts.options:
-        if name not in (*known, KEEP):
-            raise UnknownNameError(f"option of {parts.source}", name, known=(*known, KEEP))
+        if name not in (*known, *OPTIONS, KEEP):
+            raise UnknownNameError(f"option of {parts.source}", name, known=(*known, *OPTIONS, KEEP))
     own = {name: value for name, value in parts.options.items() if name in known}
-    rows = reader(path, **own)
+    rows = reader(path, **own).under(BadRows.of(parts.options))
     tokens = [token for token in parts.options.get(KEEP, "").split("+") if token]
     return Keeping(rows, tokens) if tokens else rows

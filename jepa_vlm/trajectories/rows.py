@@ -6,10 +6,12 @@ from abc import ABC, abstractmethod
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from copy import copy
 from dataclasses import replace
 from itertools import accumulate
-from typing import final, overload
+from typing import Self, final, overload
 
+from jepa_vlm.trajectories.bad_rows import BadRows
 from jepa_vlm.trajectories.trajectory import Trajectory
 
 
@@ -17,8 +19,22 @@ class Rows(Sequence[Trajectory], ABC):
     """Trajectories of a source, each read anew when it is asked for. Picklable; holds no open file.
 
     Reading a row checks it: keys, boxes, and images by their headers. What stands in the source but is no trajectory
-    by the format's own rules (a video, say) is no row; ``dropped`` counts it.
+    by the format's own rules (a video, say) is no row; ``dropped`` counts it. ``bad`` is the policy for rows that
+    cannot be used; reading one raises all the same, unless the policy repairs it: see ``RowReader``.
     """
+
+    bad: BadRows = BadRows()
+
+    def under(self, bad: BadRows) -> Self:
+        """Return the same rows under another policy."""
+        changed = copy(self)
+        changed.bad = bad
+        return changed
+
+    @property
+    def sources(self) -> Sequence[Rows]:
+        """The parts whose bad rows are counted by themselves."""
+        return [self]
 
     @property
     def dropped(self) -> Mapping[str, int]:
@@ -67,6 +83,11 @@ class Picked(Rows):
 
     def __init__(self, rows: Rows, indices: Sequence[int], *, why: str = "") -> None:
         self._rows, self._indices, self._why = rows, indices, why
+        self.bad = rows.bad
+
+    def under(self, bad: BadRows) -> Picked:
+        """Return the picked rows under another policy."""
+        return Picked(self._rows.under(bad), self._indices, why=self._why)
 
     def __len__(self) -> int:
         return len(self._indices)
@@ -103,6 +124,17 @@ class Keeping(Rows):
 
     def __init__(self, rows: Rows, tokens: Sequence[str]) -> None:
         self._rows, self._tokens = rows, tuple(tokens)
+        self.bad = rows.bad
+
+    def under(self, bad: BadRows) -> Keeping:
+        """Return the same rows under another policy."""
+        return Keeping(self._rows.under(bad), self._tokens)
+
+    @property
+    def sources(self) -> Sequence[Rows]:
+        """The source's parts, with the tokens."""
+        own = self._rows.sources
+        return [self] if len(own) == 1 else [Keeping(source, self._tokens) for source in own]
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -129,7 +161,7 @@ class Keeping(Rows):
 
 @final
 class Joined(Rows):
-    """Sources one after another.
+    """Sources one after another, each with its own policy for bad rows until one is set for all.
 
     Args:
         parts: At least one source.
@@ -138,6 +170,18 @@ class Joined(Rows):
     def __init__(self, parts: Sequence[Rows]) -> None:
         self.parts = tuple(parts)
         self._starts = [0, *accumulate(len(part) for part in self.parts)]
+        self._as_one = False
+
+    def under(self, bad: BadRows) -> Joined:
+        """Return the parts as one source under a policy."""
+        changed = Joined([part.under(bad) for part in self.parts])
+        changed.bad, changed._as_one = bad, True
+        return changed
+
+    @property
+    def sources(self) -> Sequence[Rows]:
+        """The parts, unless a policy was set for all of them together."""
+        return [self] if self._as_one else [source for part in self.parts for source in part.sources]
 
     def __len__(self) -> int:
         return self._starts[-1]

@@ -72,7 +72,7 @@ def test_keys_that_are_never_read_are_listed_with_their_counts(cli, tmp_path):
     spec = f"lvr:{write_list(root / 'x.json', lvr(mood=1), lvr(), lvr(mood=2), lvr(videos=['a.mp4']))}"
     note = "never read: key 'mood'"
     done = cli("data", "check", spec, "--backbone", TINY)
-    assert f"\n  2 x {note}\n" in done.stdout
+    assert f"\n  noted: 2 x {note}\n" in done.stdout
     assert "\n  1 x meaning\n" in done.stdout
     held = json.loads(cli("data", "check", spec, "--backbone", TINY, "--json", "--workers", "1").stdout)
     assert held["sources"]["lvr"]["notes"] == {note: 2}
@@ -123,6 +123,44 @@ def test_convert_writes_a_store_and_counts_what_it_left_out(cli, tmp_path):
     assert "store: 2 trajectories, 1 images" in done.stdout
     assert "skipped: 1 image missing" in done.stdout
     assert len(load_trajectories(str(tmp_path / "store"))) == 2
+
+
+def test_the_policy_for_bad_rows_decides_what_check_and_convert_end_with(cli, tmp_path):
+    root = make_root(tmp_path)
+    path = write_list(root / "x.json", *[lvr()] * 2, lvr(image=["gone.png"]), lvr(bboxes=[[0, 0, 0.5, 1.5]]))
+    ends = {}
+    for options in ("", "#bad=skip", "#bad=skip,max_bad=0.5", "#bad=clamp,max_bad=0.25"):
+        done = cli("data", "check", f"lvr:{path}{options}", "--backbone", TINY)
+        store = f"store{len(ends)}"
+        kept = cli("data", "convert", f"lvr:{path}{options}", "--to", store, "--json")
+        ends[options] = (done.exit_code, done.stdout.splitlines()[0], kept.exit_code, (tmp_path / store).exists())
+        said = done.stdout
+    assert ends == {
+        "": (1, "lvr: 4 rows, 2 good, 2 bad", 1, False),
+        "#bad=skip": (1, "lvr: 4 rows, 2 good, 2 bad", 1, False),
+        "#bad=skip,max_bad=0.5": (0, "lvr: 4 rows, 2 good, 2 bad", 0, True),
+        "#bad=clamp,max_bad=0.25": (0, "lvr: 4 rows, 3 good, 1 bad", 0, True),
+    }
+    assert "  noted: 1 x box cut to its image" in said
+    assert "A run leaves them out (#bad=clamp,max_bad=0.25)" in said
+    assert (json.loads(kept.stdout)["skipped"], json.loads(kept.stdout)["notes"]) == (
+        {"image missing": 1},
+        {"box cut to its image": 1},
+    )
+    again = cli("data", "convert", f"lvr:{path}#bad=clamp", "--to", "all", "--skip-bad", "--json")
+    assert (again.exit_code, json.loads(again.stdout)["rows"]) == (0, 3)
+
+
+@pytest.mark.parametrize(
+    "words", [("data", "check"), ("data", "stats"), ("data", "convert"), ("data", "show"), ("recipe", "sft", "--data")]
+)
+def test_no_command_ends_well_on_a_source_without_rows(cli, tmp_path, words):
+    root = make_root(tmp_path)
+    video = write_list(root / "v.json", {"video": "a.mp4", "conversations": []})
+    more = ("--to", "store") if "convert" in words else ()
+    done = cli(*words, f"llava:{video}", *more)
+    assert done.exit_code == 1
+    assert "v.json holds no trajectory; left out by the format: 1 x video" in done.stderr
 
 
 @pytest.mark.parametrize(

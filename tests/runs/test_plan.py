@@ -81,8 +81,8 @@ def test_what_was_never_read_is_told_with_its_count(tmp_path):
     rows[0]["mood"] = rows[2]["mood"] = "good"
     (tmp_path / "x.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     plan = plan_run(Asked(recipe="sft", data=f"jsonl:{tmp_path / 'x.jsonl'}"))
-    assert plan.notes == plan.config()["notes"] == {"never read: key 'mood'": 2}
-    assert "           2 x never read: key 'mood'" in plan_text(plan).splitlines()
+    assert plan.config()["bad_rows"]["jsonl"]["notes"] == {"never read: key 'mood'": 2}
+    assert "           jsonl: 2 x never read: key 'mood'" in plan_text(plan).splitlines()
 
 
 def test_a_budget_of_tokens_shows_how_it_is_filled():

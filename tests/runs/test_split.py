@@ -81,3 +81,9 @@ def test_a_picture_that_is_all_of_another_source_is_not_held_out():
         whole, small = sorted(splits, key=lambda split: -len(split.held_out))
         assert (len(whole.held_out), whole.shared) == (3, 0)
         assert (len(small.held_out), small.shared) == (1, 1)
+
+
+def test_a_row_that_cannot_be_read_is_not_held_out():
+    ids = [f"id-{i}" for i in range(40)]
+    (split,) = split_by_picture([(ids, [None, None, *[b"common"] * 37, b"rare"])])
+    assert split.held_out == (39,)

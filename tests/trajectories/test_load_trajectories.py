@@ -20,6 +20,8 @@ from tests.trajectories.formats.files import FORMATS_WITH_EXAMPLES, make_root, w
         ("jsonl:/data/train.jsonl", "jsonl", "/data/train.jsonl"),
         ("data/train.jsonl", "auto", "data/train.jsonl"),
         ("./a:b/train.json", "auto", "./a:b/train.json"),
+        ("data/train.NDJSON", "auto", "data/train.NDJSON"),
+        ("data/x.Parquet", "auto", "data/x.Parquet"),
         ("playground:visual-search", "playground", "visual-search"),
         ("lvr:C:/meta.json", "lvr", "C:/meta.json"),
         ("jsonl:a#b/train.jsonl", "jsonl", "a#b/train.jsonl"),
@@ -38,6 +40,7 @@ def test_a_spec_is_a_name_and_the_rest(spec, source, rest):
         ("playground:maze#direct=,path=3-6", "maze", {"direct": "", "path": "3-6"}),
         ("lvr:/d/meta.json#root=/d/a=b,split=train", "/d/meta.json", {"root": "/d/a=b", "split": "train"}),
         ("lvr:/d#1/meta.json#root=/d", "/d#1/meta.json", {"root": "/d"}),
+        ("auto:/d/x.JSONL#bad=skip", "/d/x.JSONL", {"bad": "skip"}),
     ],
 )
 def test_what_follows_the_last_hash_are_options(spec, rest, options):
@@ -73,9 +76,9 @@ def test_a_hash_in_the_name_of_a_file_is_part_of_it(tmp_path, name):
     assert len(load_trajectories(f"jsonl:{path}")) == 2
 
 
-def test_an_option_that_a_format_does_not_have_is_refused(tmp_path):
+def test_an_option_that_a_format_does_not_have_is_refused_with_those_it_has(tmp_path):
     path = write_jsonl(playground.trajectories("maze", count=2), tmp_path / "train.jsonl")
-    with pytest.raises(UnknownNameError, match=r"No option of jsonl named 'direct'\. Known: .*keep"):
+    with pytest.raises(UnknownNameError, match=r"No option of jsonl named 'direct'\. Known: bad, boxes, images.*keep"):
         load_trajectories(f"jsonl:{path}#direct=1")
 
 
@@ -141,3 +144,12 @@ def test_what_could_be_several_formats_has_to_be_named(tmp_path):
     path = write_list(tmp_path / "x.json", {"id": "1", "image": "a.png", "conversations": []})
     with pytest.raises(DataError, match=r"cannot be told from the keys 'conversations, id, image'; say FORMAT:PATH"):
         load_trajectories(str(path))
+
+
+@pytest.mark.parametrize("name", ["x.ndjson", "x.JSON", "x.jsonl"])
+def test_a_bare_path_takes_options_too(tmp_path, name):
+    chat = [{"role": "user", "content": "<image>What?"}, {"role": "assistant", "content": "Red."}]
+    make_root(tmp_path)
+    write_list(tmp_path / name, {"messages": chat, "images": ["a.png"]}, {"messages": chat, "images": ["gone.png"]})
+    rows = load_trajectories(f"{tmp_path / name}#images={tmp_path / 'data'},bad=skip")
+    assert (len(rows), rows[0].answer, rows.bad.policy) == (2, "Red.", "skip")

@@ -7,8 +7,8 @@ from itertools import accumulate
 from typing import Any
 
 from jepa_vlm.errors import DataError
-from jepa_vlm.trajectories.box import Box
-from jepa_vlm.trajectories.formats.fields import checked, field, four_numbers, shown
+from jepa_vlm.trajectories.formats.boxes import Boxes
+from jepa_vlm.trajectories.formats.fields import checked, field, shown
 from jepa_vlm.trajectories.formats.keys import Keys
 from jepa_vlm.trajectories.formats.records import parse_json
 from jepa_vlm.trajectories.trajectory import ToolCall
@@ -140,19 +140,16 @@ def _between(text: str, opening: str, closing: str) -> list[tuple[int, int]]:
     return found
 
 
-def crop_of(
-    call: Mapping[str, Any], sizes: list[tuple[int, int]], *, written: str | None, clamp: bool = False
-) -> ToolCall:
+def crop_of(call: Mapping[str, Any], sizes: list[tuple[int, int]], *, written: str | None, boxes: Boxes) -> ToolCall:
     """Return a call with the box that it looked at, if its arguments have a ``bbox_2d``.
 
-    Coordinates up to 1 are fractions, larger ones pixels, since a box of one pixel is no crop. ``target_image`` counts
-    from 1.
+    ``target_image`` counts from 1.
 
     Args:
         call: ``{"name", "arguments"}``.
         sizes: Width and height of the images so far.
         written: See ``ToolCall``.
-        clamp: Whether pixels beyond the image mean its edge, as the tool itself takes them.
+        boxes: How boxes are read.
 
     Raises:
         DataError: If name, arguments, image or box are not what they must be.
@@ -164,13 +161,7 @@ def crop_of(
         raise DataError(f"key 'target_image' must be 1 to {len(sizes)} here, got {number}.", "tool call")
     box = None
     if arguments.get("bbox_2d") is not None:
-        edges = four_numbers(arguments["bbox_2d"], "key 'bbox_2d'")
-        relative = max(edges) <= 1
-        if clamp and not relative:
-            width, height = sizes[number - 1]
-            left, top, right, bottom = edges
-            edges = (max(left, 0), max(top, 0), min(right, width), min(bottom, height))
-        box = Box(*edges, relative=relative)
+        box = boxes.read(arguments["bbox_2d"], "key 'bbox_2d'", sizes[number - 1])
     return ToolCall(name, arguments, box, number - 1, written)
 
 

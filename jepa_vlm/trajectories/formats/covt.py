@@ -16,6 +16,7 @@ from jepa_vlm.errors import DataError
 from jepa_vlm.trajectories.formats.conversation import TURN_KEYS
 from jepa_vlm.trajectories.formats.fields import choice
 from jepa_vlm.trajectories.formats.hub import HubPath
+from jepa_vlm.trajectories.formats.images import ImageRoots
 from jepa_vlm.trajectories.formats.keys import Keys
 from jepa_vlm.trajectories.formats.llava import TURNS, answered
 from jepa_vlm.trajectories.formats.parsed import ParsedRows
@@ -31,26 +32,30 @@ KEYS = Keys(inside={"image": CELL, "conversations": TURN_KEYS}, labels=("id", "i
 
 
 @FORMATS.register("covt")
-def read_covt(path: Path | HubPath, *, split: str = "train", turns: str = "first") -> Rows:
+def read_covt(
+    path: Path | HubPath, *, split: str = "train", turns: str = "first", images: str = "", roots: str = ""
+) -> Rows:
     """Return the rows of a parquet file, or of all of them below a folder.
 
     Args:
         path: The file, the folder, or the data set on the hub.
         split: Of a folder with several splits, the one to read.
         turns: ``first`` keeps the first question and answer; ``one`` refuses rows that have more.
+        images: Folder of images that are paths; the file's, if it is not given.
+        roots: A JSON file of folders by the beginning of a path, as for ``lvr``.
     """
     choice(turns, TURNS, "turns")
     return Joined(
         [
-            ParsedRows(records, partial(_trajectory, root=folder, turns=turns), KEYS)
+            ParsedRows(records, partial(_trajectory, roots=ImageRoots.of(images or folder, roots), turns=turns), KEYS)
             for _, folder, records in open_tables(path, COLUMNS, split=split)
         ]
     )
 
 
-def _trajectory(row: Record, identity: str, origin: str, *, root: Path | None, turns: str) -> Trajectory:
-    image = embedded_image(row["image"], "image", root=root, origin=origin)
-    conversations = row["conversations"]
+def _trajectory(row: Record, identity: str, origin: str, *, roots: ImageRoots, turns: str) -> Trajectory:
+    image = embedded_image(row.get("image"), "image", roots=roots, origin=origin)
+    conversations = row.get("conversations")
     if isinstance(conversations, str):
         try:
             conversations = parse_json(conversations)

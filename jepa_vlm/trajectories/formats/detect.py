@@ -6,9 +6,9 @@ from pathlib import Path
 
 from jepa_vlm.errors import DataError
 from jepa_vlm.trajectories.formats.fields import shown
-from jepa_vlm.trajectories.formats.json_files import json_records
+from jepa_vlm.trajectories.formats.json_files import JsonRecords
 from jepa_vlm.trajectories.formats.store import is_store
-from jepa_vlm.trajectories.formats.tables import parquet, parquet_files
+from jepa_vlm.trajectories.formats.tables import is_table, parquet, parquet_files
 
 # Keys that only this format's records have; the first that fits is it.
 KEYS = {
@@ -46,13 +46,13 @@ def detect(path: Path) -> str:
 
 
 def _keys(path: Path) -> set[str]:
-    if path.is_dir() or path.suffix == ".parquet":
+    if is_table(path):
         (_, file), *_ = parquet_files(path, split="train")
         try:
             return set(parquet().read_schema(file).names)
         except (OSError, ValueError) as err:
             raise DataError(f"Data file {file} is no readable parquet file ({err}).", "file") from None
-    records = json_records(path)
+    records = JsonRecords(path)
     try:
         return set(records.read(0))
     except DataError as err:

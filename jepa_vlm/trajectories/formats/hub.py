@@ -9,7 +9,7 @@ from typing import Any, final
 
 from jepa_vlm.errors import DataError, missing_extra
 from jepa_vlm.trajectories.formats.records import Record, Records
-from jepa_vlm.trajectories.formats.tables import Columns, not_loaded, spelled
+from jepa_vlm.trajectories.formats.tables import Columns, not_loaded, record_of, spelled
 
 PREFIX = "hf://"
 _PINNED = re.compile(r"(\w[\w.-]*/\w[\w.-]*)@(\w[\w./-]*)")
@@ -76,11 +76,7 @@ class HubRecords(Records):
             raise DataError(f"{path}, split {split!r}, cannot be loaded: {first}", "file") from None
         self._columns = spelled(loaded.column_names, columns, str(path))
         self._others = not_loaded(loaded.column_names, self._columns)
-        loaded = loaded.select_columns(list(self._columns.values()))
-        for name, kind in loaded.features.items():
-            if isinstance(kind, datasets.Image):
-                loaded = loaded.cast_column(name, datasets.Image(decode=False))
-        self._loaded = loaded
+        self._loaded = loaded.select_columns(list(self._columns.values())).with_format("arrow")  # decodes no image
 
     def __len__(self) -> int:
         return len(self._loaded)
@@ -91,8 +87,8 @@ class HubRecords(Records):
 
     def read(self, index: int) -> Record:
         """Return a row."""
-        row = self._loaded[index]
-        return {**self._others, **{name: row[spelling] for name, spelling in self._columns.items()}}
+        (row,) = self._loaded[index].to_pylist()
+        return {**self._others, **record_of(row, self._columns)}
 
 
 def no_hub(format_name: str, path: HubPath) -> DataError:

@@ -1,43 +1,27 @@
-"""Image references of a data file: inside the data root, there, and of a sane size."""
+"""Image references of a data file: paths inside the folders that a user named, and images that stand in the file."""
 
 from __future__ import annotations
 
+import base64
+import binascii
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import final
+from urllib.parse import unquote
 
 from jepa_vlm.errors import DataError
 from jepa_vlm.trajectories.formats.fields import checked, shown
 from jepa_vlm.trajectories.formats.records import parse_object
 from jepa_vlm.trajectories.image import LazyImage
 
+_ADDRESS = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
+
 
 def image_in(root: Path, reference: str, *, origin: str) -> LazyImage:
-    """Return the image that a row refers to, checked by its header alone.
-
-    Args:
-        root: Folder that every image must lie in.
-        reference: Path relative to the root.
-        origin: File and line of the row, for messages about the image later on.
-
-    Raises:
-        DataError: If the path leaves the root (absolute, by "..", or through a link), or the image is missing,
-            unreadable or absurdly large.
-    """
-    if not reference or Path(reference).is_absolute():
-        raise DataError(f"image path {reference!r} must be relative to the data root {root}.", "image path")
-    path = root / reference
-    try:
-        inside = path.resolve().is_relative_to(root.resolve())
-    except (OSError, RuntimeError, ValueError) as err:  # a name too long, links in a circle, a null byte
-        raise DataError(f"image path {shown(reference)} cannot be followed ({err}).", "image path") from None
-    if not inside:
-        message = f"image path {reference!r} leads outside the data root {root}; move the image into it."
-        raise DataError(message, "image path")
-    if path.exists() and not path.is_file():
-        raise DataError(f"image path {shown(reference)} is no regular file.", "image path")
-    check_image(LazyImage(path=path))
-    return LazyImage(path=path, origin=origin)
+    """Return the image that a row refers to, in the one folder that images may lie in; see ``ImageRoots.image``."""
+    return ImageRoots(root).image(reference, origin=origin)
 
 
 def check_image(image: LazyImage) -> LazyImage:
@@ -56,22 +40,25 @@ class ImageRoots:
     """Where a file's images lie.
 
     Args:
-        folder: The data root of every path that no prefix maps elsewhere.
+        folder: The data root of every path that no prefix maps elsewhere; None where there is none (on the hub).
         mapped: Prefixes of paths, longest first, and the data root that stands in their place.
+        option: The option that names another folder, for messages, or "".
     """
 
-    folder: Path
+    folder: Path | None
     mapped: tuple[tuple[str, Path], ...] = ()
+    option: str = ""
 
     @classmethod
-    def of(cls, folder: str | Path, roots: str = "") -> ImageRoots:
+    def of(cls, folder: str | Path | None, roots: str = "", *, option: str = "images") -> ImageRoots:
         """Return the roots that options name: a folder, and a JSON file of folders by prefix, or "".
 
         Raises:
             DataError: If the file is not an object of texts.
         """
+        base = None if folder is None else Path(folder).expanduser()
         if not roots:
-            return cls(Path(folder).expanduser())
+            return cls(base, option=option)
         path = Path(roots).expanduser()
         try:
             prefixes = parse_object(path.read_bytes())
@@ -81,11 +68,96 @@ class ImageRoots:
         except DataError as err:
             raise err.at(str(path)) from None
         found.sort(key=lambda one: -len(one[0]))
-        return cls(Path(folder).expanduser(), tuple((name, path.parent / to.expanduser()) for name, to in found))
+        return cls(base, tuple((name, path.parent / to.expanduser()) for name, to in found), option)
 
-    def image(self, reference: str, *, origin: str) -> LazyImage:
-        """Return the image that a row refers to; see ``image_in``."""
+    def image(self, reference: object, *, origin: str, below: str = "") -> LazyImage:
+        """Return the image that a row refers to, checked by its header alone.
+
+        Args:
+            reference: A path, a ``file://`` path, a base64 data URI, or ``{"bytes", "path"}`` as the hub stores images,
+                or ``{"url"}`` as OpenAI's messages do.
+            origin: File and line of the row, for messages about the image later on.
+            below: Folder of the data root that relative paths lie in.
+
+        Raises:
+            DataError: If a path leaves the roots (absolute, by "..", or through a link), the reference is of another
+                kind or broken, or the image is missing, unreadable or absurdly large.
+        """
+        if isinstance(reference, Mapping):
+            content, reference = reference.get("bytes"), reference.get("path") or reference.get("url")
+            if isinstance(content, bytes) and content:
+                return check_image(LazyImage(data=content, origin=origin))
+            if not reference:
+                raise DataError("an image has neither bytes nor a path.", "image missing")
+        text = checked(reference, str, "an image path")
+        if text[:5].lower() == "data:":
+            return check_image(LazyImage(data=_decoded(text), origin=origin))
+        address = _ADDRESS.match(text)
+        if address is not None and address[1].lower() != "file":
+            message = f"image path {shown(text)} is an address; download the images and name their folder."
+            raise DataError(message, "image path")
+        try:
+            path = self._path(text if address is None else _local(text), below)
+            if path.exists() and not path.is_file():
+                raise DataError(f"image path {shown(text)} is no regular file.", "image path")
+        except (OSError, RuntimeError, ValueError) as err:  # a name too long, links in a circle, a null byte
+            reason = err.strerror if isinstance(err, OSError) and err.strerror else err
+            raise DataError(f"image path {shown(text)} cannot be followed ({reason}).", "image path") from None
+        check_image(LazyImage(path=path))
+        return LazyImage(path=path, origin=origin)
+
+    def _path(self, text: str, below: str) -> Path:
+        """Return the path that a text means, if it lies in the roots."""
+        if not text:
+            raise DataError("image path '' must be relative to the data root; it is empty.", "image path")
+        is_absolute = Path(text).is_absolute()
+        name = text.lstrip("/") if is_absolute else PurePosixPath(below, text).as_posix()
         for prefix, folder in self.mapped:
-            if reference.startswith(f"{prefix}/"):
-                return image_in(folder, reference.removeprefix(f"{prefix}/"), origin=origin)
-        return image_in(self.folder, reference, origin=origin)
+            if name.startswith(f"{prefix}/"):
+                return self._inside(folder / name.removeprefix(f"{prefix}/"), (folder,), text)
+        if self.folder is None:
+            message = f"image path {shown(text)} leads nowhere: a data set of the hub has no folder."
+            raise DataError(message, "image path")
+        if is_absolute:
+            return self._inside(Path(text), (self.folder, *(folder for _, folder in self.mapped)), text)
+        return self._inside(self.folder / name, (self.folder,), text)
+
+    def _inside(self, path: Path, roots: tuple[Path, ...], text: str) -> Path:
+        found = path.resolve()
+        if any(found.is_relative_to(root.resolve()) for root in roots):
+            return path
+        root, is_absolute = f"the data root {roots[0]}", Path(text).is_absolute()
+        must = f"must be relative to {root} or lie inside it" if is_absolute else f"leads outside {root}"
+        named = f", or name a folder that holds it: #{self.option}=FOLDER, #roots=FILE" if self.option else ""
+        raise DataError(f"image path {shown(text)} {must}; move the image into it{named}.", "image path")
+
+
+def _decoded(uri: str) -> bytes:
+    """Return the bytes of a base64 data URI."""
+    head, comma, content = uri.partition(",")
+    if not comma or not head.lower().endswith(";base64"):
+        message = f"image path {shown(uri)} must be data:image/KIND;base64,... to hold an image."
+        raise DataError(message, "image path")
+    try:
+        return base64.b64decode("".join(content.split()), validate=True)
+    except (binascii.Error, ValueError) as err:
+        raise DataError(f"image path {shown(uri)} is no base64 ({err}).", "image path") from None
+
+
+def _local(uri: str) -> str:
+    """Return the path of a ``file://`` URI. Writers seldom escape it, so it is unescaped only where that is a file."""
+    path = uri[len("file://") :]
+    path = path.removeprefix("localhost") if path.startswith("localhost/") else path
+    return unquote(path) if "%" in path and not Path(path).exists() else path
+
+
+def references(value: object, key: str) -> list[object]:
+    """Return the image references of a key that holds one or a list of them.
+
+    Raises:
+        DataError: If it holds anything else.
+    """
+    found = value if isinstance(value, list) else [] if value is None else [value]
+    if not all(isinstance(one, str | Mapping) for one in found):
+        raise DataError(f"key {key!r} must be a path or a list of paths, got {shown(value)}.", "key")
+    return found

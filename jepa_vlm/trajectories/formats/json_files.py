@@ -10,14 +10,17 @@ import json
 import re
 from array import array
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, final
 
 from jepa_vlm.errors import DataError
 from jepa_vlm.trajectories.formats.records import Record, Records, parse_object
 
+# How files begin that are no JSON.
+OTHER_KINDS = {b"PAR1": "parquet", b"\x1f\x8b": "compressed; unpack it first", b"PK\x03\x04": "a zip; unpack it first"}
 MAX_RECORD = 1 << 26  # bytes of one record; a trajectory without its images takes thousands
 _CHUNK = 1 << 20
 _JSON = json.JSONDecoder(parse_int=str)  # finds where values end; Python refuses to convert a number of 4,301 digits
@@ -27,17 +30,29 @@ Keep = Callable[[Record], str]
 """Says why a record is no trajectory, or "" if it is one."""
 
 
-class _JsonRecords(Records):
-    """Records that are stretches of a file's bytes."""
+@final
+class JsonRecords(Records):
+    """The records of a JSON file, whatever it is called: a list of objects, one object a line, or one after another.
 
-    def __init__(self, path: Path, found: Iterable[tuple[int, int, int]]) -> None:
+    Args:
+        path: The file. Its first character says whether it is a list.
+
+    Raises:
+        DataError: If the file is missing, is no JSON, is cut short inside a list, or holds nothing.
+    """
+
+    def __init__(self, path: Path) -> None:
         super().__init__(label=path.stem)
         self.path = path
         self._starts, self._ends, self._names = array("Q"), array("Q"), array("Q")
-        for name, start, end in found:
-            self._names.append(name)
-            self._starts.append(start)
-            self._ends.append(end)
+        with _readable(path):
+            self._by_line, found = _found(path)
+            for name, start, end in found:
+                self._names.append(name)
+                self._starts.append(start)
+                self._ends.append(end)
+        if not len(self):
+            raise DataError(f"Data file {path} is empty; it must hold JSON objects, one a line or in a list.", "file")
 
     def __len__(self) -> int:
         return len(self._names)
@@ -47,9 +62,14 @@ class _JsonRecords(Records):
         size = self._ends[index] - self._starts[index]
         if size > MAX_RECORD:
             raise DataError(f"a record may have {MAX_RECORD:,} bytes, this one has {size:,}.", "text too long")
-        with self.path.open("rb") as file:
+        with _readable(self.path), self.path.open("rb") as file:
             file.seek(self._starts[index])
             return parse_object(file.read(size).strip())
+
+    def place(self, index: int) -> str:
+        """Return file and line, from 1, or file and index, from 0."""
+        name = self._names[index]
+        return f"{self.path}:{name}" if self._by_line else f"{self.path}[{name}]"
 
     def keep(self, reason: Keep) -> None:
         """Leave out and count the records that are no trajectories; those that cannot be parsed stay, to be refused."""
@@ -70,60 +90,44 @@ class _JsonRecords(Records):
             setattr(self, name, array("Q", (own[index] for index in kept)))
 
 
-@final
-class JsonLines(_JsonRecords):
-    """A file with one JSON object per line; blank lines are no records.
-
-    Raises:
-        DataError: If the file is missing, cannot be read, or holds nothing.
-    """
-
-    def __init__(self, path: Path) -> None:
-        with _readable(path):
-            super().__init__(path, _lines(path))
-        if not len(self):
-            raise DataError(f"Data file {path} is empty; it must hold one JSON object per line.", "file")
-
-    def place(self, index: int) -> str:
-        """Return file and line, from 1."""
-        return f"{self.path}:{self._names[index]}"
-
-
-@final
-class JsonList(_JsonRecords):
-    """A file that holds one JSON list of objects.
-
-    Raises:
-        DataError: If the file is missing, is no list, is cut short, or holds nothing.
-    """
-
-    def __init__(self, path: Path) -> None:
-        with _readable(path):
-            super().__init__(path, _elements(path))
-        if not len(self):
-            raise DataError(f"Data file {path} is empty; it must hold a list of JSON objects.", "file")
-
-    def place(self, index: int) -> str:
-        """Return file and index in the list, from 0."""
-        return f"{self.path}[{self._names[index]}]"
-
-
-def json_records(path: Path) -> JsonLines | JsonList:
-    """Return the records of a .jsonl file, or of the list in a .json file."""
-    return JsonLines(path) if path.suffix == ".jsonl" else JsonList(path)
-
-
 @contextmanager
 def _readable(path: Path) -> Iterator[None]:
     """Turn what opening a file may raise into one message."""
-    if path.exists() and not path.is_file():
-        raise DataError(f"Data file {path} cannot be read: it is not a file.", "file")
     try:
+        if path.exists() and not path.is_file():
+            raise DataError(f"Data file {path} cannot be read: it is not a file.", "file")
         yield
     except FileNotFoundError:
         raise DataError(f"Data file {path} does not exist; check the path.", "file") from None
     except OSError as err:
         raise DataError(f"Data file {path} cannot be read ({err.strerror}).", "file") from None
+
+
+def _found(path: Path) -> tuple[bool, Iterator[tuple[int, int, int]]]:
+    """Say whether records are named by their lines, and return name, first byte and byte after the last of each."""
+    with path.open("rb") as file:
+        start = len(codecs.BOM_UTF8) if file.read(3) == codecs.BOM_UTF8 else 0
+        file.seek(start)
+        head = file.read(_CHUNK)
+        for begin, kind in OTHER_KINDS.items():
+            if head.startswith(begin):
+                raise DataError(f"Data file {path} must hold JSON, but it is {kind}.", "file")
+        if head.lstrip()[:1] == b"[":
+            return False, _elements(path, listed=True)
+        file.seek(start)
+        line = next((line for line in iter(partial(file.readline, MAX_RECORD), b"") if line.strip()), b"")
+        if not _ends(line) and _ends(line + file.read(MAX_RECORD)):  # the first object spans several lines
+            return False, _elements(path, listed=False)
+    return True, _lines(path)
+
+
+def _ends(content: bytes) -> bool:
+    """Say whether bytes begin with a whole JSON value."""
+    try:
+        _JSON.raw_decode(content.decode(errors="surrogateescape").strip())
+    except (ValueError, RecursionError):
+        return False
+    return True
 
 
 def _lines(path: Path) -> Iterator[tuple[int, int, int]]:
@@ -143,22 +147,24 @@ def _lines(path: Path) -> Iterator[tuple[int, int, int]]:
             yield number, start, end
 
 
-def _elements(path: Path) -> Iterator[tuple[int, int, int]]:
-    """Yield (index, first byte, byte after the last) of each element of the list that the file holds."""
+def _elements(path: Path, *, listed: bool) -> Iterator[tuple[int, int, int]]:
+    """Yield (index, first byte, byte after the last) of each element of a list, or of objects one after another."""
     with path.open("rb") as file:
-        text = _Window(file)
-        if text.peek() != "[":
-            raise DataError(f"Data file {path} must hold a JSON list, it begins with {text.peek()!r}.", "file")
-        text.skip(1)
-        index = 0
-        while (sign := text.peek()) != "]":
-            if index:
+        text, index = _Window(file), 0
+        end = "]" if listed else ""
+        if listed:
+            text.peek()
+            text.skip(1)
+        while (sign := text.peek()) != end:
+            if index and listed:
                 if sign != ",":
                     raise DataError(f"{path}[{index}]: not valid JSON (expected ',' or ']', got {sign!r}).", "json")
                 text.skip(1)
                 text.peek()
             yield index, *text.element(f"{path}[{index}]")
             index += 1
+        if not listed:
+            return
         text.skip(1)
         if sign := text.peek():
             raise DataError(f"Data file {path} must hold one JSON list, but goes on with {sign!r} after it.", "file")
@@ -168,7 +174,8 @@ class _Window:
     """The part of a text file that is being parsed; remembers how many bytes came before it."""
 
     def __init__(self, file: Any) -> None:
-        self._file, self._decode = file, codecs.getincrementaldecoder("utf-8-sig")()
+        # Broken bytes are carried along, so that they cost their own record alone.
+        self._file, self._decode = file, codecs.getincrementaldecoder("utf-8-sig")("surrogateescape")
         self._text, self._at = "", 0
         self._byte = 3 if file.read(3) == codecs.BOM_UTF8 else 0
         file.seek(0)
@@ -185,7 +192,7 @@ class _Window:
 
     def skip(self, count: int) -> None:
         """Go on by so many characters."""
-        self._byte += len(self._text[self._at : self._at + count].encode())
+        self._byte += len(self._text[self._at : self._at + count].encode(errors="surrogateescape"))
         self._at += count
 
     def element(self, place: str) -> tuple[int, int]:
@@ -194,10 +201,11 @@ class _Window:
         while True:
             try:
                 _, end = _JSON.raw_decode(self._text, self._at)
-                if end < len(self._text):  # a number at the very end may go on
-                    self.skip(end - self._at)
+                length = end - self._at
+                if end < len(self._text) or not self._more():  # a number may go on behind what was read so far
+                    self.skip(length)
                     return begin, self._byte
-                problem = "it is cut short"
+                continue
             except json.JSONDecodeError as err:
                 problem = err.msg
             except RecursionError as err:
@@ -211,9 +219,5 @@ class _Window:
         """Read on, at least as much as is waiting, so that long elements are not tried again and again."""
         waiting = self._text[self._at :]
         piece = self._file.read(max(_CHUNK, len(waiting)))
-        try:
-            self._text = waiting + self._decode.decode(piece, final=not piece)
-        except UnicodeDecodeError as err:
-            raise DataError(f"Data file cannot be read as UTF-8 text ({err.reason}).", "json") from None
-        self._at = 0
+        self._text, self._at = waiting + self._decode.decode(piece, final=not piece), 0
         return bool(piece)

@@ -10,7 +10,8 @@ before which the images come. In a text of a row of several images, just as many
 
 A step's image comes after ``image_place`` characters of its observation. Paths are relative to the file's folder, which
 is the data root. Of a step everything but the text may be missing. A call's box is optional, but with a box
-``relative`` must say what its numbers are. ``keep`` lists special tokens that the texts may hold.
+``relative`` must say what its numbers are, unless the option ``boxes`` does. ``keep`` lists special tokens that the
+texts may hold.
 """
 
 from __future__ import annotations
@@ -24,28 +25,37 @@ from functools import partial
 from pathlib import Path
 
 from jepa_vlm.errors import DataError
-from jepa_vlm.trajectories.formats.fields import checked, field, shown
-from jepa_vlm.trajectories.formats.images import image_in
-from jepa_vlm.trajectories.formats.json_files import JsonLines
+from jepa_vlm.trajectories.formats.boxes import Boxes
+from jepa_vlm.trajectories.formats.fields import field, shown
+from jepa_vlm.trajectories.formats.images import ImageRoots
+from jepa_vlm.trajectories.formats.json_files import JsonRecords
 from jepa_vlm.trajectories.formats.native import KEYS, row_of, trajectory_of
 from jepa_vlm.trajectories.formats.parsed import ParsedRows
 from jepa_vlm.trajectories.formats.reader import FORMATS
-from jepa_vlm.trajectories.formats.records import Record
+from jepa_vlm.trajectories.formats.records import Record, Records
 from jepa_vlm.trajectories.image import LazyImage
 from jepa_vlm.trajectories.rows import Rows
 from jepa_vlm.trajectories.trajectory import Trajectory
 
 
 @FORMATS.register("jsonl")
-def read_jsonl(path: Path) -> Rows:
+def read_jsonl(path: Path, *, images: str = "", roots: str = "", boxes: str = "") -> Rows:
     """Return the rows of a file; images are checked by their headers and stay on disk.
+
+    Args:
+        path: The file.
+        images: Folder that image paths are relative to; the file's, if it is not given.
+        roots: A JSON file of folders by the beginning of a path, as for ``lvr``.
+        boxes: The unit of all boxes, ``pixels``, ``fractions`` or ``thousandths``; what each says, if it is not given.
 
     Raises:
         DataError: If the file cannot be read.
     """
-    records = JsonLines(path)
+    Boxes.of(boxes)  # refuses an unknown unit
+    records = JsonRecords(path)
     ids, taken = _ids(records)
-    return ParsedRows(records, partial(_trajectory, root=path.parent, taken=taken), KEYS, ids)
+    roots_of = ImageRoots.of(images or path.parent, roots)
+    return ParsedRows(records, partial(_trajectory, roots=roots_of, boxes=boxes, taken=taken), KEYS, ids)
 
 
 def write_jsonl(trajectories: Iterable[Trajectory], path: Path) -> Path:
@@ -63,32 +73,28 @@ def write_jsonl(trajectories: Iterable[Trajectory], path: Path) -> Path:
     return path
 
 
-def _ids(records: JsonLines) -> tuple[list[str], dict[str, int]]:
-    """Return every line's id, and by place the lines whose id an earlier line has, with that line."""
+def _ids(records: Records) -> tuple[list[str], dict[str, str]]:
+    """Return every record's id, and by place the records whose id an earlier one has, with that one's place."""
     ids: list[str] = []
-    lines: dict[str, int] = {}
-    taken: dict[str, int] = {}
+    first: dict[str, int] = {}
+    taken: dict[str, str] = {}
     for index in range(len(records)):
-        place = records.place(index)
-        line = int(place.rpartition(":")[2])
         try:
             ids.append(field(records.read(index), "id", str))
         except DataError:  # said when the line is read
             ids.append(f"{records.label}-{index}")
-        if lines.setdefault(ids[-1], line) != line:
-            taken[place] = lines[ids[-1]]
+        if first.setdefault(ids[-1], index) != index:
+            taken[records.place(index)] = records.place(first[ids[-1]])
     return ids, taken
 
 
-def _trajectory(row: Record, identity: str, origin: str, *, root: Path, taken: Mapping[str, int]) -> Trajectory:
+def _trajectory(
+    row: Record, identity: str, origin: str, *, roots: ImageRoots, boxes: str, taken: Mapping[str, str]
+) -> Trajectory:
     field(row, "id", str)
     if origin in taken:
-        raise DataError(f"id {shown(identity)} is taken by line {taken[origin]}; ids must be unique.", "id")
-
-    def image(reference: object) -> LazyImage:
-        return image_in(root, checked(reference, str, "an image path"), origin=origin)
-
-    return trajectory_of(row, identity, image)
+        raise DataError(f"id {shown(identity)} is taken by {taken[origin]}; ids must be unique.", "id")
+    return trajectory_of(row, identity, partial(roots.image, origin=origin), boxes=boxes)
 
 
 def _save(image: LazyImage, *, folder: Path) -> str:

@@ -2,8 +2,8 @@
 
 A record is ``{"id", "image": PATH or [PATH, ...], "conversations": [{"from": "human" or "gpt", "value"}, ...]}`` with
 an ``<image>`` in the first human turn for each image; in an answer it is a word. Images behind all words come first, as
-in LLaVA's code. Records without an image are dropped and counted. Trajectories have one question, so a record of
-several turns is refused unless ``turns=first`` says to keep the first pair alone.
+in LLaVA's code. Records without an image or with a video are dropped and counted. Trajectories have one question, so a
+record of several turns is refused unless ``turns=first`` says to keep the first pair alone, which is counted.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from pathlib import Path
 
 from jepa_vlm.errors import DataError
 from jepa_vlm.trajectories.formats.conversation import TURN_KEYS, llava_turns, question_of, tagged_answer
-from jepa_vlm.trajectories.formats.fields import checked, choice, shown
-from jepa_vlm.trajectories.formats.images import ImageRoots
-from jepa_vlm.trajectories.formats.json_files import json_records
+from jepa_vlm.trajectories.formats.fields import choice
+from jepa_vlm.trajectories.formats.images import ImageRoots, references
+from jepa_vlm.trajectories.formats.json_files import JsonRecords
 from jepa_vlm.trajectories.formats.keys import Keys
 from jepa_vlm.trajectories.formats.parsed import ParsedRows
 from jepa_vlm.trajectories.formats.reader import FORMATS
@@ -27,6 +27,7 @@ from jepa_vlm.trajectories.trajectory import Step, Trajectory
 TURNS = ("one", "first")
 LABELS = ("id", "model", "width", "height", "source", "data_source", "dataset", "split", "question_id", "type")
 KEYS = Keys(("image",), {"conversations": TURN_KEYS}, LABELS)
+LATER = "later questions left out"
 
 
 @FORMATS.register("llava")
@@ -40,23 +41,26 @@ def read_llava(path: Path, *, images: str = "", roots: str = "", turns: str = "o
         turns: ``one`` refuses a conversation of several questions; ``first`` keeps the first question and answer.
     """
     choice(turns, TURNS, "turns")
-    records = json_records(path)
-    records.keep(lambda record: "" if record.get("image") else "no image")
+    records = JsonRecords(path)
+    records.keep(_reason)
     roots_of = ImageRoots.of(images or path.parent, roots)
     return ParsedRows(records, partial(_trajectory, roots=roots_of, turns=turns), KEYS)
 
 
+def _reason(record: Record) -> str:
+    """Say why a conversation is left out, or ""."""
+    if record.get("video"):
+        return "video"
+    return "" if record.get("image") else "no image"
+
+
 def _trajectory(record: Record, identity: str, origin: str, *, roots: ImageRoots, turns: str) -> Trajectory:
-    value = record.get("image")
-    paths = value if isinstance(value, list) else [value]
-    if not all(isinstance(one, str) for one in paths):
-        raise DataError(f"key 'image' must be a path or a list of paths, got {shown(value)}.", "key")
-    images = tuple(roots.image(checked(one, str, "an image path"), origin=origin) for one in paths)
+    images = tuple(roots.image(one, origin=origin) for one in references(record.get("image"), "image"))
     return answered(identity, images, record, turns=turns, task="llava")
 
 
 def answered(identity: str, images: tuple[LazyImage, ...], record: Record, *, turns: str, task: str) -> Trajectory:
-    """Return a record's first question and its answer as a trajectory.
+    """Return a record's first question and its answer as a trajectory, with a note if further ones are left out.
 
     Raises:
         DataError: If there are further ones and ``turns`` is not ``first``.
@@ -66,7 +70,15 @@ def answered(identity: str, images: tuple[LazyImage, ...], record: Record, *, tu
         count = len(found) // 2
         message = f"conversations must be one question and its answer, got {count}; #turns=first keeps the first."
         raise DataError(message, "turns")
-    (_, asked), (_, answer), *_ = found
+    (_, asked), (_, answer), *later = found
     question, places = question_of(asked, len(images), ends_first=True)
-    steps = (Step(answer.strip()),)
-    return Trajectory(identity, images, question, steps, tagged_answer(answer), task=task, image_places=places)
+    return Trajectory(
+        identity,
+        images,
+        question,
+        (Step(answer.strip()),),
+        tagged_answer(answer),
+        task=task,
+        image_places=places,
+        notes=(LATER,) if later else (),
+    )

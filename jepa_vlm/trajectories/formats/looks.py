@@ -14,15 +14,16 @@ RESULT = "Here is the relevant cropped part of the image within the normalized b
 
 
 def look_at(image: LazyImage, box: Box, text: str, *, style: str) -> Step:
-    """Return the step that crops a relative box out of an image; the crop is cut whenever it is loaded.
+    """Return the step that crops a box out of an image; the crop is cut whenever it is loaded.
 
     Args:
         image: What is looked at, the trajectory's first.
-        box: With relative edges.
+        box: What of it; said in fractions.
         text: Words before the look.
         style: ``pearl`` says the box in Pearl's sentences; ``original`` calls the crop as JSON.
     """
-    edges = [box.left, box.top, box.right, box.bottom]
+    box = box.in_fractions(*image.size)
+    edges = list(box.edges)
     crop = replace(image, region=box)
     arguments = {"bbox_2d": edges}
     if style == "original":

@@ -1,8 +1,9 @@
 """The training data of LVR (Latent Visual Reasoning): a JSON list, or the meta file that lists such lists.
 
 A record is ``{"dataset", "split", "question_id", "image": [PATH], "conversations": [human, gpt], "bboxes": [[x0, y0,
-x1, y1], ...]}``. Boxes are fractions of the image. The human turn is ``<image>\\nQUESTION``, gpt's is
-``<lvr>\\n<answer> ANSWER </answer>``; each ``<lvr>`` consumes a box, and words may stand before, between and after.
+x1, y1], ...]}``; some files have the path without a list. Boxes are fractions of the image. The human turn is
+``<image>\\nQUESTION``, gpt's is ``<lvr>\\n<answer> ANSWER </answer>``; each ``<lvr>`` consumes a box, and words may
+stand before, between and after.
 A meta file is a JSON list of ``{"ds_name", "data_path", "image_folder"}``.
 
 One image per record: the format does not say which image a box is in.
@@ -15,11 +16,11 @@ from functools import partial
 from pathlib import Path
 
 from jepa_vlm.errors import DataError
-from jepa_vlm.trajectories.box import Box
+from jepa_vlm.trajectories.formats.boxes import Boxes
 from jepa_vlm.trajectories.formats.conversation import TURN_KEYS, llava_turns, question_of, tagged_answer
-from jepa_vlm.trajectories.formats.fields import checked, choice, field, four_numbers
-from jepa_vlm.trajectories.formats.images import ImageRoots
-from jepa_vlm.trajectories.formats.json_files import JsonList
+from jepa_vlm.trajectories.formats.fields import choice, field
+from jepa_vlm.trajectories.formats.images import ImageRoots, references
+from jepa_vlm.trajectories.formats.json_files import JsonRecords
 from jepa_vlm.trajectories.formats.keys import Keys, unread_keys
 from jepa_vlm.trajectories.formats.looks import look_at
 from jepa_vlm.trajectories.formats.parsed import ParsedRows
@@ -35,7 +36,9 @@ META = Keys(("ds_name", "data_path", "image_folder"), labels=("ds_type",))
 
 
 @FORMATS.register("lvr")
-def read_lvr(path: Path, *, images: str = "", roots: str = "", root: str = "", style: str = "pearl") -> Rows:
+def read_lvr(
+    path: Path, *, images: str = "", roots: str = "", root: str = "", style: str = "pearl", boxes: str = ""
+) -> Rows:
     """Return the rows of a list, or of all the lists of a meta file.
 
     Args:
@@ -46,30 +49,32 @@ def read_lvr(path: Path, *, images: str = "", roots: str = "", root: str = "", s
         root: Folder that a meta file's own paths may lead to; the meta file's, if it is not given.
         style: ``pearl`` renders a crop as Pearl does, in words, and strips the tags; ``original`` keeps the answer's
             tags and calls the crop as JSON, for recipes that put latents in its place.
+        boxes: The unit of boxes; ``fractions``, if it is not given.
 
     Raises:
         DataError: If a file is missing or no list, or a meta file leads out of the root.
     """
     choice(style, STYLES, "style")
-    records = JsonList(path)
+    read = Boxes.of(boxes, "fractions")
+    records = JsonRecords(path)
     if "data_path" not in _first(records):
-        return _rows(records, ImageRoots.of(images or path.parent, roots), style)
+        return _rows(records, ImageRoots.of(images or path.parent, roots), style, read)
     parts = []
     for index in range(len(records)):
         try:
             entry = records.read(index)
             data = _inside(path.parent, field(entry, "data_path", str), root)
             folder = images or _inside(path.parent, field(entry, "image_folder", str), root)
-            listed = JsonList(data)
+            listed = JsonRecords(data)
             listed.label = field(entry, "ds_name", str)
             notes = tuple(unread_keys(entry, META, f"{path.name}: "))
         except DataError as err:
             raise err.at(records.place(index)) from None
-        parts.append(_rows(listed, ImageRoots.of(folder, roots), style, notes))
+        parts.append(_rows(listed, ImageRoots.of(folder, roots), style, read, notes))
     return Joined(parts)
 
 
-def _first(records: JsonList) -> Record:
+def _first(records: JsonRecords) -> Record:
     try:
         return records.read(0)
     except DataError:
@@ -84,19 +89,19 @@ def _inside(folder: Path, reference: str, root: str) -> Path:
     return path
 
 
-def _rows(records: JsonList, roots: ImageRoots, style: str, notes: tuple[str, ...] = ()) -> ParsedRows:
-    return ParsedRows(records, partial(_trajectory, roots=roots, style=style), KEYS, notes=notes)
+def _rows(records: JsonRecords, roots: ImageRoots, style: str, boxes: Boxes, notes: tuple[str, ...] = ()) -> ParsedRows:
+    return ParsedRows(records, partial(_trajectory, roots=roots, style=style, read=boxes), KEYS, notes=notes)
 
 
-def _trajectory(record: Record, identity: str, origin: str, *, roots: ImageRoots, style: str) -> Trajectory:
-    paths = [checked(one, str, "an image path") for one in field(record, "image", list)]
+def _trajectory(
+    record: Record, identity: str, origin: str, *, roots: ImageRoots, style: str, read: Boxes
+) -> Trajectory:
+    paths = references(record.get("image"), "image")
     if len(paths) != 1:
         message = f"key 'image' must hold one path, got {len(paths)}: the format does not say which one a box is in."
         raise DataError(message, "key")
-    boxes = [
-        Box(*four_numbers(one, f"bboxes[{number}]"), relative=True)
-        for number, one in enumerate(field(record, "bboxes", list))
-    ]
+    image = roots.image(paths[0], origin=origin)
+    boxes = [read.read(one, f"bboxes[{i}]", image.size) for i, one in enumerate(field(record, "bboxes", list))]
     turns = llava_turns(record)
     if len(turns) != 2:
         raise DataError(f"conversations must be one human and one gpt turn, got {len(turns)}.", "turns")
@@ -107,7 +112,6 @@ def _trajectory(record: Record, identity: str, origin: str, *, roots: ImageRoots
         raise DataError(message, "placeholder")
     if "<answer>" not in last:
         raise DataError("the gpt turn must end with <answer> ... </answer>.", "key")
-    image = roots.image(paths[0], origin=origin)
     said = last if style == "original" else last.replace("<answer>", "").replace("</answer>", "")
     looks = [look_at(image, box, text.strip(), style=style) for text, box in zip(before, boxes, strict=True)]
     question, places = question_of(asked, 1, ends_first=True)

@@ -1,4 +1,4 @@
-"""Chat messages as TRL, the OpenAI API and ms-swift have them: JSON lines of ``messages`` and ``images``.
+"""Chat messages as TRL, the OpenAI API and ms-swift have them: ``messages`` and ``images``, in JSON or in parquet.
 
 A line is ``{"messages": [...], "images": [PATH, ...]}``, or ``{"prompt", "completion", "images"}`` with lists of
 messages or texts. A message is ``{"role", "content"}`` with role system (or developer), user, assistant or tool. Its
@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any, final
 
 from jepa_vlm.errors import DataError
+from jepa_vlm.trajectories.formats.boxes import UNITS, Boxes
 from jepa_vlm.trajectories.formats.conversation import (
     IMAGE,
     Parts,
@@ -36,21 +37,23 @@ from jepa_vlm.trajectories.formats.conversation import (
     without_placeholders,
 )
 from jepa_vlm.trajectories.formats.fields import checked, field, shown
-from jepa_vlm.trajectories.formats.images import image_in
-from jepa_vlm.trajectories.formats.json_files import json_records
+from jepa_vlm.trajectories.formats.hub import HubPath
+from jepa_vlm.trajectories.formats.images import ImageRoots
+from jepa_vlm.trajectories.formats.json_files import JsonRecords
 from jepa_vlm.trajectories.formats.keys import Keys
 from jepa_vlm.trajectories.formats.parsed import ParsedRows
 from jepa_vlm.trajectories.formats.reader import FORMATS
-from jepa_vlm.trajectories.formats.records import Record, parse_json
-from jepa_vlm.trajectories.image import LazyImage
-from jepa_vlm.trajectories.rows import Rows
+from jepa_vlm.trajectories.formats.records import Record, Records, parse_json
+from jepa_vlm.trajectories.formats.tables import is_table
+from jepa_vlm.trajectories.formats.tabular import open_tables
+from jepa_vlm.trajectories.rows import Joined, Rows
 from jepa_vlm.trajectories.trajectory import Step, Trajectory
 
 ROLES = {"system": "system", "developer": "system", "user": "user", "assistant": "assistant", "tool": "tool"}
 TEXTS, IMAGES = ("text", "input_text", "output_text"), ("image", "image_url", "input_image")
 REFERENCES = ("image", "path", "url", "image_url")  # keys of a part that holds its image
 RESPONSE = "<tool_response>"
-CELL = Keys(("path",))
+CELL = Keys(("bytes", "path"))
 PART = Keys(("type", "text", "path", "url"), {"image": CELL, "image_url": Keys(("url",), labels=("detail",))})
 CALL = Keys(inside={"function": Keys(("name", "arguments"))}, labels=("id", "type", "index"))
 MESSAGE = Keys(("role",), {"content": PART, "tool_calls": CALL}, ("id", "name", "tool_call_id"))
@@ -62,21 +65,31 @@ KEYS = Keys(
 
 
 @FORMATS.register("messages")
-def read_messages(path: Path, *, images: str = "") -> Rows:
+def read_messages(
+    path: Path | HubPath, *, images: str = "", roots: str = "", boxes: str = "", split: str = "train"
+) -> Rows:
     """Return one row for each chat.
 
     Args:
-        path: The file.
+        path: The file, a folder of parquet files, or a data set on the hub.
         images: Folder that image paths are relative to; the file's, if it is not given.
+        roots: A JSON file of folders by the beginning of a path, as for ``lvr``.
+        boxes: The unit of boxes. If it is not given, a box is read in the unit that it fits, and one that fits none or
+            several of them is refused: messages do not say it, and most boxes could be in pixels or in thousandths.
+        split: Of a folder of parquet files with several splits, or of a data set on the hub, the one to read.
     """
-    folder = Path(images).expanduser() if images else path.parent
-    return ParsedRows(json_records(path), partial(_trajectory, root=folder), KEYS)
+    read = Boxes.of(boxes, *UNITS)
+
+    def rows(records: Records, folder: Path | None) -> Rows:
+        parse = partial(_trajectory, roots=ImageRoots.of(images or folder, roots), boxes=read)
+        return ParsedRows(records, parse, KEYS)
+
+    if isinstance(path, HubPath) or is_table(path):
+        return Joined([rows(records, folder) for _, folder, records in open_tables(path, {}, split=split)])
+    return rows(JsonRecords(path), path.parent)
 
 
-def _trajectory(record: Record, identity: str, origin: str, *, root: Path) -> Trajectory:
-    def image(reference: object) -> LazyImage:
-        return image_in(root, _path(reference), origin=origin)
-
+def _trajectory(record: Record, identity: str, origin: str, *, roots: ImageRoots, boxes: Boxes) -> Trajectory:
     paths = None if record.get("images") is None else iter(field(record, "images", list))
     turns = [_turn(checked(one, dict, f"message {i}"), i, paths) for i, one in enumerate(_listed(record))]
     if paths is not None and (left := len(list(paths))) > 0:
@@ -85,7 +98,7 @@ def _trajectory(record: Record, identity: str, origin: str, *, root: Path) -> Tr
         )
         raise DataError(message + ', or a part {"type": "image"}.', "placeholder")
     system, asked, *later = _by_turns(turns)
-    images = [image(one) for one in asked.images]
+    images = [roots.image(one, origin=origin) for one in asked.images]
     sizes, steps = [one.size for one in images], []
     for said, seen in zip(later[:-1:2], later[1::2], strict=True):
         words, written, call = _call(said)
@@ -96,8 +109,8 @@ def _trajectory(record: Record, identity: str, origin: str, *, root: Path) -> Tr
         if len(seen.images) != 1:
             message = f"a turn after the first must show the tool's one image, got {len(seen.images)}."
             raise DataError(message, "turns")
-        result = image(seen.images[0])
-        made = None if call is None else crop_of(call, sizes, written=written)
+        result = roots.image(seen.images[0], origin=origin)
+        made = None if call is None else crop_of(call, sizes, written=written, boxes=boxes)
         sizes.append(result.size)
         observation, places = placed(seen.parts)
         steps.append(Step(words, made, result, observation, *places))
@@ -221,12 +234,6 @@ def _call(turn: _Turn) -> tuple[str, str | None, Mapping[str, Any] | None]:
             message = f"a tool call's arguments must be JSON, got {shown(arguments)} ({err})."
             raise DataError(message, "tool call") from None
     return words.strip(), None, {**turn.call, "arguments": arguments}
-
-
-def _path(value: object) -> str:
-    if isinstance(value, dict):
-        value = value.get("path") or value.get("url")
-    return checked(value, str, "an image path")
 
 
 def _next(paths: Iterator[object] | None, number: int) -> object:

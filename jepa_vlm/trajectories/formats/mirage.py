@@ -14,9 +14,9 @@ from pathlib import Path
 
 from jepa_vlm.errors import DataError
 from jepa_vlm.trajectories.formats.conversation import question_of, tagged_answer
-from jepa_vlm.trajectories.formats.fields import checked, field, shown
-from jepa_vlm.trajectories.formats.images import image_in
-from jepa_vlm.trajectories.formats.json_files import JsonLines
+from jepa_vlm.trajectories.formats.fields import field
+from jepa_vlm.trajectories.formats.images import ImageRoots, references
+from jepa_vlm.trajectories.formats.json_files import JsonRecords
 from jepa_vlm.trajectories.formats.keys import Keys
 from jepa_vlm.trajectories.formats.parsed import ParsedRows
 from jepa_vlm.trajectories.formats.reader import FORMATS
@@ -30,20 +30,21 @@ KEYS = Keys(("text_input", "text_output", "image_input", "image_output"), labels
 
 
 @FORMATS.register("mirage")
-def read_mirage(path: Path, *, root: str = "") -> Rows:
+def read_mirage(path: Path, *, root: str = "", roots: str = "") -> Rows:
     """Return one row for each line.
 
     Args:
         path: The file.
         root: Folder that image paths are relative to; the file's, if it is not given.
+        roots: A JSON file of folders by the beginning of a path, as for ``lvr``.
     """
-    folder = Path(root).expanduser() if root else path.parent
-    return ParsedRows(JsonLines(path), partial(_trajectory, root=folder, task=path.stem), KEYS)
+    roots_of = ImageRoots.of(root or path.parent, roots, option="root")
+    return ParsedRows(JsonRecords(path), partial(_trajectory, roots=roots_of, task=path.stem), KEYS)
 
 
-def _trajectory(record: Record, identity: str, origin: str, *, root: Path, task: str) -> Trajectory:
-    images = _images(record, "image_input", root, origin)
-    helpers = _images(record, "image_output", root, origin)
+def _trajectory(record: Record, identity: str, origin: str, *, roots: ImageRoots, task: str) -> Trajectory:
+    images = _images(record, "image_input", roots, origin)
+    helpers = _images(record, "image_output", roots, origin)
     asked, told = field(record, "text_input", str), field(record, "text_output", str)
     *before, last = told.split(SLOT)
     if len(before) != len(helpers):
@@ -62,13 +63,10 @@ def _trajectory(record: Record, identity: str, origin: str, *, root: Path, task:
     )
 
 
-def _images(record: Record, key: str, root: Path, origin: str) -> tuple[LazyImage, ...]:
-    value = record.get(key)
-    paths = value if isinstance(value, list) else [] if value is None else [value]
-    if not all(isinstance(one, str) for one in paths):
-        raise DataError(f"key {key!r} must be a path or a list of paths, got {shown(value)}.", "key")
+def _images(record: Record, key: str, roots: ImageRoots, origin: str) -> tuple[LazyImage, ...]:
+    paths = references(record.get(key), key)
     try:
-        return tuple(image_in(root, checked(one, str, key), origin=origin) for one in paths)
+        return tuple(roots.image(one, origin=origin) for one in paths)
     except DataError as err:
         if err.problem != "image missing":
             raise

@@ -5,8 +5,8 @@ keys text, image and video one is set and the others are missing or null. Messag
 1 the question with its images, then assistant turns that end with a ``<tool_call>`` and user turns with the stored
 crop, any number of them, and last an assistant turn with ``\\boxed{ANSWER}``. Paths are relative to the list's folder.
 
-Boxes (``bbox_2d``) are pixels of the image that ``target_image`` counts, from 1, or fractions of it: coordinates that
-are all at most 1. What reaches beyond the image is clamped for ``Box``, as the tool does; the written call stays.
+Boxes (``bbox_2d``) are pixels of the image that ``target_image`` counts, from 1, or fractions of it: edges that all lie
+below 2. What reaches beyond the image is clamped for ``Box``, as the tool does, and counted; the written call stays.
 Chats about videos, which select frames, are dropped and counted.
 
 Source: TIGER-AI-Lab/Pixel-Reasoner@a3a6c3a, instruction_tuning/sft_tool.py, and converters of its users.
@@ -20,10 +20,11 @@ from pathlib import Path
 from typing import Any
 
 from jepa_vlm.errors import DataError
+from jepa_vlm.trajectories.formats.boxes import Boxes
 from jepa_vlm.trajectories.formats.conversation import Parts, crop_of, placed, split_call, tagged_answer
 from jepa_vlm.trajectories.formats.fields import checked, choice, field, shown
-from jepa_vlm.trajectories.formats.images import image_in
-from jepa_vlm.trajectories.formats.json_files import json_records
+from jepa_vlm.trajectories.formats.images import ImageRoots
+from jepa_vlm.trajectories.formats.json_files import JsonRecords
 from jepa_vlm.trajectories.formats.keys import Keys
 from jepa_vlm.trajectories.formats.parsed import ParsedRows
 from jepa_vlm.trajectories.formats.reader import FORMATS
@@ -38,20 +39,23 @@ KEYS = Keys(inside={"message_list": Keys(("role",), {"content": ITEM})}, labels=
 
 
 @FORMATS.register("pixelreasoner")
-def read_pixelreasoner(path: Path, *, images: str = "", style: str = "pearl") -> Rows:
+def read_pixelreasoner(path: Path, *, images: str = "", roots: str = "", style: str = "pearl", boxes: str = "") -> Rows:
     """Return one row for each chat about images.
 
     Args:
         path: release.json.
         images: Folder that image paths are relative to; the list's, if it is not given.
+        roots: A JSON file of folders by the beginning of a path, as for ``lvr``.
         style: ``pearl`` leaves tool calls and the tools' system prompt unsaid, as Pearl does, which calls no tools at
             inference, and has the images of a turn first; ``original`` keeps all as it is written.
+        boxes: The unit of boxes; pixels or fractions, whichever each box fits, if it is not given.
     """
     choice(style, STYLES, "style")
-    records = json_records(path)
+    read = Boxes.of(boxes, "pixels", "fractions", cut=True)
+    records = JsonRecords(path)
     records.keep(_reason)
-    folder = Path(images).expanduser() if images else path.parent
-    return ParsedRows(records, partial(_trajectory, root=folder, style=style), KEYS)
+    roots_of = ImageRoots.of(images or path.parent, roots)
+    return ParsedRows(records, partial(_trajectory, roots=roots_of, style=style, boxes=read), KEYS)
 
 
 def _reason(record: Record) -> str:
@@ -65,7 +69,9 @@ def _reason(record: Record) -> str:
     return ""
 
 
-def _trajectory(record: Record, identity: str, origin: str, *, root: Path, style: str) -> Trajectory:
+def _trajectory(
+    record: Record, identity: str, origin: str, *, roots: ImageRoots, style: str, boxes: Boxes
+) -> Trajectory:
     messages = [_message(one, number) for number, one in enumerate(field(record, "message_list", list))]
     roles = [role for role, _, _ in messages]
     system = _text(messages.pop(0)[1]) if roles[:1] == ["system"] else ""
@@ -76,7 +82,7 @@ def _trajectory(record: Record, identity: str, origin: str, *, root: Path, style
         raise DataError("message_list has neither question nor answer.", "turns")
 
     def opened(paths: Sequence[str]) -> tuple[LazyImage, ...]:
-        return tuple(image_in(root, path, origin=origin) for path in paths)
+        return tuple(roots.image(path, origin=origin) for path in paths)
 
     def read(parts: Parts) -> tuple[str, tuple[int, ...]]:
         return placed(parts) if style == "original" else (_text(parts).strip(), ())
@@ -92,7 +98,7 @@ def _trajectory(record: Record, identity: str, origin: str, *, root: Path, style
             raise DataError(message, "turns")
         if call is None:
             raise DataError(f"message {turn + 1} must end with a tool call, since an image follows.", "tool call")
-        made = crop_of(call, sizes, written=written if style == "original" else "", clamp=True)
+        made = crop_of(call, sizes, written=written if style == "original" else "", boxes=boxes)
         (image,) = opened(paths)
         sizes.append(image.size)
         observation, places = read(observed)

@@ -1,6 +1,7 @@
 """The native store: a folder of parquet shards that holds every image once, as the bytes that it was downloaded as.
 
-``store.json``          {"version": 1, "rows": rows of each shard, "images": images of each shard, "source", "dropped"}
+``store.json``          {"version": 1, "rows": rows of each shard, "images": images of each shard, "source",
+                        "dropped" and "notes": what was left out, decided and changed when it was written, by kind}
 ``rows-00000.parquet``   id, task, trajectory: the JSON values of ``jsonl``, an image being its number, counted over all
                         shards, or {"image": number, "region": [left, top, right, bottom], "relative"} for a part of it
 ``images-00000.parquet`` sha256, width, height (as viewers show it), bytes
@@ -23,7 +24,7 @@ from jepa_vlm.trajectories.box import Box
 from jepa_vlm.trajectories.formats.fields import checked, field, four_numbers, shown
 from jepa_vlm.trajectories.formats.keys import unread_keys
 from jepa_vlm.trajectories.formats.native import KEYS, trajectory_of
-from jepa_vlm.trajectories.formats.parsed import check_calls, noted
+from jepa_vlm.trajectories.formats.parsed import noted, settled
 from jepa_vlm.trajectories.formats.reader import FORMATS
 from jepa_vlm.trajectories.formats.records import parse_object
 from jepa_vlm.trajectories.formats.tables import ParquetRecords, parquet
@@ -103,11 +104,9 @@ class StoreRows(Rows):
             values = parse_object(field(row, "trajectory", str).encode())
             notes = tuple(unread_keys(values, KEYS))
             trajectory = trajectory_of(values, field(row, "id", str), partial(self._image, origin=place))
-            trajectory = noted(trajectory, notes)
-            check_calls(trajectory)
+            return settled(noted(trajectory, notes), self.bad)
         except DataError as err:
             raise err.at(place) from None
-        return trajectory
 
     def image_bytes(self, number: int) -> bytes:
         """Return an image as it is stored."""
@@ -173,7 +172,9 @@ def is_store(path: Path) -> bool:
     return (path / INDEX).is_file()
 
 
-def store_index(rows: Sequence[int], images: Sequence[int], *, source: str, dropped: Mapping[str, int]) -> str:
+def store_index(
+    rows: Sequence[int], images: Sequence[int], *, source: str, dropped: Mapping[str, int], notes: Mapping[str, int]
+) -> str:
     """Return the text of ``store.json``."""
-    index = {"version": VERSION, "rows": rows, "images": images, "source": source, "dropped": dict(dropped)}
-    return json.dumps(index, indent=1) + "\n"
+    index = {"version": VERSION, "rows": rows, "images": images, "source": source}
+    return json.dumps({**index, "dropped": dict(dropped), "notes": dict(notes)}, indent=1) + "\n"

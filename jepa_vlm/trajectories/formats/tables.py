@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, final
 
 from jepa_vlm.errors import DataError, missing_extra
-from jepa_vlm.trajectories.formats.images import check_image, image_in
+from jepa_vlm.trajectories.formats.images import ImageRoots
 from jepa_vlm.trajectories.formats.keys import NOT_LOADED, Keys, may_change_meaning
 from jepa_vlm.trajectories.formats.records import Record, Records
 from jepa_vlm.trajectories.image import LazyImage
@@ -21,7 +21,7 @@ _HELD: OrderedDict[tuple[Path, int, tuple[str, ...], int], Any] = OrderedDict() 
 
 CELL = Keys(("bytes", "path"))  # of ``embedded_image``
 Columns = Mapping[str, tuple[str, ...]]
-"""Columns by the name that a format uses, each with the spellings that files have for it."""
+"""Columns by the name that a format uses, each with the spellings that files have for it; empty for all of a file."""
 
 
 def parquet() -> Any:
@@ -79,7 +79,7 @@ class ParquetRecords(Records):
             (row,) = held.to_pylist()
         except ValueError as err:  # pyarrow takes any bytes for a text until they are read
             raise DataError(f"a row cannot be read ({err}).", "row") from None
-        return {**self._others, **{name: row[spelling] for name, spelling in self._columns.items()}}
+        return {**self._others, **record_of(row, self._columns)}
 
     def _group(self, group: int) -> Any:
         key = (self.path, self._written, tuple(self._columns.values()), group)
@@ -113,6 +113,8 @@ def spelled(found: Sequence[str], columns: Columns, where: str) -> dict[str, str
     Raises:
         DataError: If a column has none.
     """
+    if not columns:
+        return {name: name for name in found}
     chosen = {}
     for name, spellings in columns.items():
         present = [one for one in spellings if one in found]
@@ -126,6 +128,33 @@ def spelled(found: Sequence[str], columns: Columns, where: str) -> dict[str, str
 def not_loaded(found: Sequence[str], chosen: Mapping[str, str]) -> Record:
     """Return what stands in a record for the columns that stay on disk."""
     return {name: NOT_LOADED for name in found if name not in chosen.values()}
+
+
+def record_of(row: Mapping[str, Any], columns: Mapping[str, str]) -> Record:
+    """Return the record of a table's row, without its nulls: a table has one wherever a record lacks a key.
+
+    Args:
+        row: By the table's own names.
+        columns: The table's name of each column that is read.
+    """
+    return {name: _without_nulls(row[own]) for name, own in columns.items() if row[own] is not None}
+
+
+def _without_nulls(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_nulls(one) for key, one in value.items() if one is not None}
+    return [_without_nulls(one) for one in value] if isinstance(value, list) else value
+
+
+def is_table(path: Path) -> bool:
+    """Say whether a path is a parquet file, by its name or first bytes, or a folder, which may hold some."""
+    if path.is_dir() or path.suffix.lower() == ".parquet":
+        return True
+    try:
+        with path.open("rb") as file:
+            return file.read(4) == b"PAR1"
+    except OSError:
+        return False
 
 
 def parquet_files(path: Path, *, split: str) -> list[tuple[str, Path]]:
@@ -159,23 +188,21 @@ def _task(folder: Path, root: Path) -> str:
     return names[0] if names else root.resolve().name
 
 
-def embedded_image(cell: object, what: str, *, root: Path | None, origin: str) -> LazyImage:
-    """Return the image of a cell ``{"bytes", "path"}``, checked by its header.
+def embedded_image(cell: object, what: str, *, roots: ImageRoots, origin: str) -> LazyImage:
+    """Return the image of a cell, ``{"bytes", "path"}`` or a path, checked by its header.
 
     Args:
         cell: The cell.
         what: The column, for messages.
-        root: Folder for cells that hold a path and no bytes; None refuses them.
+        roots: Where cells that hold a path and no bytes lead.
         origin: For messages later on.
 
     Raises:
         DataError: If the cell is empty, or its image is not what it must be.
     """
-    if not isinstance(cell, Mapping):
+    if not isinstance(cell, str | Mapping):
         raise DataError(f"column {what!r} must hold an image {{bytes, path}}, got {type(cell).__name__}.", "key")
-    content, path = cell.get("bytes"), cell.get("path")
-    if isinstance(content, bytes) and content:
-        return check_image(LazyImage(data=content, origin=origin))
-    if isinstance(path, str) and path and root is not None:
-        return image_in(root, path, origin=origin)
-    raise DataError(f"column {what!r} has no image: its bytes are empty.", "image missing")
+    try:
+        return roots.image(cell, origin=origin)
+    except DataError as err:
+        raise err.at(f"column {what!r}") from None

@@ -17,6 +17,7 @@ from pathlib import Path
 from jepa_vlm.errors import DataError
 from jepa_vlm.trajectories.formats.fields import choice, field, whole_number
 from jepa_vlm.trajectories.formats.hub import HubPath
+from jepa_vlm.trajectories.formats.images import ImageRoots
 from jepa_vlm.trajectories.formats.keys import Keys
 from jepa_vlm.trajectories.formats.parsed import ParsedRows
 from jepa_vlm.trajectories.formats.reader import FORMATS
@@ -44,7 +45,15 @@ KEYS = Keys(
 
 
 @FORMATS.register("thinkmorph")
-def read_thinkmorph(path: Path | HubPath, *, cap: str = "", split: str = "train", style: str = "pearl") -> Rows:
+def read_thinkmorph(
+    path: Path | HubPath,
+    *,
+    cap: str = "",
+    split: str = "train",
+    style: str = "pearl",
+    images: str = "",
+    roots: str = "",
+) -> Rows:
     """Return the rows of a parquet file, or of all the tasks below a folder.
 
     Args:
@@ -54,12 +63,14 @@ def read_thinkmorph(path: Path | HubPath, *, cap: str = "", split: str = "train"
         split: Of a folder with several splits, the one to read.
         style: ``pearl`` takes the thoughts as they are; ``original`` as ThinkMorph trains on them,
             ``<think>...</think>`` and, at the end, ``<answer>...</answer>``.
+        images: Folder of images that are paths; the file's, if it is not given.
+        roots: A JSON file of folders by the beginning of a path, as for ``lvr``.
     """
     choice(style, STYLES, "style")
     most = whole_number(cap, "cap") if cap else None
     tasks: dict[str, list[Rows]] = {}
     for task, folder, records in open_tables(path, COLUMNS, split=split):
-        parse = partial(_trajectory, task=task, root=folder, style=style)
+        parse = partial(_trajectory, task=task, roots=ImageRoots.of(images or folder, roots), style=style)
         tasks.setdefault(task, []).append(ParsedRows(records, parse, KEYS))
     return Joined([capped(Joined(parts), most) for parts in tasks.values()])
 
@@ -73,9 +84,10 @@ def capped(rows: Rows, most: int | None) -> Rows:
     return Picked(rows, sorted(first), why="beyond the cap")
 
 
-def _trajectory(row: Record, identity: str, origin: str, *, task: str, root: Path | None, style: str) -> Trajectory:
+def _trajectory(row: Record, identity: str, origin: str, *, task: str, roots: ImageRoots, style: str) -> Trajectory:
     problem, result = (
-        embedded_image(row[name], name, root=root, origin=origin) for name in ("problem_image_0", "reasoning_image_0")
+        embedded_image(row.get(name), name, roots=roots, origin=origin)
+        for name in ("problem_image_0", "reasoning_image_0")
     )
     thoughts = [field(row, name, str) for name in ("thought_0", "thought_1")]
     if not all(thought.strip() for thought in thoughts):

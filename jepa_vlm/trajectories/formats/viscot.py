@@ -13,10 +13,10 @@ from functools import partial
 from pathlib import Path
 
 from jepa_vlm.errors import DataError
-from jepa_vlm.trajectories.box import Box
-from jepa_vlm.trajectories.formats.fields import field, four_numbers
+from jepa_vlm.trajectories.formats.boxes import Boxes
+from jepa_vlm.trajectories.formats.fields import field
 from jepa_vlm.trajectories.formats.images import ImageRoots
-from jepa_vlm.trajectories.formats.json_files import JsonLines
+from jepa_vlm.trajectories.formats.json_files import JsonRecords
 from jepa_vlm.trajectories.formats.keys import Keys
 from jepa_vlm.trajectories.formats.looks import look_at
 from jepa_vlm.trajectories.formats.parsed import ParsedRows
@@ -33,26 +33,29 @@ SHARED = {"textcap": "textvqa"}  # datasets whose images lie in another's folder
 
 
 @FORMATS.register("viscot")
-def read_viscot(path: Path, *, images: str = "", roots: str = "") -> Rows:
+def read_viscot(path: Path, *, images: str = "", roots: str = "", boxes: str = "") -> Rows:
     """Return one row for each line.
 
     Args:
         path: DATASET_cot_train.jsonl.
         images: Folder that holds a folder for each dataset; the file's, if it is not given.
         roots: A JSON file ``{"flickr30k": "/data/flickr30k-images", ...}``: datasets whose images lie elsewhere.
+        boxes: The unit of boxes; ``pixels``, if it is not given.
     """
-    parse = partial(_trajectory, roots=ImageRoots.of(images or path.parent, roots))
-    return ParsedRows(JsonLines(path), parse, KEYS)
+    read, roots_of = Boxes.of(boxes, "pixels"), ImageRoots.of(images or path.parent, roots)
+    return ParsedRows(JsonRecords(path), partial(_trajectory, roots=roots_of, read=read), KEYS)
 
 
-def _trajectory(record: Record, identity: str, origin: str, *, roots: ImageRoots) -> Trajectory:
+def _trajectory(record: Record, identity: str, origin: str, *, roots: ImageRoots, read: Boxes) -> Trajectory:
     dataset = field(record, "dataset", str)
-    image = roots.image(f"{SHARED.get(dataset, dataset)}/{field(record, 'image', str)}", origin=origin)
+    image = roots.image(field(record, "image", str), origin=origin, below=SHARED.get(dataset, dataset))
     stated = field(record, "width", int), field(record, "height", int)
     if stated != image.size:
-        message = f"boxes are for an image of {stated[0]} x {stated[1]}, but it has {image.size[0]} x {image.size[1]}."
-        raise DataError(message, "box")
-    boxes = [_box(edges, f"bboxs[{i}]", *stated) for i, edges in enumerate(field(record, "bboxs", list))]
+        message = f"boxes are for an image of {stated[0]} x {stated[1]}, but it has {image.size[0]} x {image.size[1]}"
+        if image.is_turned and stated == image.size[::-1]:
+            message += " as viewers show it, turned by its EXIF orientation: give boxes and size of the turned picture"
+        raise DataError(f"{message}.", "box")
+    boxes = [read.read(edges, f"bboxs[{i}]", stated) for i, edges in enumerate(field(record, "bboxs", list))]
     if not boxes:
         raise DataError("key 'bboxs' must hold at least one box, got none.", "box")
     answer = field(record, "answer", str)
@@ -63,17 +66,4 @@ def _trajectory(record: Record, identity: str, origin: str, *, roots: ImageRoots
         steps=(*(look_at(image, box, "", style="pearl") for box in boxes), Step(answer)),
         answer=answer,
         task=dataset,
-    )
-
-
-def _box(value: object, what: str, width: int, height: int) -> Box:
-    left, top, right, bottom = four_numbers(value, what)
-    Box(left, top, right, bottom, relative=False).in_pixels(width, height)
-    places = 4  # of a fraction: a tenth of a pixel in an image of a thousand
-    return Box(
-        round(left / width, places),
-        round(top / height, places),
-        min(1.0, round(right / width, places)),
-        min(1.0, round(bottom / height, places)),
-        relative=True,
     )

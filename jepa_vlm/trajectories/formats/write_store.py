@@ -18,7 +18,9 @@ from jepa_vlm.trajectories.formats.native import row_of
 from jepa_vlm.trajectories.formats.store import IMAGES, INDEX, ROWS, store_index
 from jepa_vlm.trajectories.formats.tables import parquet
 from jepa_vlm.trajectories.image import LazyImage
+from jepa_vlm.trajectories.row_reader import RowReader
 from jepa_vlm.trajectories.rows import Rows
+from jepa_vlm.trajectories.trajectory import Trajectory
 
 ROW_GROUP, ROW_SHARD = 256, 65_536  # rows
 IMAGE_GROUP, IMAGE_SHARD = 1 << 20, 1 << 29  # bytes
@@ -34,7 +36,7 @@ class Written:
         images: How many images, each counted once.
         repeated: How many further uses of an image there are.
         skipped: By problem: how many bad rows were left out.
-        notes: What readers noted on the rows that are kept, by kind.
+        notes: By kind: what readers decided, changed or did not read, on the rows that are kept.
     """
 
     rows: int
@@ -58,11 +60,12 @@ def write_store(
         rows: What to write.
         path: A new folder.
         source: Where the rows came from, for the record.
-        skip_bad: Whether bad rows are left out and counted; else the first one stops the writing.
+        skip_bad: Whether bad rows are left out and counted, however many; else as the policy of their source says.
         advance: Called after every row.
 
     Raises:
-        DataError: If the folder exists, a row is bad, or two rows have the same id.
+        DataError: If the folder exists, a row is bad (two with one id are) and its source refuses bad rows, or too many
+            are.
     """
     if path.exists():
         raise DataError(f"{path} exists; name a new folder, or remove it first.", "file")
@@ -80,29 +83,28 @@ def _write(rows: Rows, draft: Path, *, source: str, skip_bad: bool, advance: Cal
     table = _Shards(draft, ROWS, ("id", "task", "trajectory"), group=ROW_GROUP, shard=ROW_SHARD)
     images = _Images(draft)
     ids: set[str] = set()
-    skipped: Counter[str] = Counter()
-    notes: Counter[str] = Counter()
-    for index in range(len(rows)):
-        try:
-            trajectory = rows[index]
-            if trajectory.id in ids:
-                taken = f"{rows.place(index)}: id {trajectory.id!r} is taken by an earlier row"
-                raise DataError(f"{taken}; convert sources of one name one by one, or rename a file.", "id")
-            values = json.dumps(row_of(trajectory, images.save), ensure_ascii=False)
-        except DataError as err:
-            if not skip_bad:
-                raise
-            skipped[err.problem] += 1
-        else:
+    skipped, notes = Counter[str](), Counter[str]()
+
+    def saved(trajectory: Trajectory) -> str:
+        if trajectory.id in ids:
+            taken = f"id {trajectory.id!r} is taken by an earlier row"
+            raise DataError(f"{taken}; convert sources of one name one by one, or rename a file.", "id")
+        return json.dumps(row_of(trajectory, images.save), ensure_ascii=False)
+
+    for part in rows.sources:
+        reader = RowReader(part.bad.without_limit() if skip_bad else part.bad)
+        for _, trajectory, values in reader.read(part, saved, advance=advance):
             ids.add(trajectory.id)
-            notes.update(trajectory.notes)
             table.add((trajectory.id, trajectory.task, values), size=1)
-        advance()
+        if not skip_bad:
+            reader.finish()
+        skipped.update(reader.problems.counts)
+        notes.update(reader.notes)
     if not ids:
         raise DataError("No row is left to write: the source is empty, or every row is bad.", "file")
-    dropped = {**rows.dropped, **skipped}
-    index_text = store_index(table.close(), images.close(), source=source, dropped=dropped)
-    (draft / INDEX).write_text(index_text, encoding="utf-8")
+    dropped = Counter(rows.dropped) + skipped
+    index = store_index(table.close(), images.close(), source=source, dropped=dropped, notes=notes)
+    (draft / INDEX).write_text(index, encoding="utf-8")
     return Written(len(ids), images.count, images.repeated, dict(skipped), dict(notes))
 
 

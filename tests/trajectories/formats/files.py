@@ -82,12 +82,13 @@ def write_table(path: Path, *rows: dict[str, object]) -> Path:
     return path
 
 
-def write_example(name: str, root: Path, count: int = 3) -> str:
-    """Write ``count`` good rows of a format into a data root; return the data spec."""
+def _records() -> dict[str, tuple[str, dict[str, object]]]:
+    """Return, by format, the name of an example's file and a good record of the 40 x 20 pictures a.png and b.png."""
     turns = [
         {"from": "human", "value": "<image>\nWhat is it?"},
         {"from": "gpt", "value": "<lvr>\n<answer> red </answer>"},
     ]
+    plain = [turns[0], turns[1] | {"value": "red"}]
     cell = {"bytes": png(), "path": None}
     call = '{"name": "crop_image", "arguments": {"bbox_2d": [10, 0, 30, 20], "target_image": 1}}'
     chat = [
@@ -117,18 +118,45 @@ def write_example(name: str, root: Path, count: int = 3) -> str:
     }
     viscot = {"question": "What is it?", "answer": "red", "image": "a.png", "width": 40, "height": 20}
     viscot |= {"bboxs": [[10, 0, 30, 20]], "dataset": ".", "split": "train"}
-    covt = {"id": "1", "image": cell, "image_relpath": "x", "conversations": [turns[0], turns[1] | {"value": "red"}]}
-    lvr = {"dataset": "d", "image": ["a.png"], "conversations": turns, "bboxes": [[0.25, 0, 0.75, 1]]}
-    written = {
-        "lvr": lambda: write_list(root / "lvr.json", *[lvr] * count),
-        "pixelreasoner": lambda: write_list(root / "release.json", *[{"qid": "q", "message_list": chat}] * count),
-        "messages": lambda: write_lines(root / "chat.jsonl", *[{"messages": messages, "images": ["a.png"]}] * count),
-        "mirage": lambda: write_lines(root / "mirage.jsonl", *[mirage] * count),
-        "viscot": lambda: write_lines(root / "viscot.jsonl", *[viscot] * count),
-        "thinkmorph": lambda: write_table(root / "thinkmorph" / "train.parquet", *[thinkmorph] * count),
-        "covt": lambda: write_table(root / "covt" / "train.parquet", *[covt] * count),
+    crop = {"name": "crop", "arguments": {}, "box": [10, 0, 30, 20], "relative": False}
+    steps = [{"text": "I look.", "call": crop, "image": "b.png"}, {"text": "red"}]
+    return {
+        "lvr": (
+            "lvr.json",
+            {"dataset": "d", "image": ["a.png"], "conversations": turns, "bboxes": [[0.25, 0, 0.75, 1]]},
+        ),
+        "pixelreasoner": ("release.json", {"qid": "q", "message_list": chat}),
+        "messages": ("chat.jsonl", {"messages": messages, "images": ["a.png"]}),
+        "mirage": ("mirage.jsonl", mirage),
+        "viscot": ("viscot.jsonl", viscot),
+        "llava": ("llava.json", {"id": "1", "image": "a.png", "conversations": plain}),
+        "jsonl": (
+            "native.jsonl",
+            {"id": "1", "images": ["a.png"], "question": "What is it?", "steps": steps, "answer": "red"},
+        ),
+        "thinkmorph": ("thinkmorph/train.parquet", thinkmorph),
+        "covt": ("covt/train.parquet", {"id": "1", "image": cell, "image_relpath": "x", "conversations": plain}),
     }
-    return f"{name}:{written[name]()}"
+
+
+def example(name: str) -> dict[str, object]:
+    """Return a good record of a format."""
+    return _records()[name][1]
+
+
+def write_records(name: str, root: Path, *records: object) -> str:
+    """Write records of a format into a data root; return the data spec."""
+    path = root / _records()[name][0]
+    if path.suffix == ".parquet":
+        write_table(path, *records)
+    else:
+        (write_list if path.suffix == ".json" else write_lines)(path, *records)
+    return f"{name}:{path}"
+
+
+def write_example(name: str, root: Path, count: int = 3) -> str:
+    """Write ``count`` good rows of a format into a data root; return the data spec."""
+    return write_records(name, root, *[example(name)] * count)
 
 
 FORMATS_WITH_EXAMPLES = ("covt", "lvr", "messages", "mirage", "pixelreasoner", "thinkmorph", "viscot")

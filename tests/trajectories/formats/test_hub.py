@@ -9,7 +9,7 @@ import pytest
 
 from jepa_vlm.errors import DataError
 from jepa_vlm.trajectories.load import load_trajectories
-from tests.trajectories.formats.files import make_root, write_example
+from tests.trajectories.formats.files import example, make_root, png, write_example, write_table
 
 
 @pytest.fixture
@@ -18,6 +18,8 @@ def hub(tmp_path, monkeypatch):
     root, asked = make_root(tmp_path), []
     write_example("thinkmorph", root)
     write_example("covt", root)
+    chat = example("messages") | {"images": [{"bytes": png(), "path": None}]}
+    write_table(root / "messages" / "train.parquet", chat, chat, chat)
     load = datasets.load_dataset
 
     def served(name: str, *, revision: str, split: str) -> object:
@@ -29,7 +31,7 @@ def hub(tmp_path, monkeypatch):
     return asked
 
 
-@pytest.mark.parametrize("name", ["thinkmorph", "covt"])
+@pytest.mark.parametrize("name", ["thinkmorph", "covt", "messages"])
 def test_a_pinned_data_set_is_read_as_its_files_are(hub, tmp_path, name):
     rows = load_trajectories(f"{name}:hf://owner/{name}@abc123#split=train")
     local = load_trajectories(f"{name}:{tmp_path / 'data' / name}")
@@ -37,7 +39,7 @@ def test_a_pinned_data_set_is_read_as_its_files_are(hub, tmp_path, name):
     assert rows.place(1) == f"hf://owner/{name}@abc123[1]"
     assert [(one.question, one.answer) for one in rows] == [(one.question, one.answer) for one in local]
     assert rows[2].images[0].encoded() == local[2].images[0].encoded()
-    assert pickle.loads(pickle.dumps(rows))[0].answer == "red"
+    assert "red" in pickle.loads(pickle.dumps(rows))[0].answer
 
 
 def test_a_revision_is_a_must(hub):

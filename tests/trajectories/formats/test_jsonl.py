@@ -132,9 +132,13 @@ def test_reading_decodes_no_pixels(root):
         (row(images=["huge.png"]), r":2: Image .*huge\.png is 9000 x 9000 = 81,000,000 pixels, limit 64,000,000"),
         (row(images=["bomb.png"]), r":2: Image .*bomb\.png has too many pixels \(limit 64,000,000\)"),
         (calling(box=[0.5, 0, 0.2, 1]), r":2: A box needs left < right and top < bottom"),
-        (calling(box=[0, 0, 1.5, 1]), r":2: A relative box has edges in \[0, 1\]"),
-        (calling(box=[0, 0, 41, 20], relative=False), r":2: Box \(0, 0, 41, 20\) reaches beyond its 40 x 20 image"),
-        (calling(box=[-1, 0, 4, 4], relative=False), r":2: A box must lie inside its image"),
+        (calling(box=[0, 0, 1.5, 1]), r":2: Box \(0, 0, 1.5, 1\), in fractions, reaches beyond its 40 x 20 image"),
+        (calling(box=[0, 0, 20, 10]), r":2: Box \(0, 0, 20, 10\) does not fit fractions of its 40 x 20 image"),
+        (
+            calling(box=[0, 0, 42, 20], relative=False),
+            r":2: Box \(0, 0, 42, 20\), in pixels, reaches beyond its 40 x 20",
+        ),
+        (calling(box=[-2, 0, 4, 4], relative=False), r":2: Box \(-2, 0, 4, 4\), in pixels, reaches beyond"),
         (calling(relative=None), r":2: key 'relative' is missing; it must be true or false"),
         (calling(relative=1), r":2: key 'relative' must be true or false, got 1"),
         (calling(box=[0, 0, 1]), r":2: key 'box' must be four finite numbers"),
@@ -150,7 +154,7 @@ def test_reading_decodes_no_pixels(root):
         (calling(image=1), r":2: step 1 calls for image 1, but there are 1 before it"),
         (calling(image=True), r":2: key 'image' must be a whole number, got True"),
         (calling(name=None), r":2: key 'name' is missing"),
-        (row(id="x"), r":2: id 'x' is taken by line 1"),
+        (row(id="x"), r":2: id 'x' is taken by .*data\.jsonl:1; ids must be unique"),
     ],
 )
 def test_a_bad_row_is_one_message_that_names_file_and_line(root, bad, message):

@@ -101,8 +101,8 @@ def test_roots_map_the_released_paths_to_real_folders(root, tmp_path):
 @pytest.mark.parametrize(
     ("bad", "message", "problem"),
     [
-        (row(image=None), "key 'image' is missing; it must be a list", "key"),
-        (row(image="a.png"), "key 'image' must be a list, got 'a.png'", "key"),
+        (row(image=None), "key 'image' must hold one path, got 0", "key"),
+        (row(image=7), "key 'image' must be a path or a list of paths, got 7", "key"),
         (row(image=[]), "key 'image' must hold one path, got 0", "key"),
         (row(image=["a.png", "b.png"]), "key 'image' must hold one path, got 2", "key"),
         (row(bboxes=None), "key 'bboxes' is missing", "key"),
@@ -113,7 +113,7 @@ def test_roots_map_the_released_paths_to_real_folders(root, tmp_path):
         (row(bboxes=[[0, 0, 10**400, 1]]), r"bboxes\[0\] must be four finite numbers", "box"),
         (row(said="<lvr>\n" + "<answer>" * 125_000), r"texts of 1,000,\d+ characters", "text too long"),
         (row(bboxes=[[0.5, 0, 0.5, 1]]), "A box needs left < right", "box"),
-        (row(bboxes=[[0, 0, 20, 20]]), r"A relative box has edges in \[0, 1\].*are these pixels", "box"),
+        (row(bboxes=[[0, 0, 20, 20]]), r"does not fit fractions of its 40 x 20 image.*#boxes=pixels", "box"),
         (row(asked="What?"), "the question has 0 <image> for 1 images", "placeholder"),
         (row(asked="<image><image> What?"), "the question has 2 <image> for 1 images", "placeholder"),
         (row(said="<lvr> red"), "the gpt turn must end with <answer>", "key"),

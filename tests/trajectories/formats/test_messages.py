@@ -6,8 +6,9 @@ import json
 
 import pytest
 
+from jepa_vlm.trajectories.formats.tables import ParquetRecords
 from jepa_vlm.trajectories.load import load_trajectories
-from tests.trajectories.formats.files import HOSTILE, refused, write_lines, write_list
+from tests.trajectories.formats.files import HOSTILE, png, refused, write_lines, write_list, write_table
 
 CALL = {"name": "crop", "arguments": {"bbox_2d": [0, 0, 0.5, 1]}}
 SEEN = {"role": "tool", "content": [{"type": "image"}, {"type": "text", "text": "zoomed"}]}
@@ -130,6 +131,27 @@ def test_a_tool_call_stands_in_the_text_or_beside_it(root, look):
     assert first.spoken == f"I look. <tool_call>{json.dumps(CALL)}</tool_call>"
     assert (first.call.name, first.call.box.in_pixels(40, 20)) == ("crop", (0, 0, 20, 20))
     assert (first.observation, first.image.path.name) == ("zoomed", "b.png")
+
+
+@pytest.mark.parametrize("cells", [[{"bytes": png(), "path": None}], [{"bytes": None, "path": "a.png"}], ["a.png"]])
+@pytest.mark.parametrize(
+    "content", ["<image>What?", [{"type": "image", "text": None}, {"type": "text", "text": "What?"}]]
+)
+def test_a_table_of_messages_is_read_whatever_holds_its_images(root, cells, content):
+    said = [{"type": "text", "text": "Red."}] if isinstance(content, list) else "Red."
+    chat = [{"role": "user", "content": content}, {"role": "assistant", "content": said}]
+    path = write_table(root / "data" / "train-0.parquet", {"messages": chat, "images": cells, "extra": None})
+    for spec in (f"messages:{path}", str(path), f"messages:{path.parent}"):
+        (read,) = load_trajectories(f"{spec}#images={root}")
+        assert (read.question, read.answer, read.images[0].size) == ("What?", "Red.", (40, 20))
+
+
+def test_a_null_of_a_table_is_a_key_that_its_record_lacks(tmp_path):
+    parts = [{"type": "image", "text": None}, {"type": "text", "text": "What?"}]
+    path = write_table(tmp_path / "x.parquet", {"messages": [{"role": "user", "content": parts}], "task": None})
+    (part, _) = parts
+    del part["text"]
+    assert ParquetRecords(path, {}).read(0) == {"messages": [{"role": "user", "content": parts}]}
 
 
 TWO = ("a.png", "b.png")

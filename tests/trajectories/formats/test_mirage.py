@@ -75,7 +75,7 @@ def test_paths_may_be_relative_to_the_folder_of_the_code(root):
         (row(text_output="A<output_image>"), "step 2 of 2 has no text", "row"),
         (row(image_input=None), "the question has 1 <image> for 0 images", "placeholder"),
         (row(image_input=[3]), r"key 'image_input' must be a path or a list of paths, got \[3\]", "key"),
-        (row(image_input={"a": 1}), "key 'image_input' must be a path or a list", "key"),
+        (row(image_input={"a": 1}), "an image has neither bytes nor a path", "image missing"),
         *((row(image_output=name), message, problem) for name, problem, message in HOSTILE),
     ],
 )

@@ -120,7 +120,7 @@ def test_a_missing_column_is_named_with_those_that_there_are(tmp_path, column):
         ({"resoning_thought_1": None}, "key 'thought_1' is missing", "key"),
         ({"resoning_thought_1": "x" * 1_000_000}, "limit 100,000", "text too long"),
         ({"problem_image_0": None}, "column 'problem_image_0' must hold an image", "key"),
-        ({"problem_image_0": {"bytes": b"", "path": None}}, "column 'problem_image_0' has no image", "image missing"),
+        ({"problem_image_0": {"bytes": b"", "path": None}}, "'problem_image_0': an image has neither", "image missing"),
         ({"problem_image_0": {"bytes": b"no", "path": ""}}, "an embedded image .*not a readable", "image unreadable"),
         ({"problem_image_0": {"bytes": None, "path": "../s.png"}}, "leads outside the data root", "image path"),
         ({"reasoning_image_0": {"bytes": png_header(50_000, 50_000), "path": ""}}, "pixels", "image too large"),
