@@ -130,7 +130,7 @@ def test_each_source_of_a_mixture_has_its_own_policy(model, lvr, tmp_path):
         "lvr": ("clamp", 100),
         "pixelreasoner": ("refuse", 3),
     }
-    assert found.lines()[-1] == "pixelreasoner: 3 x box read as pixels"
+    assert found.lines()[-1] == "pixelreasoner: 3 x box read as pixels; #boxes= names another unit"
     assert [len(source.examples) for source in found.train.kept.sources] == [95, 2]
     with pytest.raises(DataError, match=r"lvr\.json\[1\]: Box"):
         scanned(model, f"{spec},{other}#bad=skip*2")

@@ -12,6 +12,8 @@ from jepa_vlm.trajectories.formats.fields import choice, four_numbers
 UNITS = ("pixels", "fractions", "thousandths")  # thousandths of the image's sides: Qwen2-VL's and Qwen3-VL's
 NOISE = 0.001  # of a side: what rounding to three decimals or to float16 adds to 1; or a pixel, if that is more
 ROUNDED, CUT = "box clamped (rounding)", "box cut to its image"
+OPTIONS = "#boxes=pixels, #boxes=fractions or #boxes=thousandths"
+OTHER = f"was it made for another size, or is it in another unit: {OPTIONS}?"
 Edges = tuple[float, float, float, float]
 
 
@@ -20,10 +22,8 @@ Edges = tuple[float, float, float, float]
 class Boxes:
     """How a file's boxes are read.
 
-    Where several units are possible, a box is read in the one that it fits. One that fits none or several is refused.
-
     Args:
-        units: Those that are possible.
+        units: Those that are possible: one, or pixels and fractions, which a box's edges tell apart.
         cut: Whether a box that reaches over the edge means the edge, as the format's own tool takes it.
         stated: Whether each row states that its box is in pixels, so that even a box of one pixel is believed.
     """
@@ -57,34 +57,31 @@ class Boxes:
             message = f"A box needs left < right and top < bottom, got {edges}; are its corners swapped?"
             raise DataError(message, "box")
         unit = self._unit(edges, size)
-        notes: tuple[str, ...] = () if len(self.units) == 1 else (f"box read as {unit}",)
+        notes: tuple[str, ...] = () if len(self.units) == 1 else (f"box read as {unit}; #boxes= names another unit",)
         sides = _sides(unit, size)
         zero = 0 if unit == "pixels" else 0.0  # cut fractions are said in texts as others are: 0.0, not 0
         left, top, right, bottom = (min(max(edge, zero), side) for edge, side in zip(edges, sides, strict=True))
         place = f"Box {edges}, in {unit},"
         if not (left < right and top < bottom):
-            raise DataError(f"{place} lies outside its {size[0]} x {size[1]} image.", "box")
+            raise DataError(f"{place} lies outside its {size[0]} x {size[1]} image; {OTHER}", "box")
         refusal = ""
         if (left, top, right, bottom) != edges:
             near = _fits(edges, unit, size)
             notes += (ROUNDED if near else CUT,)
             if not (near or self.cut):
-                refusal = f"{place} reaches beyond its {size[0]} x {size[1]} image; was it made for another size?"
+                refusal = f"{place} reaches beyond its {size[0]} x {size[1]} image; {OTHER}"
         if unit == "thousandths":
             left, top, right, bottom = left / 1000, top / 1000, right / 1000, bottom / 1000
         return Box(left, top, right, bottom, relative=unit != "pixels", notes=notes, refusal=refusal)
 
     def _unit(self, edges: Edges, size: tuple[int, int]) -> str:
-        """Return the unit of a box: of several possible ones the one that it fits."""
-        fits = [unit for unit in self.units if self.stated or _is_plausible(edges, unit)]
-        if len(fits) > 1:
-            fits = [unit for unit in fits if _fits(edges, unit, size)]
-        if len(fits) == 1:
-            return fits[0]
-        found = f"could be in {' or '.join(fits)}" if fits else f"does not fit {' or '.join(self.units)}"
+        """Return the unit of a box."""
+        for unit in self.units:
+            if self.stated or _is_plausible(edges, unit):
+                return unit
         raise DataError(
-            f"Box {edges} {found} of its {size[0]} x {size[1]} image; say what the file's boxes are in: "
-            "#boxes=pixels, #boxes=fractions or #boxes=thousandths.",
+            f"Box {edges} does not fit {' or '.join(self.units)} of its {size[0]} x {size[1]} image; say what the "
+            f"file's boxes are in: {OPTIONS}.",
             "box",
         )
 

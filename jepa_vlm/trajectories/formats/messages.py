@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any, final
 
 from jepa_vlm.errors import DataError
-from jepa_vlm.trajectories.formats.boxes import UNITS, Boxes
+from jepa_vlm.trajectories.formats.boxes import Boxes
 from jepa_vlm.trajectories.formats.conversation import (
     IMAGE,
     Parts,
@@ -74,11 +74,11 @@ def read_messages(
         path: The file, a folder of parquet files, or a data set on the hub.
         images: Folder that image paths are relative to; the file's, if it is not given.
         roots: A JSON file of folders by the beginning of a path, as for ``lvr``.
-        boxes: The unit of boxes. If it is not given, a box is read in the unit that it fits, and one that fits none or
-            several of them is refused: messages do not say it, and most boxes could be in pixels or in thousandths.
+        boxes: The unit of boxes. If it is not given, boxes whose edges all lie below 2 are read as fractions and others
+            as pixels, which is noted on the row. Boxes in thousandths (Qwen2-VL's and Qwen3-VL's) need the option.
         split: Of a folder of parquet files with several splits, or of a data set on the hub, the one to read.
     """
-    read = Boxes.of(boxes, *UNITS)
+    read = Boxes.of(boxes, "pixels", "fractions")
 
     def rows(records: Records, folder: Path | None) -> Rows:
         parse = partial(_trajectory, roots=ImageRoots.of(images or folder, roots), boxes=read)

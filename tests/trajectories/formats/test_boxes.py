@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from jepa_vlm.errors import DataError
-from jepa_vlm.trajectories.formats.boxes import CUT, ROUNDED, UNITS, Boxes
+from jepa_vlm.trajectories.formats.boxes import CUT, ROUNDED, Boxes
 from jepa_vlm.trajectories.formats.parsed import WIDENED
 from jepa_vlm.trajectories.load import load_trajectories
 from tests.trajectories.formats.files import example, write_records
@@ -25,27 +25,19 @@ BIG, SMALL = (2000, 1500), (200, 100)
         ([0, 0, 1.001, 0.5], BIG, "fractions", (0, 0, 2000, 750)),
         ([500, 500, 1500, 990], BIG, "pixels", (500, 500, 1500, 990)),
         ([500, 500, 2001, 1501], BIG, "pixels", (500, 500, 2000, 1500)),
-        ([500, 500, 990, 990], SMALL, "thousandths", (100, 50, 198, 99)),
     ],
 )
-def test_a_box_that_fits_one_unit_is_read_in_it_and_noted(edges, size, unit, pixels):
-    box = Boxes(UNITS).read(edges, "x", size)
+def test_a_box_whose_file_names_no_unit_is_in_pixels_or_fractions_and_noted(edges, size, unit, pixels):
+    box = Boxes(("pixels", "fractions")).read(edges, "x", size)
     assert box.in_pixels(*size) == pixels
     assert (box.relative, box.refusal) == (unit != "pixels", "")
-    assert box.notes[0] == f"box read as {unit}"
+    assert box.notes[0].startswith(f"box read as {unit}; #boxes=")
 
 
-@pytest.mark.parametrize(
-    ("edges", "size", "found"),
-    [
-        ([500, 500, 990, 990], BIG, "could be in pixels or thousandths"),
-        ([0, 0, 2, 2], SMALL, "could be in pixels or thousandths"),
-        ([500, 500, 1990, 990], SMALL, "does not fit pixels or fractions or thousandths"),
-    ],
-)
-def test_a_box_that_could_be_in_several_units_or_none_is_refused_with_the_option(edges, size, found):
-    with pytest.raises(DataError, match=rf"{found} of its .* image; say what .*: #boxes=pixels, #boxes=fractions or"):
-        Boxes(UNITS).read(edges, "x", size)
+def test_boxes_in_thousandths_need_the_option():
+    with pytest.raises(DataError, match=r"lies outside .*another unit: #boxes=pixels, .* or #boxes=thousandths\?"):
+        Boxes(("pixels", "fractions")).read([500, 500, 990, 990], "x", SMALL)
+    assert Boxes(("thousandths",)).read([500, 500, 990, 990], "x", SMALL).in_pixels(*SMALL) == (100, 50, 198, 99)
 
 
 @pytest.mark.parametrize(
@@ -70,7 +62,9 @@ def chat(*boxes: list[float]) -> dict[str, object]:
 
 def test_what_pixel_reasoners_tool_clamps_is_counted(root):
     rows = load_trajectories(write_records("pixelreasoner", root, chat([10, 0, 44, 20]), chat([0.25, 0, 1.0, 1.0])))
-    assert [one.notes for one in rows] == [("box read as pixels", CUT), ("box read as fractions",)]
+    first, second = (one.notes for one in rows)
+    assert (first[0][:18], first[1:]) == ("box read as pixels", (CUT,))
+    assert second[0].startswith("box read as fractions")
 
 
 def turned(orientation: int) -> bytes:
