@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any, cast, final
 
+import torch
 from peft import PeftModel
 from transformers import PreTrainedModel
 
 from jepa_vlm.adapters.adapter import Adapter
 from jepa_vlm.adapters.added_tokens import AddedTokens
+
+HALF = (torch.bfloat16, torch.float16)
 
 
 @final
@@ -47,6 +51,9 @@ class Backbone:
         adapter: Knowledge of its family.
         profile: Training values that suit it.
         added: The tokens that were declared, or None.
+
+    ``dtype`` is the type in which the model computes: what ``load_backbone`` was asked for, else that of its weights.
+    Parameters that train are at least float32 all the same, see ``apply_lora``.
     """
 
     name: str
@@ -55,6 +62,10 @@ class Backbone:
     adapter: Adapter
     profile: Profile = field(default_factory=Profile)
     added: AddedTokens | None = None
+    dtype: torch.dtype = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.dtype = self.base.dtype
 
     @property
     def tokenizer(self) -> Any:
@@ -67,6 +78,18 @@ class Backbone:
         if isinstance(self.model, PeftModel):
             return cast("PreTrainedModel", self.model.get_base_model())
         return self.model
+
+    def precision(self) -> AbstractContextManager[object]:
+        """Return the context in which the model runs, in training, validation and generation alike.
+
+        It is autocast to ``dtype`` where that is a half precision and the model holds wider parameters, which are those
+        that train. A model of one type runs as stock transformers runs it.
+        """
+        device = self.base.device.type
+        wider = any(p.is_floating_point() and p.dtype != self.dtype for p in self.base.parameters())
+        if self.dtype not in HALF or not wider or not torch.amp.is_autocast_available(device):  # as on the meta device
+            return nullcontext()
+        return torch.autocast(device, dtype=self.dtype)
 
     @property
     def dim(self) -> int:

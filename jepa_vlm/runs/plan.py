@@ -13,6 +13,7 @@ from torch import nn
 from transformers.integrations.integration_utils import get_available_reporting_integrations
 
 from jepa_vlm.adapters import Backbone, load_backbone
+from jepa_vlm.adapters.backbone import HALF
 from jepa_vlm.cost import StepMemory
 from jepa_vlm.errors import DataError, RecipeError, UnknownNameError
 from jepa_vlm.evaluation import commit, versions
@@ -23,7 +24,7 @@ from jepa_vlm.recipe import Recipe, load_recipe
 from jepa_vlm.runs.data import RunData, load_data
 from jepa_vlm.runs.environment import device, prepare
 from jepa_vlm.runs.length import Fitted, fit, longest
-from jepa_vlm.runs.memory import estimate_memory
+from jepa_vlm.runs.memory import estimate_memory, in_full
 from jepa_vlm.runs.settings import FROM_RECIPE, Asked, Resolved, run_values, training_values
 from jepa_vlm.terms import Objective
 from jepa_vlm.training import Part, apply_lora, parts
@@ -74,8 +75,9 @@ class Plan:
         return estimate_memory(self.model, self.train.kept[:SAMPLED], batch_size=self["batch_size"])
 
     def memory(self) -> dict[str, int]:
-        """Return bytes held throughout: weights, gradients and AdamW's two averages; and, where it can be estimated,
-        the most that a micro-batch takes on top, and the total.
+        """Return bytes held throughout: weights, gradients and AdamW's two averages; the copies in half precision that
+        autocast makes of what trains in full; and, where it can be estimated, the most that a micro-batch takes on top,
+        and the total.
         """
         tensors = [*self.model.parameters(), *self.model.buffers()]
         trained = [p for p in self.model.parameters() if p.requires_grad]
@@ -84,6 +86,8 @@ class Plan:
             "gradients": sum(p.numel() * p.element_size() for p in trained),
             "optimizer": sum(2 * p.numel() * p.element_size() for p in trained),
         }
+        if self.backbone.dtype in HALF and (copied := in_full(self.model)):
+            held["half-precision copies"] = sum(p.numel() * self.backbone.dtype.itemsize for p in copied)
         step, _ = self.step
         if step is not None:
             held["micro-batch"] = step.peak
@@ -140,6 +144,7 @@ def plan_run(asked: Asked, recipe: Recipe | None = None) -> Plan:
         values["backbone"].value,
         seed=seed,
         dtype=values["dtype"].value,
+        exact=not values["quantize"].value,
         visual_tokens=values["visual_tokens"].value,
         quantize=values["quantize"].value,
         added_tokens=recipe.added_tokens,

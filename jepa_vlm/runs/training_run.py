@@ -7,7 +7,6 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
-from peft.helpers import disable_input_dtype_casting
 from rich.console import Console
 
 from jepa_vlm.errors import InterruptedRunError, RunError
@@ -63,7 +62,8 @@ def train(
 
 
 def start_run(asked: Asked, recipe: Recipe | None = None) -> RunResult:
-    """Do the run that was asked for; see ``train``. Under torchrun, every process calls it and gets the same result."""
+    """Do the run that was asked for; see ``train``. Under torchrun, every process calls it and gets the same result.
+    """
     console = Console(stderr=True, quiet=rank() != 0)
     folder = _folder(asked)
     plan = plan_run(asked, recipe)
@@ -137,7 +137,6 @@ def _settings(plan: Plan, folder: RunFolder) -> TrainSettings:
         **{name: plan[name] for name in names},
         max_grad_norm=plan["max_grad_norm"],
         seed=plan["seed"],
-        dtype=plan["dtype"],
         workers=plan["workers"],
         log_every=max(1, min(10, plan["steps"] // 20)),
         validate_every=plan["validate_every"],
@@ -169,7 +168,7 @@ def _train(trainer: ObjectiveTrainer, plan: Plan, folder: RunFolder) -> float:
     """Train under the checks; return the seconds it took, those before a resumption included."""
     last = folder.last_checkpoint() if plan.asked.resume else None
     watch_memory()
-    with StopRequest() as request, disable_input_dtype_casting(plan.backbone.model, active=plan["dtype"] == "bfloat16"):
+    with StopRequest() as request:
         trainer.add_callback(StopWhenAsked(request=request))
         trainer.train(str(last) if last is not None else None)
     if trainer.state.global_step < plan["steps"]:

@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any, final
 
 import torch
-from peft.helpers import disable_input_dtype_casting
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, SequentialSampler
 from transformers import PrinterCallback, Trainer, TrainerCallback
 
+from jepa_vlm.adapters.backbone import HALF
+from jepa_vlm.adapters.inside_peft import without_input_casts
 from jepa_vlm.latent_vlm import LatentVLM
 from jepa_vlm.training.callbacks import FiniteLoss, GradientsReach, TargetAverage
 from jepa_vlm.training.checkpoint import Origin, load_weights, save_weights
@@ -112,8 +113,7 @@ class ObjectiveTrainer(Trainer):
         self._logged_at = 0 if began_anew else int(str(resume_from_checkpoint).rpartition("-")[2])
         self.metrics.cut_after(-1 if began_anew else self._logged_at)
         self._began = time.perf_counter() - self.metrics.seconds()
-        # Under autocast PEFT's own casts to float32 and back change no number; they only double what is kept.
-        with disable_input_dtype_casting(self._latent_vlm, active=self.args.bf16):
+        with without_input_casts(self._latent_vlm, active=self._latent_vlm.backbone.dtype in HALF):
             return super().train(resume_from_checkpoint, *args, **kwargs)
 
     @property
@@ -128,8 +128,7 @@ class ObjectiveTrainer(Trainer):
         """
         batches, units = super().get_batch_samples(epoch_iterator, num_batches, device)
         if not (self.is_fsdp_enabled or self.is_deepspeed_enabled):
-            with self.accelerator.autocast():
-                batches = self._latent_vlm.run_ahead(batches)
+            batches = self._latent_vlm.run_ahead(batches)
         return batches, units
 
     def get_train_dataloader(self) -> DataLoader[Any]:
