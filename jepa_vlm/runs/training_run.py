@@ -11,7 +11,7 @@ from rich.console import Console
 
 from jepa_vlm.errors import InterruptedRunError, RunError
 from jepa_vlm.recipe import Recipe
-from jepa_vlm.runs.environment import processes, rank, wait
+from jepa_vlm.runs.environment import processes, rank, restored, wait
 from jepa_vlm.runs.folder import RunFolder, free_folder
 from jepa_vlm.runs.lock import alone
 from jepa_vlm.runs.measured import Spent, measured, watch_memory
@@ -63,7 +63,14 @@ def train(
 
 def start_run(asked: Asked, recipe: Recipe | None = None) -> RunResult:
     """Do the run that was asked for; see ``train``. Under torchrun, every process calls it and gets the same result.
+
+    The process is left as it was found, see ``restored``; under torchrun, the process group stays.
     """
+    with restored():
+        return _plan_and_carry_out(asked, recipe)
+
+
+def _plan_and_carry_out(asked: Asked, recipe: Recipe | None) -> RunResult:
     console = Console(stderr=True, quiet=rank() != 0)
     folder = _folder(asked)
     plan = plan_run(asked, recipe)
