@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 from packaging.requirements import Requirement
+from pathspec import GitIgnoreSpec
 
 import jepa_vlm as jv
 
@@ -43,10 +44,10 @@ def python(code: str, *, path: str, folder: Path) -> list[str]:
 
 
 def tracked() -> list[Path]:
-    """Files that are, or would be, in the repository; all that are there where git is not."""
+    """Files that are, or would be, in the repository; where git is not, all that .gitignore does not name."""
     if not (PROJECT / ".git").exists() or shutil.which("git") is None:
-        skipped = {".venv", ".git", "runs"}
-        return [p for p in PROJECT.rglob("*") if p.is_file() and not skipped & set(p.relative_to(PROJECT).parts)]
+        ignored = GitIgnoreSpec.from_lines([*(PROJECT / ".gitignore").read_text().splitlines(), ".git/"])
+        return [PROJECT / name for name in ignored.match_tree_files(PROJECT, negate=True)]
     listed = subprocess.run(
         ["git", "ls-files", "-co", "--exclude-standard"], cwd=PROJECT, capture_output=True, text=True, check=True
     )

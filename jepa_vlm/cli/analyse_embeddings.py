@@ -170,7 +170,10 @@ def embedded(
             spec = data or reader.data
             if spec is None:
                 raise DataError(f"{named} is of no run, so it has no data of its own; name some with --data.")
-            trajectories, passed = held_out_trajectories(spec, count=count, seed=seed, min_calls=min_calls)
+            recorded = None if data else reader.digests
+            trajectories, passed = held_out_trajectories(
+                spec, count=count, seed=seed, min_calls=min_calls, recorded=recorded
+            )
             typer.echo(f"{len(trajectories)} held-out trajectories of {spec}; {passed} passed over.", err=True)
         with progress_bar(len(trajectories)) as advance:
             one = embed(

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import islice
 from typing import final
 
 from jepa_vlm.errors import DataError
 from jepa_vlm.playground import World
+from jepa_vlm.runs.split import MOST, SHARE, Split, split_by_picture
+from jepa_vlm.runs.survey import survey
 from jepa_vlm.trajectories import Trajectory
 from jepa_vlm.trajectories.load import load_trajectories, parse_spec, split_mixture
 from jepa_vlm.trajectories.mixture import Mixture, Source
@@ -18,7 +19,6 @@ from jepa_vlm.trajectories.rows import Picked, Rows
 PLAYGROUND = "playground"
 SEARCHED = 256  # of a playground, when only some trajectories are asked for
 TRAIN, VALIDATION = 4096, 128  # of a playground, drawn in seconds
-SHARE, MOST = 20, 512  # of a file, one in 20 is held out, at most 512
 
 
 @final
@@ -31,12 +31,14 @@ class RunData:
         validation: Held out.
         rule: How the two were told apart, in words.
         benchmark: The questions that belong to the data, or None if it has none.
+        digests: Of each source that is read from files: a digest of its rows and their pictures.
     """
 
     train: Sequence[Trajectory]
     validation: Sequence[Trajectory]
     rule: str
     benchmark: str | None
+    digests: Mapping[str, str] = field(default_factory=dict)
 
 
 def load_data(spec: str, *, seed: int = 0) -> RunData:
@@ -44,8 +46,8 @@ def load_data(spec: str, *, seed: int = 0) -> RunData:
 
     Args:
         spec: ``playground:TASK#KEY=VALUE``, ``FORMAT:PATH#KEY=VALUE``, a path, or several of them with weights:
-            ``lvr:PATH*2,thinkmorph:PATH``. Every file is split by ``held_out``. A playground's options hold for its
-            questions too.
+            ``lvr:PATH*2,thinkmorph:PATH``. Files are split by ``split_by_picture``, all of them together. A
+            playground's options hold for its questions too.
         seed: Of the playground's draws.
 
     Raises:
@@ -53,16 +55,18 @@ def load_data(spec: str, *, seed: int = 0) -> RunData:
         UnknownNameError: If there is no such task, format or option.
     """
     specs = split_mixture(spec)
-    if len(specs) == 1 and specs[0][1] == 1:
-        return _load_one(specs[0][0], seed=seed)
-    loaded = [_load_one(one, seed=seed) for one, _ in specs]
     names = source_names([one for one, _ in specs])
+    files = _files([one for one, _ in specs], names)
+    loaded = [files[i] if i in files else _drawn(one, seed=seed) for i, (one, _) in enumerate(specs)]
+    if len(specs) == 1 and specs[0][1] == 1:
+        return loaded[0]
     benchmarks = [one.benchmark for one in loaded if one.benchmark is not None]
     return RunData(
         Mixture([Source(n, one.train, w) for n, one, (_, w) in zip(names, loaded, specs, strict=True)]),
         Mixture([Source(n, one.validation) for n, one in zip(names, loaded, strict=True)]),
         "; ".join(f"{name}: {one.rule}" for name, one in zip(names, loaded, strict=True)),
         benchmarks[0] if len(benchmarks) == 1 else None,
+        {name: digest for one in loaded for name, digest in one.digests.items()},
     )
 
 
@@ -89,27 +93,56 @@ def source_names(specs: Sequence[str]) -> list[str]:
     return names
 
 
-def _load_one(spec: str, *, seed: int) -> RunData:
-    parts = parse_spec(spec)
-    if parts.source == PLAYGROUND:
-        world = World.of(parts)
-        return RunData(
-            world.trajectories(count=TRAIN, seed=seed),
-            world.trajectories(count=VALIDATION, seed=seed, split="validation"),
-            "scenes are split by their content: 80% train, 10% validation, 10% test",
-            spec,
-        )
-    found = load_trajectories(parts)
+def _files(specs: Sequence[str], names: Sequence[str]) -> dict[int, RunData]:
+    """Return the data of each source of files; they are split together: none trains on what another holds out."""
+    opened = {i: _opened(one) for i, one in enumerate(specs) if parse_spec(one).source != PLAYGROUND}
+    surveys = {i: survey(rows) for i, rows in opened.items()}
+    splits = split_by_picture([(rows.ids, surveys[i].pictures) for i, rows in opened.items()])
+    return {
+        i: _split(rows, split, {names[i]: surveys[i].digest})
+        for (i, rows), split in zip(opened.items(), splits, strict=True)
+    }
+
+
+def file_digests(spec: str) -> dict[str, str]:
+    """Return the digest of each source of a spec that is read from files, as a run's record has it.
+
+    Raises:
+        DataError: If a file is not what it must be.
+    """
+    specs = [one for one, _ in split_mixture(spec)]
+    named = zip(source_names(specs), specs, strict=True)
+    return {name: survey(_opened(one)).digest for name, one in named if parse_spec(one).source != PLAYGROUND}
+
+
+def _opened(spec: str) -> Rows:
+    found = load_trajectories(spec)
     if len(found) < 2:
         raise DataError(f"{spec} holds {len(found)} trajectory; a run needs one to train on and one to hold out.")
-    ids = found.ids
-    names = held_out(ids)
-    dropped = "".join(f"; dropped by the format: {count} {why}" for why, count in found.dropped.items())
+    return found
+
+
+def _drawn(spec: str, *, seed: int) -> RunData:
+    world = World.of(parse_spec(spec))
     return RunData(
-        Picked(found, [i for i, name in enumerate(ids) if name not in names]),
-        Picked(found, [i for i, name in enumerate(ids) if name in names]),
-        f"held out: the {len(names)} ids with the smallest SHA-256 (one in {SHARE}, at most {MOST}){dropped}",
+        world.trajectories(count=TRAIN, seed=seed),
+        world.trajectories(count=VALIDATION, seed=seed, split="validation"),
+        "scenes are split by their content: 80% train, 10% validation, 10% test",
+        spec,
+    )
+
+
+def _split(rows: Rows, split: Split, digests: Mapping[str, str]) -> RunData:
+    held_out = set(split.held_out)
+    shared = f"; {split.shared} of them show a picture that training shows too" if split.shared else ""
+    dropped = "".join(f"; dropped by the format: {count} {why}" for why, count in rows.dropped.items())
+    return RunData(
+        Picked(rows, [i for i in range(len(rows)) if i not in held_out]),
+        Picked(rows, split.held_out),
+        f"held out: {len(held_out)} rows (about one in {SHARE}, at most {MOST}), chosen by the SHA-256 of their ids "
+        f"and together with every row that shows the same first picture{shared}{dropped}",
         None,
+        digests,
     )
 
 
@@ -136,29 +169,39 @@ def first_trajectories(
     return found
 
 
-def held_out_trajectories(spec: str, *, count: int, seed: int = 0, min_calls: int = 0) -> tuple[list[Trajectory], int]:
+def held_out_trajectories(
+    spec: str, *, count: int, seed: int = 0, min_calls: int = 0, recorded: Mapping[str, str] | None = None
+) -> tuple[list[Trajectory], int]:
     """Return trajectories that no run on this data trains on, as many of each source, and how many were passed over.
 
-    Of a playground they are of its test split, which no checkpoint was chosen by either; of a file, those that
-    ``held_out`` names.
+    Of a playground they are of its test split, which no checkpoint was chosen by either; of files, those that
+    ``load_data`` holds out.
 
     Args:
         spec: As for ``load_data``; weights do not matter here.
         count: Most in all; a file may hold fewer.
         seed: Of a playground's draws.
         min_calls: A trajectory with fewer tool calls is passed over.
+        recorded: The digests that the run which trained on the data recorded; None where there is no such run.
 
     Raises:
-        DataError: If fewer than two are left, or a file is not what it must be.
+        DataError: If fewer than two are left, a file is not what it must be, or files are not those that were recorded.
     """
     specs = [one for one, _ in split_mixture(spec)]
     share, found, passed = -(-count // len(specs)), [], 0
-    for one in specs:
-        parts = parse_spec(one)
+    files = _files(specs, source_names(specs))
+    for name, digest in (pair for one in files.values() for pair in one.digests.items()):
+        if recorded is not None and recorded.get(name) != digest:
+            raise DataError(
+                f"The run recorded other rows of {spec} (source {name}) than there are now, or is of an earlier "
+                "version, which held out other rows; what it did not train on is not known. Restore the files, or name "
+                "data that it never saw with --data."
+            )
+    for number, one in enumerate(specs):
         source: Sequence[Trajectory] = (
-            World.of(parts).trajectories(count=share, seed=seed, split="test")
-            if parts.source == PLAYGROUND
-            else _load_one(one, seed=seed).validation
+            files[number].validation
+            if number in files
+            else World.of(parse_spec(one)).trajectories(count=share, seed=seed, split="test")
         )
         taken = 0
         for trajectory in source:
@@ -193,12 +236,3 @@ def drawn_or_read(spec: str, *, count: int, seed: int = 0) -> list[tuple[str, Se
         )
         for name, one in zip(source_names(specs), specs, strict=True)
     ]
-
-
-def held_out(ids: Sequence[str]) -> set[str]:
-    """Return the ids that are kept from training: those with the smallest SHA-256, one in 20, at least 1, at most 512.
-
-    The rule knows neither seed nor order, so every run on a file holds out the same examples.
-    """
-    count = max(1, min(MOST, len(ids) // SHARE))
-    return set(sorted(ids, key=lambda name: hashlib.sha256(name.encode("utf-8", "surrogatepass")).digest())[:count])

@@ -75,12 +75,13 @@ class RunFolder:
         self.check_free()
         write_whole(self.config, json.dumps(config, indent=1) + "\n")
 
-    def check_same(self, values: Mapping[str, Resolved], objective: str) -> None:
-        """Hold a resumed run to the values and the objective that it began with.
+    def check_same(self, values: Mapping[str, Resolved], objective: str, digests: Mapping[str, str]) -> None:
+        """Hold a resumed run to the values, the objective and the data that it began with.
 
         Args:
             values: Of this command.
             objective: Printed; it shows the recipe's parameters where they take effect, left out or not.
+            digests: Of the data, by source.
 
         Raises:
             RunError: If there is no run to resume, or something differs.
@@ -102,6 +103,17 @@ class RunFolder:
             raise RunError(
                 f"The run in {self.path} began with another objective than this command's; repeat the command that "
                 "started it, its --set values included, or give a new --output."
+            )
+        old_digests = held.get("data_digests")
+        if digests and old_digests is None:
+            raise RunError(
+                f"The run in {self.path} was begun by an earlier version, which recorded no digest of its data and "
+                "held out other rows; it cannot be resumed. Give a new --output."
+            )
+        if changed := [name for name, digest in digests.items() if old_digests.get(name) != digest]:
+            raise RunError(
+                f"The data of the run in {self.path} changed since it began (source {', '.join(changed)}: rows, their "
+                "order, texts or pictures); a resumed run keeps its data. Restore the files, or give a new --output."
             )
 
     def last_checkpoint(self) -> Path | None:

@@ -110,6 +110,7 @@ class Plan:
             "terms": {term.name: f"{w:g} * {term!r}" for w, term in cast("Objective", self.recipe.objective).parts()},
             "inference": self.recipe.inference,
             "data_rule": self.data.rule,
+            "data_digests": dict(self.data.digests),
             "examples": {"train": len(self.train.kept), "validation": len(self.validation.kept)},
             "dropped": [*self.train.dropped, *self.validation.dropped],
             "shrunk": [*self.train.shrunk, *self.validation.shrunk],

@@ -35,6 +35,7 @@ class Reader:
         model: With one prediction term.
         readout: How it reads, in words.
         data, seed: Of the run that trained it; None for a plain backbone.
+        digests: Of that data, as the run recorded them.
     """
 
     name: str
@@ -42,6 +43,7 @@ class Reader:
     readout: str
     data: str | None
     seed: int | None
+    digests: Mapping[str, str]
 
 
 def load_trained(run_or_checkpoint: str | Path) -> LatentVLM:
@@ -96,11 +98,12 @@ def open_reader(
     trained = is_checkpoint(checkpoint)
     config = (_config(checkpoint) if trained else None) or {}
     data, seed = (config.get(key, {}).get("value") for key in ("data", "seed"))
+    digests = config.get("data_digests", {})
     shown = _shown(path.resolve()) if trained else named
     if readout is None and config:
         model = load_trained(checkpoint)
         if any(isinstance(term, LatentPrediction) for _, term in model.objective.parts()):
-            return Reader(shown, own_prediction(model), "its own prediction", data, seed)
+            return Reader(shown, own_prediction(model), "its own prediction", data, seed, digests)
         backbone = model.backbone
     elif trained:
         prepare(0, backbone=read_origin(checkpoint).backbone)
@@ -114,7 +117,7 @@ def open_reader(
         readout_prediction(chosen, context=context),
         engine="separate" if backbone.adapter.separate_because else "one_pass",
     )
-    return Reader(shown, model, f"{chosen}, trajectory after {context}", data, seed)
+    return Reader(shown, model, f"{chosen}, trajectory after {context}", data, seed, digests)
 
 
 def _shown(path: Path) -> str:

@@ -121,7 +121,7 @@ def _folder(asked: Asked) -> RunFolder:
 
 def _open(folder: RunFolder, plan: Plan) -> None:
     if plan.asked.resume:
-        folder.check_same(plan.values, str(plan.model.objective))
+        folder.check_same(plan.values, str(plan.model.objective), plan.data.digests)
         return
     folder.create(plan.config())
 

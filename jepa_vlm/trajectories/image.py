@@ -8,7 +8,7 @@ import struct
 import warnings
 import zlib
 from collections.abc import Callable, Hashable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache, partial
 from pathlib import Path
 from typing import final
@@ -45,6 +45,7 @@ class LazyImage:
         pixels: An open image.
         region: The part of it that is meant, such as a crop that nobody stored; None for all of it.
         known: Width and height of the whole picture, where they are known without opening it; checked on loading.
+        sha256: Of the encoded picture, where it is known without reading it.
         origin: Where the reference came from ("data.jsonl:7"), for messages.
         resized: Width and height that the image is scaled to whenever it is loaded; None for its own.
         truth: Returns what is exactly known of the whole picture, by name, where a program drew it; None where nothing
@@ -57,6 +58,7 @@ class LazyImage:
     pixels: Image.Image | None = None
     region: Box | None = None
     known: tuple[int, int] | None = None
+    sha256: bytes | None = field(default=None, compare=False, repr=False)
     origin: str = ""
     resized: tuple[int, int] | None = None
     truth: Callable[[], Mapping[str, NDArray[np.float32]]] | None = field(default=None, compare=False, repr=False)
@@ -132,6 +134,22 @@ class LazyImage:
             with self._open():  # refuses what is no image
                 digest.update(b"file" + (self.encoded() or b""))
         return digest.digest()
+
+    def picture(self) -> bytes:
+        """Return the SHA-256 of the whole picture's file, whatever part of it is meant.
+
+        An open image has no file; its pixels are hashed.
+
+        Raises:
+            DataError: If the file is missing.
+        """
+        if self.sha256 is not None:
+            return self.sha256
+        content = self.encoded()
+        if content is None:
+            whole = replace(self, region=None, resized=None).load()
+            content = f"pixels {whole.size}".encode() + whole.tobytes()
+        return hashlib.sha256(content).digest()
 
     def _whole_size(self) -> tuple[int, int]:
         if self.known is not None:

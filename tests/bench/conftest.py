@@ -22,6 +22,14 @@ def serializer(backbone):
 
 
 @pytest.fixture(scope="session")
+def exact_setting(serializer):
+    """The same in float64, for steps that must be equal."""
+    backbone = build_backbone(SHAPES["tiny"], device=torch.device("cpu"), dtype=torch.float64)
+    trajectories = make_trajectories("lvr", serializer=serializer, count=2, scale=1 / 3)
+    return Setting(backbone=backbone, trajectories=trajectories)
+
+
+@pytest.fixture(scope="session")
 def setting(backbone, serializer):
     trajectories = make_trajectories("lvr", serializer=serializer, count=2, scale=1 / 3)
     return Setting(backbone=backbone, trajectories=trajectories)

@@ -11,11 +11,12 @@ from tests.factories import lora_backbone, pearl_objective, random_trajectory
 
 def stock_inputs(backbone: jv.Backbone, text: str, images: list[jv.LazyImage]) -> dict[str, torch.Tensor]:
     pixels = [image.load() for image in images]
-    return dict(backbone.processor(text=[text], images=pixels or None, return_tensors="pt"))
+    inputs = backbone.processor(text=[text], images=pixels or None, return_tensors="pt")
+    return {name: value.double() if value.is_floating_point() else value for name, value in inputs.items()}
 
 
-def test_losses_equal_hand_written_forwards() -> None:
-    backbone = lora_backbone()
+def test_losses_equal_hand_written_forwards(pure_float64: None) -> None:
+    backbone = lora_backbone(torch.float64)
     trajectory = random_trajectory(torch.Generator().manual_seed(3), "by hand", calls=2)
     model = jv.LatentVLM(backbone, pearl_objective(tokens=4, horizon=1), engine="separate")
     raw = model(model.collator()([trajectory])).raw
@@ -29,7 +30,7 @@ def test_losses_equal_hand_written_forwards() -> None:
     torch.testing.assert_close(logits, base(**inputs, use_cache=False).logits[0])
     labels = views["conversation"].labels
     expected = F.cross_entropy(logits[:-1], labels[1:], ignore_index=-100)
-    torch.testing.assert_close(raw["next_token"], expected, rtol=1e-6, atol=0)
+    torch.testing.assert_close(raw["next_token"], expected, rtol=1e-9, atol=0)
 
     # z_T: the trajectory's own text, cut out, through the stock processor; the last token of the last reasoning.
     alone = stock_inputs(backbone, views["trajectory"].text, list(trajectory.tool_images))
@@ -53,7 +54,7 @@ def test_losses_equal_hand_written_forwards() -> None:
         mm_token_type_ids=(ids == base.config.image_token_id).int()[None],
         use_cache=False,
     ).last_hidden_state[0, -1]
-    torch.testing.assert_close(raw["latent_prediction"], F.smooth_l1_loss(predicted, z_target), rtol=1e-5, atol=0)
+    torch.testing.assert_close(raw["latent_prediction"], F.smooth_l1_loss(predicted, z_target), rtol=1e-9, atol=0)
 
     # L_next: T's part of the conversation; what the decoder is fed next, image features included.
     n_t = len(views["trajectory"])
@@ -65,11 +66,11 @@ def test_losses_equal_hand_written_forwards() -> None:
     pair = torch.cat([h[:-1], fed[1:]], dim=-1)
     hidden = F.gelu(dynamics.second(F.gelu(dynamics.first(dynamics.norm(pair)))))
     guess = h[:-1] + dynamics.third(hidden)
-    torch.testing.assert_close(raw["next_latent"], F.smooth_l1_loss(guess, h[1:]), rtol=1e-5, atol=0)
+    torch.testing.assert_close(raw["next_latent"], F.smooth_l1_loss(guess, h[1:]), rtol=1e-9, atol=0)
 
 
-def test_a_frozen_target_is_the_base_without_adapter() -> None:
-    backbone = lora_backbone()
+def test_a_frozen_target_is_the_base_without_adapter(pure_float64: None) -> None:
+    backbone = lora_backbone(torch.float64)
     trajectory = random_trajectory(torch.Generator().manual_seed(4), "frozen", calls=1)
     encoder = jv.ViewEncoder(jv.views.TrajectoryOnly(), readout="last_token", policy=jv.frozen())
     term = jv.LatentPrediction(
@@ -81,7 +82,7 @@ def test_a_frozen_target_is_the_base_without_adapter() -> None:
     inputs = stock_inputs(backbone, view.text, list(trajectory.tool_images))
     with torch.no_grad(), backbone.model.disable_adapter():
         expected = backbone.base.model(**inputs, use_cache=False).last_hidden_state[0, view.readouts["last_token"]]
-    torch.testing.assert_close(target[0], expected, rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(target[0], expected, rtol=1e-9, atol=1e-12)
     with torch.no_grad():
         adapted = backbone.base.model(**inputs, use_cache=False).last_hidden_state[0, view.readouts["last_token"]]
     assert (adapted - expected).abs().max() > 1e-3

@@ -2,25 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
-
 import pytest
 
 import jepa_vlm as jv
 from jepa_vlm.errors import DataError, UnknownNameError
 from jepa_vlm.evaluation import load_benchmark
 from jepa_vlm.runs import data
-from jepa_vlm.runs.data import drawn_or_read, first_trajectories, held_out, held_out_trajectories, load_data
+from jepa_vlm.runs.data import drawn_or_read, file_digests, first_trajectories, held_out_trajectories, load_data
 from jepa_vlm.trajectories.formats import write_jsonl
 from tests.trajectories.formats.files import make_root, write_example
-
-
-def test_the_rule_is_the_smallest_hashes_whatever_the_order():
-    ids = [f"id-{i}" for i in range(100)]
-    expected = sorted(ids, key=lambda name: hashlib.sha256(name.encode()).hexdigest())[:5]
-    assert held_out(ids) == held_out(ids[::-1]) == set(expected)
-    assert len(held_out(ids[:3])) == 1
-    assert len(held_out([str(i) for i in range(100_000)])) == 512
 
 
 def test_a_file_is_split_without_overlap(tmp_path):
@@ -31,6 +21,7 @@ def test_a_file_is_split_without_overlap(tmp_path):
         assert (len(train), len(validation)) == (23, 1)
         assert not train & validation
         assert loaded.benchmark is None
+        assert loaded.digests == file_digests(spec) != {}
 
 
 def test_a_file_with_one_trajectory_is_refused(tmp_path):
@@ -92,7 +83,8 @@ def test_a_mixture_holds_out_of_every_source_and_names_them(tmp_path, monkeypatc
     ]
     assert [len(one.examples) for one in loaded.validation.sources] == [1, 1, 3, 1]
     assert loaded.benchmark == "playground:maze"
-    assert loaded.rule.startswith("lvr: held out: the 1 ids")
+    assert loaded.rule.startswith("lvr: held out: 1 rows")
+    assert loaded.rule.count("show a picture that training shows too") == 3  # all files here show one picture
     assert len(list(loaded.train)) == 24
 
 
@@ -116,6 +108,10 @@ def test_held_out_trajectories_of_a_file_are_those_that_no_run_trains_on(tmp_pat
     found, passed = held_out_trajectories(spec, count=3)
     assert {one.id for one in found} < {one.id for one in load_data(spec).validation}
     assert (len(found), passed) == (3, 0)
+    assert held_out_trajectories(spec, count=3, recorded=file_digests(spec))[0] == found
+    for recorded in ({}, {"lvr": "another"}):
+        with pytest.raises(DataError, match=r"recorded other rows .*source lvr.* --data"):
+            held_out_trajectories(spec, count=3, recorded=recorded)
     both, _ = held_out_trajectories(f"{spec},playground:maze", count=4)
     assert [one.task == "maze" for one in both] == [False, False, True, True]
     with pytest.raises(DataError, match=r"0 held-out trajectories with at least 9 tool calls \(4 have fewer\)"):

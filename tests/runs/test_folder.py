@@ -15,12 +15,14 @@ from jepa_vlm.runs.folder import RunFolder, free_folder
 from jepa_vlm.runs.settings import Resolved
 
 OBJECTIVE = str(jv.NextToken() + 0.2 * jv.NextLatentRegularizer(horizon=2))
+DIGESTS = {"jsonl": "ab12", "lvr": "cd34"}
 VALUES = {"steps": Resolved(5, "user"), "workers": Resolved(0, "default")}
 
 
 def begun(path):
     folder = RunFolder(path=path)
-    folder.create({**{name: asdict(value) for name, value in VALUES.items()}, "objective": OBJECTIVE})
+    values = {name: asdict(value) for name, value in VALUES.items()}
+    folder.create({**values, "objective": OBJECTIVE, "data_digests": DIGESTS})
     return folder
 
 
@@ -43,9 +45,9 @@ def test_an_empty_folder_will_do(tmp_path):
 
 def test_a_resumed_run_keeps_its_values_but_not_its_workers(tmp_path):
     folder = begun(tmp_path)
-    folder.check_same({**VALUES, "workers": Resolved(8, "user")}, OBJECTIVE)
+    folder.check_same({**VALUES, "workers": Resolved(8, "user")}, OBJECTIVE, DIGESTS)
     with pytest.raises(RunError, match=r"has steps = 5, this command 9"):
-        folder.check_same({**VALUES, "steps": Resolved(9, "user")}, OBJECTIVE)
+        folder.check_same({**VALUES, "steps": Resolved(9, "user")}, OBJECTIVE, DIGESTS)
 
 
 @pytest.mark.parametrize(
@@ -58,9 +60,24 @@ def test_a_resumed_run_keeps_its_values_but_not_its_workers(tmp_path):
 )
 def test_a_resumed_run_keeps_its_objective_even_where_a_parameter_is_left_out(tmp_path, other):
     folder = begun(tmp_path)
-    folder.check_same(VALUES, OBJECTIVE)
+    folder.check_same(VALUES, OBJECTIVE, DIGESTS)
     with pytest.raises(RunError, match=r"another objective .* its --set values included"):
-        folder.check_same(VALUES, str(other()))
+        folder.check_same(VALUES, str(other()), DIGESTS)
+
+
+def test_a_resumed_run_keeps_its_data(tmp_path):
+    folder = begun(tmp_path)
+    with pytest.raises(RunError, match=r"changed since it began \(source lvr: .*give a new --output"):
+        folder.check_same(VALUES, OBJECTIVE, {**DIGESTS, "lvr": "ee56"})
+
+
+def test_a_run_of_a_version_without_digests_is_not_resumed(tmp_path):
+    folder = begun(tmp_path)
+    held = json.loads(folder.config.read_text())
+    del held["data_digests"]
+    folder.config.write_text(json.dumps(held))
+    with pytest.raises(RunError, match="recorded no digest of its data"):
+        folder.check_same(VALUES, OBJECTIVE, DIGESTS)
 
 
 def test_there_must_be_something_to_resume(tmp_path):
@@ -99,7 +116,7 @@ def test_a_damaged_configuration_is_one_message(tmp_path):
     folder = begun(tmp_path)
     folder.config.write_text('{"steps": {"val')
     with pytest.raises(RunError, match=r"config\.json is not JSON .*give a new --output"):
-        folder.check_same(VALUES, OBJECTIVE)
+        folder.check_same(VALUES, OBJECTIVE, DIGESTS)
 
 
 def test_a_file_is_no_folder(tmp_path):

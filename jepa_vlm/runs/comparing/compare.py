@@ -25,6 +25,7 @@ from jepa_vlm.runs.comparing.gather import Gathered, gather
 from jepa_vlm.runs.comparing.jobs import Job, run_jobs
 from jepa_vlm.runs.comparing.matching import matched_steps
 from jepa_vlm.runs.comparing.settings import CompareAsked
+from jepa_vlm.runs.data import file_digests
 from jepa_vlm.runs.environment import processes
 from jepa_vlm.runs.settings import BACKBONE, DATA
 
@@ -156,10 +157,15 @@ class _Comparison:
         values = {name: value for name, value in self.asked.training.items() if value is not None}
         budget = self._reference().name if self.asked.match != "steps" else None
         settings = {"backbone": self.backbone, "match": self.asked.match, "budget of": budget, **values}
+        trained = [arm for arm in self.arms if not arm.runs]
+        digests = {data: file_digests(data) for data in {arm.data or DATA for arm in trained}}
         decides = {
-            arm.name: {"recipe": repr(load_recipe(arm.recipe, **arm.parameters)), "data": arm.data or DATA}
-            for arm in self.arms
-            if not arm.runs
+            arm.name: {
+                "recipe": repr(load_recipe(arm.recipe, **arm.parameters)),
+                "data": arm.data or DATA,
+                "data digests": digests[arm.data or DATA],
+            }
+            for arm in trained
         }
         given = {
             f"{arm.name}, seed {seed}": {"run": str(folder.resolve())}

@@ -120,14 +120,16 @@ class StoreRows(Rows):
         number = checked(reference, int, "an image's number")
         if not 0 <= number < self._image_starts[-1]:
             raise DataError(f"image {number} is not among the store's {self._image_starts[-1]}.", "image missing")
-        return LazyImage(read=partial(self.image_bytes, number), known=self._size(number), region=region, origin=origin)
+        width, height, sha256 = self._stated(number)
+        read = partial(self.image_bytes, number)
+        return LazyImage(read=read, known=(int(width), int(height)), sha256=sha256, region=region, origin=origin)
 
-    def _size(self, number: int) -> tuple[int, int]:
+    def _stated(self, number: int) -> tuple[int, int, bytes]:
         shard, own = _find(self._image_starts, number)
         if shard not in self._sizes:
-            self._sizes[shard] = [self._column(IMAGES, shard, name) for name in ("width", "height")]
-        width, height = self._sizes[shard]
-        return int(width[own]), int(height[own])
+            self._sizes[shard] = [self._column(IMAGES, shard, name) for name in ("width", "height", "sha256")]
+        width, height, sha256 = self._sizes[shard]
+        return width[own], height[own], sha256[own]
 
     def _column(self, name: str, shard: int, column: str) -> Any:
         path = self.path / name.format(shard)
@@ -136,7 +138,7 @@ class StoreRows(Rows):
         except (OSError, ValueError, KeyError) as err:
             raise DataError(f"{path} cannot be read ({err}).", "file") from None
         self._check_count(name, shard, len(values))
-        return values.to_pylist() if column == "id" else values.to_numpy()
+        return values.to_numpy() if column in ("width", "height") else values.to_pylist()
 
     def _shard(self, name: str, shard: int, columns: tuple[str, ...]) -> ParquetRecords:
         file = name.format(shard)
