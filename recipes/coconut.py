@@ -19,13 +19,14 @@ from __future__ import annotations
 import jepa_vlm as jv
 
 
-def recipe(*, steps_replaced: int = 2, thoughts: int = 1, rank: int = 64) -> jv.Recipe:
+def recipe(*, steps_replaced: int = 2, thoughts: int = 1, rank: int | None = None) -> jv.Recipe:
     """Return the curriculum, from no step replaced to the most.
 
     Args:
         steps_replaced: In the last stage.
         thoughts: Slots for each replaced step (c).
-        rank: Of the LoRA adapter, whose alpha is twice the rank; 0 trains the whole decoder.
+        rank: Of the LoRA adapter, whose alpha is twice the rank; None takes the backbone's, else 64, and 0 trains the
+            whole decoder.
     """
     views = [
         jv.views.LatentConversation(jv.views.Thoughts(steps=steps, each=thoughts), fed="state")
@@ -41,13 +42,10 @@ def recipe(*, steps_replaced: int = 2, thoughts: int = 1, rank: int = 64) -> jv.
     last = views[-1]
     return jv.Recipe(
         objective=objective,
-        lora=jv.Lora(rank=rank, alpha=2 * rank) if rank else None,
-        learning_rate=1e-5,
+        lora=jv.Lora(rank=rank) if rank != 0 else None,
+        published=jv.Published(learning_rate=1e-5, batch_size=4, accumulation=4, steps=2500, rank=64),
         warmup=0.05,
         weight_decay=0.01,
-        batch_size=4,
-        accumulation=4,
-        steps=2500,
         added_tokens=last.tokens,
         stages=tuple(stages),
         decoding=jv.LatentDecoding(steps=steps_replaced * thoughts, start=last.start, end=last.end, after=last.after),

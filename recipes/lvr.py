@@ -27,27 +27,25 @@ HEADS = {
 
 
 def recipe(
-    *, weight: float = 0.1, latents: int = 4, rank: int = 64, head: Literal["none", "mlp", "gated"] = "none"
+    *, weight: float = 0.1, latents: int = 4, rank: int | None = None, head: Literal["none", "mlp", "gated"] = "none"
 ) -> jv.Recipe:
     """Return the supervised stage.
 
     Args:
         weight: Of the reconstruction beside the token loss.
         latents: Steps of latent feedback at inference, whenever the model writes START; LVR reports 4, 8 and 16.
-        rank: Of the LoRA adapter, whose alpha is twice the rank; 0 trains the whole decoder.
+        rank: Of the LoRA adapter, whose alpha is twice the rank; None takes the backbone's, else 64, and 0 trains the
+            whole decoder.
         head: Between the state and its prediction of a visual token.
     """
     view = jv.views.LatentConversation(jv.views.RegionFeatures(), start="<|lvr_start|>", end="<|lvr_end|>")
     return jv.Recipe(
         objective=jv.NextToken(view=view)
         + weight * jv.LatentReconstruction(view=view, predictor=HEADS[head](), loss=jv.MSELoss()),
-        lora=jv.Lora(rank=rank, alpha=2 * rank) if rank else None,
-        learning_rate=1e-5,
+        lora=jv.Lora(rank=rank) if rank != 0 else None,
+        published=jv.Published(learning_rate=1e-5, batch_size=4, accumulation=4, steps=2500, rank=64),
         warmup=0.03,
         weight_decay=0.1,
-        batch_size=4,
-        accumulation=4,
-        steps=2500,
         added_tokens=view.tokens,
         decoding=jv.LatentDecoding(steps=latents, start=view.start, end=view.end, after=view.after, entry="model"),
     )

@@ -19,7 +19,9 @@ from __future__ import annotations
 import jepa_vlm as jv
 
 
-def recipe(*, slots: int = 4, first: float = 0.5, weight: float = 0.1, latents: int = 4, rank: int = 64) -> jv.Recipe:
+def recipe(
+    *, slots: int = 4, first: float = 0.5, weight: float = 0.1, latents: int = 4, rank: int | None = None
+) -> jv.Recipe:
     """Return both stages.
 
     Args:
@@ -27,7 +29,8 @@ def recipe(*, slots: int = 4, first: float = 0.5, weight: float = 0.1, latents: 
         first: Share of the steps that stage 1 takes; 1 leaves stage 2 out.
         weight: Of the token loss beside the reconstruction, in stage 1.
         latents: Steps of latent feedback at inference, whenever the model writes START.
-        rank: Of the LoRA adapter, whose alpha is twice the rank; 0 trains the whole decoder.
+        rank: Of the LoRA adapter, whose alpha is twice the rank; None takes the backbone's, else 64, and 0 trains the
+            whole decoder.
     """
     pictures = jv.views.PooledFeatures(chunks=slots)
     shown, alone = jv.views.LatentConversation(pictures), jv.views.LatentConversation(pictures, fed="state")
@@ -41,13 +44,10 @@ def recipe(*, slots: int = 4, first: float = 0.5, weight: float = 0.1, latents: 
         )
     return jv.Recipe(
         objective=objective,
-        lora=jv.Lora(rank=rank, alpha=2 * rank) if rank else None,
-        learning_rate=1e-5,
+        lora=jv.Lora(rank=rank) if rank != 0 else None,
+        published=jv.Published(learning_rate=1e-5, batch_size=4, accumulation=2, steps=2500, rank=64),
         warmup=0.01,
         weight_decay=0.01,
-        batch_size=4,
-        accumulation=2,
-        steps=2500,
         added_tokens=shown.tokens,
         stages=stages,
         decoding=jv.LatentDecoding(steps=latents, start=shown.start, end=shown.end, after=shown.after, entry="model"),

@@ -19,7 +19,7 @@ HALF = (torch.bfloat16, torch.float16)
 @final
 @dataclass(frozen=True)
 class Profile:
-    """Training values that suit a backbone better than a recipe's own; None leaves the recipe's.
+    """Training values that suit a backbone, for what a recipe leaves open; None leaves the published ones.
 
     Args:
         learning_rate: Peak rate.

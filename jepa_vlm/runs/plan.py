@@ -105,7 +105,8 @@ class Plan:
     def config(self) -> dict[str, Any]:
         """Return what config.json holds: the values by name, and beside them what else defines the run."""
         return {
-            **{name: asdict(value) for name, value in self.values.items()},
+            **{name: _recorded(value) for name, value in self.values.items()},
+            "overruled": {name: _recorded(one.over) for name, one in self.values.items() if one.over is not None},
             "objective": str(self.model.objective),
             "terms": {term.name: f"{w:g} * {term!r}" for w, term in cast("Objective", self.recipe.objective).parts()},
             "inference": self.recipe.inference,
@@ -181,6 +182,10 @@ def plan_run(asked: Asked, recipe: Recipe | None = None) -> Plan:
         if values["batch_tokens"].value is not None
         else None,
     )
+
+
+def _recorded(value: Resolved) -> dict[str, Any]:
+    return {"value": value.value, "origin": value.origin}
 
 
 def _check_trackers(names: Sequence[str]) -> None:

@@ -18,7 +18,7 @@ from jepa_vlm.runs.measured import Spent, measured, watch_memory
 from jepa_vlm.runs.outcome import finish, measure, measure_other_entry
 from jepa_vlm.runs.plan import Plan, plan_run
 from jepa_vlm.runs.result import RunResult
-from jepa_vlm.runs.settings import Asked
+from jepa_vlm.runs.settings import Asked, overruled
 from jepa_vlm.training import ObjectiveTrainer, Origin, TrainSettings, fill_targets, save_weights
 from jepa_vlm.training.callbacks import Progress, StopRequest, StopWhenAsked
 from jepa_vlm.trajectories.mixture import Mixture, Source
@@ -204,6 +204,8 @@ def _say(console: Console, plan: Plan, folder: RunFolder) -> None:
         highlight=False,
         soft_wrap=True,
     )
+    for line in overruled(plan.values, plan["backbone"]):
+        console.print(line, highlight=False, soft_wrap=True)
     if plan.asked.resume:
         last = folder.last_checkpoint()
         console.print(

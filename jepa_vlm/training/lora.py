@@ -111,9 +111,10 @@ def _wrap(backbone: Backbone, lora: Lora, prefix: str, seed: int) -> None:
         raise BackboneError(
             f"No module of {backbone.name!r} matches {targets!r}; its decoder has other projection names."
         )
+    rank, alpha = lora.sizes()
     config = LoraConfig(
-        r=lora.rank,
-        lora_alpha=lora.alpha,
+        r=rank,
+        lora_alpha=alpha,
         lora_dropout=lora.dropout,
         use_dora=lora.variant == "dora",
         use_rslora=lora.variant == "rslora",

@@ -31,6 +31,20 @@ def test_the_resolved_values_are_the_ones_in_force():
     assert plan.train.kept[0].id == "sequential-crops-train-1-0"
 
 
+def test_a_composed_recipe_is_obeyed_and_what_it_leaves_open_is_the_profiles():
+    recipe = jv.Recipe(
+        objective=jv.NextToken(), lora=jv.Lora(rank=64, alpha=128), learning_rate=1e-5, batch_size=2, steps=7
+    )
+    plan = plan_run(Asked(recipe="composed"), recipe)
+    adapter = plan.backbone.model.peft_config["default"]
+    assert (adapter.r, adapter.lora_alpha) == (64, 128)
+    assert [plan[name] for name in ("learning_rate", "batch_size", "steps", "accumulation")] == [1e-5, 2, 7, 1]
+    config = json.loads(json.dumps(plan.config()))
+    assert config["learning_rate"] == {"value": 1e-5, "origin": "recipe"}
+    assert config["overruled"]["learning_rate"] == {"value": 0.003, "origin": "backbone profile"}
+    assert "recipe, in place of 0.003 (backbone profile)" in plan_text(plan)
+
+
 def test_latents_between_marks_that_the_vocabulary_lacks_are_refused_before_training():
     recipe = jv.load_recipe("sft")
     recipe = replace(recipe, decoding=jv.LatentDecoding(steps=2, start="<|no such token|>"))
