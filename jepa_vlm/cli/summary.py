@@ -6,15 +6,15 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from jepa_vlm.cli.output import columns
+from jepa_vlm.runs.settings import overruled
 
 if TYPE_CHECKING:
     from jepa_vlm.runs import Plan, RunResult
-    from jepa_vlm.runs.settings import Resolved
 
 
 def plan_text(plan: Plan) -> str:
     """Return a plan: every value with its origin, what trains, how long trajectories are, what memory is held."""
-    values = [(name, _shown(plan, name, entry.value), _origin(entry)) for name, entry in plan.values.items()]
+    values = [(name, _shown(plan, name, entry.value), entry.origin) for name, entry in plan.values.items()]
     trained = [(part.name, f"{part.modules:,}", f"{part.trainable:,}", f"{part.frozen:,}") for part in plan.parts]
     memory = ", ".join(f"{name} {size / 2**20:,.1f} MiB" for name, size in plan.memory().items())
     return "\n".join(
@@ -23,6 +23,7 @@ def plan_text(plan: Plan) -> str:
             "",
             columns([("PART", "MODULES", "TRAINED", "FROZEN"), *trained]),
             "",
+            *(f"overruled  {line}" for line in overruled(plan.values, plan["backbone"])),
             f"objective  {plan.model.objective.extra_repr()}",
             f"examples   {len(plan.train.kept)} to train on, {len(plan.validation.kept)} held out ({plan.data.rule})",
             f"tokens     longest view: {plan.tokens['mean']:g} on average, {plan.tokens['max']:g} at most, "
@@ -33,11 +34,6 @@ def plan_text(plan: Plan) -> str:
             *_stored(plan),
         ]
     )
-
-
-def _origin(entry: Resolved) -> str:
-    """Return where a value came from, and which other one it came before."""
-    return entry.origin + (f", in place of {entry.over.value} ({entry.over.origin})" if entry.over is not None else "")
 
 
 def _shown(plan: Plan, name: str, value: Any) -> str:

@@ -42,7 +42,7 @@ def test_a_composed_recipe_is_obeyed_and_what_it_leaves_open_is_the_profiles():
     config = json.loads(json.dumps(plan.config()))
     assert config["learning_rate"] == {"value": 1e-5, "origin": "recipe"}
     assert config["overruled"]["learning_rate"] == {"value": 0.003, "origin": "backbone profile"}
-    assert "recipe, in place of 0.003 (backbone profile)" in plan_text(plan)
+    assert "overruled  learning_rate 1e-05 from the recipe, in place of the profile's 0.003" in plan_text(plan).splitlines()
 
 
 def test_latents_between_marks_that_the_vocabulary_lacks_are_refused_before_training():
