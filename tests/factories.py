@@ -18,10 +18,19 @@ WORDS = playground.words()
 TARGETS = r".*language_model.*\.(q_proj|k_proj|v_proj|o_proj|gate_proj|up_proj|down_proj)"
 
 
-def families(among: Any = TINY) -> list[Any]:
-    """The tiny models, as values to parametrise with; those that this machine cannot build are skipped."""
+def seeds(fast: int, all_of: int) -> list[Any]:
+    """Seeds to parametrise with: the first few in the fast tests, the others in the slow ones."""
+    return [*range(fast), *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(fast, all_of))]
+
+
+def families(among: Any = TINY, *, fast: Any = TINY) -> list[Any]:
+    """The tiny models, as values to parametrise with; those that this machine cannot build are skipped.
+
+    Those that are not ``fast`` are in the slow tests.
+    """
     absent = pytest.mark.skipif(not torchvision_works(), reason="its processor needs torchvision")
-    return [pytest.param(name, marks=absent) if name in TORCHVISION else name for name in among]
+    marks = {name: [absent] * (name in TORCHVISION) + [pytest.mark.slow] * (name not in fast) for name in among}
+    return [pytest.param(name, marks=own) if own else name for name, own in marks.items()]
 
 
 def lora_backbone(dtype: torch.dtype = torch.float32, *, rank: int = 4, dropout: float = 0.0) -> jv.Backbone:

@@ -150,6 +150,7 @@ def test_the_wheel_finds_its_recipes(wheel, tmp_path):
     assert rank == "64"
 
 
+@pytest.mark.slow
 def test_an_editable_install_reads_the_recipes_of_the_checkout(tmp_path):
     if importlib.util.find_spec("hatchling") is None:
         pytest.skip("an editable install needs hatchling, which the extra `test` installs")

@@ -47,6 +47,7 @@ class RowFacts:
         boxes: Share of its image that each box covers.
         latents: Merged visual tokens inside each box, as LVR counts them.
         tokens: By view.
+        notes: What its reader noted.
     """
 
     place: str
@@ -59,6 +60,7 @@ class RowFacts:
     boxes: tuple[float, ...] = ()
     latents: tuple[int, ...] = ()
     tokens: Mapping[str, ViewTokens] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
 
 def survey(
@@ -138,6 +140,7 @@ class _Reader(Dataset[RowFacts]):
             boxes=tuple(boxes),
             latents=tuple(latents),
             tokens=tokens,
+            notes=trajectory.notes,
         )
 
 

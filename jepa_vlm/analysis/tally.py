@@ -21,6 +21,7 @@ class Tally:
         self.counts: dict[str, Counter[Any]] = {name: Counter() for name in ("tasks", "calls", "tools", "images")}
         self.boxes: Counter[int] = Counter()
         self.latents: Counter[int] = Counter()
+        self.notes: Counter[str] = Counter()
         self.tokens: dict[str, dict[str, Counter[int]]] = {}
 
     def add(self, facts: RowFacts) -> None:
@@ -31,6 +32,7 @@ class Tally:
             return
         for name, value in (("tasks", facts.task), ("calls", facts.calls), ("images", facts.images)):
             self.counts[name][value] += 1
+        self.notes.update(facts.notes)
         self.counts["tools"].update(facts.tools)
         self.boxes.update(min(99, int(share * 100)) for share in facts.boxes)
         self.latents.update(facts.latents)
@@ -56,6 +58,7 @@ class Tally:
             "problems": {
                 kind: {"count": count, "first": self.offenders[kind]} for kind, count in self.problems.most_common()
             },
+            "notes": dict(self.notes.most_common()),
             **{name: {str(key): value for key, value in sorted(c.items())} for name, c in self.counts.items()},
             "tokens": {v: {kind: spread(c) for kind, c in kinds.items()} for v, kinds in self.tokens.items()},
             "box_percent": {str(key): value for key, value in sorted(self.boxes.items())},

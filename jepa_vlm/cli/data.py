@@ -49,7 +49,7 @@ def convert(
         write_json({"store": str(to), "dropped": dict(rows.dropped), **asdict(done)})
         return
     write(f"{to}: {done.rows} trajectories, {done.images} images, used {done.repeated} times more")
-    for word, counts in (("dropped by the format", rows.dropped), ("skipped", done.skipped)):
+    for word, counts in (("dropped by the format", rows.dropped), ("skipped", done.skipped), ("noted", done.notes)):
         for why, count in counts.items():
             write(f"{word}: {count} {why}")
 

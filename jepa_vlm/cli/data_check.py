@@ -171,6 +171,7 @@ def check_text(name: str, found: Mapping[str, Any]) -> str:
     """Return the counts of one source as text."""
     lines = [f"{name}: {found['rows']} rows, {found['good']} good, {found['bad']} bad"]
     lines += [f"  dropped by the format: {count} {why}" for why, count in found["dropped"].items()]
+    lines += [f"  {count} x {note}" for note, count in found["notes"].items()]
     for kind, one in found["problems"].items():
         lines.append(f"  {one['count']} x {kind}")
         lines += [f"    {message if len(message) <= 300 else message[:300] + '...'}" for message in one["first"]]

@@ -26,6 +26,7 @@ def plan_text(plan: Plan) -> str:
             *(f"overruled  {line}" for line in overruled(plan.values, plan["backbone"])),
             f"objective  {plan.model.objective.extra_repr()}",
             f"examples   {len(plan.train.kept)} to train on, {len(plan.validation.kept)} held out ({plan.data.rule})",
+            *(f"           {count} x {note}" for note, count in plan.notes.items()),
             f"tokens     longest view: {plan.tokens['mean']:g} on average, {plan.tokens['max']:g} at most, "
             f"over {plan.tokens['of']:g} examples",
             f"memory     {memory}",

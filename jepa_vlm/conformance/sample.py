@@ -1,4 +1,4 @@
-"""Trajectories that a check runs on: several images in a turn, images before and after text, none to two tool calls."""
+"""Trajectories that a check runs on: images before, between and after words, none to two tool calls."""
 
 from __future__ import annotations
 
@@ -17,7 +17,14 @@ def sample_trajectories() -> list[Trajectory]:
     box = ToolCall("crop", {"row": 1})
     return [
         Trajectory("two calls", (images[0],), "What color is the ring?", _steps(box, images[1:3]), answer="red"),
-        Trajectory("two images, one call", (images[3], images[4]), "Which one?", _steps(box, images[:1]), answer="B"),
+        Trajectory(
+            "two images, one call",
+            (images[3], images[4]),
+            "Is this  like this? ",
+            _steps(box, images[:1]),
+            answer="B",
+            image_places=(8, 20),
+        ),
         Trajectory("no call", (images[1],), "How many rings are there?", (Step("two"),), answer="two"),
     ]
 

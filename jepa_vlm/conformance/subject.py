@@ -87,8 +87,10 @@ class Subject:
                 {
                     "role": "user",
                     "content": [
-                        *({"type": "image", "image": image.load()} for image in trajectory.images),
-                        {"type": "text", "text": trajectory.question},
+                        {"type": "text", "text": part}
+                        if isinstance(part, str)
+                        else {"type": "image", "image": part.load()}
+                        for part in trajectory.asked
                     ],
                 }
             ]

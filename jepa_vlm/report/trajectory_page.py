@@ -6,6 +6,7 @@ import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import Any, final
 
@@ -60,6 +61,7 @@ def write_trajectory_page(entries: Sequence[TrajectoryEntry], path: Path) -> Pat
         {
             "trajectory": trajectory,
             "pictures": trajectory_pictures(trajectory),
+            "question": _question(trajectory),
             "steps": [_step(step) for step in trajectory.steps],
             "views": [_view(name, view, tokens[name]) for name, view in views.items()],
         }
@@ -67,6 +69,14 @@ def write_trajectory_page(entries: Sequence[TrajectoryEntry], path: Path) -> Pat
     ]
     write_page("trajectories.html", path, {"entries": shown, "kinds": KINDS})
     return path
+
+
+def _question(trajectory: Trajectory) -> list[str | int]:
+    """Return the question's words and, where images do not simply come first, the numbers of its images."""
+    if not trajectory.image_places:
+        return [trajectory.question]
+    numbers = count()
+    return [part if isinstance(part, str) else next(numbers) for part in trajectory.asked]
 
 
 def decode_tokens(tokenizer: Any, view: TokenizedView) -> list[str]:

@@ -9,8 +9,8 @@ from typing import final
 
 from jepa_vlm.errors import DataError
 from jepa_vlm.playground import World
+from jepa_vlm.runs.row_digests import digest_rows
 from jepa_vlm.runs.split import MOST, SHARE, Split, split_by_picture
-from jepa_vlm.runs.survey import survey
 from jepa_vlm.trajectories import Trajectory
 from jepa_vlm.trajectories.load import load_trajectories, parse_spec, split_mixture
 from jepa_vlm.trajectories.mixture import Mixture, Source
@@ -96,10 +96,10 @@ def source_names(specs: Sequence[str]) -> list[str]:
 def _files(specs: Sequence[str], names: Sequence[str]) -> dict[int, RunData]:
     """Return the data of each source of files; they are split together: none trains on what another holds out."""
     opened = {i: _opened(one) for i, one in enumerate(specs) if parse_spec(one).source != PLAYGROUND}
-    surveys = {i: survey(rows) for i, rows in opened.items()}
-    splits = split_by_picture([(rows.ids, surveys[i].pictures) for i, rows in opened.items()])
+    digests = {i: digest_rows(rows) for i, rows in opened.items()}
+    splits = split_by_picture([(rows.ids, digests[i].pictures) for i, rows in opened.items()])
     return {
-        i: _split(rows, split, {names[i]: surveys[i].digest})
+        i: _split(rows, split, {names[i]: digests[i].digest})
         for (i, rows), split in zip(opened.items(), splits, strict=True)
     }
 
@@ -112,7 +112,7 @@ def file_digests(spec: str) -> dict[str, str]:
     """
     specs = [one for one, _ in split_mixture(spec)]
     named = zip(source_names(specs), specs, strict=True)
-    return {name: survey(_opened(one)).digest for name, one in named if parse_spec(one).source != PLAYGROUND}
+    return {name: digest_rows(_opened(one)).digest for name, one in named if parse_spec(one).source != PLAYGROUND}
 
 
 def _opened(spec: str) -> Rows:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from functools import cached_property
 from itertools import chain
 from typing import Any, cast, final
@@ -50,6 +51,7 @@ class Plan:
         parts: What trains and what does not.
         tokens: Mean and largest length of the longest view, over the first training trajectories.
         decoded: Tokens that the decoder computes for each training trajectory, where micro-batches are cut by them.
+        notes: What readers decided, changed or left out, by kind, with the number of trajectories.
     """
 
     asked: Asked
@@ -63,6 +65,7 @@ class Plan:
     parts: tuple[Part, ...]
     tokens: Mapping[str, float]
     decoded: Sequence[int] | None = None
+    notes: Mapping[str, int] = field(default_factory=dict)
 
     def __getitem__(self, name: str) -> Any:
         return self.values[name].value
@@ -113,6 +116,7 @@ class Plan:
             "data_rule": self.data.rule,
             "data_digests": dict(self.data.digests),
             "examples": {"train": len(self.train.kept), "validation": len(self.validation.kept)},
+            "notes": dict(self.notes),
             "dropped": [*self.train.dropped, *self.validation.dropped],
             "shrunk": [*self.train.shrunk, *self.validation.shrunk],
             "tokens": dict(self.tokens),
@@ -162,8 +166,10 @@ def plan_run(asked: Asked, recipe: Recipe | None = None) -> Plan:
         store.is_complete()  # refuses other targets' folders before any work is done
     data = load_data(values["data"].value, seed=seed)
     collator = model.collator()
+    notes: Counter[str] = Counter()
     for trajectory in chain(data.train, data.validation):  # one at a time: they may not fit in memory
         collator.check(trajectory)
+        notes.update(trajectory.notes)
     limit, policy = values["max_tokens"].value, values["too_long"].value
     train = fit(model, data.train, limit=limit, policy=policy)
     validation = fit(model, data.validation, limit=limit, policy=policy)
@@ -181,6 +187,7 @@ def plan_run(asked: Asked, recipe: Recipe | None = None) -> Plan:
         decoded=count_tokens(collator, train.kept, workers=values["workers"].value)
         if values["batch_tokens"].value is not None
         else None,
+        notes=notes,
     )
 
 

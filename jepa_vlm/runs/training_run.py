@@ -213,6 +213,8 @@ def _say(console: Console, plan: Plan, folder: RunFolder) -> None:
             highlight=False,
             soft_wrap=True,
         )
+    for note, count in plan.notes.items():
+        console.print(f"{count} x {note}", highlight=False, markup=False, soft_wrap=True)
     if plan.data.benchmark is None:
         console.print("accuracy is not measured: this data comes without questions", highlight=False, soft_wrap=True)
     for word, names in (("dropped", plan.train.dropped), ("shrunk", plan.train.shrunk)):

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 
 from jepa_vlm.trajectories import Step, Trajectory
-from jepa_vlm.trajectories.trajectory import IMAGE
 from jepa_vlm.views import AheadOfReasoning, AsAnswer, BehindImages, PaddedConversation
 
 
@@ -15,12 +14,13 @@ def padded_turn(trajectory: Trajectory, view: PaddedConversation) -> Trajectory:
     if not text:
         return trajectory
     if isinstance(place, BehindImages):
-        before, image, words = trajectory.question.strip().rpartition(IMAGE)
-        return replace(trajectory, question=before + image + text + words)
+        places = trajectory.image_places
+        words, at = (trajectory.question, places[-1]) if places else (trajectory.question.strip(), 0)
+        return replace(trajectory, question=words[:at] + text + words[at:])
     if isinstance(place, AsAnswer):
-        return replace(trajectory, question=place.question, steps=(Step(text),))
+        return replace(trajectory, question=place.question, image_places=(), steps=(Step(text),))
     if not isinstance(place, AheadOfReasoning):
         raise TypeError(f"Cannot serialise {place!r}.")
     first, *others = trajectory.steps
-    opened = Step(text + first.spoken.strip(), image=first.image, observation=first.observation)
+    opened = replace(first, text=text + first.spoken.strip(), call=None)
     return replace(trajectory, steps=(opened, *others))

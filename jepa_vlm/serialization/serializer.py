@@ -13,7 +13,7 @@ from jepa_vlm.adapters import Adapter, ImageTokens
 from jepa_vlm.errors import BackboneError, DataError
 from jepa_vlm.serialization.latent_turn import latent_turn
 from jepa_vlm.serialization.padded_turn import padded_turn
-from jepa_vlm.serialization.template import Rendered, Span, refuse_reserved, render
+from jepa_vlm.serialization.template import Rendered, Span, refuse_reserved, render, template_tokens
 from jepa_vlm.serialization.texts import answered_directly
 from jepa_vlm.serialization.tokenise import Tokens, tokenise
 from jepa_vlm.serialization.tokenized import IGNORED, TokenizedView
@@ -44,6 +44,7 @@ class Serializer:
     def __init__(self, *, processor: Any, adapter: Adapter) -> None:
         self.processor, self.adapter = processor, adapter
         added = processor.tokenizer.added_tokens_decoder.values()
+        self._added = tuple(token.content for token in added)
         self._reserved = tuple(token.content for token in added if token.special)
 
     def images(self, trajectory: Trajectory) -> list[ImageTokens]:
@@ -69,8 +70,8 @@ class Serializer:
             DataError: If a text contains a special token, an image cannot be read or has an impossible shape, or latent
                 slots have nothing to stand for.
         """
-        refuse_reserved(trajectory, self._reserved)
         images = self.images(trajectory)
+        refuse_reserved(trajectory, self._reserved_of(trajectory, images))
         for view in views:
             if isinstance(view, LatentConversation):
                 refuse_reserved(trajectory, view.tokens)
@@ -129,16 +130,38 @@ class Serializer:
             self.processor,
             trajectory,
             image_token=self.adapter.placeholder(self.processor),
-            reserved=[token for token in self._reserved if token not in structure],
+            reserved=[token for token in self._reserved_of(trajectory, images) if token not in structure],
         )
         tokens = tokenise(self.processor.tokenizer, rendered, images, self.adapter.feature_id)
         return _mark(tokens, self.adapter, rendered, images)
+
+    def _reserved_of(self, trajectory: Trajectory, images: Sequence[ImageTokens]) -> tuple[str, ...]:
+        """Return the special tokens that no text of a trajectory may hold: all but those that it keeps.
+
+        Raises:
+            DataError: If it keeps a token that the backbone lacks, or that structures a conversation or an image.
+        """
+        if not trajectory.keep:
+            return self._reserved
+        tokenizer, video = self.processor.tokenizer, getattr(self.processor, "video_token", None)
+        named = (tokenizer.bos_token, tokenizer.eos_token, tokenizer.pad_token, tokenizer.unk_token, video)
+        written = (template_tokens(self.processor), *(image.text for image in images), *filter(None, named))
+        for token in trajectory.keep:
+            if token not in self._added:
+                reason = "which this backbone lacks; declare it as an added token, or take a backbone that has it"
+            elif token in self._reserved and any(token in text for text in written):
+                reason = "which structures conversations or images; only tokens such as a box's can be kept"
+            else:
+                continue
+            raise DataError(f"Trajectory {trajectory.id!r} keeps {token!r}, {reason}.", "special token")
+        return tuple(token for token in self._reserved if token not in trajectory.keep)
 
     def _latent_view(
         self, trajectory: Trajectory, view: LatentConversation, images: Sequence[ImageTokens]
     ) -> TokenizedView:
         """Return the one turn with its looks, slots put in between each START and END."""
-        refuse_reserved(trajectory, tuple(dict.fromkeys((*self._reserved, *view.tokens))))
+        reserved = self._reserved_of(trajectory, images)
+        refuse_reserved(trajectory, tuple(dict.fromkeys((*reserved, *view.tokens))))
         start, end, *_ = ids = [self._one_token(token) for token in view.tokens]
         if self.adapter.counts_images:
             kind = self.adapter.config.model_type
@@ -195,7 +218,7 @@ class Serializer:
                 f"The pads {', '.join(unknown)} are no special tokens of the backbone; declare them: "
                 f"Recipe(added_tokens={tuple(unknown)}), or load_backbone(..., added_tokens=...)."
             )
-        refuse_reserved(trajectory, self._reserved)
+        refuse_reserved(trajectory, (*self._reserved_of(trajectory, images), *view.tokens))
         turn = padded_turn(trajectory, view)
         marked = self.conversation(turn, images[: len(turn.all_images)], structure=view.tokens)
         whole = marked.cut(torch.arange(len(marked.input_ids)), last=marked.last_token, turn_end=marked.turn_end)
@@ -220,7 +243,7 @@ class _Marked:
     question_tokens: Tensor
     written: Sequence[ImageTokens]
     x_end: int  # where T begins
-    last_question: int  # Q's last token
+    last_question: int  # the last token of the user's content: Q's, or of an image behind Q
     last_turn: int  # the last reasoning's first token
     last_token: int  # the last reasoning's last token
     turn_end: int  # the end-of-turn token after it
@@ -270,7 +293,7 @@ class _Marked:
         )
 
     def question(self, slots: int, pad: int) -> TokenizedView:
-        """Return x with ``slots`` learned inputs right after Q's last token; nothing in it is trained."""
+        """Return x with ``slots`` learned inputs right after the user's content; nothing in it is trained."""
         kept = torch.arange(self.x_end)
         end = min(self.last_question + 1, self.x_end - 1)  # a template may write nothing behind Q
         insertions = [(self.last_question, slots)] if slots else []
@@ -279,7 +302,9 @@ class _Marked:
 
 def _mark(tokens: Tokens, adapter: Adapter, rendered: Rendered, images: Sequence[ImageTokens]) -> _Marked:
     """Carry the text's spans over to its tokens."""
-    question = torch.stack([tokens.inside(span) for span in rendered.question]).any(0)
+    question = torch.zeros_like(tokens.special)
+    for span in rendered.question:
+        question |= tokens.inside(span)
     labels = torch.full_like(tokens.input_ids, IGNORED)
     content = question | (tokens.image_index >= 0)
     for span in rendered.observations:
@@ -287,10 +312,11 @@ def _mark(tokens: Tokens, adapter: Adapter, rendered: Rendered, images: Sequence
     starts_of_turns, ends = [], []
     for span in rendered.reasoning:
         spoken = tokens.inside(span)
-        if not spoken.any():
+        if span[0] < span[1] and not spoken.any():
             raise DataError(f"A reasoning step has no token of its own: {rendered.text[span[0] : span[1]]!r}.")
-        starts_of_turns.append(int(spoken.nonzero()[0]))
-        ends.append(int(spoken.nonzero()[-1]) + 1)
+        # A turn that only looks has no tokens; what ends it follows at once.
+        starts_of_turns.append(int((spoken if spoken.any() else tokens.begin >= span[0]).nonzero()[0]))
+        ends.append(starts_of_turns[-1] + int(spoken.sum()))
         trained = spoken.clone()
         # The template's end-of-turn token: the model must learn to stop. Where a template has none, what follows is
         # another's turn, which it must not learn to begin; the last turn always ends with one.
@@ -309,7 +335,7 @@ def _mark(tokens: Tokens, adapter: Adapter, rendered: Rendered, images: Sequence
         question_tokens=question,
         written=images,
         x_end=int((tokens.end <= rendered.trajectory).sum()),
-        last_question=int(question.nonzero()[-1]),
+        last_question=int((tokens.begin < rendered.question_end).nonzero()[-1]),
         last_turn=starts_of_turns[-1],
         last_token=ends[-1] - 1,
         turn_end=ends[-1],

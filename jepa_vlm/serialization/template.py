@@ -14,7 +14,7 @@ from typing import Any, final
 from jepa_vlm.adapters.chat import chat_text
 from jepa_vlm.errors import BackboneError, DataError
 from jepa_vlm.trajectories import Trajectory
-from jepa_vlm.trajectories.trajectory import IMAGE
+from jepa_vlm.trajectories.trajectory import Content
 
 _OPEN, _CLOSE = "\ue000{}\ue001", "\ue002{}\ue003"
 _MARKER = re.compile("\ue000(\\d+)\ue001|\ue002(\\d+)\ue003")
@@ -30,8 +30,9 @@ class Rendered:
 
     Args:
         text: What the template made, image placeholders not yet expanded.
-        question: Spans of Q: one, or several where images stand inside it.
-        reasoning: Spans of R_1 ... R_n.
+        question: Spans of Q's words: none where an image alone is asked about, several where images stand inside it.
+        question_end: Where the user's content ends: behind Q's last word, or behind an image that comes after it.
+        reasoning: Spans of R_1 ... R_n; empty where a turn only looks.
         observations: Spans of the words that came with tool images.
         trajectory: Where T begins: the header of the first assistant turn.
         images: Span of each image placeholder, in order.
@@ -39,6 +40,7 @@ class Rendered:
 
     text: str
     question: tuple[Span, ...]
+    question_end: int
     reasoning: tuple[Span, ...]
     observations: tuple[Span, ...]
     trajectory: int
@@ -49,27 +51,16 @@ def messages_of(trajectory: Trajectory) -> list[dict[str, Any]]:
     """Return the conversation view as chat messages; tool images come back as user turns."""
     system = [{"type": "text", "text": trajectory.system.strip()}]
     messages: list[dict[str, Any]] = [{"role": "system", "content": system}] if trajectory.system.strip() else []
-    messages.append({"role": "user", "content": _asked(trajectory)})
+    messages.append({"role": "user", "content": _parts(trajectory.asked)})
     for step in trajectory.steps:
         messages.append({"role": "assistant", "content": [{"type": "text", "text": step.spoken.strip()}]})
         if step.image is not None:
-            observed: list[dict[str, Any]] = [{"type": "image"}]
-            if step.observation.strip():
-                observed.append({"type": "text", "text": step.observation.strip()})
-            messages.append({"role": "user", "content": observed})
+            messages.append({"role": "user", "content": _parts(step.shown)})
     return messages
 
 
-def _asked(trajectory: Trajectory) -> list[dict[str, Any]]:
-    question = trajectory.question.strip()
-    image = {"type": "image"}
-    if IMAGE not in question:
-        return [*(image for _ in trajectory.images), {"type": "text", "text": question}]
-    parts: list[dict[str, Any]] = []
-    for number, text in enumerate(question.split(IMAGE)):
-        parts += [image] if number else []
-        parts += [{"type": "text", "text": text}] if text else []
-    return parts
+def _parts(content: Content) -> list[dict[str, Any]]:
+    return [{"type": "text", "text": part} if isinstance(part, str) else {"type": "image"} for part in content]
 
 
 def render(processor: Any, trajectory: Trajectory, *, image_token: str, reserved: Sequence[str]) -> Rendered:
@@ -91,8 +82,10 @@ def render(processor: Any, trajectory: Trajectory, *, image_token: str, reserved
     texts = _texts(messages)
     plain = chat_text(processor, messages)
     clean, spans = _strip_markers(chat_text(processor, _marked(messages)))
-    if clean != plain or sorted(spans) != list(range(len(texts))):
-        lost = [repr(text[:40]) for i, text in enumerate(texts) if i not in spans]
+    if clean != plain:  # a template may leave out the blanks around a text: Gemma 3's does
+        clean, spans = _strip_markers(chat_text(processor, _marked(messages, blanks=True)))
+    lost = [repr(text[:40]) for i, text in enumerate(texts) if i not in spans]
+    if clean != plain or lost or any(plain[slice(*spans[i])].strip() != t.strip() for i, t in enumerate(texts)):
         raise BackboneError(
             "Every turn must survive the chat template unchanged, "
             + (f"but it dropped {', '.join(lost)}" if lost else "but it rewrites a text")
@@ -118,10 +111,32 @@ def render(processor: Any, trajectory: Trajectory, *, image_token: str, reserved
     reasoning, observations = [], []
     for step in trajectory.steps:
         reasoning.append(next(order))
-        if step.image is not None and step.observation.strip():
-            observations.append(next(order))
+        observations += [next(order) for part in step.shown if isinstance(part, str)]
     text = _closed(plain, reasoning[-1][1], processor.tokenizer.eos_token, reserved)
-    return Rendered(text, question, tuple(reasoning), tuple(observations), len(asked_text), images)
+    if isinstance(trajectory.asked[-1], str):
+        end = question[-1][1]
+    else:
+        end = _content_end(processor, asked_text, images[len(trajectory.images) - 1])
+    return Rendered(text, question, end, tuple(reasoning), tuple(observations), len(asked_text), images)
+
+
+def _content_end(processor: Any, asked: str, last_image: Span) -> int:
+    """Return where the content of a last user turn ends: before what the template also writes behind words."""
+    probe = [{"role": "user", "content": [{"type": "text", "text": _OPEN.format(0)}]}]
+    closing = chat_text(processor, probe).rpartition(_OPEN.format(0))[2]
+    pairs = enumerate(zip(reversed(closing), reversed(asked), strict=False))
+    shared = next((i for i, (one, other) in pairs if one != other), len(closing))
+    return max(len(asked) - shared, last_image[1])
+
+
+def template_tokens(processor: Any) -> str:
+    """Return a text that holds the tokens of the template's own: its source, and what it writes around words."""
+    turns = [{"role": role, "content": [{"type": "text", "text": "?"}]} for role in ("system", "user", "assistant")]
+    try:
+        written = chat_text(processor, turns)
+    except BackboneError:  # Gemma's and others know no system turn
+        written = chat_text(processor, turns[1:])
+    return f"{processor.chat_template}{written}"
 
 
 def _closed(text: str, end: int, eos: str, reserved: Sequence[str]) -> str:
@@ -143,13 +158,18 @@ def _texts(messages: list[dict[str, Any]]) -> list[str]:
     return [part["text"] for message in messages for part in message["content"] if part["type"] == "text"]
 
 
-def _marked(messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def _marked(messages: list[dict[str, Any]], *, blanks: bool = False) -> list[dict[str, Any]]:
+    """Return the messages with each text between markers; with ``blanks``, the blanks around it outside of them."""
     marked, number = [], 0
     for message in messages:
         content = []
         for part in message["content"]:
             if part["type"] == "text":
-                part = {"type": "text", "text": _OPEN.format(number) + part["text"] + _CLOSE.format(number)}
+                text = part["text"]
+                core = text.strip() if blanks else text
+                before, core, behind = text.partition(core) if core else (text, "", "")
+                text = before + _OPEN.format(number) + core + _CLOSE.format(number) + behind
+                part = {"type": "text", "text": text}
                 number += 1
             content.append(part)
         marked.append({"role": message["role"], "content": content})
@@ -184,6 +204,7 @@ def _refuse_reserved(text: str, identity: str, reserved: Sequence[str]) -> None:
         if token in text:
             raise DataError(
                 f"Trajectory {identity!r} holds the backbone's special token {token!r} in a text ({text[:60]!r}); "
-                "it would be read as structure. Remove or rename it.",
+                "it would be read as structure. Remove or rename it; one that the model is to write, such as a box's, "
+                f"is kept by an option of the data: FORMAT:PATH#keep={token}.",
                 "special token",
             )

@@ -13,11 +13,12 @@ from jepa_vlm.errors import DataError, UnknownNameError
 from jepa_vlm.trajectories.formats import FORMATS, Reader
 from jepa_vlm.trajectories.formats.detect import detect
 from jepa_vlm.trajectories.formats.hub import PREFIX, HubPath, no_hub
-from jepa_vlm.trajectories.rows import Rows
+from jepa_vlm.trajectories.rows import Keeping, Rows
 
 _NAMED = re.compile(r"([A-Za-z][\w-]+):(.*)", re.DOTALL)
 _NEXT = re.compile(r",(?=[A-Za-z][\w-]+:)")
 _WEIGHTED = re.compile(r"(.+)\*(\d+(?:\.\d+)?)", re.DOTALL)
+KEEP = "keep"  # the option of every format: special tokens that its texts may hold
 AUTO = "auto"  # the source of a bare path: the format is found by what the file holds
 _OPTIONS = re.compile(r"(.+)#(\w+=[^,#]*(?:,\w+=[^,#]*)*)", re.DOTALL)
 
@@ -92,7 +93,8 @@ def load_trajectories(spec: str | DataSpec) -> Rows:
 
     Args:
         spec: ``FORMAT:PATH``, ``FORMAT:PATH#KEY=VALUE``, ``FORMAT:hf://OWNER/NAME@REVISION``, or a path, whose format
-            is found. Where a file's name holds what looks like options, it is the name.
+            is found. Where a file's name holds what looks like options, it is the name. Every format has the option
+            ``keep=TOKEN+TOKEN``, see ``Trajectory``.
 
     Raises:
         DataError: If the file is not what it must be, or an option is given to a format that takes none.
@@ -103,22 +105,21 @@ def load_trajectories(spec: str | DataSpec) -> Rows:
         reader, hub = FORMATS[parts.source], HubPath.parse(parts.rest)
         if "split" not in signature(reader).parameters:
             raise no_hub(parts.source, hub)
-        return reader(hub, **_known(parts, reader))
+        return _read(reader, hub, parts)
     path = Path(parts.whole).expanduser()
     reader = FORMATS[detect(path) if parts.source == AUTO else parts.source]
     if not parts.options or path.exists():
         return reader(path)
-    return reader(Path(parts.rest).expanduser(), **_known(parts, reader))
+    return _read(reader, Path(parts.rest).expanduser(), parts)
 
 
-def _known(parts: DataSpec, reader: Reader) -> Mapping[str, str]:
-    """Return the options, if the reader has them."""
+def _read(reader: Reader, path: Path | HubPath, parts: DataSpec) -> Rows:
+    """Return the rows of a reader under the options, its own and those that every format has."""
     known = [name for name, one in signature(reader).parameters.items() if one.kind is Parameter.KEYWORD_ONLY]
-    if parts.options and not known:
-        raise DataError(
-            f"{parts.source} takes no options, and no file is named {parts.whole!r}; leave out what follows the '#'."
-        )
     for name in parts.options:
-        if name not in known:
-            raise UnknownNameError(f"option of {parts.source}", name, known=known)
-    return parts.options
+        if name not in (*known, KEEP):
+            raise UnknownNameError(f"option of {parts.source}", name, known=(*known, KEEP))
+    own = {name: value for name, value in parts.options.items() if name in known}
+    rows = reader(path, **own)
+    tokens = [token for token in parts.options.get(KEEP, "").split("+") if token]
+    return Keeping(rows, tokens) if tokens else rows

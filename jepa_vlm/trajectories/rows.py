@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from itertools import accumulate
 from typing import final, overload
 
@@ -89,6 +90,41 @@ class Picked(Rows):
     def read(self, index: int) -> Trajectory:
         """Return a picked row."""
         return self._rows.read(self._indices[index])
+
+
+@final
+class Keeping(Rows):
+    """Rows whose texts may hold certain special tokens of the backbone.
+
+    Args:
+        rows: The source.
+        tokens: Added to every trajectory's ``keep``.
+    """
+
+    def __init__(self, rows: Rows, tokens: Sequence[str]) -> None:
+        self._rows, self._tokens = rows, tuple(tokens)
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    @property
+    def dropped(self) -> Mapping[str, int]:
+        """What the source left out."""
+        return self._rows.dropped
+
+    @property
+    def ids(self) -> Sequence[str]:
+        """The source's ids."""
+        return self._rows.ids
+
+    def place(self, index: int) -> str:
+        """Return the place in the source."""
+        return self._rows.place(index)
+
+    def read(self, index: int) -> Trajectory:
+        """Return a row of the source, its tokens allowed."""
+        found = self._rows.read(index)
+        return replace(found, keep=(*found.keep, *self._tokens))
 
 
 @final

@@ -5,15 +5,18 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any, final
 
 from jepa_vlm.errors import DataError
 from jepa_vlm.trajectories.box import Box
 from jepa_vlm.trajectories.image import LazyImage
 
-IMAGE = "<image>"  # in a question: here stands an image
 MAX_TEXT = 100_000  # characters of one trajectory: about 25,000 tokens, beyond what a step of training holds
 SHOWN = 80  # characters of an id that a message repeats
+
+Content = tuple[str | LazyImage, ...]
+"""What a user's turn holds, in order."""
 
 
 @final
@@ -40,7 +43,7 @@ class ToolCall:
         """Return the call as the model writes it."""
         if self.written is not None:
             return self.written
-        return f"<tool_call>{json.dumps({'name': self.name, 'arguments': dict(self.arguments)})}</tool_call>"
+        return f"<tool_call>{_json({'name': self.name, 'arguments': dict(self.arguments)})}</tool_call>"
 
 
 @final
@@ -49,16 +52,25 @@ class Step:
     """One turn of reasoning ``R_i`` and, unless it is the last, what the tool answered.
 
     Args:
-        text: The reasoning; the last step's holds the answer.
+        text: The reasoning; "" in a turn that only looks. The last step's holds the answer.
         call: The tool call that ends the turn; its text follows ``text``.
         image: The image ``I_i`` that the tool returned.
         observation: Words that came with the image, or "".
+        image_place: How many characters of the observation come before the image.
     """
 
     text: str
     call: ToolCall | None = None
     image: LazyImage | None = None
     observation: str = ""
+    image_place: int = 0
+
+    @property
+    def shown(self) -> Content:
+        """The turn in which the tool answers, in order: words, and the image where it stands."""
+        if self.image is None:
+            return ()
+        return _in_place(self.observation, (self.image_place,), (self.image,))
 
     @property
     def spoken(self) -> str:
@@ -77,15 +89,19 @@ class Trajectory:
     Args:
         id: Unique in its data set; named in messages.
         images: The input images I, at least one.
-        question: The question Q. Images come before it, or where an ``IMAGE`` stands for each of them.
-        steps: T; every step but the last has an image, the last has neither image nor call.
+        question: The words of the question Q; "" where the images alone are the question.
+        steps: T; every step but the last has an image, the last has neither image nor call, and has words.
         answer: The answer alone.
         task: A label to group by, or "".
         system: The system prompt, or "" for the chat template's own.
+        image_places: For each image, in order, how many characters of the question come before it; empty where all
+            images come before the words.
+        keep: Special tokens of the backbone that the texts may hold, such as those around a box.
+        notes: What its reader decided, changed or left out, by kind; checks and runs count it.
 
     Raises:
-        DataError: If a part is missing or out of place, or the texts have more than ``MAX_TEXT`` characters, or one
-            that UTF-8 cannot write.
+        DataError: If a part is missing or out of place, a call's arguments are no JSON, or the texts have more than
+            ``MAX_TEXT`` characters, or one that UTF-8 cannot write.
     """
 
     id: str
@@ -95,23 +111,29 @@ class Trajectory:
     answer: str
     task: str = ""
     system: str = ""
+    image_places: tuple[int, ...] = ()
+    keep: tuple[str, ...] = ()
+    notes: tuple[str, ...] = field(default=(), compare=False)
 
     def __post_init__(self) -> None:
+        whose = f"Trajectory {self.id[:SHOWN]!r}"
         texts = [self.id, self.task, self.system, self.question, self.answer]
         for step in self.steps:
             texts += [step.text, step.observation]
             if (call := step.call) is not None:
-                texts += [call.name, call.written or "", json.dumps(dict(call.arguments), ensure_ascii=False)]
-        _check_texts(f"Trajectory {self.id[:SHOWN]!r}", texts)
+                try:
+                    texts += [call.name, call.written or "", _json(dict(call.arguments))]
+                except (TypeError, ValueError) as err:
+                    message = f"{whose}: the arguments of a call of {call.name!r} must be JSON values ({err})."
+                    raise DataError(message, "tool call") from None
+        _check_texts(whose, texts)
         if not self.images:
             raise DataError(f"Trajectory {self.id!r} has a question but no image; every example needs at least one.")
-        if not self.question.strip():
-            raise DataError(f"Trajectory {self.id!r} has an empty question.")
-        marks = self.question.count(IMAGE)
-        if marks not in (0, len(self.images)) or self.question.rstrip().endswith(IMAGE):
+        places, length = self.image_places, len(self.question)
+        if places and (len(places) != len(self.images) or [0, *places, length] != sorted([0, *places, length])):
             raise DataError(
-                f"Trajectory {self.id!r}: its question has {marks} {IMAGE} for {len(self.images)} images; it needs "
-                "none, or one for each image with words after the last.",
+                f"Trajectory {self.id!r}: image_places must hold, for each of the {len(self.images)} images in order, "
+                f"a number from 0 to the question's {length} characters, or nothing; got {list(places)}.",
                 "placeholder",
             )
         if not self.steps:
@@ -124,9 +146,20 @@ class Trajectory:
                 raise DataError(
                     f"Trajectory {self.id!r}: step {i} of {len(self.steps)} has no tool image, but is not the last."
                 )
-        for i, step in enumerate(self.steps, start=1):
-            if not step.spoken.strip():
-                raise DataError(f"Trajectory {self.id!r}: step {i} of {len(self.steps)} has no text to train on.")
+            if not 0 <= step.image_place <= len(step.observation):
+                raise DataError(
+                    f"Trajectory {self.id!r}: image_place of step {i} must be 0 to the {len(step.observation)} "
+                    f"characters of its observation, got {step.image_place}.",
+                    "placeholder",
+                )
+        if not last.text.strip():
+            count = len(self.steps)
+            raise DataError(f"Trajectory {self.id!r}: step {count} of {count} has no text to train on.")
+
+    @property
+    def asked(self) -> Content:
+        """The user's turn, in order: the question's words, and the images where they stand; no blanks around it."""
+        return _in_place(self.question, self.image_places, self.images)
 
     @property
     def tool_images(self) -> tuple[LazyImage, ...]:
@@ -183,6 +216,23 @@ class MultipleChoice:
     def letters(self) -> tuple[str, ...]:
         """The option letters, ``("A", "B", ...)``."""
         return tuple("ABCDEFGHIJKLMNOPQRSTUVWXYZ"[: len(self.options)])
+
+
+def _in_place(words: str, places: Sequence[int], images: Sequence[LazyImage]) -> Content:
+    """Return words and images in order, without blanks at both ends; without places, images come first."""
+    if not any(places):
+        words, places = words.strip(), [0] * len(images)
+    texts = [words[start:end] for start, end in pairwise([0, *places, len(words)])]
+    texts[0], texts[-1] = texts[0].lstrip(), texts[-1].rstrip()
+    parts: list[str | LazyImage] = [texts[0]]
+    for image, text in zip(images, texts[1:], strict=True):
+        parts += [image, text]
+    return tuple(part for part in parts if part != "")
+
+
+def _json(value: object) -> str:
+    """Return a value as JSON, as chat templates write it: letters as they are, no NaN and no infinity."""
+    return json.dumps(value, ensure_ascii=False, allow_nan=False)
 
 
 def _check_texts(whose: str, texts: Sequence[str]) -> None:

@@ -40,7 +40,7 @@ class Conversation(View):
 @final
 @dataclass(frozen=True)
 class Question(View):
-    """System and user(I, Q); a predictor's slots come right after the last token of Q, inside the user turn."""
+    """System and user(I, Q); a predictor's slots come right after the user's content, inside the user's turn."""
 
     name: ClassVar[str] = "question"
     slots_allowed: ClassVar[bool] = True

@@ -22,7 +22,7 @@ from jepa_vlm.trajectories import MultipleChoice
 
 NAME = "tiny-qwen2.5-vl"
 FOLDER = WEIGHTS / NAME
-COUNT = 200
+COUNT = 80
 SEEN = ("visual-search", "relative-position", "sequential-crops", "chart-reading", "jigsaw", "maze")
 
 

@@ -73,6 +73,7 @@ def test_a_record_compared_with_itself_is_quiet(measured):
     assert found.compared == 2 * 5
 
 
+@pytest.mark.slow
 def test_the_meta_device_is_counted_and_not_timed():
     settings = SuiteSettings(mixes=("lvr",), variants=("sft", "sft_stock", "pearl_released"), examples=1, device="meta")
     found = run_suite(settings)
@@ -82,6 +83,7 @@ def test_the_meta_device_is_counted_and_not_timed():
         assert one["counted"]["total_flops"] > 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("variant", ["sft_stock", "pearl_released", "pearl", "pearl_cached", "lvr"])
 def test_the_meta_device_counts_what_the_cpu_counts(variant, backbone, serializer, setting):
     from dataclasses import replace

@@ -181,6 +181,7 @@ def test_data_show_writes_a_page(cli, tmp_path):
     assert "tool_call" not in page
 
 
+@pytest.mark.slow
 def test_a_sigterm_to_all_processes_saves_exits_with_130_and_the_printed_command_goes_on(tmp_path):
     write_jsonl(playground.trajectories("visual-search", count=24), tmp_path / "train.jsonl")
     words = ("recipe", "sft", "--data", "train.jsonl", "--steps", "40", "--batch-size", "2", "--questions", "8")

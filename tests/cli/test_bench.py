@@ -89,6 +89,7 @@ def test_records_of_several_calls_share_a_page(cli, tmp_path):
     assert (tmp_path / "both.html").read_text(encoding="utf-8").count("<section") == 2
 
 
+@pytest.mark.slow
 def test_answers_are_a_record_and_a_table(cli, tmp_path):
     words = ("inference", "--mix", "lvr", "--tokens", "2", "--latents", "1", "--rounds", "1", "--warmup", "0")
     done = cli(*words)

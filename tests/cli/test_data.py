@@ -57,14 +57,27 @@ def test_every_hostile_row_is_refused_and_counted_by_its_kind(cli, tmp_path):
     one = json.loads(done.stdout)["sources"]["lvr"]
     assert (one["rows"], one["good"], one["bad"]) == (len(bad) + 2, 2, len(bad))
     expected = {"image path": 6, "image missing": 1, "image unreadable": 2, "image too large": 1}
-    expected |= {"box": 2, "text too long": 2, "special token": 1, "text": 1}
+    expected |= {"json": 1, "box": 1, "text too long": 2, "special token": 1, "text": 1}
     assert {kind: entry["count"] for kind, entry in one["problems"].items()} == expected
-    assert one["problems"]["box"]["first"][0].startswith(f"{path}[10]: bboxes[0] must be four finite numbers")
+    assert one["problems"]["box"]["first"][0].startswith(f"{path}[14]: bboxes[0] must be four finite numbers")
     shown = cli("data", "check", f"lvr:{path}", "--backbone", TINY)
     assert shown.exit_code == 1
     assert f"lvr: {len(bad) + 2} rows, 2 good, {len(bad)} bad" in shown.stdout
     assert "  6 x image path" in shown.stdout
     assert all(len(line) < 400 for line in shown.stdout.splitlines())
+
+
+def test_keys_that_are_never_read_are_listed_with_their_counts(cli, tmp_path):
+    root = make_root(tmp_path)
+    spec = f"lvr:{write_list(root / 'x.json', lvr(mood=1), lvr(), lvr(mood=2), lvr(videos=['a.mp4']))}"
+    note = "never read: key 'mood'"
+    done = cli("data", "check", spec, "--backbone", TINY)
+    assert f"\n  2 x {note}\n" in done.stdout
+    assert "\n  1 x meaning\n" in done.stdout
+    held = json.loads(cli("data", "check", spec, "--backbone", TINY, "--json", "--workers", "1").stdout)
+    assert held["sources"]["lvr"]["notes"] == {note: 2}
+    done = cli("data", "convert", spec, "--to", "store", "--skip-bad")
+    assert f"noted: 2 {note}" in done.stdout.splitlines()
 
 
 def test_workers_find_the_same_and_a_limit_is_a_problem(cli, tmp_path):

@@ -100,11 +100,13 @@ def test_small_shapes_by_real_execution(variant, checkpointing, dtype):
     check(setting_of("tiny", "lvr", dtype=dtype, checkpointing=checkpointing), variant)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mix", ["thinkmorph", "pixelreasoner"])
 def test_other_lengths(mix):
     check(setting_of("tiny", mix), "pearl")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("checkpointing", [False, True], ids=["held", "checkpointed"])
 def test_a_real_size_on_the_meta_device(checkpointing):
     check(setting_of("3b", "lvr", device="meta", dtype=torch.bfloat16, checkpointing=checkpointing), "pearl")

@@ -11,7 +11,7 @@ from jepa_vlm.cost import FlopCounter, Shape, pearl_step, sft_step
 from jepa_vlm.encoders import one_pass
 from jepa_vlm.latent_vlm import LatentVLM
 from jepa_vlm.training import apply_lora
-from tests.factories import lora_backbone, pearl_objective, random_batch
+from tests.factories import lora_backbone, pearl_objective, random_batch, seeds
 
 RANK, SLOTS, HORIZON = 4, 4, 2
 WITHIN = 0.03
@@ -40,14 +40,14 @@ def pearl(backbone, seed, *, horizon=HORIZON, checkpointing=False, **options):
     return counted(model, batch), closed.total
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", seeds(2, 4))
 def test_pearl(backbone, seed):
     count, closed = pearl(backbone, seed)
     assert count == pytest.approx(closed, rel=WITHIN)
 
 
 @pytest.mark.parametrize("horizon", [1, 3])
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", seeds(2, 4))
 def test_pearl_with_checkpointing(seed, horizon):
     backbone = lora_backbone(torch.float32, rank=RANK)
     LatentVLM(backbone, pearl_objective()).activation_checkpointing_enable()
@@ -56,7 +56,7 @@ def test_pearl_with_checkpointing(seed, horizon):
     assert count > (1 + WITHIN) * pearl(backbone, seed, horizon=horizon)[1]
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", seeds(2, 4))
 def test_sft(backbone, seed):
     model, trajectories = LatentVLM(backbone, jv.NextToken()), random_batch(seed)
     batch = model.collator()(trajectories)

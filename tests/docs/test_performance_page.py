@@ -183,6 +183,7 @@ def gpu_commands():
                     )
 
 
+@pytest.mark.slow
 def test_the_commands_for_a_gpu_are_understood(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)

@@ -18,9 +18,10 @@ RARE = 1e-4  # how unlikely a chance result must be before a test calls it a lea
 
 
 @lru_cache
-def drawn(task, split):
-    count = 1500 if split == "train" else 300
-    return [episode for episode, _ in playground.episodes(task, count=count, split=split)]
+def drawn(task):
+    """1,500 episodes to fit on and 300 others, of one split: nine in ten draws of the others are thrown away."""
+    episodes = [episode for episode, _ in playground.episodes(task, count=1800)]
+    return episodes[:1500], episodes[1500:]
 
 
 def guesser(texts, letters):
@@ -36,7 +37,7 @@ def beats_chance(right: int, count: int) -> bool:
 
 @every_task
 def test_a_fitted_text_classifier_stays_at_chance(task):
-    train, test = drawn(task, "train"), drawn(task, "test")
+    train, test = drawn(task)
     guess = guesser([e.prompt(DIRECT_INSTRUCTION) for e in train], [e.letter for e in train])
     guesses = guess([e.prompt(DIRECT_INSTRUCTION) for e in test])
     assert not beats_chance(sum(g == e.letter for g, e in zip(guesses, test, strict=True)), len(test))
@@ -45,7 +46,7 @@ def test_a_fitted_text_classifier_stays_at_chance(task):
 @every_task
 def test_so_does_one_that_scores_each_option_by_its_words(task):
     """Which option is right, from the question and the option's own text: a leak here is a prior over answers."""
-    train, test = drawn(task, "train"), drawn(task, "test")
+    train, test = drawn(task)
 
     def claims(episode):
         return [f"{episode.question} {option.replace(' ', '_')}" for option in episode.options]
@@ -58,7 +59,7 @@ def test_so_does_one_that_scores_each_option_by_its_words(task):
 
 
 def test_the_guesser_finds_a_planted_leak():
-    episodes = drawn("visual-search", "train")
+    episodes = drawn("visual-search")[0]
     leaky = [f"{'red' if e.answer == 0 else 'blue'} {e.prompt(DIRECT_INSTRUCTION)}" for e in episodes]
     letters = [e.letter for e in episodes]
     guesses = guesser(leaky[:1000], letters[:1000])(leaky[1000:])
@@ -67,7 +68,7 @@ def test_the_guesser_finds_a_planted_leak():
 
 @every_task
 def test_letters_are_uniform(task):
-    counts = Counter(episode.letter for episode in drawn(task, "train"))
+    counts = Counter(episode.letter for episode in drawn(task)[0])
     assert chisquare([counts[letter] for letter in "ABCD"]).pvalue > RARE
 
 
@@ -82,14 +83,14 @@ def test_letters_are_uniform(task):
     ],
 )
 def test_answers_are_uniform_over_their_values(task, values):
-    counts = Counter(e.options[e.answer] for e in drawn(task, "train"))
+    counts = Counter(e.options[e.answer] for e in drawn(task)[0])
     assert len(counts) == values
     assert chisquare(list(counts.values())).pvalue > RARE
 
 
 def test_chart_answers_are_uniform_within_their_kind():
     colors, heights = Counter(), Counter()
-    for episode in drawn("chart-reading", "train"):
+    for episode in drawn("chart-reading")[0]:
         (heights if episode.question.startswith("How") else colors)[episode.options[episode.answer]] += 1
     assert (len(colors), len(heights)) == (8, 7)
     assert chisquare(list(colors.values())).pvalue > RARE
@@ -98,4 +99,4 @@ def test_chart_answers_are_uniform_within_their_kind():
 
 @every_task
 def test_options_are_four_and_distinct(task):
-    assert all(len(set(episode.options)) == 4 for episode in drawn(task, "test"))
+    assert all(len(set(episode.options)) == 4 for episode in drawn(task)[1])

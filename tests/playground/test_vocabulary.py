@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from functools import cache
+
 import pytest
 
 from jepa_vlm import playground
@@ -7,10 +9,15 @@ from jepa_vlm.playground.lessons import TEACHERS, lessons
 from jepa_vlm.playground.vocabulary import pieces
 
 
+@cache
+def drawn(task):
+    return playground.trajectories(task, count=400)
+
+
 @pytest.mark.parametrize("task", list(playground.TASKS))
 def test_every_text_is_made_of_listed_words(task):
     listed = set(playground.words())
-    for trajectory in playground.trajectories(task, count=400):
+    for trajectory in drawn(task):
         steps = [text for step in trajectory.steps for text in (step.spoken, step.observation)]
         assert set(pieces(" ".join((trajectory.question, *steps)))) <= listed
 
@@ -18,7 +25,7 @@ def test_every_text_is_made_of_listed_words(task):
 def test_no_listed_word_is_unused():
     used: set[str] = set()
     for task in playground.TASKS:
-        for trajectory in playground.trajectories(task, count=400):
+        for trajectory in drawn(task):
             used.update(pieces(" ".join((trajectory.question, *(step.spoken for step in trajectory.steps)))))
     for teacher in TEACHERS:
         for lesson, _ in lessons(teacher, count=400):

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -68,6 +70,12 @@ def test_the_page_escapes_every_text(tmp_path, page, trajectory, evil):
     assert found.text.count("<img ") == 2
     assert "3 tokens: 1 trained, 1 context, 0 image, 1 [PRED]" in found.text
     assert "crop({&#34;column&#34;: 2})" in found.text
+
+
+def test_images_are_shown_where_they_stand_in_the_question(tmp_path, page, trajectory):
+    asked = replace(trajectory, question="Is <image> this ?", image_places=(16,))
+    shown = page(write_trajectory_page([(asked, {}, {})], tmp_path / "t.html")).text
+    assert 'Is &lt;image&gt; this <span class="soft">[image 0]</span>?' in shown
 
 
 def test_nothing_to_show_is_said(tmp_path, page):

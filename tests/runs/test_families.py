@@ -105,6 +105,7 @@ def public_layout(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_a_folder_of_the_public_layout_is_trained_exported_and_reloaded(public_layout, tmp_path):
     backbone = jv.load_backbone(str(public_layout))
     assert backbone.base.get_input_embeddings().num_embeddings == ROWS

@@ -10,6 +10,7 @@ import pytest
 
 import jepa_vlm as jv
 from jepa_vlm.errors import RunError
+from jepa_vlm.runs import data
 from jepa_vlm.runs.folder import RunFolder, free_folder
 from jepa_vlm.runs.lock import alone, holds_anything
 
@@ -55,7 +56,8 @@ def test_a_lock_that_stayed_behind_does_not_take_a_folder(tmp_path):
     RunFolder(path=tmp_path / "sft").check_free()
 
 
-def test_a_run_that_another_process_works_on_is_left_alone(tmp_path):
+def test_a_run_that_another_process_works_on_is_left_alone(tmp_path, monkeypatch):
+    monkeypatch.setattr(data, "TRAIN", 4)
     refused = pytest.raises(RunError, match=r"Another process works on the run in .*wait until it ends")
     with alone(tmp_path / "run", "run"), refused:
         jv.train("sft", output=tmp_path / "run", steps=2, batch_size=2, questions=0)

@@ -42,7 +42,10 @@ def test_a_composed_recipe_is_obeyed_and_what_it_leaves_open_is_the_profiles():
     config = json.loads(json.dumps(plan.config()))
     assert config["learning_rate"] == {"value": 1e-5, "origin": "recipe"}
     assert config["overruled"]["learning_rate"] == {"value": 0.003, "origin": "backbone profile"}
-    assert "overruled  learning_rate 1e-05 from the recipe, in place of the profile's 0.003" in plan_text(plan).splitlines()
+    assert (
+        "overruled  learning_rate 1e-05 from the recipe, in place of the profile's 0.003"
+        in plan_text(plan).splitlines()
+    )
 
 
 def test_latents_between_marks_that_the_vocabulary_lacks_are_refused_before_training():
@@ -73,6 +76,16 @@ def test_the_configuration_is_json_with_origins():
     assert config["steps"] == {"value": 5, "origin": "user"}
     assert config["examples"] == {"train": 8, "validation": 4}
     assert config["tokens"]["max"] >= config["tokens"]["mean"] > 49
+
+
+def test_what_was_never_read_is_told_with_its_count(tmp_path):
+    write_jsonl(jv.playground.trajectories("maze", count=3), tmp_path / "x.jsonl")
+    rows = [json.loads(line) for line in (tmp_path / "x.jsonl").read_text().splitlines()]
+    rows[0]["mood"] = rows[2]["mood"] = "good"
+    (tmp_path / "x.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    plan = plan_run(Asked(recipe="sft", data=f"jsonl:{tmp_path / 'x.jsonl'}"))
+    assert plan.notes == plan.config()["notes"] == {"never read: key 'mood'": 2}
+    assert "           2 x never read: key 'mood'" in plan_text(plan).splitlines()
 
 
 def test_a_budget_of_tokens_shows_how_it_is_filled():

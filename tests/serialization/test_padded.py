@@ -126,8 +126,8 @@ def test_pads_stand_behind_the_last_of_images_inside_a_question():
     backbone = jv.load_backbone("tiny-random-qwen2.5-vl", added_tokens=TOKENS)
     serializer = Serializer(processor=backbone.processor, adapter=backbone.adapter)
     one, other = (drawn.images[0] for drawn in jv.playground.trajectories("visual-search", count=2))
-    question = "Is <image> like <image> or not?"
-    trajectory = jv.Trajectory("x", (one, other), question, (jv.Step("Yes"),), "Yes")
+    question, places = "Is  like  or not?", (3, 9)
+    trajectory = jv.Trajectory("x", (one, other), question, (jv.Step("Yes"),), "Yes", image_places=places)
     view = PaddedConversation(pads=PADS, place=BehindImages())
     (found,) = serializer.views(trajectory, [Encoding(view, with_gradient())])
     assert f"Is {IMAGE} like {IMAGE}{WRITTEN} or not?" in found.text

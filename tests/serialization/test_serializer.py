@@ -155,7 +155,7 @@ def test_words_that_came_with_an_image_are_content_and_not_trained(backbone: jv.
 
 
 def test_images_stand_where_the_question_puts_them(backbone: jv.Backbone, serializer: Serializer) -> None:
-    asked = replace(trajectory("Here <image> is\n a map. And a ring?"), images=trajectory().images)
+    asked = replace(trajectory("Here  is\n a map. And a ring?"), image_places=(5,))
     view = serializer.views(asked, [Encoding(Question(), with_gradient(), Slots("term", 2))])[0]
     assert f"user\nHere {IMAGE} is\n a map. And a ring?<|im_end|>" in view.text
     assert view.image_tokens.sum() == 3 * 2
@@ -188,6 +188,10 @@ def test_special_tokens_in_a_text_are_refused(serializer: Serializer) -> None:
         (
             "{% for m in messages %}{% for p in m.content %}{{ p.text | replace('o', '') if 'text' in p }}"
             "{% endfor %}{% endfor %}",
+            "rewrites a text",
+        ),
+        (
+            "{% for m in messages %}{% for p in m.content %}{{ p.text | trim if 'text' in p }}{% endfor %}{% endfor %}",
             "image placeholders",
         ),
         (

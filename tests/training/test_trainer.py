@@ -130,6 +130,7 @@ def by_source(rows):
     }
 
 
+@pytest.mark.slow
 def test_a_sources_losses_are_the_same_however_a_step_is_split(mixed, tmp_path):
     expected = by_source(mixed)
     assert {source for _, source, _ in expected} == {"visual-search", "sequential-crops"}
@@ -154,6 +155,7 @@ def cheap(tmp_path_factory):
     return trained(trainer.model), read_metrics(folder / "metrics.jsonl")
 
 
+@pytest.mark.slow
 def test_with_batches_of_tokens_each_process_takes_as_many_micro_batches(cheap, tmp_path):
     weights, rows = cheap
     found = in_two_processes(tmp_path, str(TOKENS), "1", "cheap")

@@ -73,10 +73,19 @@ def test_a_hash_in_the_name_of_a_file_is_part_of_it(tmp_path, name):
     assert len(load_trajectories(f"jsonl:{path}")) == 2
 
 
-def test_a_file_takes_no_options(tmp_path):
+def test_an_option_that_a_format_does_not_have_is_refused(tmp_path):
     path = write_jsonl(playground.trajectories("maze", count=2), tmp_path / "train.jsonl")
-    with pytest.raises(DataError, match=r"jsonl takes no options, and no file is named .*train\.jsonl#direct=1"):
+    with pytest.raises(UnknownNameError, match=r"No option of jsonl named 'direct'\. Known: .*keep"):
         load_trajectories(f"jsonl:{path}#direct=1")
+
+
+def test_special_tokens_are_kept_on_request_in_every_format(tmp_path):
+    spec = write_example("lvr", make_root(tmp_path))
+    rows = load_trajectories(f"{spec}#keep=<|box_start|>+<|box_end|>,style=original")
+    assert rows[0].keep == rows[1:][0].keep == ("<|box_start|>", "<|box_end|>")
+    assert (rows.ids, rows.place(1), rows.dropped) == (load_trajectories(spec).ids, f"{spec[4:]}[1]", {})
+    write_store(rows, tmp_path / "store")
+    assert load_trajectories(f"parquet:{tmp_path / 'store'}")[0].keep == rows[0].keep
 
 
 def test_an_unknown_format_is_named_with_the_closest_one():

@@ -45,29 +45,59 @@ def test_a_call_in_the_words_of_the_data_follows_the_text_as_it_is():
     assert Step("Look.", ToolCall("crop", written=""), OUT).spoken == "Look."
 
 
-def test_images_may_stand_inside_the_question():
-    assert trajectory(question="Compare <image> with <image>!", images=(IN, IN)).question.count("<image>") == 2
+@pytest.mark.parametrize(
+    ("question", "places", "asked"),
+    [
+        (" Which? ", (), (IN, OUT, "Which?")),
+        ("Is  like ?", (3, 9), ("Is ", IN, " like ", OUT, "?")),
+        (" one , two ", (0, 6), (IN, " one ,", OUT, " two")),
+        ("Which? ", (7, 7), ("Which? ", IN, OUT)),
+        (" ", (), (IN, OUT)),
+        ("What is <image>?", (), (IN, OUT, "What is <image>?")),
+    ],
+)
+def test_images_stand_at_their_places_in_the_question(question, places, asked):
+    assert replace(trajectory(question=question, images=(IN, OUT)), image_places=places).asked == asked
+
+
+def test_a_tool_s_image_stands_at_its_place_among_its_words():
+    assert Step("", None, OUT, "See  here", 4).shown == ("See ", OUT, " here")
+    assert Step("", None, OUT, " here").shown == (OUT, "here")
+    assert LAST.shown == ()
+
+
+def test_a_call_is_written_in_its_own_letters():
+    assert ToolCall("crop", {"label": "\u7ea2"}).text() == (
+        '<tool_call>{"name": "crop", "arguments": {"label": "\u7ea2"}}</tool_call>'
+    )
+
+
+@pytest.mark.parametrize("steps", [(Step("", None, OUT), LAST), (Step("", ToolCall("crop", written=""), OUT), LAST)])
+def test_a_turn_may_only_look(steps):
+    assert trajectory(steps).steps[0].spoken == ""
 
 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"question": "See <image>.", "images": (IN, IN)}, "1 <image> for 2 images"),
-        ({"question": "See <image> "}, "with words after the last"),
+        ({"image_places": (1, 2)}, "image_places must hold, for each of the 1 images .* 0 to the question's 6 char"),
+        ({"image_places": (7,)}, r"image_places must hold.*got \[7\]"),
+        ({"image_places": (2, 1), "images": (IN, IN)}, "image_places must hold, for each of the 2 images in order"),
+        ({"steps": (Step("a", None, OUT, "x", 2), LAST)}, "image_place of step 1 must be 0 to the 1 .*, got 2"),
+        ({"steps": (Step("a", ToolCall("crop", {"x": float("nan")}), OUT), LAST)}, "'crop' must be JSON values"),
+        ({"steps": (Step("a", ToolCall("crop", {"x": b""}), OUT), LAST)}, "'crop' must be JSON values"),
         ({"question": "x" * 100_001}, "texts of 100,004 characters, limit 100,000"),
         ({"images": ()}, "has a question but no image"),
-        ({"question": " \n"}, "has an empty question"),
         ({"steps": ()}, "has no steps"),
         ({"steps": (Step("Look.", CALL, OUT),)}, "ends with a tool call"),
         ({"steps": (Step("Look.", CALL),)}, "ends with a tool call"),
         ({"steps": (Step("Look.", CALL), LAST)}, "step 1 of 2 has no tool image"),
         ({"steps": (Step("Look.", CALL, OUT), Step(" "))}, "step 2 of 2 has no text"),
-        ({"steps": (Step("", None, OUT), LAST)}, "step 1 of 2 has no text"),
     ],
 )
 def test_a_part_out_of_place_is_refused_by_name(changes, message):
     with pytest.raises(DataError, match=f"Trajectory 'x'.*{message}"):
-        trajectory(**changes)
+        replace(trajectory(), **changes)
 
 
 @pytest.mark.parametrize("name", ["id", "answer", "task", "system"])

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from itertools import accumulate
 from typing import Any
 
 from jepa_vlm.errors import DataError
 from jepa_vlm.trajectories.box import Box
 from jepa_vlm.trajectories.formats.fields import checked, field, four_numbers, shown
-from jepa_vlm.trajectories.trajectory import IMAGE, ToolCall
+from jepa_vlm.trajectories.formats.keys import Keys
+from jepa_vlm.trajectories.formats.records import parse_json
+from jepa_vlm.trajectories.trajectory import ToolCall
 
+IMAGE = "<image>"  # in a text of a format that defines it: here stands an image
+NO_PICTURES = ("<video>", "<audio>")  # likewise, and never a picture
+NEVER_WORDS = ("<bbox>", "<ref-object>")  # which other libraries fill in; nobody says them
+TURN_KEYS = Keys(("from", "value"), json_text=True)  # of ``llava_turns``
 CALL, ANSWER = ("<tool_call>", "</tool_call>"), ("<answer>", "</answer>")
 
 
@@ -23,7 +29,7 @@ def llava_turns(record: Mapping[str, Any]) -> list[tuple[str, str]]:
     turns = []
     for number, turn in enumerate(field(record, "conversations", list)):
         turn = checked(turn, dict, f"conversations[{number}]")
-        who, text = field(turn, "from", str), field(turn, "value", str)
+        who, text = field(turn, "from", str), without_placeholders(field(turn, "value", str))
         expected = ("human", "gpt")[number % 2]
         if who != expected:
             raise DataError(f"conversations[{number}] must be from {expected!r}, got {shown(who)}.", "turns")
@@ -33,30 +39,70 @@ def llava_turns(record: Mapping[str, Any]) -> list[tuple[str, str]]:
     return turns
 
 
-def question_of(text: str, images: int) -> str:
-    """Return a question whose placeholders are those of ``Trajectory.question``.
+Parts = Sequence[str | None]
+"""A turn's content, in order: texts, and None where an image stands."""
 
-    Placeholders before and after all words mean "images first", as LLaVA has it, and go; between words they stay.
+
+def parts_of(text: str) -> list[str | None]:
+    """Return the parts of a text in which placeholders stand for images.
+
+    Raises:
+        DataError: If it has another placeholder.
+    """
+    return split_at_images(without_placeholders(text, *NO_PICTURES))
+
+
+def split_at_images(text: str) -> list[str | None]:
+    """Return the parts of a text in which every ``<image>`` stands for an image."""
+    first, *others = text.split(IMAGE)
+    return [first, *(part for other in others for part in (None, other))]
+
+
+def without_placeholders(text: str, *further: str) -> str:
+    """Return a text that holds none of ``NEVER_WORDS``, nor of the further placeholders.
+
+    Raises:
+        DataError: If it does.
+    """
+    if found := [one for one in (*NEVER_WORDS, *further) if one in text]:
+        message = (
+            f"a text holds the placeholder {found[0]!r}, which nothing is put in place of; write out what it stands "
+            'for, or, if it is meant as a word, write the row as messages with {"type": "text"} parts.'
+        )
+        raise DataError(message, "placeholder")
+    return text
+
+
+def placed(parts: Parts) -> tuple[str, tuple[int, ...]]:
+    """Return the words of a question, and the places of its images in them, as a trajectory has both.
+
+    Images ahead of all words have no places, and what blanks part them from the words goes.
+    """
+    texts = [part or "" for part in parts]
+    texts[0], texts[-1] = texts[0].lstrip(), texts[-1].rstrip()
+    words, ends = "".join(texts), accumulate(map(len, texts))
+    places = tuple(end for end, part in zip(ends, parts, strict=True) if part is None)
+    return (words, places) if words[: max(places, default=0)].strip() else (words.strip(), ())
+
+
+def question_of(text: str, images: int, *, ends_first: bool = False) -> tuple[str, tuple[int, ...]]:
+    """Return the words of a question with a placeholder for each image, and the images' places in them.
+
+    Args:
+        text: The question.
+        images: How many images there are.
+        ends_first: Whether images behind all words are meant to come first, as in LLaVA's code, unless others stand
+            between words.
 
     Raises:
         DataError: If there is not one placeholder for each image.
     """
-    found = text.count(IMAGE)
-    if found != images:
+    parts = parts_of(text)
+    if (found := parts.count(None)) != images:
         raise DataError(f"the question has {found} {IMAGE} for {images} images; each image needs one.", "placeholder")
-    inner = text.strip()
-    while inner.startswith(IMAGE):
-        inner = inner.removeprefix(IMAGE).lstrip()
-    while inner.endswith(IMAGE):
-        inner = inner.removesuffix(IMAGE).rstrip()
-    if IMAGE not in inner:
-        return inner
-    outer = found - inner.count(IMAGE)
-    if text.rstrip().endswith(IMAGE):
-        raise DataError(
-            f"the question has {IMAGE} both inside and after its words; move the last before it.", "placeholder"
-        )
-    return IMAGE * outer + inner
+    words, places = placed(parts)
+    inside = [place for place in places if words[:place].strip() and words[place:].strip()]
+    return (words.strip(), ()) if ends_first and not inside else (words, places)
 
 
 def split_call(text: str) -> tuple[str, str, Mapping[str, Any] | None]:
@@ -75,9 +121,9 @@ def split_call(text: str) -> tuple[str, str, Mapping[str, Any] | None]:
         raise DataError(f"a turn must end with its one tool call, got {len(calls)} in {shown(text)}.", "tool call")
     said = text[begin:end]
     try:
-        call = checked(json.loads(said), dict, "a tool call")
-    except (ValueError, RecursionError):
-        raise DataError(f"a tool call must be JSON, got {shown(said)}.", "tool call") from None
+        call = checked(parse_json(said), dict, "a tool call")
+    except ValueError as err:
+        raise DataError(f"a tool call must be JSON, got {shown(said)} ({err}).", "tool call") from None
     begin -= len(CALL[0])
     return text[:begin], text[begin:].rstrip(), call
 

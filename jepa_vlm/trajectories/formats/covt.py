@@ -9,24 +9,25 @@ Source: Wakals/CoVT@80a28bf, train/src/data_transform.py and train/src/training/
 
 from __future__ import annotations
 
-import json
 from functools import partial
 from pathlib import Path
 
 from jepa_vlm.errors import DataError
-from jepa_vlm.trajectories.formats.conversation import tagged_answer
+from jepa_vlm.trajectories.formats.conversation import TURN_KEYS
 from jepa_vlm.trajectories.formats.fields import choice
 from jepa_vlm.trajectories.formats.hub import HubPath
-from jepa_vlm.trajectories.formats.llava import TURNS, first_pair
+from jepa_vlm.trajectories.formats.keys import Keys
+from jepa_vlm.trajectories.formats.llava import TURNS, answered
 from jepa_vlm.trajectories.formats.parsed import ParsedRows
 from jepa_vlm.trajectories.formats.reader import FORMATS
-from jepa_vlm.trajectories.formats.records import Record
-from jepa_vlm.trajectories.formats.tables import Columns, embedded_image
+from jepa_vlm.trajectories.formats.records import Record, parse_json
+from jepa_vlm.trajectories.formats.tables import CELL, Columns, embedded_image
 from jepa_vlm.trajectories.formats.tabular import open_tables
 from jepa_vlm.trajectories.rows import Joined, Rows
-from jepa_vlm.trajectories.trajectory import Step, Trajectory
+from jepa_vlm.trajectories.trajectory import Trajectory
 
 COLUMNS: Columns = {"image": ("image",), "conversations": ("conversations",)}
+KEYS = Keys(inside={"image": CELL, "conversations": TURN_KEYS}, labels=("id", "image_relpath"))
 
 
 @FORMATS.register("covt")
@@ -41,7 +42,7 @@ def read_covt(path: Path | HubPath, *, split: str = "train", turns: str = "first
     choice(turns, TURNS, "turns")
     return Joined(
         [
-            ParsedRows(records, partial(_trajectory, root=folder, turns=turns))
+            ParsedRows(records, partial(_trajectory, root=folder, turns=turns), KEYS)
             for _, folder, records in open_tables(path, COLUMNS, split=split)
         ]
     )
@@ -52,8 +53,7 @@ def _trajectory(row: Record, identity: str, origin: str, *, root: Path | None, t
     conversations = row["conversations"]
     if isinstance(conversations, str):
         try:
-            conversations = json.loads(conversations)
-        except (ValueError, RecursionError) as err:
+            conversations = parse_json(conversations)
+        except ValueError as err:
             raise DataError(f"column 'conversations' is no JSON ({err}).", "json") from None
-    question, answer = first_pair({"conversations": conversations}, 1, turns=turns)
-    return Trajectory(identity, (image,), question, (Step(answer.strip()),), tagged_answer(answer), task="covt")
+    return answered(identity, (image,), {"conversations": conversations}, turns=turns, task="covt")

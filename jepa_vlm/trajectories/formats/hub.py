@@ -9,7 +9,7 @@ from typing import Any, final
 
 from jepa_vlm.errors import DataError, missing_extra
 from jepa_vlm.trajectories.formats.records import Record, Records
-from jepa_vlm.trajectories.formats.tables import Columns, spelled
+from jepa_vlm.trajectories.formats.tables import Columns, not_loaded, spelled
 
 PREFIX = "hf://"
 _PINNED = re.compile(r"(\w[\w.-]*/\w[\w.-]*)@(\w[\w./-]*)")
@@ -75,6 +75,7 @@ class HubRecords(Records):
             first = str(err).strip().partition("\n")[0]
             raise DataError(f"{path}, split {split!r}, cannot be loaded: {first}", "file") from None
         self._columns = spelled(loaded.column_names, columns, str(path))
+        self._others = not_loaded(loaded.column_names, self._columns)
         loaded = loaded.select_columns(list(self._columns.values()))
         for name, kind in loaded.features.items():
             if isinstance(kind, datasets.Image):
@@ -91,7 +92,7 @@ class HubRecords(Records):
     def read(self, index: int) -> Record:
         """Return a row."""
         row = self._loaded[index]
-        return {name: row[spelling] for name, spelling in self._columns.items()}
+        return {**self._others, **{name: row[spelling] for name, spelling in self._columns.items()}}
 
 
 def no_hub(format_name: str, path: HubPath) -> DataError:

@@ -1,11 +1,16 @@
 """The native format: one JSON object per line, images beside the file.
 
-A line is ``{"id", "images": [PATH, ...], "question", "steps": [STEP, ...], "answer", "task", "system"}``; a STEP is
-``{"text", "call": CALL, "image": PATH, "observation"}``; a CALL is
+A line is ``{"id", "images": [PATH, ...], "question", "steps": [STEP, ...], "answer", "task", "system", "keep"}``; a
+STEP is ``{"text", "call": CALL, "image": PATH, "observation", "image_place"}``; a CALL is
 ``{"name", "arguments", "box": [left, top, right, bottom], "relative": true or false, "image": which, "written"}``.
 
-Paths are relative to the file's folder, which is the data root. Of a step everything but the text may be missing. A
-call's box is optional, but with a box ``relative`` must say what its numbers are. Other keys are ignored.
+A question is a list of ``{"type": "image"}``, where an image stands, and ``{"type": "text", "text"}``, or it is a text,
+before which the images come. In a text of a row of several images, just as many ``<image>`` stand for them; any other
+``<image>`` in a text is refused, since it may mean a word, which it is in a part.
+
+A step's image comes after ``image_place`` characters of its observation. Paths are relative to the file's folder, which
+is the data root. Of a step everything but the text may be missing. A call's box is optional, but with a box
+``relative`` must say what its numbers are. ``keep`` lists special tokens that the texts may hold.
 """
 
 from __future__ import annotations
@@ -22,7 +27,7 @@ from jepa_vlm.errors import DataError
 from jepa_vlm.trajectories.formats.fields import checked, field, shown
 from jepa_vlm.trajectories.formats.images import image_in
 from jepa_vlm.trajectories.formats.json_files import JsonLines
-from jepa_vlm.trajectories.formats.native import row_of, trajectory_of
+from jepa_vlm.trajectories.formats.native import KEYS, row_of, trajectory_of
 from jepa_vlm.trajectories.formats.parsed import ParsedRows
 from jepa_vlm.trajectories.formats.reader import FORMATS
 from jepa_vlm.trajectories.formats.records import Record
@@ -40,7 +45,7 @@ def read_jsonl(path: Path) -> Rows:
     """
     records = JsonLines(path)
     ids, taken = _ids(records)
-    return ParsedRows(records, partial(_trajectory, root=path.parent, taken=taken), ids)
+    return ParsedRows(records, partial(_trajectory, root=path.parent, taken=taken), KEYS, ids)
 
 
 def write_jsonl(trajectories: Iterable[Trajectory], path: Path) -> Path:

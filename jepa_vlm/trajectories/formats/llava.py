@@ -1,8 +1,9 @@
 """LLaVA's format: a JSON list (or JSON lines) of conversations about images.
 
 A record is ``{"id", "image": PATH or [PATH, ...], "conversations": [{"from": "human" or "gpt", "value"}, ...]}`` with
-an ``<image>`` in the first human turn for each image. Records without an image are dropped and counted. Trajectories
-have one question, so a record of several turns is refused unless ``turns=first`` says to keep the first pair alone.
+an ``<image>`` in the first human turn for each image; in an answer it is a word. Images behind all words come first, as
+in LLaVA's code. Records without an image are dropped and counted. Trajectories have one question, so a record of
+several turns is refused unless ``turns=first`` says to keep the first pair alone.
 """
 
 from __future__ import annotations
@@ -11,17 +12,21 @@ from functools import partial
 from pathlib import Path
 
 from jepa_vlm.errors import DataError
-from jepa_vlm.trajectories.formats.conversation import llava_turns, question_of, tagged_answer
+from jepa_vlm.trajectories.formats.conversation import TURN_KEYS, llava_turns, question_of, tagged_answer
 from jepa_vlm.trajectories.formats.fields import checked, choice, shown
 from jepa_vlm.trajectories.formats.images import ImageRoots
 from jepa_vlm.trajectories.formats.json_files import json_records
+from jepa_vlm.trajectories.formats.keys import Keys
 from jepa_vlm.trajectories.formats.parsed import ParsedRows
 from jepa_vlm.trajectories.formats.reader import FORMATS
 from jepa_vlm.trajectories.formats.records import Record
+from jepa_vlm.trajectories.image import LazyImage
 from jepa_vlm.trajectories.rows import Rows
-from jepa_vlm.trajectories.trajectory import IMAGE, Step, Trajectory
+from jepa_vlm.trajectories.trajectory import Step, Trajectory
 
 TURNS = ("one", "first")
+LABELS = ("id", "model", "width", "height", "source", "data_source", "dataset", "split", "question_id", "type")
+KEYS = Keys(("image",), {"conversations": TURN_KEYS}, LABELS)
 
 
 @FORMATS.register("llava")
@@ -38,7 +43,7 @@ def read_llava(path: Path, *, images: str = "", roots: str = "", turns: str = "o
     records = json_records(path)
     records.keep(lambda record: "" if record.get("image") else "no image")
     roots_of = ImageRoots.of(images or path.parent, roots)
-    return ParsedRows(records, partial(_trajectory, roots=roots_of, turns=turns))
+    return ParsedRows(records, partial(_trajectory, roots=roots_of, turns=turns), KEYS)
 
 
 def _trajectory(record: Record, identity: str, origin: str, *, roots: ImageRoots, turns: str) -> Trajectory:
@@ -47,12 +52,11 @@ def _trajectory(record: Record, identity: str, origin: str, *, roots: ImageRoots
     if not all(isinstance(one, str) for one in paths):
         raise DataError(f"key 'image' must be a path or a list of paths, got {shown(value)}.", "key")
     images = tuple(roots.image(checked(one, str, "an image path"), origin=origin) for one in paths)
-    question, answer = first_pair(record, len(images), turns=turns)
-    return Trajectory(identity, images, question, (Step(answer.strip()),), tagged_answer(answer), task="llava")
+    return answered(identity, images, record, turns=turns, task="llava")
 
 
-def first_pair(record: Record, images: int, *, turns: str) -> tuple[str, str]:
-    """Return the first question and its answer.
+def answered(identity: str, images: tuple[LazyImage, ...], record: Record, *, turns: str, task: str) -> Trajectory:
+    """Return a record's first question and its answer as a trajectory.
 
     Raises:
         DataError: If there are further ones and ``turns`` is not ``first``.
@@ -62,6 +66,7 @@ def first_pair(record: Record, images: int, *, turns: str) -> tuple[str, str]:
         count = len(found) // 2
         message = f"conversations must be one question and its answer, got {count}; #turns=first keeps the first."
         raise DataError(message, "turns")
-    if IMAGE in found[1][1]:
-        raise DataError(f"conversations[1] has an {IMAGE}; only the first turn may.", "placeholder")
-    return question_of(found[0][1], images), found[1][1]
+    (_, asked), (_, answer), *_ = found
+    question, places = question_of(asked, len(images), ends_first=True)
+    steps = (Step(answer.strip()),)
+    return Trajectory(identity, images, question, steps, tagged_answer(answer), task=task, image_places=places)

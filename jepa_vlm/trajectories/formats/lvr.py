@@ -16,10 +16,11 @@ from pathlib import Path
 
 from jepa_vlm.errors import DataError
 from jepa_vlm.trajectories.box import Box
-from jepa_vlm.trajectories.formats.conversation import llava_turns, question_of, tagged_answer
+from jepa_vlm.trajectories.formats.conversation import TURN_KEYS, llava_turns, question_of, tagged_answer
 from jepa_vlm.trajectories.formats.fields import checked, choice, field, four_numbers
 from jepa_vlm.trajectories.formats.images import ImageRoots
 from jepa_vlm.trajectories.formats.json_files import JsonList
+from jepa_vlm.trajectories.formats.keys import Keys, unread_keys
 from jepa_vlm.trajectories.formats.looks import look_at
 from jepa_vlm.trajectories.formats.parsed import ParsedRows
 from jepa_vlm.trajectories.formats.reader import FORMATS
@@ -29,6 +30,8 @@ from jepa_vlm.trajectories.trajectory import Step, Trajectory
 
 SLOT = "<lvr>"
 STYLES = ("pearl", "original")
+KEYS = Keys(("dataset", "image", "bboxes"), {"conversations": TURN_KEYS}, ("id", "split", "question_id"))
+META = Keys(("ds_name", "data_path", "image_folder"), labels=("ds_type",))
 
 
 @FORMATS.register("lvr")
@@ -59,9 +62,10 @@ def read_lvr(path: Path, *, images: str = "", roots: str = "", root: str = "", s
             folder = images or _inside(path.parent, field(entry, "image_folder", str), root)
             listed = JsonList(data)
             listed.label = field(entry, "ds_name", str)
+            notes = tuple(unread_keys(entry, META, f"{path.name}: "))
         except DataError as err:
             raise err.at(records.place(index)) from None
-        parts.append(_rows(listed, ImageRoots.of(folder, roots), style))
+        parts.append(_rows(listed, ImageRoots.of(folder, roots), style, notes))
     return Joined(parts)
 
 
@@ -80,8 +84,8 @@ def _inside(folder: Path, reference: str, root: str) -> Path:
     return path
 
 
-def _rows(records: JsonList, roots: ImageRoots, style: str) -> ParsedRows:
-    return ParsedRows(records, partial(_trajectory, roots=roots, style=style))
+def _rows(records: JsonList, roots: ImageRoots, style: str, notes: tuple[str, ...] = ()) -> ParsedRows:
+    return ParsedRows(records, partial(_trajectory, roots=roots, style=style), KEYS, notes=notes)
 
 
 def _trajectory(record: Record, identity: str, origin: str, *, roots: ImageRoots, style: str) -> Trajectory:
@@ -106,11 +110,13 @@ def _trajectory(record: Record, identity: str, origin: str, *, roots: ImageRoots
     image = roots.image(paths[0], origin=origin)
     said = last if style == "original" else last.replace("<answer>", "").replace("</answer>", "")
     looks = [look_at(image, box, text.strip(), style=style) for text, box in zip(before, boxes, strict=True)]
+    question, places = question_of(asked, 1, ends_first=True)
     return Trajectory(
         id=identity,
         images=(image,),
-        question=question_of(asked, 1),
+        question=question,
         steps=(*looks, Step(said.strip())),
         answer=tagged_answer(last),
         task=field(record, "dataset", str, ""),
+        image_places=places,
     )

@@ -1,31 +1,64 @@
-"""Chat messages as TRL and the OpenAI API have them: JSON lines of ``messages`` and ``images``.
+"""Chat messages as TRL, the OpenAI API and ms-swift have them: JSON lines of ``messages`` and ``images``.
 
-A line is ``{"messages": [...], "images": [PATH, ...]}``, or ``{"prompt": [...], "completion": [...], "images"}``. A
-message is ``{"role", "content"}`` with role system, user, assistant or tool; its content is a text, in which
-``<image>`` stands for the next image, or a list of ``{"type": "text", "text"}`` and ``{"type": "image"}``. An image may
-also stand in place, as ``{"type": "image", "image": PATH}``. An assistant message may end with a
+A line is ``{"messages": [...], "images": [PATH, ...]}``, or ``{"prompt", "completion", "images"}`` with lists of
+messages or texts. A message is ``{"role", "content"}`` with role system (or developer), user, assistant or tool. Its
+content is a list of PARTs or a text. In a user's or a tool's text of a row with ``images``, ``<image>`` stands for the
+next image; everywhere else it is a word. A PART is one of
+
+    {"type": "text", "text"}                             also of type input_text or output_text
+    {"type": "image"}                                    the next of the row's images
+    {"type": "image", "image": PATH}                     an image in place; also with the key path or url
+    {"type": "image_url", "image_url": {"url": PATH}}    or input_image; also "image_url": PATH
+
+Several user messages at the beginning are one question, a line for each. An assistant message may end with a
 ``<tool_call>{...}</tool_call>`` or have ``tool_calls: [{"function": {"name", "arguments"}}]``, of which there may be
-one; the user or tool message after it shows the tool's one image.
+one. A tool's message, a user's message after a call, or one inside ``<tool_response>`` shows the tool's one image. A
+chat that goes on otherwise has several turns, which no trajectory holds.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, final
 
 from jepa_vlm.errors import DataError
-from jepa_vlm.trajectories.formats.conversation import crop_of, question_of, split_call, tagged_answer
+from jepa_vlm.trajectories.formats.conversation import (
+    IMAGE,
+    Parts,
+    crop_of,
+    parts_of,
+    placed,
+    split_call,
+    tagged_answer,
+    without_placeholders,
+)
 from jepa_vlm.trajectories.formats.fields import checked, field, shown
 from jepa_vlm.trajectories.formats.images import image_in
 from jepa_vlm.trajectories.formats.json_files import json_records
+from jepa_vlm.trajectories.formats.keys import Keys
 from jepa_vlm.trajectories.formats.parsed import ParsedRows
 from jepa_vlm.trajectories.formats.reader import FORMATS
-from jepa_vlm.trajectories.formats.records import Record
+from jepa_vlm.trajectories.formats.records import Record, parse_json
+from jepa_vlm.trajectories.image import LazyImage
 from jepa_vlm.trajectories.rows import Rows
-from jepa_vlm.trajectories.trajectory import IMAGE, Step, Trajectory
+from jepa_vlm.trajectories.trajectory import Step, Trajectory
+
+ROLES = {"system": "system", "developer": "system", "user": "user", "assistant": "assistant", "tool": "tool"}
+TEXTS, IMAGES = ("text", "input_text", "output_text"), ("image", "image_url", "input_image")
+REFERENCES = ("image", "path", "url", "image_url")  # keys of a part that holds its image
+RESPONSE = "<tool_response>"
+CELL = Keys(("path",))
+PART = Keys(("type", "text", "path", "url"), {"image": CELL, "image_url": Keys(("url",), labels=("detail",))})
+CALL = Keys(inside={"function": Keys(("name", "arguments"))}, labels=("id", "type", "index"))
+MESSAGE = Keys(("role",), {"content": PART, "tool_calls": CALL}, ("id", "name", "tool_call_id"))
+KEYS = Keys(
+    ("task",),
+    {"messages": MESSAGE, "prompt": MESSAGE, "completion": MESSAGE, "images": CELL},
+    ("id", "source", "dataset", "data_source", "split"),
+)
 
 
 @FORMATS.register("messages")
@@ -37,101 +70,167 @@ def read_messages(path: Path, *, images: str = "") -> Rows:
         images: Folder that image paths are relative to; the file's, if it is not given.
     """
     folder = Path(images).expanduser() if images else path.parent
-    return ParsedRows(json_records(path), partial(_trajectory, root=folder))
+    return ParsedRows(json_records(path), partial(_trajectory, root=folder), KEYS)
 
 
 def _trajectory(record: Record, identity: str, origin: str, *, root: Path) -> Trajectory:
-    if "messages" in record:
-        listed = field(record, "messages", list)
-    else:
-        listed = [*field(record, "prompt", list), *field(record, "completion", list)]
-    paths = iter([_path(one) for one in field(record, "images", list, [])])
-    turns = [_turn(checked(one, dict, f"message {i}"), i, paths) for i, one in enumerate(listed)]
-    if (left := len(list(paths))) > 0:
-        raise DataError(f"{left} of the images have no place in the messages; each needs one.", "placeholder")
-    roles = [turn[0] for turn in turns]
-    system = turns.pop(0)[1] if roles[:1] == ["system"] else ""
-    expected = ["assistant" if i % 2 else "user" for i in range(len(turns))]
-    if not turns or len(turns) % 2 or ["user" if t[0] == "tool" else t[0] for t in turns] != expected:
-        raise DataError(f"messages must be user and assistant by turns, got {shown(', '.join(roles))}.", "turns")
+    def image(reference: object) -> LazyImage:
+        return image_in(root, _path(reference), origin=origin)
 
-    images = [image_in(root, path, origin=origin) for path in turns[0][2]]
-    sizes, steps = [image.size for image in images], []
-    for at in range(1, len(turns) - 1, 2):
-        words, written, call = _call(turns[at])
-        _, observation, shown_paths, _ = turns[at + 1]
-        if len(shown_paths) != 1:
-            message = f"a turn after the first must show the tool's one image, got {len(shown_paths)}."
+    paths = None if record.get("images") is None else iter(field(record, "images", list))
+    turns = [_turn(checked(one, dict, f"message {i}"), i, paths) for i, one in enumerate(_listed(record))]
+    if paths is not None and (left := len(list(paths))) > 0:
+        message = (
+            f"{left} of the images have no place in the messages; each needs an {IMAGE} in the text of a user or tool"
+        )
+        raise DataError(message + ', or a part {"type": "image"}.', "placeholder")
+    system, asked, *later = _by_turns(turns)
+    images = [image(one) for one in asked.images]
+    sizes, steps = [one.size for one in images], []
+    for said, seen in zip(later[:-1:2], later[1::2], strict=True):
+        words, written, call = _call(said)
+        if call is None and seen.role == "user" and RESPONSE not in seen.text:
+            reason = f"a user speaks again with no tool call before it and no {RESPONSE} in it"
+            message = f"a chat of several turns is not read: {reason}; keep one question and its answer."
+            raise DataError(message, "several turns")
+        if len(seen.images) != 1:
+            message = f"a turn after the first must show the tool's one image, got {len(seen.images)}."
             raise DataError(message, "turns")
-        image = image_in(root, shown_paths[0], origin=origin)
+        result = image(seen.images[0])
         made = None if call is None else crop_of(call, sizes, written=written)
-        sizes.append(image.size)
-        steps.append(Step(words, made, image, observation.replace(IMAGE, "").strip()))
-    last, _, call = _call(turns[-1])
+        sizes.append(result.size)
+        observation, places = placed(seen.parts)
+        steps.append(Step(words, made, result, observation, *places))
+    last, _, call = _call(later[-1])
     if call is not None:
         raise DataError("the last turn must be the answer, but it ends with a tool call.", "tool call")
+    question, places = placed(asked.parts)
     return Trajectory(
         id=identity,
         images=tuple(images),
-        question=question_of(turns[0][1], len(images)),
+        question=question,
         steps=(*steps, Step(last.strip())),
         answer=tagged_answer(last),
         task=field(record, "task", str, ""),
-        system=system,
+        system=system.text,
+        image_places=places,
     )
 
 
-Turn = tuple[str, str, list[str], Mapping[str, Any] | None]
-"""Role, text with its placeholders, paths of its images, and the call beside the text."""
+def _listed(record: Record) -> list[Any]:
+    """Return a record's messages."""
+    given = [key for key in ("messages", "prompt", "completion") if record.get(key) is not None]
+    if given == ["messages"]:
+        return field(record, "messages", list)
+    if given != ["prompt", "completion"]:
+        keys = shown(", ".join(record))
+        raise DataError(f"a row must have the key 'messages', or else 'prompt' and 'completion', got {keys}.", "key")
+    listed: list[Any] = []
+    for key, role in (("prompt", "user"), ("completion", "assistant")):
+        text = isinstance(record[key], str)
+        listed += [{"role": role, "content": record[key]}] if text else field(record, key, list)
+    return listed
 
 
-def _turn(message: Mapping[str, Any], number: int, paths: Iterator[str]) -> Turn:
+@final
+@dataclass(frozen=True)
+class _Turn:
+    """A message.
+
+    Args:
+        role: One of ``ROLES``.
+        parts: Its texts, and None where an image stands.
+        images: References to its images.
+        call: The call beside its text.
+    """
+
+    role: str
+    parts: Parts = ("",)
+    images: tuple[object, ...] = ()
+    call: Mapping[str, Any] | None = None
+
+    @property
+    def text(self) -> str:
+        return "".join(part or "" for part in self.parts)
+
+
+def _by_turns(turns: list[_Turn]) -> list[_Turn]:
+    """Return the system's turn, the question, and what follows: answers, and between them what tools show."""
+    roles = [turn.role for turn in turns]
+    system = turns.pop(0) if roles[:1] == ["system"] else _Turn("system")
+    asked: list[_Turn] = []
+    while turns and turns[0].role == "user":
+        asked.append(turns.pop(0))
+    by_turns = all((turn.role == "assistant") == (i % 2 == 0) and turn.role != "system" for i, turn in enumerate(turns))
+    if not asked or len(turns) % 2 == 0 or not by_turns:
+        raise DataError(f"messages must be user and assistant by turns, got {shown(', '.join(roles))}.", "turns")
+    parts = [part for turn in asked for part in ("\n", *turn.parts)][1:]
+    question = _Turn("user", parts, tuple(one for turn in asked for one in turn.images))
+    return [system, question, *turns]
+
+
+def _turn(message: Mapping[str, Any], number: int, paths: Iterator[object] | None) -> _Turn:
     role, content = field(message, "role", str), message.get("content")
-    texts, own = [], []
-    for part in content if isinstance(content, list) else [{"type": "text", "text": content or ""}]:
-        kind = field(checked(part, dict, f"a part of message {number}"), "type", str)
-        if kind == "text":
-            text = field(part, "text", str)
-            own += [_next(paths, number) for _ in range(text.count(IMAGE))]
-            texts.append(text)
-        elif kind == "image":
-            inline = part.get("image") or part.get("path")
-            own.append(_path(inline) if inline is not None else _next(paths, number))
-            texts.append(IMAGE)
-        else:
-            raise DataError(f"a part of message {number} must be a text or an image, got {kind!r}.", "key")
+    if role not in ROLES:
+        known = ", ".join(ROLES)
+        raise DataError(f"the role of message {number} must be one of {known}, got {shown(role)}.", "turns")
+    shows = ROLES[role] in ("user", "tool")
+    if isinstance(content, list):
+        read = [_part(checked(part, dict, f"a part of message {number}"), number, paths) for part in content]
+        parts: Parts = [text for text, _ in read] or [""]
+        images = tuple(reference for text, reference in read if text is None)
+    else:
+        text = "" if content is None else checked(content, str, f"the content of message {number}")
+        parts = parts_of(text) if shows and paths is not None else [without_placeholders(text)]
+        images = tuple(_next(paths, number) for part in parts if part is None)
     calls = field(message, "tool_calls", list, [])
     if len(calls) > 1:
         raise DataError(f"message {number} may make one tool call, got {len(calls)}.", "tool call")
+    if (images and not shows) or (calls and ROLES[role] != "assistant"):
+        done = "makes a tool call; only assistants may" if calls else "shows an image; only users and tools may"
+        raise DataError(f"a message of role {role!r} {done}.", "turns")
     call = field(checked(calls[0], dict, "a tool call"), "function", dict) if calls else None
-    return role, "".join(texts), own, call
+    return _Turn(ROLES[role], parts, images, call)
 
 
-def _call(turn: Turn) -> tuple[str, str | None, Mapping[str, Any] | None]:
+def _part(part: Mapping[str, Any], number: int, paths: Iterator[object] | None) -> tuple[str | None, object]:
+    """Return the text of a part, or the reference to its image."""
+    kind = field(part, "type", str)
+    if kind in TEXTS:
+        return field(part, "text", str), None
+    if kind not in IMAGES:
+        raise DataError(f"a part of message {number} must be a text or an image, got {kind!r}.", "key")
+    held = [part[key] for key in REFERENCES if part.get(key) is not None]
+    if len(held) > 1 or not (held or kind == "image"):
+        raise DataError(f"a part {kind!r} of message {number} must hold one image, got {len(held)}.", "key")
+    return None, held[0] if held else _next(paths, number)
+
+
+def _call(turn: _Turn) -> tuple[str, str | None, Mapping[str, Any] | None]:
     """Return words, how the call is written (None: as JSON), and the call."""
-    role, text, images, beside = turn
-    if images:
-        raise DataError(f"a message of role {role!r} shows an image; only users and tools may.", "turns")
-    words, written, call = split_call(text)
-    if beside is None:
+    words, written, call = split_call(turn.text)
+    if turn.call is None:
         return words, written, call
     if call is not None:
         raise DataError("a message makes its tool call twice, in its text and in tool_calls.", "tool call")
-    arguments = beside.get("arguments")
+    arguments = turn.call.get("arguments")
     if isinstance(arguments, str):
         try:
-            arguments = json.loads(arguments)
-        except (ValueError, RecursionError):
-            raise DataError(f"a tool call's arguments must be JSON, got {shown(arguments)}.", "tool call") from None
-    return words.strip(), None, {**beside, "arguments": arguments}
+            arguments = parse_json(arguments)
+        except ValueError as err:
+            message = f"a tool call's arguments must be JSON, got {shown(arguments)} ({err})."
+            raise DataError(message, "tool call") from None
+    return words.strip(), None, {**turn.call, "arguments": arguments}
 
 
 def _path(value: object) -> str:
-    return checked(value.get("path") if isinstance(value, dict) else value, str, "an image path")
+    if isinstance(value, dict):
+        value = value.get("path") or value.get("url")
+    return checked(value, str, "an image path")
 
 
-def _next(paths: Iterator[str], number: int) -> str:
+def _next(paths: Iterator[object] | None, number: int) -> object:
     try:
-        return next(paths)
+        return next(paths or iter(()))
     except StopIteration:
         raise DataError(f"message {number} shows an image beyond the list of images.", "placeholder") from None

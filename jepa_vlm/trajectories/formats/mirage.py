@@ -17,6 +17,7 @@ from jepa_vlm.trajectories.formats.conversation import question_of, tagged_answe
 from jepa_vlm.trajectories.formats.fields import checked, field, shown
 from jepa_vlm.trajectories.formats.images import image_in
 from jepa_vlm.trajectories.formats.json_files import JsonLines
+from jepa_vlm.trajectories.formats.keys import Keys
 from jepa_vlm.trajectories.formats.parsed import ParsedRows
 from jepa_vlm.trajectories.formats.reader import FORMATS
 from jepa_vlm.trajectories.formats.records import Record
@@ -25,6 +26,7 @@ from jepa_vlm.trajectories.rows import Rows
 from jepa_vlm.trajectories.trajectory import Step, Trajectory
 
 SLOT = "<output_image>"
+KEYS = Keys(("text_input", "text_output", "image_input", "image_output"), labels=("id",))
 
 
 @FORMATS.register("mirage")
@@ -36,7 +38,7 @@ def read_mirage(path: Path, *, root: str = "") -> Rows:
         root: Folder that image paths are relative to; the file's, if it is not given.
     """
     folder = Path(root).expanduser() if root else path.parent
-    return ParsedRows(JsonLines(path), partial(_trajectory, root=folder, task=path.stem))
+    return ParsedRows(JsonLines(path), partial(_trajectory, root=folder, task=path.stem), KEYS)
 
 
 def _trajectory(record: Record, identity: str, origin: str, *, root: Path, task: str) -> Trajectory:
@@ -48,13 +50,15 @@ def _trajectory(record: Record, identity: str, origin: str, *, root: Path, task:
         message = f"text_output has {len(before)} {SLOT} for {len(helpers)} image_output; each image needs one."
         raise DataError(message, "placeholder")
     looks = [Step(text.strip(), image=image) for text, image in zip(before, helpers, strict=True)]
+    question, places = question_of(asked, len(images))
     return Trajectory(
         id=identity,
         images=images,
-        question=question_of(asked, len(images)),
+        question=question,
         steps=(*looks, Step(last.strip())),
         answer=tagged_answer(last),
         task=task,
+        image_places=places,
     )
 
 

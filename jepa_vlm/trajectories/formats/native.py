@@ -5,12 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from jepa_vlm.errors import DataError
 from jepa_vlm.trajectories.box import Box
-from jepa_vlm.trajectories.formats.fields import checked, field, four_numbers
+from jepa_vlm.trajectories.formats.conversation import IMAGE, placed, split_at_images
+from jepa_vlm.trajectories.formats.fields import checked, field, four_numbers, shown
+from jepa_vlm.trajectories.formats.keys import Keys
 from jepa_vlm.trajectories.formats.records import Record
 from jepa_vlm.trajectories.image import LazyImage
 from jepa_vlm.trajectories.trajectory import Step, ToolCall, Trajectory
 
+PART = Keys(("type", "text"))
+CALL = Keys(("name", "arguments", "box", "relative", "image", "written"))
+PICTURE = Keys(("image", "region", "relative"))  # of the store
+STEP = Keys(("text", "observation", "image_place"), {"call": CALL, "image": PICTURE})
+KEYS = Keys(("id", "answer", "task", "system", "keep"), {"question": PART, "steps": STEP, "images": PICTURE})
 Save = Callable[[LazyImage], Any]
 
 
@@ -25,15 +33,47 @@ def trajectory_of(row: Record, identity: str, image: Callable[[object], LazyImag
     Raises:
         DataError: If a value is missing or not what it must be.
     """
+    images = tuple(image(reference) for reference in field(row, "images", list, []))
+    question, places = _question(row, len(images))
     return Trajectory(
         id=identity,
-        images=tuple(image(reference) for reference in field(row, "images", list, [])),
-        question=field(row, "question", str),
+        images=images,
+        question=question,
         steps=tuple(_step(checked(step, dict, "a step"), image) for step in field(row, "steps", list)),
         answer=field(row, "answer", str),
         task=field(row, "task", str, ""),
         system=field(row, "system", str, ""),
+        image_places=places,
+        keep=tuple(checked(token, str, "an entry of key 'keep'") for token in field(row, "keep", list, [])),
     )
+
+
+def _question(row: Record, images: int) -> tuple[str, tuple[int, ...]]:
+    """Return the words of a question, and the places of its images in them."""
+    question = row.get("question")
+    if not isinstance(question, list):
+        words = field(row, "question", str)
+        if not (marks := words.count(IMAGE)):
+            return words, ()
+        if marks == images > 1:  # no word stands there by chance just so often
+            return placed(split_at_images(words))
+        raise DataError(
+            f"key 'question' holds {marks} {IMAGE} for {images} images, and may mean a word; write the question in "
+            'parts, {"type": "image"} where an image stands and {"type": "text", "text": ...} for words.',
+            "placeholder",
+        )
+    parts = [_part(checked(part, dict, "a part of key 'question'")) for part in question]
+    if (found := parts.count(None)) not in (0, images):
+        message = f"key 'question' has {found} image parts for {images} images; it needs none, or one for each."
+        raise DataError(message, "placeholder")
+    return placed(parts) if found else ("".join(part or "" for part in parts), ())
+
+
+def _part(part: dict[str, Any]) -> str | None:
+    kind = field(part, "type", str)
+    if kind not in ("text", "image"):
+        raise DataError(f"a part of key 'question' must be a text or an image, got {shown(kind)}.", "key")
+    return None if kind == "image" else field(part, "text", str)
 
 
 def _step(step: dict[str, Any], image: Callable[[object], LazyImage]) -> Step:
@@ -43,6 +83,7 @@ def _step(step: dict[str, Any], image: Callable[[object], LazyImage]) -> Step:
         call=None if call is None else _call(checked(call, dict, "key 'call'")),
         image=None if reference is None else image(reference),
         observation=field(step, "observation", str, ""),
+        image_place=field(step, "image_place", int, 0),
     )
 
 
@@ -71,12 +112,23 @@ def row_of(trajectory: Trajectory, save: Save) -> dict[str, Any]:
     return {
         "id": trajectory.id,
         "images": [save(image) for image in trajectory.images],
-        "question": trajectory.question,
+        "question": _question_row(trajectory),
         "steps": [_step_row(step, save) for step in trajectory.steps],
         "answer": trajectory.answer,
         "task": trajectory.task,
         **({"system": trajectory.system} if trajectory.system else {}),
+        **({"keep": list(trajectory.keep)} if trajectory.keep else {}),
     }
+
+
+def _question_row(trajectory: Trajectory) -> str | list[dict[str, str]]:
+    if trajectory.image_places:
+        parts = trajectory.asked
+    elif IMAGE in trajectory.question:
+        parts = (trajectory.question,)
+    else:
+        return trajectory.question
+    return [{"type": "text", "text": part} if isinstance(part, str) else {"type": "image"} for part in parts]
 
 
 def _step_row(step: Step, save: Save) -> dict[str, Any]:
@@ -91,4 +143,6 @@ def _step_row(step: Step, save: Save) -> dict[str, Any]:
         row["image"] = save(step.image)
     if step.observation:
         row["observation"] = step.observation
+    if step.image_place:
+        row["image_place"] = step.image_place
     return row

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import final
 
 from jepa_vlm.errors import DataError
+from jepa_vlm.trajectories.formats.keys import Keys, unread_keys
 from jepa_vlm.trajectories.formats.records import Record, Records
 from jepa_vlm.trajectories.rows import Rows
 from jepa_vlm.trajectories.trajectory import Trajectory
@@ -21,12 +23,22 @@ class ParsedRows(Rows):
     Args:
         records: The source.
         parse: Makes a trajectory of a record; a function of a module, or a partial of one, so that rows can be pickled.
+        keys: The keys of a record that ``parse`` reads, and those that it knows.
         ids: The records' own ids, where the format has unique ones; else rows are called LABEL-INDEX.
+        notes: What each trajectory's ``notes`` begin with.
     """
 
-    def __init__(self, records: Records, parse: Parse, ids: Sequence[str] | None = None) -> None:
-        self._records, self._parse = records, parse
-        self._ids = ids
+    def __init__(
+        self,
+        records: Records,
+        parse: Parse,
+        keys: Keys,
+        ids: Sequence[str] | None = None,
+        *,
+        notes: Sequence[str] = (),
+    ) -> None:
+        self._records, self._parse, self._keys = records, parse, keys
+        self._ids, self._notes = ids, notes
 
     def __len__(self) -> int:
         return len(self._records)
@@ -49,7 +61,9 @@ class ParsedRows(Rows):
         """Parse one record, and hold its calls to their images."""
         place = self.place(index)
         try:
-            trajectory = self._parse(self._records.read(index), self._id(index), place)
+            record = self._records.read(index)
+            notes = [*self._notes, *unread_keys(record, self._keys)]
+            trajectory = noted(self._parse(record, self._id(index), place), notes)
             check_calls(trajectory)
         except DataError as err:
             raise err.at(place) from None
@@ -57,6 +71,12 @@ class ParsedRows(Rows):
 
     def _id(self, index: int) -> str:
         return f"{self._records.label}-{index}" if self._ids is None else self._ids[index]
+
+
+def noted(trajectory: Trajectory, notes: Iterable[str]) -> Trajectory:
+    """Return a trajectory with further notes, each once."""
+    further = tuple(dict.fromkeys(notes))
+    return replace(trajectory, notes=(*trajectory.notes, *further)) if further else trajectory
 
 
 def check_calls(trajectory: Trajectory) -> None:

@@ -20,10 +20,11 @@ from pathlib import Path
 from typing import Any
 
 from jepa_vlm.errors import DataError
-from jepa_vlm.trajectories.formats.conversation import crop_of, split_call, tagged_answer
+from jepa_vlm.trajectories.formats.conversation import Parts, crop_of, placed, split_call, tagged_answer
 from jepa_vlm.trajectories.formats.fields import checked, choice, field, shown
 from jepa_vlm.trajectories.formats.images import image_in
 from jepa_vlm.trajectories.formats.json_files import json_records
+from jepa_vlm.trajectories.formats.keys import Keys
 from jepa_vlm.trajectories.formats.parsed import ParsedRows
 from jepa_vlm.trajectories.formats.reader import FORMATS
 from jepa_vlm.trajectories.formats.records import Record
@@ -32,6 +33,8 @@ from jepa_vlm.trajectories.rows import Rows
 from jepa_vlm.trajectories.trajectory import Step, Trajectory
 
 STYLES = ("pearl", "original")
+ITEM = Keys(("text", "image", "video"), labels=("type",))
+KEYS = Keys(inside={"message_list": Keys(("role",), {"content": ITEM})}, labels=("id", "qid"))
 
 
 @FORMATS.register("pixelreasoner")
@@ -42,13 +45,13 @@ def read_pixelreasoner(path: Path, *, images: str = "", style: str = "pearl") ->
         path: release.json.
         images: Folder that image paths are relative to; the list's, if it is not given.
         style: ``pearl`` leaves tool calls and the tools' system prompt unsaid, as Pearl does, which calls no tools at
-            inference; ``original`` keeps both as they are written.
+            inference, and has the images of a turn first; ``original`` keeps all as it is written.
     """
     choice(style, STYLES, "style")
     records = json_records(path)
     records.keep(_reason)
     folder = Path(images).expanduser() if images else path.parent
-    return ParsedRows(records, partial(_trajectory, root=folder, style=style))
+    return ParsedRows(records, partial(_trajectory, root=folder, style=style), KEYS)
 
 
 def _reason(record: Record) -> str:
@@ -65,7 +68,7 @@ def _reason(record: Record) -> str:
 def _trajectory(record: Record, identity: str, origin: str, *, root: Path, style: str) -> Trajectory:
     messages = [_message(one, number) for number, one in enumerate(field(record, "message_list", list))]
     roles = [role for role, _, _ in messages]
-    system = messages.pop(0)[1] if roles[:1] == ["system"] else ""
+    system = _text(messages.pop(0)[1]) if roles[:1] == ["system"] else ""
     if len(messages) % 2 or [role for role, _, _ in messages] != ["user", "assistant"] * (len(messages) // 2):
         found = shown(", ".join(roles))
         raise DataError(f"message_list must hold system, then user and assistant by turns, got {found}.", "turns")
@@ -75,12 +78,15 @@ def _trajectory(record: Record, identity: str, origin: str, *, root: Path, style
     def opened(paths: Sequence[str]) -> tuple[LazyImage, ...]:
         return tuple(image_in(root, path, origin=origin) for path in paths)
 
+    def read(parts: Parts) -> tuple[str, tuple[int, ...]]:
+        return placed(parts) if style == "original" else (_text(parts).strip(), ())
+
     images = opened(messages[0][2])
     sizes = [image.size for image in images]
     steps = []
     for turn in range(0, len(messages) - 2, 2):
-        words, written, call = split_call(messages[turn + 1][1])
-        _, observation, paths = messages[turn + 2]
+        words, written, call = split_call(_text(messages[turn + 1][1]))
+        _, observed, paths = messages[turn + 2]
         if len(paths) != 1:
             message = f"message {turn + 2} must show the tool's one image, got {len(paths)}."
             raise DataError(message, "turns")
@@ -89,31 +95,40 @@ def _trajectory(record: Record, identity: str, origin: str, *, root: Path, style
         made = crop_of(call, sizes, written=written if style == "original" else "", clamp=True)
         (image,) = opened(paths)
         sizes.append(image.size)
-        steps.append(Step(words if style == "original" else words.strip(), made, image, observation.strip()))
-    last, _, call = split_call(messages[-1][1])
+        observation, places = read(observed)
+        steps.append(Step(words if style == "original" else words.strip(), made, image, observation, *places))
+    last, _, call = split_call(_text(messages[-1][1]))
     if call is not None:
         raise DataError("the last turn must be the answer, but it ends with a tool call.", "tool call")
+    question, places = read(messages[0][1])
     return Trajectory(
         id=identity,
         images=images,
-        question=messages[0][1].strip(),
+        question=question,
         steps=(*steps, Step(last.strip())),
         answer=tagged_answer(last),
         task="pixelreasoner",
         system=system if style == "original" else "",
+        image_places=places,
     )
 
 
-def _message(message: object, number: int) -> tuple[str, str, list[str]]:
-    """Return role, text and image paths of a message."""
+def _message(message: object, number: int) -> tuple[str, Parts, list[str]]:
+    """Return role, parts and image paths of a message."""
     turn = checked(message, dict, f"message {number}")
     role = field(turn, "role", str)
-    texts: list[str] = []
+    parts: list[str | None] = []
     images: list[str] = []
     for item in field(turn, "content", list):
         kind, value = _item(checked(item, dict, f"an item of message {number}"), number)
-        (texts if kind == "text" else images).append(checked(value, str, f"key {kind!r} of message {number}"))
-    return role, "".join(texts), images
+        checked(value, str, f"key {kind!r} of message {number}")
+        parts.append(value if kind == "text" else None)
+        images += [value] if kind != "text" else []
+    return role, parts or [""], images
+
+
+def _text(parts: Parts) -> str:
+    return "".join(part or "" for part in parts)
 
 
 def _item(item: Mapping[str, Any], number: int) -> tuple[str, Any]:

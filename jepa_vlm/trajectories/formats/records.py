@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any
@@ -40,6 +41,26 @@ class Records(ABC):
         """
 
 
+def parse_json(text: str) -> Any:
+    """Return the value that a text spells.
+
+    Raises:
+        ValueError: If it is no JSON. Python's own parser takes NaN and infinities, which are none.
+    """
+    try:
+        return json.loads(text, parse_constant=_refuse_number, parse_float=_finite)
+    except RecursionError as err:
+        raise ValueError(str(err)) from None
+
+
+def _refuse_number(text: str) -> float:
+    raise ValueError(f"{text} is no JSON number; write null, or leave the key out")
+
+
+def _finite(text: str) -> float:
+    return number if math.isfinite(number := float(text)) else _refuse_number(text)
+
+
 def parse_object(content: bytes) -> Record:
     """Return the JSON object that the bytes spell.
 
@@ -47,12 +68,12 @@ def parse_object(content: bytes) -> Record:
         DataError: If they are no UTF-8, no JSON, or no object.
     """
     try:
-        row = json.loads(content.decode("utf-8"))
+        row = parse_json(content.decode("utf-8"))
     except UnicodeDecodeError as err:
         raise DataError(f"cannot be read as UTF-8 text ({err.reason} at byte {err.start}).", "json") from None
     except json.JSONDecodeError as err:
         message = f"not valid JSON ({err.msg} at column {err.colno}); a record must be one JSON object."
         raise DataError(message, "json") from None
-    except (ValueError, RecursionError) as err:
+    except ValueError as err:
         raise DataError(f"not usable JSON ({err}).", "json") from None
     return checked(row, dict, "a record")

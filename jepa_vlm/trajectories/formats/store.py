@@ -21,8 +21,9 @@ from typing import Any, final
 from jepa_vlm.errors import DataError
 from jepa_vlm.trajectories.box import Box
 from jepa_vlm.trajectories.formats.fields import checked, field, four_numbers, shown
-from jepa_vlm.trajectories.formats.native import trajectory_of
-from jepa_vlm.trajectories.formats.parsed import check_calls
+from jepa_vlm.trajectories.formats.keys import unread_keys
+from jepa_vlm.trajectories.formats.native import KEYS, trajectory_of
+from jepa_vlm.trajectories.formats.parsed import check_calls, noted
 from jepa_vlm.trajectories.formats.reader import FORMATS
 from jepa_vlm.trajectories.formats.records import parse_object
 from jepa_vlm.trajectories.formats.tables import ParquetRecords, parquet
@@ -100,7 +101,9 @@ class StoreRows(Rows):
         try:
             row = self._shard(ROWS, shard, ("id", "trajectory")).read(own)
             values = parse_object(field(row, "trajectory", str).encode())
+            notes = tuple(unread_keys(values, KEYS))
             trajectory = trajectory_of(values, field(row, "id", str), partial(self._image, origin=place))
+            trajectory = noted(trajectory, notes)
             check_calls(trajectory)
         except DataError as err:
             raise err.at(place) from None

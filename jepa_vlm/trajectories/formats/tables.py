@@ -12,12 +12,14 @@ from typing import Any, final
 
 from jepa_vlm.errors import DataError, missing_extra
 from jepa_vlm.trajectories.formats.images import check_image, image_in
+from jepa_vlm.trajectories.formats.keys import NOT_LOADED, Keys, may_change_meaning
 from jepa_vlm.trajectories.formats.records import Record, Records
 from jepa_vlm.trajectories.image import LazyImage
 
 HELD_BYTES = 1 << 28
 _HELD: OrderedDict[tuple[Path, int, tuple[str, ...], int], Any] = OrderedDict()  # row groups, the last used at the end
 
+CELL = Keys(("bytes", "path"))  # of ``embedded_image``
 Columns = Mapping[str, tuple[str, ...]]
 """Columns by the name that a format uses, each with the spellings that files have for it."""
 
@@ -54,6 +56,7 @@ class ParquetRecords(Records):
         file = self._file()
         self._written = path.stat().st_mtime_ns
         self._columns = spelled(file.schema_arrow.names, columns, str(path))
+        self._others = not_loaded(file.schema_arrow.names, self._columns)
         groups = [file.metadata.row_group(i).num_rows for i in range(file.metadata.num_row_groups)]
         self._starts: list[int] = [0, *accumulate(groups)]
         self._open: tuple[int, Any] | None = None  # the process that opened the file, and the file
@@ -76,7 +79,7 @@ class ParquetRecords(Records):
             (row,) = held.to_pylist()
         except ValueError as err:  # pyarrow takes any bytes for a text until they are read
             raise DataError(f"a row cannot be read ({err}).", "row") from None
-        return {name: row[spelling] for name, spelling in self._columns.items()}
+        return {**self._others, **{name: row[spelling] for name, spelling in self._columns.items()}}
 
     def _group(self, group: int) -> Any:
         key = (self.path, self._written, tuple(self._columns.values()), group)
@@ -105,7 +108,7 @@ class ParquetRecords(Records):
 
 
 def spelled(found: Sequence[str], columns: Columns, where: str) -> dict[str, str]:
-    """Return the spelling that a table has for each column.
+    """Return the spelling that a table has for each column; a column that may change what a row means is read too.
 
     Raises:
         DataError: If a column has none.
@@ -117,7 +120,12 @@ def spelled(found: Sequence[str], columns: Columns, where: str) -> dict[str, str
             names = " or ".join(map(repr, spellings))
             raise DataError(f"{where}: column {names} is missing; there are {', '.join(found) or 'none'}.", "key")
         chosen[name] = present[0]
-    return chosen
+    return chosen | {name: name for name in found if may_change_meaning(name) and name not in chosen.values()}
+
+
+def not_loaded(found: Sequence[str], chosen: Mapping[str, str]) -> Record:
+    """Return what stands in a record for the columns that stay on disk."""
+    return {name: NOT_LOADED for name in found if name not in chosen.values()}
 
 
 def parquet_files(path: Path, *, split: str) -> list[tuple[str, Path]]:

@@ -17,10 +17,11 @@ from pathlib import Path
 from jepa_vlm.errors import DataError
 from jepa_vlm.trajectories.formats.fields import choice, field, whole_number
 from jepa_vlm.trajectories.formats.hub import HubPath
+from jepa_vlm.trajectories.formats.keys import Keys
 from jepa_vlm.trajectories.formats.parsed import ParsedRows
 from jepa_vlm.trajectories.formats.reader import FORMATS
 from jepa_vlm.trajectories.formats.records import Record
-from jepa_vlm.trajectories.formats.tables import Columns, embedded_image
+from jepa_vlm.trajectories.formats.tables import CELL, Columns, embedded_image
 from jepa_vlm.trajectories.formats.tabular import open_tables
 from jepa_vlm.trajectories.rows import Joined, Picked, Rows
 from jepa_vlm.trajectories.trajectory import Step, Trajectory
@@ -35,6 +36,11 @@ COLUMNS: Columns = {
     "reasoning_image_0": ("reasoning_image_0",),
     "thought_1": ("resoning_thought_1", "reasoning_thought_1"),
 }
+KEYS = Keys(
+    ("question", "answer", "thought_0", "thought_1"),
+    {"problem_image_0": CELL, "reasoning_image_0": CELL},
+    ("pid", "full_text_only_thought"),
+)
 
 
 @FORMATS.register("thinkmorph")
@@ -54,7 +60,7 @@ def read_thinkmorph(path: Path | HubPath, *, cap: str = "", split: str = "train"
     tasks: dict[str, list[Rows]] = {}
     for task, folder, records in open_tables(path, COLUMNS, split=split):
         parse = partial(_trajectory, task=task, root=folder, style=style)
-        tasks.setdefault(task, []).append(ParsedRows(records, parse))
+        tasks.setdefault(task, []).append(ParsedRows(records, parse, KEYS))
     return Joined([capped(Joined(parts), most) for parts in tasks.values()])
 
 

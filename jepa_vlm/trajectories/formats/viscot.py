@@ -17,6 +17,7 @@ from jepa_vlm.trajectories.box import Box
 from jepa_vlm.trajectories.formats.fields import field, four_numbers
 from jepa_vlm.trajectories.formats.images import ImageRoots
 from jepa_vlm.trajectories.formats.json_files import JsonLines
+from jepa_vlm.trajectories.formats.keys import Keys
 from jepa_vlm.trajectories.formats.looks import look_at
 from jepa_vlm.trajectories.formats.parsed import ParsedRows
 from jepa_vlm.trajectories.formats.reader import FORMATS
@@ -24,6 +25,10 @@ from jepa_vlm.trajectories.formats.records import Record
 from jepa_vlm.trajectories.rows import Rows
 from jepa_vlm.trajectories.trajectory import Step, Trajectory
 
+KEYS = Keys(
+    ("question", "answer", "image", "width", "height", "bboxs", "dataset"),
+    labels=("id", "split", "full_answer", "thought"),
+)
 SHARED = {"textcap": "textvqa"}  # datasets whose images lie in another's folder
 
 
@@ -36,7 +41,8 @@ def read_viscot(path: Path, *, images: str = "", roots: str = "") -> Rows:
         images: Folder that holds a folder for each dataset; the file's, if it is not given.
         roots: A JSON file ``{"flickr30k": "/data/flickr30k-images", ...}``: datasets whose images lie elsewhere.
     """
-    return ParsedRows(JsonLines(path), partial(_trajectory, roots=ImageRoots.of(images or path.parent, roots)))
+    parse = partial(_trajectory, roots=ImageRoots.of(images or path.parent, roots))
+    return ParsedRows(JsonLines(path), parse, KEYS)
 
 
 def _trajectory(record: Record, identity: str, origin: str, *, roots: ImageRoots) -> Trajectory:

@@ -34,12 +34,14 @@ class Written:
         images: How many images, each counted once.
         repeated: How many further uses of an image there are.
         skipped: By problem: how many bad rows were left out.
+        notes: What readers noted on the rows that are kept, by kind.
     """
 
     rows: int
     images: int
     repeated: int
     skipped: Mapping[str, int] = field(default_factory=dict)
+    notes: Mapping[str, int] = field(default_factory=dict)
 
 
 def write_store(
@@ -79,6 +81,7 @@ def _write(rows: Rows, draft: Path, *, source: str, skip_bad: bool, advance: Cal
     images = _Images(draft)
     ids: set[str] = set()
     skipped: Counter[str] = Counter()
+    notes: Counter[str] = Counter()
     for index in range(len(rows)):
         try:
             trajectory = rows[index]
@@ -92,6 +95,7 @@ def _write(rows: Rows, draft: Path, *, source: str, skip_bad: bool, advance: Cal
             skipped[err.problem] += 1
         else:
             ids.add(trajectory.id)
+            notes.update(trajectory.notes)
             table.add((trajectory.id, trajectory.task, values), size=1)
         advance()
     if not ids:
@@ -99,7 +103,7 @@ def _write(rows: Rows, draft: Path, *, source: str, skip_bad: bool, advance: Cal
     dropped = {**rows.dropped, **skipped}
     index_text = store_index(table.close(), images.close(), source=source, dropped=dropped)
     (draft / INDEX).write_text(index_text, encoding="utf-8")
-    return Written(len(ids), images.count, images.repeated, dict(skipped))
+    return Written(len(ids), images.count, images.repeated, dict(skipped), dict(notes))
 
 
 class _Shards:

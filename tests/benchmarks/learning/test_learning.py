@@ -14,6 +14,7 @@ from benchmarks.learning.results import gather
 from jepa_vlm.errors import UnknownNameError
 from jepa_vlm.runs import data
 
+pytestmark = pytest.mark.slow  # it trains
 RANDOM = "tiny-random-qwen2.5-vl"
 SMALL = Setting(backbone=RANDOM, steps=2, batch_size=2, count=8, latents=8, dials="objects=5")
 NAMES = {"regimes": ["one-tool-one-call"], "arms": ["pearl", "direct"], "seeds": [0]}

@@ -32,6 +32,7 @@ def settings(folder: Path, **changes) -> Settings:
     return Settings(**defaults | changes)
 
 
+@pytest.mark.slow
 def test_a_short_training_learns_and_resumes_bit_for_bit(tmp_path, monkeypatch):
     quiet = Console(quiet=True)
     whole, _ = train(settings(tmp_path / "whole"), quiet)

@@ -47,7 +47,7 @@ def by_kind(teacher, split) -> dict[str, list[Turn]]:
 
 
 def test_every_kind_has_a_number_of_values():
-    kinds = {kind for teacher in TEACHERS for kind in by_kind(teacher, "test")}
+    kinds = {kind for teacher in TEACHERS for kind in by_kind(teacher, "train")}
     assert kinds == set(VALUES)
 
 

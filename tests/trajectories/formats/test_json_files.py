@@ -60,12 +60,22 @@ def test_what_is_no_list_is_refused_with_its_place(tmp_path, content, message):
 
 def test_a_record_that_is_no_object_is_refused_when_it_is_read(tmp_path):
     path = tmp_path / "rows.json"
-    path.write_text('[3, {"a": 1}, NaN]')
+    path.write_text('[3, {"a": 1}, null]')
     found = json_records(path)
     assert found.read(1) == {"a": 1}
     for index in (0, 2):
         with pytest.raises(DataError, match="a record must be an object"):
             found.read(index)
+
+
+@pytest.mark.parametrize("value", ["NaN", "-Infinity", "1e999"])
+def test_numbers_that_json_does_not_have_are_refused_wherever_they_stand(tmp_path, value):
+    (tmp_path / "rows.jsonl").write_text(f'{{"a": {{"b": [1.5, {value}]}}}}\n{{"a": 1.5}}')
+    found = json_records(tmp_path / "rows.jsonl")
+    with pytest.raises(DataError, match=f"{value} is no JSON number; write null, or leave the key out") as caught:
+        found.read(0)
+    assert caught.value.problem == "json"
+    assert found.read(1) == {"a": 1.5}
 
 
 @pytest.mark.parametrize("name", ["rows.json", "rows.jsonl"])

@@ -31,7 +31,12 @@ def test_a_conversation_is_one_answer(root, write, name):
 def test_several_images_and_a_placeholder_behind_the_words(root):
     two = row("A <image> or <image>?", "B", image=["a.png", "b.png"])
     rows = load_trajectories(f"llava:{write_list(root / 'x.json', two, row('Q? <image>', 'A'))}")
-    assert [read.question for read in rows] == ["A <image> or <image>?", "Q?"]
+    assert [(read.question, read.image_places) for read in rows] == [("A  or ?", (2, 6)), ("Q?", ())]
+
+
+def test_in_an_answer_a_placeholder_is_a_word(root):
+    (read,) = load_trajectories(f"llava:{write_list(root / 'x.json', row('<image> Which tag?', 'The <image> tag.'))}")
+    assert (read.question, read.answer) == ("Which tag?", "The <image> tag.")
 
 
 def test_records_without_an_image_are_dropped_and_counted(root):
@@ -54,7 +59,8 @@ def test_several_questions_are_refused_or_the_first_is_kept(root):
         (row(conversations=[{"value": "x"}]), "key 'from' is missing", "key"),
         (row("<image>\nQ?"), "pairs of human and gpt, got 1", "turns"),
         (row("Q?", "A"), "the question has 0 <image> for 1 images", "placeholder"),
-        (row("<image> Q?", "<image> A"), r"conversations\[1\] has an <image>", "placeholder"),
+        (row("<image><video> Q?", "A"), "holds the placeholder '<video>', which nothing is put in", "placeholder"),
+        (row("<image> Q?", "At <bbox>"), "holds the placeholder '<bbox>', which nothing is put in", "placeholder"),
         (row(image=3), "key 'image' must be a path or a list of paths, got 3", "key"),
         (row(image=["a.png", None]), "key 'image' must be a path or a list", "key"),
         *((row(image=name), message, problem) for name, problem, message in HOSTILE if name),

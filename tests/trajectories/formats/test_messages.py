@@ -34,12 +34,17 @@ def load(root, *rows):
     "content",
     [
         "<image>What?",
+        "<image>\nWhat?",
         [{"type": "image"}, {"type": "text", "text": "What?"}],
-        [{"type": "text", "text": "<image>\nWhat?"}],
+        [{"type": "input_image", "image_url": "a.png"}, {"type": "input_text", "text": "What?"}],
+        [{"type": "image_url", "image_url": {"url": "a.png", "detail": "high"}}, {"type": "text", "text": "What?"}],
     ],
 )
-def test_placeholders_stand_in_texts_or_as_parts(root, content):
-    (read,) = load(root, row({"role": "system", "content": "Be brief."}, asked(content), said()))
+@pytest.mark.parametrize("role", ["system", "developer"])
+def test_placeholders_stand_in_texts_or_as_parts(root, content, role):
+    images = [] if "a.png" in str(content) else ["a.png"]
+    (read,) = load(root, row({"role": role, "content": "Be brief."}, asked(content), said(), images=images))
+    assert read.image_places == read.notes == ()
     assert (read.question, read.answer, read.system, read.images[0].path) == (
         "What?",
         "Red.",
@@ -54,6 +59,53 @@ def test_prompt_and_completion_and_images_in_place(root):
         root, {"prompt": [asked(parts)], "completion": [said()]}, row(images=[{"path": "a.png", "bytes": None}])
     )
     assert [read.images[0].path.name for read in rows] == ["b.png", "a.png"]
+
+
+@pytest.mark.parametrize(
+    ("content", "question", "places"),
+    [
+        ("What?\n<image>", "What?\n", (6,)),
+        ("<image>", "", ()),
+        ("A <image>?", "A ?", (2,)),
+        ([{"type": "text", "text": "Is <image> this? "}, {"type": "image"}], "Is <image> this? ", (17,)),
+        ([{"type": "image"}, {"type": "text", "text": "A <video> tag?"}], "A <video> tag?", ()),
+    ],
+)
+def test_images_stay_where_they_stand_and_words_of_parts_are_words(root, content, question, places):
+    (read,) = load(root, row(asked(content), said("An <image>.")))
+    assert (read.question, read.image_places, read.answer) == (question, places, "An <image>.")
+
+
+def test_prompt_and_completion_as_texts(root):
+    (read,) = load(root, {"prompt": "<image>What?", "completion": "Red.", "images": ["a.png"]})
+    assert (read.question, read.answer) == ("What?", "Red.")
+
+
+def test_several_user_messages_are_one_question(root):
+    (read,) = load(root, row(asked("Look."), asked([{"type": "image"}]), asked("What?"), said()))
+    assert (read.question, read.image_places) == ("Look.\n\nWhat?", (6,))
+
+
+@pytest.mark.parametrize(
+    ("seen", "observation", "place"),
+    [
+        (SEEN, "zoomed", 0),
+        ({"role": "tool", "content": "zoomed: <image> so"}, "zoomed:  so", 8),
+        (asked("<tool_response><image></tool_response>"), "<tool_response></tool_response>", 15),
+    ],
+)
+def test_a_tool_s_image_is_known_by_its_role_or_its_tags(root, seen, observation, place):
+    (read,) = load(root, row(asked(), said("I look."), seen, said(), images=["a.png", "b.png"]))
+    look = read.steps[0]
+    assert (look.call, look.observation, look.image_place, look.image.path.name) == (None, observation, place, "b.png")
+
+
+def test_a_call_beside_the_words_is_written_in_the_letters_of_the_data(root):
+    call = {"name": "crop", "arguments": '{"label": "\u7ea2", "bbox_2d": [0, 0, 0.5, 1]}'}
+    look = said("") | {"tool_calls": [{"function": call}]}
+    (read,) = load(root, row(asked(), look, SEEN, said(), images=["a.png", "b.png"]))
+    said_so = '{"name": "crop", "arguments": {"label": "\u7ea2", "bbox_2d": [0, 0, 0.5, 1]}}'
+    assert read.steps[0].spoken == f"<tool_call>{said_so}</tool_call>"
 
 
 def test_a_list_is_read_as_well(root):
@@ -86,7 +138,31 @@ TWO = ("a.png", "b.png")
 @pytest.mark.parametrize(
     ("bad", "message", "problem"),
     [
-        ({"images": []}, "key 'prompt' is missing", "key"),
+        ({"images": []}, "must have the key 'messages', or else 'prompt' and 'completion', got 'images'", "key"),
+        (row() | {"prompt": []}, "must have the key 'messages', or else 'prompt' and 'completion'", "key"),
+        ({"prompt": "x"}, "must have the key 'messages', or else 'prompt' and 'completion', got 'prompt'", "key"),
+        (
+            row(asked() | {"role": "tool_call"}, said()),
+            "the role of message 0 must be one of system, .*'tool_c",
+            "turns",
+        ),
+        (row({"role": "tool", "content": "<image>"}, said()), "by turns, got 'tool, assistant'", "turns"),
+        (row(asked() | {"tool_calls": [{}]}, said()), "role 'user' makes a tool call; only assistants may", "turns"),
+        (
+            row(asked([{"type": "image_url"}]), said()),
+            "part 'image_url' of message 0 must hold one image, got 0",
+            "key",
+        ),
+        (row(asked([{"type": "image", "image": "a.png", "url": "a.png"}])), "must hold one image, got 2", "key"),
+        (
+            row(asked([{"type": "text", "text": "<image>What?"}]), said()),
+            "1 of the images have no place",
+            "placeholder",
+        ),
+        (row(asked("<image><audio>?"), said()), "holds the placeholder '<audio>'", "placeholder"),
+        (row(asked(), said("<bbox>")), "holds the placeholder '<bbox>'", "placeholder"),
+        (row(asked(), said() | {"tool_calls": [{"function": CALL | {"arguments": '{"a": NaN}'}}]}), "NaN", "tool call"),
+        (row(asked(), said(), asked("And <image>?"), said(), images=TWO), "a chat of several turns", "several turns"),
         (row("x", said()), "message 0 must be an object, got 'x'", "key"),
         (row({"content": "x"}, said()), "key 'role' is missing", "key"),
         (row(asked([{"text": "x"}]), said()), "key 'type' is missing", "key"),
@@ -98,9 +174,11 @@ TWO = ("a.png", "b.png")
         (row(images="a.png"), "key 'images' must be a list", "key"),
         (row(asked()), "by turns, got 'user'", "turns"),
         (row(said(), asked()), "by turns, got 'assistant, user'", "turns"),
-        (row(asked(), said(), asked("More?"), said()), "must show the tool's one image, got 0", "turns"),
+        (row(asked(), said(), asked("More?"), said()), "a chat of several turns is not read", "several turns"),
+        (row(asked(), LOOK, asked("More?"), said()), "must show the tool's one image, got 0", "turns"),
         (row(asked(), LOOK), "the last turn must be the answer", "tool call"),
-        (row(asked(), said("<image>"), images=TWO), "role 'assistant' shows an image", "turns"),
+        (row(asked(), said([{"type": "image"}]), images=TWO), "role 'assistant' shows an image", "turns"),
+        (row(asked(), said("<image>"), images=TWO), "1 of the images have no place in the messages", "placeholder"),
         (row(asked(), LOOK | {"tool_calls": [{"function": CALL}]}, SEEN, said(), images=TWO), "twice", "tool call"),
         (
             row(asked(), said() | {"tool_calls": [{}, {}]}, SEEN, said(), images=TWO),

@@ -58,6 +58,17 @@ def test_the_original_keeps_every_character_that_was_written(root):
     assert read.system == SYSTEM
 
 
+def test_the_original_keeps_images_where_they_stand_and_pearl_has_them_first(root):
+    rows = [load(root, chat(ASKED, call(), SEEN, END), options=f"#style={style}")[0] for style in ("original", "pearl")]
+    assert [[isinstance(part, str) for part in read.asked] for read in rows] == [[True, False], [False, True]]
+    assert [[isinstance(part, str) for part in read.steps[0].shown] for read in rows] == [[True, False], [False, True]]
+
+
+def test_a_call_that_is_left_unsaid_may_be_all_of_a_turn(root):
+    (read,) = load(root, chat(ASKED, call(words=""), SEEN, END))
+    assert (read.steps[0].spoken, read.calls) == ("", 1)
+
+
 def test_later_calls_look_at_earlier_crops(root):
     (read,) = load(root, chat(ASKED, call(), SEEN, call((0, 0, 0.5, 1), target=2), SEEN, END))
     assert [step.call.image for step in read.steps[:2]] == [0, 1]
@@ -114,13 +125,12 @@ def test_videos_are_dropped_and_counted(root):
         (chat(ASKED, call(target=2), SEEN, END), "'target_image' must be 1 to 1 here, got 2", "tool call"),
         (chat(ASKED, call(target="1"), SEEN, END), "key 'target_image' must be a whole number, got '1'", "key"),
         (chat(ASKED, call((0, 0, 1)), SEEN, END), "key 'bbox_2d' must be four finite numbers", "box"),
-        (chat(ASKED, call((0, 0, float("nan"), 9)), SEEN, END), "key 'bbox_2d' must be four finite numbers", "box"),
+        (chat(ASKED, call((0, 0, float("nan"), 9)), SEEN, END), "must be JSON.*NaN is no JSON number", "tool call"),
         (chat(ASKED, call((50, 0, 60, 20)), SEEN, END), "A box needs left < right", "box"),
         (chat(ASKED, say("assistant", text("x <tool_call>{")), SEEN, END), "not closed", "tool call"),
         (chat(ASKED, say("assistant", text("<tool_call>{</tool_call>")), SEEN, END), "must be JSON", "tool call"),
         (chat(ASKED, say("assistant", text("<tool_call>{}</tool_call> x")), SEEN, END), "must end with", "tool call"),
         (chat(ASKED, say("assistant", text("<tool_call>{}</tool_call>")), SEEN, END), "key 'name' is missing", "key"),
-        (chat(ASKED, call(words=""), SEEN, END), "step 1 of 2 has no text", "row"),
         *((chat(ASKED, call(), say("user", image(n)), END), message, problem) for n, problem, message in HOSTILE),
     ],
 )

@@ -48,6 +48,45 @@ def test_what_is_written_is_read_back(tmp_path, monkeypatch, rows, group, shard)
     assert read.place(6).endswith("[6]" if shard > 7 else "rows-00001.parquet[2]")
 
 
+def test_places_of_images_and_words_that_look_like_one_are_read_back(tmp_path):
+    one, other = (LazyImage(pixels=Image.new("RGB", (8, size), "blue")) for size in (4, 6))
+    steps = (Step("", image=other, observation="See: ", image_place=5), Step("An <image>."))
+    asked = [
+        {"question": "Is  like ?", "image_places": (3, 9)},
+        {"question": "Which? ", "image_places": (7, 7)},
+        {"question": "Is <image> a tag?"},
+        {"question": "Is <image> a tag of ?", "image_places": (0, 20), "keep": ("<|box_start|>",)},
+        {"question": ""},
+    ]
+    held = [Trajectory(str(i), (one, other), steps=steps, answer="yes", **changes) for i, changes in enumerate(asked)]
+    rows = read_jsonl(write_jsonl(held, tmp_path / "x.jsonl"))
+    write_store(rows, tmp_path / "store")
+
+    def content(trajectory):
+        parts = [trajectory.asked, *(step.shown for step in trajectory.steps)]
+        return [[part if isinstance(part, str) else part.load().size for part in own] for own in parts]
+
+    for read in (rows, load_trajectories(f"parquet:{tmp_path / 'store'}")):
+        assert [content(one) for one in read] == [content(one) for one in held]
+        assert [(one.keep, one.notes) for one in read] == [(one.keep, ()) for one in held]
+
+
+def test_an_older_store_s_placeholders_are_read_or_refused(tmp_path, rows):
+    write_store(rows, tmp_path / "store")
+    shard = tmp_path / "store" / "rows-00000.parquet"
+    table = pq.read_table(shard).to_pylist()
+    held = json.loads(table[0]["trajectory"])
+    table[0]["trajectory"] = json.dumps(held | {"question": "Is <image> red?"})
+    table[2]["trajectory"] = json.dumps(held | {"question": "Is <image> <image>?", "images": held["images"] * 2})
+    pq.write_table(pa.Table.from_pylist(table), shard)
+    read = load_trajectories(f"parquet:{tmp_path / 'store'}")
+    with pytest.raises(
+        DataError, match=r"rows-00000\.parquet\[0\]: key 'question' holds 1 <image> for 1 images.*write the question in"
+    ):
+        read[0]
+    assert (read[2].question, read[2].image_places) == ("Is  ?", (3, 4))
+
+
 def test_opening_reads_no_row_and_the_first_row_one_group(tmp_path, monkeypatch, rows):
     module = sys.modules[write_store.__module__]
     monkeypatch.setattr(module, "ROW_GROUP", 2)

@@ -16,7 +16,7 @@ from jepa_vlm.trajectories.rows import Rows
 
 @final
 @dataclass(frozen=True)
-class Survey:
+class RowDigests:
     """What was found in a source.
 
     Args:
@@ -28,7 +28,7 @@ class Survey:
     digest: str
 
 
-def survey(rows: Rows) -> Survey:
+def digest_rows(rows: Rows) -> RowDigests:
     """Read every row once. A row that cannot be read has a key of its own, and its message is part of the digest."""
     known: dict[Path, bytes] = {}
     digest, pictures = hashlib.sha256(), []
@@ -53,4 +53,4 @@ def survey(rows: Rows) -> Survey:
             found, key = str(err).encode(), b"row " + name.encode("utf-8", "surrogatepass")
         digest.update(b"%d " % len(found) + found)
         pictures.append(key)
-    return Survey(tuple(pictures), digest.hexdigest())
+    return RowDigests(tuple(pictures), digest.hexdigest())

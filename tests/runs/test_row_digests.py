@@ -8,7 +8,7 @@ import shutil
 import pytest
 from PIL import Image
 
-from jepa_vlm.runs.survey import survey
+from jepa_vlm.runs.row_digests import digest_rows
 from jepa_vlm.trajectories.formats import write_store
 from jepa_vlm.trajectories.load import load_trajectories
 
@@ -32,13 +32,13 @@ def lines(tmp_path):
 
 
 def test_rows_that_show_the_same_file_have_the_same_picture(tmp_path, lines):
-    first, second, third = survey(write(tmp_path, lines)).pictures
+    first, second, third = digest_rows(write(tmp_path, lines)).pictures
     assert first == third != second
 
 
 def test_the_digest_is_the_same_twice_and_of_rows_written_anew(tmp_path, lines):
-    digest = survey(write(tmp_path, lines)).digest
-    assert survey(write(tmp_path, [dict(sorted(line.items())) for line in lines])).digest == digest
+    digest = digest_rows(write(tmp_path, lines)).digest
+    assert digest_rows(write(tmp_path, [dict(sorted(line.items())) for line in lines])).digest == digest
 
 
 @pytest.mark.parametrize(
@@ -57,24 +57,24 @@ def test_the_digest_is_the_same_twice_and_of_rows_written_anew(tmp_path, lines):
     ids=["order", "fewer", "id", "answer", "task", "system", "text", "picture", "broken"],
 )
 def test_the_digest_knows_what_changed(tmp_path, lines, edit):
-    digest = survey(write(tmp_path, lines)).digest
-    assert survey(write(tmp_path, edit(lines))).digest != digest
+    digest = digest_rows(write(tmp_path, lines)).digest
+    assert digest_rows(write(tmp_path, edit(lines))).digest != digest
 
 
 @pytest.mark.parametrize("name", ["a.png", "crop.png"])
 def test_the_digest_knows_a_picture_that_was_drawn_over(tmp_path, lines, name):
-    digest = survey(write(tmp_path, lines)).digest
+    digest = digest_rows(write(tmp_path, lines)).digest
     Image.new("RGB", (40, 20), "black").save(tmp_path / name)
-    assert survey(write(tmp_path, lines)).digest != digest
+    assert digest_rows(write(tmp_path, lines)).digest != digest
 
 
 def test_a_store_shows_the_same_pictures_as_the_files_that_it_was_written_from(tmp_path, lines):
     rows = write(tmp_path, lines)
     write_store(rows, tmp_path / "store")
     stored = load_trajectories(f"parquet:{tmp_path / 'store'}")
-    assert survey(stored).pictures == survey(rows).pictures
+    assert digest_rows(stored).pictures == digest_rows(rows).pictures
 
 
 def test_a_row_that_cannot_be_read_shares_its_picture_with_none(tmp_path, lines):
-    first, second, third = survey(write(tmp_path, [{**line, "images": ["gone.png"]} for line in lines])).pictures
+    first, second, third = digest_rows(write(tmp_path, [{**line, "images": ["gone.png"]} for line in lines])).pictures
     assert len({first, second, third}) == 3
