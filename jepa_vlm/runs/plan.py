@@ -23,14 +23,17 @@ from jepa_vlm.generation.latent_feedback import marks
 from jepa_vlm.latent_vlm import Engine, LatentVLM
 from jepa_vlm.recipe import Recipe, load_recipe
 from jepa_vlm.runs.data import RunData, load_data
-from jepa_vlm.runs.environment import device, prepare
+from jepa_vlm.runs.environment import device, prepare, processes
 from jepa_vlm.runs.length import Fitted, fit, longest
 from jepa_vlm.runs.memory import estimate_memory, in_full
+from jepa_vlm.runs.negatives import Alone, count_alone
 from jepa_vlm.runs.settings import FROM_RECIPE, Asked, Resolved, run_values, training_values
+from jepa_vlm.runs.term_rows import TermRows, count_rows, warnings
 from jepa_vlm.terms import Objective
 from jepa_vlm.training import Part, apply_lora, parts
 from jepa_vlm.training.order import Passes
-from jepa_vlm.training.token_budget import Filling, count_tokens, filling
+from jepa_vlm.training.token_budget import Filling, count_tokens, filling, micro_batch_starts
+from jepa_vlm.trajectories import Trajectory
 
 SAMPLED = 32  # trajectories whose length a plan reports
 
@@ -51,6 +54,8 @@ class Plan:
         parts: What trains and what does not.
         tokens: Mean and largest length of the longest view, over the first training trajectories.
         decoded: Tokens that the decoder computes for each training trajectory, where micro-batches are cut by them.
+        term_rows: By term that needs something of a trajectory: how many have it.
+        alone: Micro-batches of one trajectory, where a term compares trajectories.
         notes: What readers decided, changed or left out, by kind, with the number of trajectories.
     """
 
@@ -65,6 +70,8 @@ class Plan:
     parts: tuple[Part, ...]
     tokens: Mapping[str, float]
     decoded: Sequence[int] | None = None
+    term_rows: Mapping[str, TermRows] = field(default_factory=dict)
+    alone: Alone | None = None
     notes: Mapping[str, int] = field(default_factory=dict)
 
     def __getitem__(self, name: str) -> Any:
@@ -105,6 +112,12 @@ class Plan:
         passes = Passes(examples=self.train.kept, seed=self["seed"])
         return filling(passes, self.decoded, budget=self["batch_tokens"])
 
+    @property
+    def warnings(self) -> list[str]:
+        """What a user should know of how the data suits the terms and the micro-batches."""
+        lines = warnings(self.term_rows)
+        return lines if self.alone is None else [*lines, *self.alone.warnings]
+
     def config(self) -> dict[str, Any]:
         """Return what config.json holds: the values by name, and beside them what else defines the run."""
         return {
@@ -121,6 +134,8 @@ class Plan:
             "shrunk": [*self.train.shrunk, *self.validation.shrunk],
             "tokens": dict(self.tokens),
             "micro_batches": asdict(self.filling) if self.filling is not None else None,
+            "term_rows": {name: asdict(one) for name, one in self.term_rows.items()},
+            "micro_batches_of_one": asdict(self.alone) if self.alone is not None else None,
             "memory": self.memory(),
             "parts": [asdict(part) for part in self.parts],
             "threads": torch.get_num_threads(),
@@ -173,6 +188,9 @@ def plan_run(asked: Asked, recipe: Recipe | None = None) -> Plan:
     limit, policy = values["max_tokens"].value, values["too_long"].value
     train = fit(model, data.train, limit=limit, policy=policy)
     validation = fit(model, data.validation, limit=limit, policy=policy)
+    decoded = None
+    if values["batch_tokens"].value is not None:
+        decoded = count_tokens(collator, train.kept, workers=values["workers"].value)
     return Plan(
         asked=asked,
         values=values,
@@ -184,11 +202,32 @@ def plan_run(asked: Asked, recipe: Recipe | None = None) -> Plan:
         validation=validation,
         parts=parts(backbone, model.objective),
         tokens=_lengths(model, train.kept),
-        decoded=count_tokens(collator, train.kept, workers=values["workers"].value)
-        if values["batch_tokens"].value is not None
-        else None,
+        decoded=decoded,
+        term_rows=count_rows(model.objective, train.kept, validation.kept, recipe.stages),
+        alone=_alone(model.objective, values, train.kept, validation.kept, decoded),
         notes=notes,
     )
+
+
+def _alone(
+    objective: Objective,
+    values: Mapping[str, Resolved],
+    train: Sequence[Trajectory],
+    validation: Sequence[Trajectory],
+    decoded: Sequence[int] | None,
+) -> Alone | None:
+    """Return how many of the run's micro-batches hold one trajectory, where that matters."""
+    steps, accumulation, size, budget = (
+        values[name].value for name in ("steps", "accumulation", "batch_size", "batch_tokens")
+    )
+    starts = micro_batch_starts(
+        Passes(examples=train, seed=values["seed"].value),
+        micro_batches=steps * accumulation * processes(),
+        batch_size=size,
+        tokens=decoded,
+        budget=budget,
+    )
+    return count_alone(objective, starts=starts, examples=len(train), held_out=len(validation) // processes())
 
 
 def _recorded(value: Resolved) -> dict[str, Any]:

@@ -226,3 +226,5 @@ def _say(console: Console, plan: Plan, folder: RunFolder) -> None:
             )
     if plan.filling is not None and plan.filling.warning:
         console.print(plan.filling.warning, highlight=False, soft_wrap=True)
+    for line in plan.warnings:
+        console.print(f"warning: {line}", highlight=False, soft_wrap=True)

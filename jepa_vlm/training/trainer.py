@@ -25,7 +25,7 @@ from jepa_vlm.training.rates import split_by_rate
 from jepa_vlm.training.settings import TrainSettings
 from jepa_vlm.training.source_ledger import SourceLedger
 from jepa_vlm.training.term_schedule import TermSchedule, TrainCollator
-from jepa_vlm.training.token_budget import count_tokens, cut
+from jepa_vlm.training.token_budget import count_tokens, micro_batch_starts
 from jepa_vlm.training.validation import Validation
 from jepa_vlm.training.worker_signals import OutlivingSigterm
 from jepa_vlm.trajectories import Trajectory
@@ -227,11 +227,13 @@ def _order(
     settings: TrainSettings, train: Sequence[Trajectory], tokens: Sequence[int] | None, *, processes: int
 ) -> MicroBatches:
     passes, per_step = Passes(examples=train, seed=settings.seed), settings.accumulation * processes
-    starts: Sequence[int]
-    if settings.batch_tokens is None or tokens is None:
-        starts = range(0, (settings.steps * per_step + 1) * settings.batch_size, settings.batch_size)
-    else:
-        starts = cut(passes, tokens, budget=settings.batch_tokens, micro_batches=settings.steps * per_step)
+    starts = micro_batch_starts(
+        passes,
+        micro_batches=settings.steps * per_step,
+        batch_size=settings.batch_size,
+        tokens=tokens,
+        budget=settings.batch_tokens,
+    )
     return MicroBatches(examples=train, passes=passes, starts=starts, per_step=per_step)
 
 

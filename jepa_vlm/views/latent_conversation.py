@@ -7,9 +7,12 @@ START, some slots, END. What stands in a slot's place in the data, and what the 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal, final
+from typing import TYPE_CHECKING, ClassVar, Literal, final
 
 from jepa_vlm.views.view import View
+
+if TYPE_CHECKING:
+    from jepa_vlm.trajectories import Trajectory
 
 FEEDS = ("target", "token", "state")
 
@@ -20,6 +23,15 @@ class SlotContent:
 
     has_target: ClassVar[bool] = True
 
+    @property
+    def needs(self) -> str:
+        """See ``View.needs``: a look at a picture that a tool returned, if not said otherwise."""
+        return "a picture that a tool returned"
+
+    def met(self, trajectory: Trajectory) -> bool:
+        """See ``View.met``."""
+        return bool(trajectory.tool_images)
+
 
 @final
 @dataclass(frozen=True)
@@ -29,6 +41,11 @@ class RegionFeatures(SlotContent):
     Its target is that token's feature, which the decoder has seen before: a slice of the image, not an encoded crop.
     Source: VincentLeebang/lvr@637a9f7, src/dataset/lvr_sft_dataset_packed.py, src/train/monkey_patch_forward_lvr.py.
     """
+
+    @property
+    def needs(self) -> str:
+        """See ``View.needs``."""
+        return "a tool's picture whose call has a box"
 
 
 @final
@@ -86,6 +103,15 @@ class Thoughts(SlotContent):
         if self.steps < 0 or self.each < 1:
             raise ValueError(f"Thoughts need steps >= 0 and each >= 1, got {self.steps} and {self.each}.")
 
+    @property
+    def needs(self) -> str:
+        """See ``View.needs``: steps that can be replaced; nothing where none is to be."""
+        return "a step of reasoning before its last one" if self.steps else ""
+
+    def met(self, trajectory: Trajectory) -> bool:
+        """See ``View.met``."""
+        return trajectory.calls > 0 or not self.steps
+
 
 @final
 @dataclass(frozen=True)
@@ -120,6 +146,15 @@ class LatentConversation(View):
             raise ValueError(f"fed must be one of {', '.join(FEEDS)}; got {self.fed!r}.")
         if self.fed == "target" and not self.slots.has_target:
             raise ValueError(f"{self.slots} have no target that could be fed; use fed='state' or fed='token'.")
+
+    @property
+    def needs(self) -> str:
+        """See ``View.needs``: what its slots stand for."""
+        return self.slots.needs
+
+    def met(self, trajectory: Trajectory) -> bool:
+        """See ``View.met``."""
+        return self.slots.met(trajectory)
 
     @property
     def tokens(self) -> tuple[str, ...]:

@@ -48,6 +48,22 @@ def test_a_composed_recipe_is_obeyed_and_what_it_leaves_open_is_the_profiles():
     )
 
 
+def test_a_plan_says_what_few_rows_train_and_which_micro_batches_compare_nothing():
+    asked = Asked(recipe="lvr", backbone="tiny-random-qwen2.5-vl", data="playground:sequential-crops#direct=0.9")
+    plan = plan_run(asked)
+    have = sum(row.calls > 0 for row in plan.train.kept)
+    assert json.loads(json.dumps(plan.config()))["term_rows"]["latent_reconstruction"]["train"] == {
+        "have": have,
+        "of": 8,
+    }
+    assert f"rows       latent_reconstruction: {have} of 8 to train on and" in plan_text(plan)
+    plan = plan_run(Asked(recipe="vl_jepa", backbone="tiny-random-qwen2.5-vl", batch_tokens=400, steps=20))
+    assert 0 < plan.alone.micro_batches < plan.alone.of == 20
+    assert f"warning    {plan.alone.warnings[0]}" in plan_text(plan).splitlines()
+    with pytest.raises(RecipeError, match="every micro-batch holds one"):
+        plan_run(Asked(recipe="vl_jepa", backbone="tiny-random-qwen2.5-vl", batch_size=1))
+
+
 def test_latents_between_marks_that_the_vocabulary_lacks_are_refused_before_training():
     recipe = jv.load_recipe("sft")
     recipe = replace(recipe, decoding=jv.LatentDecoding(steps=2, start="<|no such token|>"))
