@@ -92,7 +92,7 @@ def _bring_to_types(backbone: Backbone) -> None:
         if parameter.requires_grad:
             parameter.data = parameter.data.to(wide)
         elif parameter.is_floating_point() and not any(word in name for word in always_wide):
-            parameter.data = parameter.data.to(rest)
+            parameter.data = parameter.data.to(backbone.dtype).to(rest)
 
 
 def _train_in_full(backbone: Backbone, parameters: Sequence[nn.Parameter]) -> None:

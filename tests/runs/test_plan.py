@@ -79,6 +79,21 @@ def test_memory_counts_weights_gradients_and_two_averages():
     assert plan.memory()["weights"] >= 4 * sum(part.trainable + part.frozen for part in plan.parts)
 
 
+def test_memory_under_bfloat16_counts_what_trains_in_full_in_float32_and_its_copies():
+    plan = plan_run(Asked(recipe="pixel_reasoner", backbone="tiny-random-qwen2.5-vl", dtype="bfloat16"))
+    trained, frozen = (sum(getattr(part, kind) for part in plan.parts) for kind in ("trainable", "frozen"))
+    found = plan.memory()
+    assert (found["gradients"], found["optimizer"], found["half-precision copies"]) == (
+        4 * trained,
+        8 * trained,
+        2 * trained,
+    )
+    buffers = sum(buffer.numel() * buffer.element_size() for buffer in plan.model.buffers())
+    assert found["weights"] == 4 * trained + 2 * frozen + buffers
+    tower = plan_run(Asked(recipe="sft", backbone="tiny-random-qwen2.5-vl", rates={"language": 1.0, "vision": 0.1}))
+    assert "the vision tower or the projector trains in full" in plan_text(tower)
+
+
 def test_memory_has_a_total_with_a_micro_batch_in_it():
     found = plan_run(Asked(recipe="pearl")).memory()
     assert found["total"] == sum(size for name, size in found.items() if name != "total")

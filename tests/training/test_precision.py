@@ -9,8 +9,9 @@ import torch
 import torch.nn.functional as F
 
 import jepa_vlm as jv
+from jepa_vlm.encoders import attention
 from jepa_vlm.errors import RecipeError, RunError
-from jepa_vlm.training import ObjectiveTrainer, Origin, TrainSettings, apply_lora
+from jepa_vlm.training import ObjectiveTrainer, Origin, TrainSettings, apply_lora, load_checkpoint, save_weights
 from jepa_vlm.training.metrics import read_metrics
 from tests.training.setting import BACKBONE, small_trainer, trained
 from tests.training.test_trainer import StopAfter
@@ -110,12 +111,14 @@ def test_what_trains_starts_from_the_stored_numbers():
         assert torch.equal(p, stored[name] if p.requires_grad else stored[name].bfloat16())
 
 
-def test_the_model_computes_in_bfloat16_in_training_validation_and_generation():
+def test_the_model_computes_in_bfloat16_in_training_validation_and_generation(monkeypatch):
     """Everything trains, so that no tensor is left whose type would say so."""
     model = model_in("bfloat16", jv.NextToken(), train=(*DECODER, *TOWER))
     seen = []
     layer = model.backbone.adapter.decoder(model.backbone.base).layers[0].mlp.up_proj
     layer.register_forward_hook(lambda module, given, out: seen.append(out.dtype))
+    attend = attention.by_segment
+    monkeypatch.setattr(attention, "by_segment", lambda query, *more: seen.append(query.dtype) or attend(query, *more))
     rows = jv.playground.trajectories("visual-search", count=1)
     batch = model.collator()(rows)
     model(batch).total.backward()
@@ -125,6 +128,15 @@ def test_the_model_computes_in_bfloat16_in_training_validation_and_generation():
     jv.generation.answers_by_scoring(model.backbone, items, scorings=("letter-logits",))
     assert seen == [torch.bfloat16] * len(seen)
     assert len(seen) >= 3
+
+
+def test_a_family_whose_code_takes_one_type_is_float32_throughout_and_computes_in_bfloat16(tmp_path):
+    model = model_in("bfloat16", jv.NextToken(), name="tiny-random-smolvlm")
+    save_weights(model, tmp_path, Origin("tiny-random-smolvlm", 0, "bfloat16"))
+    batch = model.collator()(jv.playground.trajectories("visual-search", count=1))
+    for backbone in (model.backbone, load_checkpoint(tmp_path)):
+        assert {p.dtype for p in backbone.base.parameters()} == {torch.float32}
+        jv.LatentVLM(backbone, jv.NextToken())(batch).total.backward()  # its own code would fail on two types
 
 
 @pytest.mark.parametrize("engine", ["one_pass", "separate"])
