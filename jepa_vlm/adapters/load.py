@@ -78,8 +78,7 @@ def load_backbone(
         config = read_config(source, trust_remote_code)
         adapter_of(config)  # before gigabytes are read
         processor = read_processor(source, trust_remote_code)
-        stored = _dtype(config.dtype or torch.float32)
-        kept = torch.promote_types(stored, torch_dtype) if exact else torch_dtype
+        kept = torch.promote_types(_dtype(config.dtype or torch.float32), torch_dtype) if exact else torch_dtype
         model = read_model(source, dtype=kept, trust_remote_code=trust_remote_code, **quantized)
     adapter = adapter_of(model.config)
     _check_processor(name, adapter, processor)

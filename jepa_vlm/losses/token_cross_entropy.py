@@ -66,8 +66,10 @@ def _check(chunk: int) -> None:
 
 
 def _as_computed(hidden: Tensor, head: Head) -> tuple[Tensor, Head]:
-    """Return both in autocast's precision, if it is on: it does not know the fused op and would leave them as wide as
-    what trains."""
+    """Return both in autocast's precision, if it is on.
+
+    Autocast does not know the fused op, and would leave both in float32 where the head trains.
+    """
     kind = hidden.device.type
     if not torch.amp.is_autocast_available(kind) or not torch.is_autocast_enabled(kind):
         return hidden, head

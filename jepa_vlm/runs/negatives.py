@@ -45,7 +45,7 @@ class Alone:
         return lines
 
 
-def count_alone(objective: Objective, *, starts: Sequence[int] | range, examples: int, held_out: int) -> Alone | None:
+def count_alone(objective: Objective, *, starts: Sequence[int], examples: int, held_out: int) -> Alone | None:
     """Return how many micro-batches of a run hold one trajectory; None where no term compares trajectories.
 
     Args:

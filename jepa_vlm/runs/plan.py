@@ -161,15 +161,7 @@ def plan_run(asked: Asked, recipe: Recipe | None = None) -> Plan:
     seed = asked.seed or 0
     values = run_values(asked, gpu=torch.cuda.is_available())
     prepare(seed, backbone=values["backbone"].value)
-    backbone = load_backbone(
-        values["backbone"].value,
-        seed=seed,
-        dtype=values["dtype"].value,
-        exact=not values["quantize"].value,
-        visual_tokens=values["visual_tokens"].value,
-        quantize=values["quantize"].value,
-        added_tokens=recipe.added_tokens,
-    )
+    backbone = _load(recipe, recipe.rates if asked.rates is None else asked.rates, values)
     if recipe.decoding is not None:
         marks(backbone, recipe.decoding)  # refused before training, not after
     values |= training_values(asked, recipe, backbone.profile)
@@ -232,6 +224,17 @@ def _alone(
 
 def _recorded(value: Resolved) -> dict[str, Any]:
     return {"value": value.value, "origin": value.origin}
+
+
+def _load(recipe: Recipe, rates: Mapping[str, float], values: Mapping[str, Resolved]) -> Backbone:
+    names = ("seed", "dtype", "visual_tokens", "quantize")
+    in_full = recipe.lora is None or set(rates) != {"language"}
+    return load_backbone(
+        values["backbone"].value,
+        **{name: values[name].value for name in names},
+        exact=in_full and not values["quantize"].value,
+        added_tokens=recipe.added_tokens,
+    )
 
 
 def _check_trackers(names: Sequence[str]) -> None:
