@@ -11,6 +11,7 @@ Source:   arXiv:2509.24251; VincentLeebang/lvr@637a9f7, scripts/finetune_lvr_sta
           END are trained, slots are not; the mean is over all slots of the batch. Different here: LoRA by default
           (rank=0 trains the whole decoder, as released), any number of images and boxes, words before a slot are
           kept, no <|lvr_latent_end|> (a flag's default puts it into every released sequence), END is always written.
+          A head is applied at every latent step; the released code applies it one step late.
 """
 
 from __future__ import annotations
@@ -19,33 +20,44 @@ from typing import Literal
 
 import jepa_vlm as jv
 
-HEADS = {
-    "none": jv.IdentityPredictor,
-    "mlp": lambda: jv.MLPPredictor(norm="layer"),
-    "gated": jv.GatedPredictor,
-}
-
 
 def recipe(
-    *, weight: float = 0.1, latents: int = 4, rank: int | None = None, head: Literal["none", "mlp", "gated"] = "none"
+    *,
+    weight: float = 0.1,
+    latents: int = 4,
+    leave: Literal["count", "end"] = "count",
+    rank: int | None = None,
+    head: Literal["none", "mlp", "gated"] = "none",
+    width: int | None = None,
 ) -> jv.Recipe:
     """Return the supervised stage.
 
     Args:
         weight: Of the reconstruction beside the token loss.
         latents: Steps of latent feedback at inference, whenever the model writes START; LVR reports 4, 8 and 16.
+        leave: When these end: after ``latents`` steps, or when END is the likeliest token, after ``latents`` at most.
         rank: Of the LoRA adapter, whose alpha is twice the rank; None takes the backbone's, else 64, and 0 trains the
             whole decoder.
-        head: Between the state and its prediction of a visual token.
+        head: Between the state and its prediction of a visual token, in training and at inference: LVR's heads
+            "simple" (``mlp``) and "glu" (``gated``).
+        width: Of the head ``gated``; None is the state's own size. Released: the decoder's intermediate size, 11008 in
+            Qwen2.5-VL-3B and 18944 in the 7B.
     """
+    heads: dict[str, jv.Predictor] = {
+        "none": jv.IdentityPredictor(),
+        "mlp": jv.MLPPredictor(norm="layer"),
+        "gated": jv.GatedPredictor(hidden=width),
+    }
     view = jv.views.LatentConversation(jv.views.RegionFeatures(), start="<|lvr_start|>", end="<|lvr_end|>")
     return jv.Recipe(
         objective=jv.NextToken(view=view)
-        + weight * jv.LatentReconstruction(view=view, predictor=HEADS[head](), loss=jv.MSELoss()),
+        + weight * jv.LatentReconstruction(view=view, predictor=heads[head], loss=jv.MSELoss()),
         lora=jv.Lora(rank=rank) if rank != 0 else None,
         published=jv.Published(learning_rate=1e-5, batch_size=4, accumulation=4, steps=2500, rank=64),
         warmup=0.03,
         weight_decay=0.1,
         added_tokens=view.tokens,
-        decoding=jv.LatentDecoding(steps=latents, start=view.start, end=view.end, after=view.after, entry="model"),
+        decoding=jv.LatentDecoding(
+            steps=latents, start=view.start, end=view.end, after=view.after, leave=leave, entry="model"
+        ),
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -48,11 +49,13 @@ def lora_backbone(dtype: torch.dtype = torch.float32, *, rank: int = 4, dropout:
     return backbone
 
 
-def latent_backbone(dtype: torch.dtype = torch.float32) -> jv.Backbone:
+LATENT_TOKENS = ("<|latent_start|>", "<|latent_end|>", "<|latent|>")
+
+
+def latent_backbone(dtype: torch.dtype = torch.float32, *, tokens: Sequence[str] = LATENT_TOKENS) -> jv.Backbone:
     """The tiny backbone with LoRA and the tokens of latent slots, whose rows of the embedding train."""
     backbone = lora_backbone(dtype)
-    tokens = ["<|latent_start|>", "<|latent_end|>", "<|latent|>"]
-    backbone.tokenizer.add_tokens(tokens, special_tokens=True)
+    backbone.tokenizer.add_tokens(list(tokens), special_tokens=True)
     torch.manual_seed(2)
     backbone.base.resize_token_embeddings(len(backbone.tokenizer), mean_resizing=False)
     return backbone

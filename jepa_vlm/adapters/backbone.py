@@ -8,6 +8,7 @@ from typing import Any, cast, final
 
 import torch
 from peft import PeftModel
+from torch import nn
 from transformers import PreTrainedModel
 
 from jepa_vlm.adapters.adapter import Adapter
@@ -23,6 +24,8 @@ class Profile:
 
     Args:
         learning_rate: Peak rate.
+        forced_learning_rate: Peak rate of recipes whose every answer stands behind latent steps that inference writes
+            (``LatentDecoding(entry="forced")``); None for ``learning_rate``.
         lora_rank, lora_alpha: Of the adapter.
         batch_size: Examples in a micro-batch.
         accumulation: Micro-batches in an optimiser step.
@@ -31,6 +34,7 @@ class Profile:
     """
 
     learning_rate: float | None = None
+    forced_learning_rate: float | None = None
     lora_rank: int | None = None
     lora_alpha: int | None = None
     batch_size: int | None = None
@@ -51,6 +55,7 @@ class Backbone:
         adapter: Knowledge of its family.
         profile: Training values that suit it.
         added: The tokens that were declared, or None.
+        latent_head: What latent decoding passes a state through before it feeds it; None feeds the state itself.
 
     ``dtype`` is the type in which the model computes: what ``load_backbone`` was asked for, else that of its weights.
     Parameters that train are at least float32 all the same, see ``apply_lora``.
@@ -62,6 +67,7 @@ class Backbone:
     adapter: Adapter
     profile: Profile = field(default_factory=Profile)
     added: AddedTokens | None = None
+    latent_head: nn.Module | None = None
     dtype: torch.dtype = field(init=False)
 
     def __post_init__(self) -> None:

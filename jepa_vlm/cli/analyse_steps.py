@@ -43,8 +43,12 @@ def latent_steps(
     protocol: Annotated[str | None, typer.Option(help="Of vstar, mmvp and blink.")] = None,
     steps: Annotated[str, typer.Option(help="Numbers of latent tokens; 0 is plain decoding.")] = "0,1,2,4,8,16",
     controls: Annotated[str, typer.Option(help="noise, dropped, or both with a comma between.")] = "noise,dropped",
+    leave: Annotated[
+        Literal["count", "end"] | None,
+        typer.Option(help="When latent steps end: after their number, or at END, their number at most; the recipe's."),
+    ] = None,
     entry: Annotated[
-        Literal["forced", "model"] | None, typer.Option(help="Who begins to think in latents; the recipe's: forced.")
+        Literal["forced", "model"] | None, typer.Option(help="Who begins to think in latents; the recipe's own.")
     ] = None,
     scoring: Annotated[str | None, typer.Option(help="Which scoring; the protocol's if not given.")] = None,
     questions: Annotated[int | None, typer.Option(min=1, help="How many; 512 of the playground, else all.")] = None,
@@ -73,7 +77,7 @@ def latent_steps(
             model = _one_model(given)
             asked = [scoring_named(scoring)] if scoring else []
             items = questions_of(on, protocol=protocol, scorings=asked, count=questions, seed=seed)
-            own = decoding_named(model, steps=max(counts), entry=entry, control="none")
+            own = decoding_named(model, steps=max(counts), leave=leave, entry=entry, control="none")
             if own is None:
                 raise typer.BadParameter(f"{model} has no latent slots; give a run of lvr, mirage or coconut.")
             answered = functools.partial(

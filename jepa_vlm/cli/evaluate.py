@@ -52,8 +52,12 @@ def evaluate(
     latents: Annotated[
         int | None, typer.Option(min=0, help="Latent steps before an answer; the recipe's own, 0 for none.")
     ] = None,
+    leave: Annotated[
+        Literal["count", "end"] | None,
+        typer.Option(help="When latent steps end: after --latents, or at END, --latents at most; the recipe's own."),
+    ] = None,
     entry: Annotated[
-        Literal["forced", "model"] | None, typer.Option(help="Who begins to think in latents; the recipe's: forced.")
+        Literal["forced", "model"] | None, typer.Option(help="Who begins to think in latents; the recipe's own.")
     ] = None,
     control: Annotated[
         Literal["none", "noise", "dropped"], typer.Option(help="What is fed in the place of latent states.")
@@ -87,7 +91,7 @@ def evaluate(
         opening = next((own for own in map(own_opening, models) if own is not None), None)  # both under the same limit
 
         def asked(name: str, folder: Path | None) -> dict[str, Evaluation]:
-            decoding = decoding_named(name, steps=latents, entry=entry, control=control)
+            decoding = decoding_named(name, steps=latents, leave=leave, entry=entry, control=control)
             return ask(name, sets, seed=seed, batch_size=batch_size, output=folder, latents=decoding, opening=opening)
 
         first = asked(model, output)
@@ -173,6 +177,7 @@ def decoding_named(
     model: str,
     *,
     steps: int | None,
+    leave: Literal["count", "end"] | None,
     entry: Literal["forced", "model"] | None,
     control: Literal["none", "noise", "dropped"],
 ) -> LatentDecoding | None:
@@ -186,10 +191,11 @@ def decoding_named(
 
     own = inference_of(find_checkpoint(Path(model))).decoding
     if own is None:
-        if steps or entry is not None or control != "none":
+        if steps or leave is not None or entry is not None or control != "none":
             raise RunError(
-                f"{model} does not think in latent slots, so --latents, --entry and --control mean nothing for it; "
-                "give a run of lvr, mirage or coconut, or its export."
+                f"{model} does not think in latent slots, so --latents, --leave, --entry and --control mean nothing "
+                "for it; give a run of lvr, mirage or coconut, or its export."
             )
         return None
-    return replace(own, steps=own.steps if steps is None else steps, entry=entry or own.entry, control=control)
+    steps = own.steps if steps is None else steps
+    return replace(own, steps=steps, leave=leave or own.leave, entry=entry or own.entry, control=control)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from jepa_vlm.adapters import Backbone, load_backbone
+from jepa_vlm.adapters import Backbone
 from jepa_vlm.generation.answering import ANSWERS, Answer, latents_by
 from jepa_vlm.recipe.recipe import LATENTS
+from jepa_vlm.training.inference_file import load_exported
 from jepa_vlm.training.merge import find_checkpoint, inference_of, is_checkpoint, load_checkpoint
 
 
@@ -27,5 +28,5 @@ def load_trained(name: str, *, dtype: str = "float32", inference: str = "") -> t
     answer = ANSWERS[chosen]
     if chosen == LATENTS and own.decoding is not None:
         answer = latents_by(own.decoding)
-    trained = load_checkpoint(checkpoint) if is_checkpoint(checkpoint) else load_backbone(name, dtype=dtype)
+    trained = load_checkpoint(checkpoint) if is_checkpoint(checkpoint) else load_exported(name, dtype=dtype)
     return trained, answer

@@ -14,13 +14,14 @@ from dataclasses import dataclass, field
 from typing import Any, final
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import LogitsProcessor
 
 from jepa_vlm.adapters import Backbone
 from jepa_vlm.errors import BackboneError
 from jepa_vlm.generation.greedy import end_ids, generate
 from jepa_vlm.generation.prompt import Inputs
+from jepa_vlm.predictors.saved import describe_head
 from jepa_vlm.recipe.latent_decoding import LatentDecoding
 from jepa_vlm.typing import Hidden
 
@@ -62,7 +63,8 @@ def generate_latent(
         allowed: Restricts words; None for all.
 
     Raises:
-        BackboneError: If START or END is no single token of the vocabulary.
+        BackboneError: If START or END is no single token of the vocabulary, or the backbone's head is not the one that
+            the decoding names.
     """
     machine = _Machine(backbone, inputs["input_ids"].shape[0], decoding, tokens, allowed)
     with machine.attached():
@@ -93,6 +95,7 @@ class _Machine(LogitsProcessor):
         self.backbone, self.decoding, self.tokens, self.allowed = backbone, decoding, tokens, allowed
         self.steps = decoding.steps
         self.start, self.end = marks(backbone, decoding)
+        self.head = _head(backbone, decoding)
         # Together, as in training: alone, some tokenizers would put a space before the words.
         closing = backbone.tokenizer.encode(decoding.end + decoding.after, add_special_tokens=False)
         self.closing = closing[closing.index(self.end) :]
@@ -190,6 +193,8 @@ class _Machine(LogitsProcessor):
         if self.states is None:
             raise RuntimeError("The decoder was not seen to run; its states cannot be fed back.")
         state = self.states[number]
+        if self.head is not None:
+            state = self.head(state[None])[0]
         if self.decoding.control == "noise":
             drawn = torch.randn(state.shape, generator=self.noise).to(state)
             scaled: Hidden = drawn * (state.norm() / drawn.norm())
@@ -219,6 +224,18 @@ def marks(backbone: Backbone, decoding: LatentDecoding) -> tuple[int, int]:
     """
     start, end = (_one_token(backbone, token) for token in (decoding.start, decoding.end))
     return start, end
+
+
+def _head(backbone: Backbone, decoding: LatentDecoding) -> nn.Module | None:
+    """Return what states are fed through, where the backbone is."""
+    head = backbone.latent_head
+    held = None if head is None else describe_head(head)
+    if held != decoding.head:
+        raise BackboneError(
+            f"Latent decoding must feed states through the head that training compared, {decoding.head}, but the "
+            f"backbone has {held}; load the run or its export, or set backbone.latent_head to the objective's own head."
+        )
+    return None if head is None else head.to(next(backbone.base.parameters()).device)
 
 
 def _one_token(backbone: Backbone, token: str) -> int:

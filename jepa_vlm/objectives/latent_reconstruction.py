@@ -9,7 +9,7 @@ from torch import Generator
 from jepa_vlm.encoders import States
 from jepa_vlm.losses import LatentLoss, MSELoss
 from jepa_vlm.predictors import IdentityPredictor, Predictor
-from jepa_vlm.terms import Term, TermValue, Unit, zero_through
+from jepa_vlm.terms import Objective, Term, TermValue, Unit, zero_through
 from jepa_vlm.views import LatentConversation, ViewRequest
 
 
@@ -23,6 +23,7 @@ class LatentReconstruction(Term):
     Args:
         view: Whose slots.
         predictor: The head between a state and its prediction; none (the identity) if not given. It places no slots.
+            Latent decoding feeds what it returns (``Recipe.decoding``).
         loss: Distance; the mean squared one (LVR's) if not given. Mirage takes the cosine.
         state: Which state predicts a slot: the one ``before`` it (LVR, Mirage: what is predicted is what is fed next),
             or the one ``at`` it.
@@ -74,8 +75,19 @@ class LatentReconstruction(Term):
         """See ``Term.unit``."""
         return Unit("tokens", self._request)
 
+    @property
+    def head(self) -> Predictor | None:
+        """What a state passes through before it is compared; None where the state itself is."""
+        return None if isinstance(self.predictor, IdentityPredictor) else self.predictor
+
     def setup(self, dim: int, generator: Generator) -> None:
-        """See ``Term.setup``."""
+        """See ``Term.setup``.
+
+        Raises:
+            ValueError: If the head's output is no feature's size.
+        """
+        if (width := self.predictor.width(dim)) != dim:
+            raise ValueError(f"Slots stand for features of size {dim}; {self.predictor} predicts {width}.")
         self.predictor.setup(dim, generator)
 
     def forward(self, states: States) -> TermValue:
@@ -96,3 +108,9 @@ class LatentReconstruction(Term):
     def extra_repr(self) -> str:
         """Show the view and which state is read."""
         return f"{self.view}, state={self.state!r}"
+
+
+def feeding_head(objective: Objective) -> Predictor | None:
+    """Return the head of an objective's reconstruction, whose output latent decoding feeds; None if there is none."""
+    heads = (term.head for _, term in objective.parts() if isinstance(term, LatentReconstruction))
+    return next((head for head in heads if head is not None), None)

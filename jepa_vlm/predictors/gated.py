@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import cast, final
+from typing import Any, cast, final
 
 import torch
 import torch.nn.functional as F
@@ -15,9 +15,10 @@ from jepa_vlm.typing import Latent, Prediction, shape_checked
 
 @final
 class GatedPredictor(Predictor):
-    """out(silu(gate(n)) * up(n)) with n the LayerNorm of the context's state (a SwiGLU, arXiv:2002.05202).
+    """out(silu(gate(h)) * up(h)) of the context's state h (a SwiGLU, arXiv:2002.05202), each layer with a bias.
 
-    LVR's optional head "glu" is of this kind (VincentLeebang/lvr@637a9f7, src/model/lvr_heads.py).
+    LVR's head "glu" (VincentLeebang/lvr@637a9f7, src/model/lvr_heads.py). Its ``hidden`` is the decoder's intermediate
+    size: 11008 for Qwen2.5-VL-3B, 18944 for the 7B.
 
     Args:
         hidden: Width of gate and up; None for the context's own size.
@@ -39,12 +40,16 @@ class GatedPredictor(Predictor):
         self.hidden = hidden
         self.layers = nn.ModuleDict()
 
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """The constructor's arguments, from which ``predictors.saved`` builds it again."""
+        return {"hidden": self.hidden}
+
     def setup(self, dim: int, generator: torch.Generator) -> None:
         """Draw each layer's weight and bias uniformly from +-1/sqrt(its inputs), in float32."""
         wide = self.hidden or dim
         self.layers = nn.ModuleDict(
             {
-                "norm": nn.LayerNorm(dim, dtype=torch.float32),
                 "gate": seeded_linear(dim, wide, generator),
                 "up": seeded_linear(dim, wide, generator),
                 "out": seeded_linear(wide, dim, generator),
@@ -58,8 +63,8 @@ class GatedPredictor(Predictor):
             raise not_set_up(self)
         gate = cast("nn.Linear", self.layers["gate"])
         expect_dim(context, gate.in_features)
-        normed = self.layers["norm"](context.to(gate.weight.dtype))
-        return cast("Prediction", self.layers["out"](F.silu(gate(normed)) * self.layers["up"](normed)))
+        state = context.to(gate.weight.dtype)
+        return cast("Prediction", self.layers["out"](F.silu(gate(state)) * self.layers["up"](state)))
 
     def extra_repr(self) -> str:
         """Show the width."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import Literal, cast, final
+from typing import Any, Literal, cast, final
 
 import torch
 import torch.nn.functional as F
@@ -20,7 +20,8 @@ class MLPPredictor(Predictor):
     Args:
         hidden: Width between the layers; None for the context's own size.
         layers: Number of linear layers.
-        norm: What comes before the first: ``none``, or ``layer`` for a LayerNorm (with two layers LVR's head "simple").
+        norm: What comes before the first: ``none``, or ``layer`` for a LayerNorm with epsilon 1e-6. With two layers of
+            the context's own size that is LVR's head "simple" (VincentLeebang/lvr@637a9f7, src/model/lvr_heads.py).
         out: Size of the prediction; None for the context's own size.
 
     Raises:
@@ -54,10 +55,15 @@ class MLPPredictor(Predictor):
         self.norm: nn.Module = nn.Identity()
         self.linears = nn.ModuleList()
 
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """The constructor's arguments, from which ``predictors.saved`` builds it again."""
+        return {"hidden": self.hidden, "layers": self.layers, "norm": self.norm_kind, "out": self.out}
+
     def setup(self, dim: int, generator: torch.Generator) -> None:
         """Draw each layer's weight and bias uniformly from +-1/sqrt(its inputs), in float32."""
         widths = [dim, *[self.hidden or dim] * (self.layers - 1), self.width(dim)]
-        self.norm = nn.LayerNorm(dim, dtype=torch.float32) if self.norm_kind == "layer" else nn.Identity()
+        self.norm = nn.LayerNorm(dim, eps=1e-6, dtype=torch.float32) if self.norm_kind == "layer" else nn.Identity()
         self.linears = nn.ModuleList(seeded_linear(wide, out, generator) for wide, out in pairwise(widths))
 
     def width(self, dim: int) -> int:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, final
+from typing import Any, Literal, final
 
 ENTRIES, LEAVES, CONTROLS = ("forced", "model"), ("count", "end"), ("none", "noise", "dropped")
 
@@ -24,6 +25,9 @@ class LatentDecoding:
         control: What is fed in the states' place: ``none`` (themselves), ``noise`` (Gaussian vectors of their length),
             or nothing at all (``dropped``: END follows START).
         seed: Of the noise.
+        head: What a state passes through before it is fed, as ``predictors.saved`` describes it; None feeds the state
+            itself. A recipe sets it to the head of its objective's reconstruction: what is fed is what the loss
+            compared.
 
     Raises:
         ValueError: If a value is out of its range.
@@ -37,6 +41,7 @@ class LatentDecoding:
     entry: Literal["forced", "model"] = "forced"
     control: Literal["none", "noise", "dropped"] = "none"
     seed: int = 0
+    head: Mapping[str, Any] | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.steps, int) or isinstance(self.steps, bool) or self.steps < 0:
@@ -50,4 +55,5 @@ class LatentDecoding:
         many = (
             f"{self.steps} latent steps" if self.leave == "count" else f"latent steps until END, at most {self.steps}"
         )
-        return f"{many}, entry {self.entry}" + ("" if self.control == "none" else f", control {self.control}")
+        through = "" if self.head is None else f", through {self.head['kind']}"
+        return f"{many}, entry {self.entry}{through}" + ("" if self.control == "none" else f", control {self.control}")

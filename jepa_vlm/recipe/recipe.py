@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, final
 
+from jepa_vlm.recipe.fed_head import fed_head
 from jepa_vlm.recipe.latent_decoding import LatentDecoding
 from jepa_vlm.recipe.opening import Opening
 from jepa_vlm.recipe.stage import Stage, check_stages
@@ -98,7 +99,7 @@ class Recipe:
         objective: What is minimised. A single term becomes an objective of one.
         lora: The adapter, or None to train the whole decoder.
         learning_rate: Peak of the schedule, or None.
-        warmup: Share of the steps over which the learning rate rises.
+        warmup: Over which the learning rate rises: a share of the steps, or as a whole number so many steps.
         weight_decay: Of AdamW, on matrices only.
         batch_size: Trajectories per micro-batch and device, or None.
         accumulation: Micro-batches per optimiser step, or None.
@@ -115,6 +116,7 @@ class Recipe:
         stages: Which terms are computed when; none computes all of them throughout. The checkpoint with the lowest
             loss of the last stage's terms is the best.
         decoding: How the trained model answers, if it thinks in latent slots; None is the backbone's own generation.
+            Its ``head`` is set to that of the objective's reconstruction.
         inference: How the trained model answers: ``plain``, the base's own ``generate``; ``tools``; ``latents``, which
             comes with ``decoding`` by itself; or another name of ``jepa_vlm.generation.answering``. Every checkpoint
             and export carries it.
@@ -128,7 +130,7 @@ class Recipe:
     objective: Objective | Term
     lora: Lora | None = Lora()
     learning_rate: float | None = None
-    warmup: float = 0.05
+    warmup: float | int = 0.05
     weight_decay: float = 0.1
     batch_size: int | None = None
     accumulation: int | None = None
@@ -153,8 +155,10 @@ class Recipe:
             came = type(self.objective).__name__
             raise ValueError(f"objective must be a term or a sum of terms, such as jv.NextToken(); got {came}.")
         check_stages(self.stages, {term.name: term.loss_dropout for _, term in self.objective.parts()})
-        if self.decoding is not None and self.inference == PLAIN:
-            object.__setattr__(self, "inference", LATENTS)
+        if self.decoding is not None:
+            decoding = replace(self.decoding, head=fed_head(self.objective, self.decoding))
+            object.__setattr__(self, "decoding", decoding)
+            object.__setattr__(self, "inference", LATENTS if self.inference == PLAIN else self.inference)
         if (self.decoding is None) == (self.inference == LATENTS):
             raise ValueError(f"inference {self.inference!r} and decoding {self.decoding} do not go together.")
         if self.opening is not None and self.inference != PLAIN:
@@ -163,8 +167,10 @@ class Recipe:
         for name in ("weight_decay", "max_grad_norm"):
             if not 0 <= getattr(self, name) < math.inf:
                 raise ValueError(f"{name} must be finite and not negative, got {getattr(self, name)}.")
-        if not 0 <= self.warmup < 1:
-            raise ValueError(f"warmup is a share of the steps in [0, 1), got {self.warmup}; 0.05 is 5%.")
+        if not 0 <= self.warmup < (math.inf if isinstance(self.warmup, int) else 1):
+            raise ValueError(
+                f"warmup is a share of the steps in [0, 1) or a whole number of steps, got {self.warmup}; 0.05 is 5%."
+            )
         if self.schedule not in SCHEDULES:
             raise ValueError(f"schedule must be one of {', '.join(SCHEDULES)}; got {self.schedule!r}.")
         for name, factor in self.rates.items():

@@ -4,32 +4,36 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import final
+from typing import Literal, final
 
 
 @final
 @dataclass(frozen=True, kw_only=True)
 class Stage:
-    """One stage of a recipe. The optimiser and its schedule run through all of them.
+    """One stage of a recipe. The schedule of the learning rate runs through all of them.
 
     Args:
         name: For logs.
         share: Of the run's steps, in (0, 1].
         terms: Names of the objective's terms that are computed; what only others need is not.
+        optimizer: Whether AdamW's averages of the stage before are ``kept``, or start ``new``.
 
     Raises:
-        ValueError: If the share is out of range or there is no term.
+        ValueError: If the share is out of range, there is no term, or ``optimizer`` is unknown.
     """
 
     name: str
     share: float
     terms: tuple[str, ...]
+    optimizer: Literal["kept", "new"] = "kept"
 
     def __post_init__(self) -> None:
         if not 0 < self.share <= 1:
             raise ValueError(f"The share of stage {self.name!r} must lie in (0, 1], got {self.share}.")
         if isinstance(self.terms, str) or not self.terms:
             raise ValueError(f"Stage {self.name!r} needs a tuple of the objective's terms, got {self.terms!r}.")
+        if self.optimizer not in ("kept", "new"):
+            raise ValueError(f"optimizer of stage {self.name!r} must be 'kept' or 'new', got {self.optimizer!r}.")
 
 
 def check_stages(stages: Sequence[Stage], terms: Mapping[str, float]) -> None:

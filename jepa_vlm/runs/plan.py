@@ -13,7 +13,7 @@ import torch
 from torch import nn
 from transformers.integrations.integration_utils import get_available_reporting_integrations
 
-from jepa_vlm.adapters import Backbone, load_backbone
+from jepa_vlm.adapters import Backbone, Profile, load_backbone
 from jepa_vlm.adapters.backbone import HALF
 from jepa_vlm.cost import StepMemory
 from jepa_vlm.errors import DataError, RecipeError, UnknownNameError
@@ -21,6 +21,7 @@ from jepa_vlm.evaluation import commit, versions
 from jepa_vlm.generation.answering import ANSWERS
 from jepa_vlm.generation.latent_feedback import marks
 from jepa_vlm.latent_vlm import Engine, LatentVLM
+from jepa_vlm.objectives.latent_reconstruction import feeding_head
 from jepa_vlm.recipe import Recipe, load_recipe
 from jepa_vlm.runs.data import RunData, load_data
 from jepa_vlm.runs.environment import device, prepare, processes
@@ -164,11 +165,13 @@ def plan_run(asked: Asked, recipe: Recipe | None = None) -> Plan:
     backbone = _load(recipe, recipe.rates if asked.rates is None else asked.rates, values)
     if recipe.decoding is not None:
         marks(backbone, recipe.decoding)  # refused before training, not after
-    values |= training_values(asked, recipe, backbone.profile)
+    values |= training_values(asked, recipe, _profile(backbone, recipe))
     recipe = _in_place(recipe, values)
     nn.Module.to(backbone.model, device())
     apply_lora(backbone, recipe.lora, seed=seed, train=recipe.rates)
     model = LatentVLM(backbone, recipe.objective, engine=cast("Engine", recipe.engine), seed=seed)
+    if recipe.decoding is not None and recipe.decoding.head is not None:
+        backbone.latent_head = feeding_head(model.objective)
     for store in model.target_stores.values():
         store.is_complete()  # refuses other targets' folders before any work is done
     data = load_data(values["data"].value, seed=seed)
@@ -235,6 +238,14 @@ def _load(recipe: Recipe, rates: Mapping[str, float], values: Mapping[str, Resol
         exact=in_full and not values["quantize"].value,
         added_tokens=recipe.added_tokens,
     )
+
+
+def _profile(backbone: Backbone, recipe: Recipe) -> Profile:
+    """Return the backbone's profile, with the rate of its own for recipes that answer behind latent steps alone."""
+    profile, decoding = backbone.profile, recipe.decoding
+    if decoding is None or decoding.entry != "forced" or profile.forced_learning_rate is None:
+        return profile
+    return replace(profile, learning_rate=profile.forced_learning_rate)
 
 
 def _check_trackers(names: Sequence[str]) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, final
 
-from jepa_vlm.adapters import Backbone, load_backbone
+from jepa_vlm.adapters import Backbone
 from jepa_vlm.evaluation import (
     Evaluation,
     NamedProtocol,
@@ -22,6 +22,7 @@ from jepa_vlm.generation import Scoring
 from jepa_vlm.recipe import LatentDecoding, Opening
 from jepa_vlm.runs.environment import device, prepare
 from jepa_vlm.training.checkpoint import read_origin
+from jepa_vlm.training.inference_file import load_exported
 from jepa_vlm.training.merge import find_checkpoint, inference_of, is_checkpoint, load_checkpoint
 from jepa_vlm.trajectories import MultipleChoice
 
@@ -118,7 +119,7 @@ def load_model(model: str, **loading: Any) -> Backbone:
     """
     checkpoint = find_checkpoint(Path(model))
     prepare(0, backbone=read_origin(checkpoint).backbone if is_checkpoint(checkpoint) else model)
-    backbone = load_checkpoint(checkpoint) if is_checkpoint(checkpoint) else load_backbone(model, **loading)
+    backbone = load_checkpoint(checkpoint) if is_checkpoint(checkpoint) else load_exported(model, **loading)
     backbone.model.to(device())  # type: ignore[arg-type]
     return backbone
 

@@ -67,8 +67,8 @@ def latent_turn(trajectory: Trajectory, view: LatentConversation, images: Sequen
     """
     written: list[tuple[str, Look | None]] = []
     if isinstance(view.slots, Thoughts):
-        replaced = min(view.slots.steps, trajectory.calls)
-        written.append(("", Look(replaced * view.slots.each)))
+        written.append(("", Look(view.slots.steps * view.slots.each)))
+        replaced = trajectory.calls if view.slots.words == "answer" else min(view.slots.steps, trajectory.calls)
         written += [(step.text.strip(), None) for step in trajectory.steps[replaced:]]
     else:
         picture = len(trajectory.images)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, final
@@ -170,6 +171,8 @@ class Serializer:
         marked = self.conversation(turn.trajectory, images[: len(trajectory.images)], structure=view.tokens)
         pairs = (marked.input_ids[:-1] == start) & (marked.input_ids[1:] == end)
         starts = pairs.nonzero()[:, 0].tolist()
+        if view.borders == "given":
+            marked = marked.untrained([(at, at + 1, len(view.after)) for at in starts])
         cut = marked.cut(
             torch.arange(len(marked.input_ids)),
             last=marked.last_token,
@@ -177,8 +180,7 @@ class Serializer:
             insertions=[(at, look.count) for at, look in zip(starts, turn.looks, strict=True)],
             filler=ids[-1] if view.fed == "token" else self.processor.tokenizer.pad_token_id,
         )
-        trajectory_tokens = cut.trajectory | cut.slots
-        return replace(cut, trajectory=trajectory_tokens, slot_sources=turn.sources)
+        return replace(cut, trajectory=cut.trajectory | cut.slots, slot_sources=turn.sources)
 
     def _one_token(self, token: str) -> int:
         ids: list[int] = self.processor.tokenizer.encode(token, add_special_tokens=False)
@@ -248,6 +250,14 @@ class _Marked:
     last_token: int  # the last reasoning's last token
     turn_end: int  # the end-of-turn token after it
     offsets: Sequence[Span]
+
+    def untrained(self, places: Sequence[tuple[int, int, int]]) -> _Marked:
+        """Return the conversation without labels at stretches: first token, last, and how many characters behind it."""
+        labels = self.labels.clone()
+        for first, last, behind in places:
+            until = self.offsets[last][1] + behind
+            labels[first : bisect_right(self.offsets, until, lo=last, key=lambda span: span[1])] = IGNORED
+        return replace(self, labels=labels)
 
     def cut(
         self, kept: Tensor, *, last: int, turn_end: int, insertions: Sequence[Insertion] = (), filler: int = 0

@@ -4,7 +4,8 @@
                                                      added tokens are in them too
     parts.safetensors                                the parts that train in full, in at least float32, under the names
                                                      of the loaded model
-    heads.safetensors                                heads, [PRED] inputs, averaged target weights: for resuming only
+    heads.safetensors                                heads, [PRED] inputs, averaged target weights: for resuming only,
+                                                     except the head that latent steps pass through
     origin.json                                      which backbone it belongs to
 The Trainer adds optimizer.pt, scheduler.pt, rng_state.pth and trainer_state.json, which only resuming reads.
 """
@@ -16,7 +17,7 @@ import zipfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import final
+from typing import Any, final
 
 import torch
 from peft import PeftModel, get_peft_model_state_dict, set_peft_model_state_dict
@@ -27,11 +28,13 @@ from transformers import PreTrainedModel
 
 from jepa_vlm.adapters import Backbone
 from jepa_vlm.adapters.inside_peft import belongs_to_adapter
-from jepa_vlm.errors import RunError
+from jepa_vlm.errors import RunError, UnknownNameError
 from jepa_vlm.latent_vlm import LatentVLM
+from jepa_vlm.objectives import LatentReconstruction
+from jepa_vlm.predictors.saved import Head
 from jepa_vlm.recipe import LatentDecoding, Opening
 from jepa_vlm.recipe.recipe import PLAIN
-from jepa_vlm.training.inference_file import read_opening
+from jepa_vlm.training.inference_file import head_with_weights, read_opening
 
 ADAPTER, PARTS, HEADS = "adapter_model.safetensors", "parts.safetensors", "heads.safetensors"
 ORIGIN = "origin.json"
@@ -102,6 +105,22 @@ def load_weights(model: LatentVLM, folder: Path) -> None:
     _compare(folder / HEADS, set(own), set(heads))
     for key, tensor in own.items():  # views of the model's own storage
         tensor.copy_(heads[key])
+
+
+def load_latent_head(backbone: Backbone, folder: Path, described: Mapping[str, Any]) -> Head:
+    """Return the head that latent steps pass through, from the heads of a checkpoint.
+
+    Raises:
+        RunError: If it is not among them, or does not fit.
+    """
+    within = f"objective.terms.{LatentReconstruction.name}.predictor."
+    try:
+        held = {n.removeprefix(within): t for n, t in load_file(folder / HEADS).items() if n.startswith(within)}
+        return head_with_weights(backbone, described, held)
+    except (OSError, SafetensorError, ValueError, KeyError, TypeError, RuntimeError, UnknownNameError) as err:
+        raise RunError(
+            f"{folder / HEADS} must hold the latent head {dict(described)}, which {ORIGIN} names: {err}."
+        ) from None
 
 
 def load_adapter(base: PreTrainedModel, folder: Path) -> PeftModel:

@@ -22,7 +22,7 @@ from jepa_vlm.adapters.inside_peft import base_name, belongs_to_adapter
 from jepa_vlm.adapters.processors import load_processor, save_processor
 from jepa_vlm.errors import ExportError, RunError
 from jepa_vlm.generation.inference import inference
-from jepa_vlm.training.checkpoint import ADAPTER, ORIGIN, PARTS, load_adapter, load_parts, read_origin
+from jepa_vlm.training.checkpoint import ADAPTER, ORIGIN, PARTS, load_adapter, load_latent_head, load_parts, read_origin
 from jepa_vlm.training.inference_file import Inference, read_inference, write_inference
 
 BEST, CHECKPOINTS = "best", "checkpoints"
@@ -50,6 +50,8 @@ class Exported:
 def export(run_or_checkpoint: str | Path, *, to: str | Path) -> Exported:
     """Write a checkpoint as a plain model folder: adapter merged, heads and [PRED] left out.
 
+    A head that latent steps pass through is no part of the model; it lies beside it (``write_inference``).
+
     The folder appears under its name only after it was read back with stock transformers, its logits on a prompt with
     an image agree with the live adapter's, and its tensors are the base's, one by one. Added tokens are the exception:
     the vocabulary may have grown by their rows, and the tokenizer has them.
@@ -69,7 +71,6 @@ def export(run_or_checkpoint: str | Path, *, to: str | Path) -> Exported:
     draft.parent.mkdir(parents=True, exist_ok=True)
     try:
         exported = _write(checkpoint, draft)
-        write_inference(draft, inference_of(checkpoint))
         if target.exists():
             target.rmdir()
         draft.rename(target)
@@ -107,10 +108,10 @@ def is_checkpoint(folder: Path) -> bool:
 
 
 def load_checkpoint(checkpoint: Path) -> Backbone:
-    """Return the backbone of a checkpoint with its trained weights, heads left out.
+    """Return the backbone of a checkpoint with its trained weights; of the heads only the one of its latent steps.
 
     Raises:
-        RunError: If the folder is no checkpoint, or its adapter or added tokens do not fit the backbone.
+        RunError: If the folder is no checkpoint, or its adapter, added tokens or latent head do not fit the backbone.
     """
     origin = read_origin(checkpoint)
     backbone = load_backbone(
@@ -133,6 +134,8 @@ def load_checkpoint(checkpoint: Path) -> Backbone:
     elif not (checkpoint / PARTS).is_file():
         raise RunError(f"Checkpoint {checkpoint} has neither {ADAPTER} nor {PARTS}; it is incomplete.")
     load_parts(backbone, checkpoint)
+    if origin.decoding is not None and origin.decoding.head is not None:
+        backbone.latent_head = load_latent_head(backbone, checkpoint, origin.decoding.head)
     return backbone
 
 
@@ -151,6 +154,7 @@ def _write(checkpoint: Path, draft: Path) -> tuple[int, float]:
             raise ExportError(f"Merging {checkpoint} changed none of {len(before)} weights; was the adapter trained?")
     nn.Module.to(backbone.base, dtype).save_pretrained(draft)
     save_processor(backbone.processor, draft, video_processor=backbone.adapter.video_processor)
+    write_inference(draft, inference_of(checkpoint), backbone.latent_head)
     del backbone  # one model in memory at a time
     gc.collect()
     return merged, _check(draft, live, shapes, dtype, ids)

@@ -40,7 +40,7 @@ class TrainSettings:
     batch_tokens: int | None = None
     accumulation: int = 1
     learning_rate: float = 1e-5
-    warmup: float = 0.05
+    warmup: float | int = 0.05
     weight_decay: float = 0.1
     schedule: str = "cosine"
     max_grad_norm: float = 1.0
@@ -54,8 +54,11 @@ class TrainSettings:
 
     @property
     def warmup_steps(self) -> int:
-        """The share in steps, rounded up; at least one step is left, since the first of a warm-up has the rate 0."""
-        return min(math.ceil(self.warmup * self.steps), self.steps - 1)
+        """Steps of the warm-up: a share is rounded up. At least one step of the run is left, since the first of a
+        warm-up has the rate 0.
+        """
+        wanted = self.warmup if isinstance(self.warmup, int) else math.ceil(self.warmup * self.steps)
+        return min(wanted, self.steps - 1)
 
     def arguments(self) -> TrainingArguments:
         """Return the arguments of a ``transformers.Trainer``. Starts the process group under torchrun."""

@@ -40,6 +40,13 @@ class TermSchedule:
         """Return the terms that a step leaves out for either reason."""
         return self.outside(step) | self.dropout.skipped(step)
 
+    def begins_anew(self, step: int) -> bool:
+        """Say whether a step, counted from 0, is the first of a stage whose optimiser starts new."""
+        if not self.stages or not step:
+            return False
+        before, now = (stage_at(self.stages, at, self.steps) for at in (step - 1, step))
+        return before != now and self.stages[now].optimizer == "new"
+
     @property
     def last(self) -> tuple[str, ...]:
         """The terms of the last stage, whose held-out loss chooses the best checkpoint."""

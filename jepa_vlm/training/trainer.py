@@ -15,7 +15,7 @@ from transformers import PrinterCallback, Trainer, TrainerCallback
 from jepa_vlm.adapters.backbone import HALF
 from jepa_vlm.adapters.inside_peft import without_input_casts
 from jepa_vlm.latent_vlm import LatentVLM
-from jepa_vlm.training.callbacks import FiniteLoss, GradientsReach, TargetAverage
+from jepa_vlm.training.callbacks import FiniteLoss, FreshOptimizer, GradientsReach, TargetAverage
 from jepa_vlm.training.checkpoint import Origin, load_weights, save_weights
 from jepa_vlm.training.ledger import TermLedger
 from jepa_vlm.training.loss_dropout import LossDropout
@@ -89,6 +89,7 @@ class ObjectiveTrainer(Trainer):
             eval_dataset=validation,
             callbacks=[
                 FiniteLoss(ledger=self.ledger),
+                FreshOptimizer(begins_anew=schedule.begins_anew),
                 GradientsReach(dropped=schedule.dropout.skipped, outside=schedule.outside),
                 TargetAverage(),
                 *callbacks,

@@ -14,7 +14,7 @@ from jepa_vlm.views.view import View
 if TYPE_CHECKING:
     from jepa_vlm.trajectories import Trajectory
 
-FEEDS = ("target", "token", "state")
+FEEDS, BORDERS = ("target", "token", "state"), ("trained", "given")
 
 
 @dataclass(frozen=True)
@@ -80,28 +80,34 @@ class PictureFeatures(SlotContent):
 @final
 @dataclass(frozen=True)
 class Thoughts(SlotContent):
-    """``each`` slots in the place of each of the first ``steps`` steps of reasoning, words and all (Coconut).
+    """``steps * each`` slots in the place of the first ``steps`` steps of reasoning, words and all (Coconut).
 
-    They have no target. The last step, which has the answer, is never replaced. All of them form one look, in front of
-    the words that are left; it is there, and empty, where nothing is replaced.
+    They have no target. All of them form one look, in front of the words that are left; it is there, and empty, where
+    nothing is replaced. Every example has as many, also one with fewer steps, of which the last, with the answer, is
+    never replaced: so inference needs no number from the data, and the number says nothing of the example.
 
     Args:
-        steps: How many steps are replaced, where there are so many.
+        steps: How many steps are replaced.
         each: Slots for each of them.
+        words: Which words are left: those of the other ``steps``, or the ``answer`` alone.
 
     Raises:
-        ValueError: If ``steps`` is negative or ``each`` is less than 1.
+        ValueError: If ``steps`` is negative, ``each`` is less than 1, or ``words`` is unknown.
 
-    Source: Coconut, arXiv:2412.06769, section 3; facebookresearch/coconut@27273cb, dataset.py.
+    Source: Coconut, arXiv:2412.06769, section 3; facebookresearch/coconut@27273cb, dataset.py (``pad_latent_to_max``;
+    ``words="answer"`` is its last stage).
     """
 
     has_target: ClassVar[bool] = False
     steps: int = 1
     each: int = 1
+    words: Literal["steps", "answer"] = "steps"
 
     def __post_init__(self) -> None:
         if self.steps < 0 or self.each < 1:
             raise ValueError(f"Thoughts need steps >= 0 and each >= 1, got {self.steps} and {self.each}.")
+        if self.words not in ("steps", "answer"):
+            raise ValueError(f"words must be 'steps' or 'answer', got {self.words!r}.")
 
     @property
     def needs(self) -> str:
@@ -118,7 +124,7 @@ class Thoughts(SlotContent):
 class LatentConversation(View):
     """System, user(I, Q), and one assistant turn: the steps' words, and for each look START, slots, END.
 
-    Tool calls and tool pictures are not shown; START, END and the words are trained, the slots are not.
+    Tool calls and tool pictures are not shown. The words are trained, the slots are not.
 
     Args:
         slots: What they stand for, and so how many there are.
@@ -128,9 +134,11 @@ class LatentConversation(View):
         start, end: Tokens of the vocabulary around the slots of a look; see ``Recipe.added_tokens``.
         token: Fed in every slot where ``fed`` is ``token``, and otherwise not used.
         after: Words behind END.
+        borders: ``trained``: the token loss covers START, END and ``after``, so that the model writes them. ``given``:
+            it does not, and inference has to write them (``LatentDecoding(entry="forced", leave="count")``).
 
     Raises:
-        ValueError: If ``fed`` is unknown, or slots without a target are to be fed it.
+        ValueError: If ``fed`` or ``borders`` is unknown, or slots without a target are to be fed it.
     """
 
     slots: SlotContent
@@ -139,6 +147,7 @@ class LatentConversation(View):
     end: str = "<|latent_end|>"
     token: str = "<|latent|>"
     after: str = "\n"
+    borders: Literal["trained", "given"] = "trained"
     name: ClassVar[str] = "latent_conversation"
 
     def __post_init__(self) -> None:
@@ -146,6 +155,8 @@ class LatentConversation(View):
             raise ValueError(f"fed must be one of {', '.join(FEEDS)}; got {self.fed!r}.")
         if self.fed == "target" and not self.slots.has_target:
             raise ValueError(f"{self.slots} have no target that could be fed; use fed='state' or fed='token'.")
+        if self.borders not in BORDERS:
+            raise ValueError(f"borders must be one of {', '.join(BORDERS)}; got {self.borders!r}.")
 
     @property
     def needs(self) -> str:

@@ -164,16 +164,44 @@ def test_words_and_borders_are_trained_and_slots_are_not() -> None:
     assert shown.images == tuple(range(len(trajectory.images)))
 
 
-def test_thoughts_stand_for_the_first_steps_and_never_for_the_answer() -> None:
+def test_thoughts_are_as_many_in_every_example_and_never_stand_for_the_answer() -> None:
     trajectory = looking(5, count=4)[3]
     texts = [step.text for step in trajectory.steps]
+    assert trajectory.calls == 3
     backbone = latent_backbone()
-    for steps, replaced in ((0, 0), (2, 2), (9, 3)):
-        model = LatentVLM(backbone, jv.NextToken(view=LatentConversation(Thoughts(steps, 2), fed="state")))
+    for slots, left in (
+        (Thoughts(0, 2), texts),
+        (Thoughts(2, 2), texts[2:]),
+        (Thoughts(9, 2), texts[3:]),
+        (Thoughts(1, 2, words="answer"), texts[3:]),
+    ):
+        model = LatentVLM(backbone, jv.NextToken(view=LatentConversation(slots, fed="state")))
         shown = model.serialize(trajectory)["latent_conversation"]
-        assert int(shown.slots.sum()) == 2 * replaced
-        assert [text in shown.text for text in texts[:replaced]].count(True) == 0
-        assert " ".join(texts[replaced:]) in shown.text
+        assert int(shown.slots.sum()) == slots.steps * 2
+        assert shown.text.rpartition("<|latent_end|>\n")[2].startswith(" ".join(left))
+    for wrong in ({"steps": -1}, {"each": 0}, {"words": "x"}):
+        with pytest.raises(ValueError, match=next(iter(wrong))):
+            Thoughts(**wrong)
+
+
+@pytest.mark.parametrize("after", ["\n", "", "Now:\n"])
+def test_borders_that_are_given_are_not_trained(after: str) -> None:
+    trajectory, backbone = looking(2)[2], latent_backbone()
+    border = backbone.tokenizer.encode(f"<|latent_start|><|latent_end|>{after}", add_special_tokens=False)
+    labels = {}
+    for name in ("trained", "given"):
+        view = LatentConversation(PooledFeatures(2), after=after, borders=name)
+        shown = LatentVLM(backbone, jv.NextToken(view=view)).serialize(trajectory)["latent_conversation"]
+        labels[name] = shown.labels[~shown.slots].tolist()
+    expected, found = labels["trained"], 0
+    for at in range(len(expected)):
+        if expected[at : at + len(border)] == border:
+            expected[at : at + len(border)] = [-100] * len(border)
+            found += 1
+    assert found == trajectory.calls == 2
+    assert labels["given"] == expected
+    with pytest.raises(ValueError, match="borders must be"):
+        LatentConversation(PooledFeatures(2), borders="x")
 
 
 def test_a_picture_s_features_in_equal_runs_by_hand() -> None:

@@ -181,7 +181,8 @@ def test_words_behind_end_are_the_tokens_that_training_writes_there() -> None:
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=core, eos_token="</s>")
     tokenizer.add_tokens(list(BORDERS.values()), special_tokens=True)
     settings = SimpleNamespace(generation_config=SimpleNamespace(eos_token_id=None))
-    machine = _Machine(SimpleNamespace(tokenizer=tokenizer, model=settings), 1, LatentDecoding(steps=1), 1, None)
+    stand_in = SimpleNamespace(tokenizer=tokenizer, model=settings, latent_head=None)
+    machine = _Machine(stand_in, 1, LatentDecoding(steps=1), 1, None)
     start, end = tokenizer.convert_tokens_to_ids(list(BORDERS.values()))
     trained = tokenizer.encode(f"{BORDERS['start']}{BORDERS['end']}\n", add_special_tokens=False)
     assert trained == [start, end, pieces["\n"]]

@@ -21,6 +21,7 @@ import jepa_vlm as jv
         ("learning_rate", float("nan")),
         ("weight_decay", float("inf")),
         ("warmup", 1.0),
+        ("warmup", -1),
         ("schedule", "cosines"),
         ("engine", "packed"),
         ("added_tokens", ("<|a|>", "<|a|>")),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import torch
 import jepa_vlm as jv
 from jepa_vlm.encoders import Head, RegionStates, States
 from jepa_vlm.recipe.stage import stage_at
+from jepa_vlm.runs import data
 from jepa_vlm.training.merge import inference_of
 from jepa_vlm.views import LatentConversation, PooledFeatures, RegionFeatures, Thoughts, ViewRequest
 
@@ -69,8 +71,10 @@ def test_lvr_is_the_released_supervised_stage():
     assert recipe.added_tokens == ("<|lvr_start|>", "<|lvr_end|>")
     assert recipe.decoding == jv.LatentDecoding(steps=4, start="<|lvr_start|>", end="<|lvr_end|>", entry="model")
     assert jv.load_recipe("lvr", rank=0).lora is None
-    gated = jv.load_recipe("lvr", head="gated").objective.terms["latent_reconstruction"]
-    assert isinstance(gated.predictor, jv.GatedPredictor)
+    gated = jv.load_recipe("lvr", head="gated", width=11008).objective.terms["latent_reconstruction"]
+    assert (type(gated.predictor), gated.predictor.hidden) == (jv.GatedPredictor, 11008)
+    simple = jv.load_recipe("lvr", head="mlp").objective.terms["latent_reconstruction"].predictor
+    assert simple.arguments == {"hidden": None, "layers": 2, "norm": "layer", "out": None}
 
 
 def test_mirage_has_two_stages_and_coconut_a_curriculum():
@@ -85,13 +89,61 @@ def test_mirage_has_two_stages_and_coconut_a_curriculum():
     ]
     assert jv.load_recipe("mirage", first=1.0).stages == ()
     coconut = jv.load_recipe("coconut", steps_replaced=2, thoughts=3)
-    assert [term.view.slots for term in coconut.objective.terms.values()] == [Thoughts(k, 3) for k in range(3)]
-    assert [stage.terms for stage in coconut.stages] == [("next_token",), ("next_token_2",), ("next_token_3",)]
-    assert coconut.decoding is not None
-    assert coconut.decoding.steps == 6
-    assert [stage_at(coconut.stages, step, 9) for step in range(9)] == [0, 0, 0, 1, 1, 1, 2, 2, 2]
-    assert [stage_at(coconut.stages, step, 3) for step in range(3)] == [0, 1, 2]
+    contents = [*(Thoughts(k, 3) for k in range(3)), Thoughts(2, 3, words="answer")]
+    assert [term.view.slots for term in coconut.objective.terms.values()] == contents
+    assert [stage.terms for stage in coconut.stages] == [(name,) for name in coconut.objective.weights]
+    assert {stage.optimizer for stage in coconut.stages} == {"new"}
+    assert coconut.decoding == jv.LatentDecoding(steps=6)
+    assert [stage_at(coconut.stages, step, 12) for step in range(12)] == [0, 0, 1, 1, 2, 2, 3, 3, 3, 3, 3, 3]
+    assert [stage_at(coconut.stages, step, 4) for step in range(4)] == [0, 1, 2, 3]
     assert [stage_at(coconut.stages, step, 2) for step in range(2)] == [0, 1]
+
+
+def test_how_latent_steps_end_is_a_parameter_of_all_three():
+    for name, own in (("lvr", (4, "count")), ("mirage", (8, "end")), ("coconut", (2, "count"))):
+        decoding = jv.load_recipe(name).decoding
+        assert (decoding.steps, decoding.leave) == own
+        asked = jv.load_recipe(name, latents=3, leave="end" if own[1] == "count" else "count").decoding
+        assert (asked.steps, asked.leave != decoding.leave) == (3, True)
+
+
+# By stage: slots and words left of an example with three steps and of one with one step, as get_cot_latent_dataset of
+# facebookresearch/coconut@27273cb (dataset.py) makes them with max_latent_stage 2, c_thought 2 and pad_latent_to_max.
+RELEASED = [
+    [(0, "s1 s2 s3 A"), (0, "s1 A")],
+    [(2, "s2 s3 A"), (2, "A")],
+    [(4, "s3 A"), (4, "A")],
+    [(4, "A"), (4, "A")],
+]
+
+
+def test_coconut_s_sequences_are_the_released_ones():
+    recipe = jv.load_recipe("coconut", thoughts=2)
+    model = jv.LatentVLM(jv.load_backbone("tiny-random-qwen2.5-vl", added_tokens=recipe.added_tokens), recipe.objective)
+    tokenizer, decoding = model.backbone.tokenizer, recipe.decoding
+    looked = next(t for t in jv.playground.trajectories("sequential-crops", count=20) if t.calls == 3)
+    texts = ("s1", "s2", "s3", "A")
+    long = dataclasses.replace(
+        looked,
+        steps=tuple(dataclasses.replace(s, text=t) for s, t in zip(looked.steps, texts, strict=True)),
+        answer="A",
+    )
+    short = dataclasses.replace(long, steps=(long.steps[0], long.steps[3]))
+    views = [list(model.serialize(example).values()) for example in (long, short)]
+    for stage, released in enumerate(RELEASED):
+        for (slots, words), view in zip(released, (own[stage] for own in views), strict=True):
+            start, end = (
+                view.input_ids.tolist().index(tokenizer.convert_tokens_to_ids(token))
+                for token in (decoding.start, decoding.end)
+            )
+            assert end - start - 1 == int(view.slots.sum()) == slots
+            behind = tokenizer.encode(f"{decoding.after}{words}", add_special_tokens=False)
+            first = end + 1 + len(tokenizer.encode(decoding.after, add_special_tokens=False))
+            trained = [*behind[first - end - 1 :], tokenizer.eos_token_id]
+            assert view.input_ids[end + 1 : end + 1 + len(behind)].tolist() == behind
+            assert view.labels[:first].eq(-100).all()
+            assert view.labels[first : first + len(trained)].tolist() == trained
+            assert view.labels[first + len(trained) :].eq(-100).all()
 
 
 def test_the_last_stages_have_a_step_each_however_small_their_shares():
@@ -115,8 +167,9 @@ def test_stages_are_held_to_the_objective():
     two = jv.Stage(name="b", share=0.5, terms=("latent_prediction",))
     with pytest.raises(ValueError, match="stage 'b' must have no loss dropout"):
         jv.Recipe(objective=jv.NextToken() + dropped, stages=(one, two))
-    with pytest.raises(ValueError, match=r"\(0, 1\]"):
-        jv.Stage(name="a", share=0.0, terms=("x",))
+    for wrong, said in (({"share": 0.0}, r"\(0, 1\]"), ({"optimizer": "old"}, "'kept' or 'new'")):
+        with pytest.raises(ValueError, match=said):
+            jv.Stage(**{"name": "a", "share": 1.0, "terms": ("x",), **wrong})
 
 
 def terms_by_row(folder: Path) -> list[set[str]]:
@@ -126,15 +179,21 @@ def terms_by_row(folder: Path) -> list[set[str]]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["lvr", "mirage", "coconut"])
-def test_a_run_lowers_its_own_loss_and_answers_through_its_latents(name: str, tmp_path: Path):
-    result = jv.train(name, output=tmp_path / "run", steps=45, batch_size=4, accumulation=1, seed=0, questions=24)
+def test_a_run_lowers_its_own_loss_and_answers_through_its_latents(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(data, "TRAIN", 180)
+    monkeypatch.setattr(data, "VALIDATION", 32)
+    asked = {"steps": 45, "batch_size": 4, "accumulation": 1, "validate_every": 45, "questions": 24}
+    result = jv.train(name, output=tmp_path / "run", seed=0, **asked)
     for term in result.terms.values():
         assert term["best"] < 0.95 * term["first"]
     decoding = jv.load_recipe(name).decoding
     assert decoding is not None
     ways = [result.accuracy[key]["letter-logits"]["latent_use"] for key in ("after", "other_entry")]
     forced, own = ways if decoding.entry == "forced" else ways[::-1]
-    assert forced == {"answers": 24, "steps": 24 * decoding.steps}
+    assert forced["answers"] == 24
+    assert decoding.leave == "end" or forced["steps"] == 24 * decoding.steps
     assert own["answers"] <= 24
     trained = terms_by_row(tmp_path / "run")
     stages = jv.load_recipe(name).stages

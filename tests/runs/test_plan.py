@@ -12,7 +12,7 @@ from jepa_vlm.cli.summary import plan_text
 from jepa_vlm.errors import BackboneError, DataError, RecipeError, RunError
 from jepa_vlm.runs import data
 from jepa_vlm.runs.plan import plan_run
-from jepa_vlm.runs.settings import Asked
+from jepa_vlm.runs.settings import Asked, Resolved
 from jepa_vlm.trajectories.formats import write_jsonl
 
 
@@ -69,6 +69,20 @@ def test_latents_between_marks_that_the_vocabulary_lacks_are_refused_before_trai
     recipe = replace(recipe, decoding=jv.LatentDecoding(steps=2, start="<|no such token|>"))
     with pytest.raises(BackboneError, match=r"needs '<\|no such token\|>' as one token of the vocabulary"):
         plan_run(Asked(recipe="sft"), recipe)
+
+
+def test_a_recipe_that_answers_behind_latent_steps_alone_has_its_own_rate_on_a_tiny_backbone():
+    plan = plan_run(Asked(recipe="coconut"))
+    assert plan.values["learning_rate"] == Resolved(5e-4, "backbone profile")
+    assert plan.backbone.latent_head is None
+    assert plan_run(Asked(recipe="coconut", learning_rate=0.002))["learning_rate"] == 0.002
+
+
+def test_latent_steps_are_fed_through_the_head_that_trains():
+    plan = plan_run(Asked(recipe="lvr", parameters={"head": "mlp"}))
+    assert plan["learning_rate"] == 3e-3
+    assert plan.backbone.latent_head is plan.model.objective.terms["latent_reconstruction"].predictor
+    assert plan.values["decoding"].value["head"]["kind"] == "MLPPredictor"
 
 
 def test_memory_counts_weights_gradients_and_two_averages():

@@ -76,6 +76,8 @@ def test_the_rate_rises_over_its_share_of_the_steps_and_falls_to_zero(tmp_path):
     assert rates == pytest.approx([1e-3 * rate for rate in expected], rel=1e-6)
 
 
-@pytest.mark.parametrize(("warmup", "steps", "expected"), [(0.05, 1, 0), (0.05, 2, 1), (0.0, 9, 0), (0.99, 3, 2)])
+@pytest.mark.parametrize(
+    ("warmup", "steps", "expected"), [(0.05, 1, 0), (0.05, 2, 1), (0, 9, 0), (0.99, 3, 2), (10, 100, 10), (10, 6, 5)]
+)
 def test_a_warm_up_never_takes_the_whole_run(tmp_path, warmup, steps, expected):
     assert TrainSettings(folder=tmp_path, steps=steps, batch_size=1, warmup=warmup).warmup_steps == expected

@@ -180,6 +180,21 @@ def test_the_average_follows_each_step(tmp_path):
         torch.testing.assert_close(average, 0.5 * old + 0.5 * new.detach())
 
 
+def test_a_stage_may_begin_with_a_new_optimiser(tmp_path):
+    """AdamW counts its steps from the first after it was made: 1, 2 in a stage, and 1 again in one that asks for it."""
+    counted = []
+
+    class Count(TrainerCallback):
+        def on_step_end(self, args, state, control, optimizer=None, **kwargs):
+            counted.append({int(held["step"]) for held in optimizer.state.values()})
+
+    parts = [("kept", 0.25), ("kept", 0.25), ("new", 0.5)]
+    stages = tuple(jv.Stage(name=name, share=share, terms=("next_token",), optimizer=name) for name, share in parts)
+    model = small_model(objective=jv.NextToken())
+    small_trainer(model, tmp_path, steps=4, validate_every=3, stages=stages, callbacks=[Count()]).train()
+    assert counted == [{1}, {2}, {1}, {2}]
+
+
 @pytest.mark.parametrize("terminal", [True, False])
 def test_progress_shows_the_terms(tmp_path, terminal):
     console = Console(file=io.StringIO(), force_terminal=terminal, width=120)
