@@ -45,11 +45,16 @@ class Alone:
         return lines
 
 
-def count_alone(objective: Objective, *, starts: Sequence[int], examples: int, held_out: int) -> Alone | None:
-    """Return how many micro-batches of a run hold one trajectory; None where no term compares trajectories.
+def compare(objective: Objective) -> tuple[str, ...]:
+    """Return the names of the terms that compare the trajectories of a micro-batch."""
+    return tuple(term.name for _, term in objective.parts() if term.compares_examples)
+
+
+def count_alone(terms: Sequence[str], *, starts: Sequence[int], examples: int, held_out: int) -> Alone:
+    """Return how many micro-batches of a run hold one trajectory.
 
     Args:
-        objective: Of the run.
+        terms: Those that compare trajectories, at least one.
         starts: The position at which each micro-batch begins, and the one at which the last ends.
         examples: In the training set.
         held_out: In the validation set, for the process with the fewest.
@@ -57,9 +62,6 @@ def count_alone(objective: Objective, *, starts: Sequence[int], examples: int, h
     Raises:
         RecipeError: If all of them do, or the training set holds one trajectory: the term would be 0 throughout.
     """
-    terms = tuple(term.name for _, term in objective.parts() if term.compares_examples)
-    if not terms:
-        return None
     alone = sum(end - start == 1 for start, end in pairwise(starts))
     if examples == 1 or alone == len(starts) - 1:
         what = "the training set" if examples == 1 else "every micro-batch"
@@ -68,4 +70,4 @@ def count_alone(objective: Objective, *, starts: Sequence[int], examples: int, h
             "throughout and teach nothing. Give --batch-size 2 or more, or larger --batch-tokens (--accumulation does "
             "not help: negatives come from the micro-batch alone), or take another loss, such as CosineLoss."
         )
-    return Alone(terms, alone, len(starts) - 1, held_out)
+    return Alone(tuple(terms), alone, len(starts) - 1, held_out)

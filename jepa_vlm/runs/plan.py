@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from functools import cached_property
-from itertools import chain
 from typing import Any, cast, final
 
 import torch
@@ -27,14 +26,15 @@ from jepa_vlm.runs.data import RunData, load_data
 from jepa_vlm.runs.environment import device, prepare, processes
 from jepa_vlm.runs.length import Fitted, fit, longest
 from jepa_vlm.runs.memory import estimate_memory, in_full
-from jepa_vlm.runs.negatives import Alone, count_alone
+from jepa_vlm.runs.negatives import Alone, compare, count_alone
 from jepa_vlm.runs.settings import FROM_RECIPE, Asked, Resolved, run_values, training_values
-from jepa_vlm.runs.term_rows import TermRows, count_rows, warnings
+from jepa_vlm.runs.term_rows import HELD_OUT, RowCounter, TermRows, warnings
 from jepa_vlm.terms import Objective
 from jepa_vlm.training import Part, apply_lora, parts
 from jepa_vlm.training.order import Passes
 from jepa_vlm.training.token_budget import Filling, count_tokens, filling, micro_batch_starts
 from jepa_vlm.trajectories import Trajectory
+from jepa_vlm.trajectories.mixture import Mixture
 
 SAMPLED = 32  # trajectories whose length a plan reports
 
@@ -177,12 +177,15 @@ def plan_run(asked: Asked, recipe: Recipe | None = None) -> Plan:
     data = load_data(values["data"].value, seed=seed)
     collator = model.collator()
     notes: Counter[str] = Counter()
-    for trajectory in chain(data.train, data.validation):  # one at a time: they may not fit in memory
-        collator.check(trajectory)
-        notes.update(trajectory.notes)
     limit, policy = values["max_tokens"].value, values["too_long"].value
     train = fit(model, data.train, limit=limit, policy=policy)
     validation = fit(model, data.validation, limit=limit, policy=policy)
+    rows = RowCounter(model.objective)
+    for source, part in (*_by_source(train.kept), (HELD_OUT, validation.kept)):
+        for trajectory in part:  # one at a time: they may not fit in memory
+            collator.check(trajectory)
+            notes.update(trajectory.notes)
+            rows.add(trajectory, source)
     decoded = None
     if values["batch_tokens"].value is not None:
         decoded = count_tokens(collator, train.kept, workers=values["workers"].value)
@@ -198,10 +201,16 @@ def plan_run(asked: Asked, recipe: Recipe | None = None) -> Plan:
         parts=parts(backbone, model.objective),
         tokens=_lengths(model, train.kept),
         decoded=decoded,
-        term_rows=count_rows(model.objective, train.kept, validation.kept, recipe.stages),
+        term_rows=rows.found(recipe.stages),
         alone=_alone(model.objective, values, train.kept, validation.kept, decoded),
         notes=notes,
     )
+
+
+def _by_source(trajectories: Sequence[Trajectory]) -> list[tuple[str, Sequence[Trajectory]]]:
+    if isinstance(trajectories, Mixture):
+        return [(source.name, source.examples) for source in trajectories.sources]
+    return [("data", trajectories)]
 
 
 def _alone(
@@ -212,6 +221,8 @@ def _alone(
     decoded: Sequence[int] | None,
 ) -> Alone | None:
     """Return how many of the run's micro-batches hold one trajectory, where that matters."""
+    if not (terms := compare(objective)):
+        return None
     steps, accumulation, size, budget = (
         values[name].value for name in ("steps", "accumulation", "batch_size", "batch_tokens")
     )
@@ -222,7 +233,7 @@ def _alone(
         tokens=decoded,
         budget=budget,
     )
-    return count_alone(objective, starts=starts, examples=len(train), held_out=len(validation) // processes())
+    return count_alone(terms, starts=starts, examples=len(train), held_out=len(validation) // processes())
 
 
 def _recorded(value: Resolved) -> dict[str, Any]:

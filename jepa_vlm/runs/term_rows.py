@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import final
@@ -10,9 +11,8 @@ from jepa_vlm.errors import DataError
 from jepa_vlm.recipe import Stage
 from jepa_vlm.terms import Objective
 from jepa_vlm.trajectories import Trajectory
-from jepa_vlm.trajectories.mixture import Mixture, Source
-from jepa_vlm.views import View
 
+HELD_OUT = "held out"  # no source is called so: their names are those of formats
 FEW = 0.1  # a share of trajectories below which a term is warned of
 
 
@@ -47,43 +47,56 @@ class TermRows:
     stages: tuple[str, ...] = ()
 
 
-def count_rows(
-    objective: Objective,
-    train: Sequence[Trajectory],
-    validation: Sequence[Trajectory],
-    stages: Sequence[Stage] = (),
-) -> dict[str, TermRows]:
-    """Return, for each term whose views need something that not every trajectory has, how many have it.
+@final
+class RowCounter:
+    """Counts, while the trajectories of a run are read, how many have what its terms need.
 
-    Nothing is read where no term needs anything, as in ``sft`` and ``pearl``.
+    Only terms count whose views need something that not every trajectory has; ``sft`` and ``pearl`` have none.
 
-    Raises:
-        DataError: If no training trajectory has what a term needs, so that the run would be another one than it says.
+    Args:
+        objective: Of the run.
     """
-    views = {term.name: [request.view for request in term.requests()] for _, term in objective.parts()}
-    needing = {name: own for name, each in views.items() if (own := [view for view in each if view.needs])}
-    if not needing:
-        return {}
-    sources = train.sources if isinstance(train, Mixture) else (Source("", train),)
-    counted = {source.name: _count(needing, source.examples) for source in sources}
-    held_out = _count(needing, validation)
-    found = {
-        name: TermRows(
-            needs=" and ".join(dict.fromkeys(view.needs for view in own)),
-            train=Share(sum(each[name].have for each in counted.values()), len(train)),
-            validation=held_out[name],
-            sources={source: each[name] for source, each in counted.items() if source},
-            stages=tuple(stage.name for stage in stages if name in stage.terms),
-        )
-        for name, own in needing.items()
-    }
-    if idle := [_said(name, one) for name, one in found.items() if not one.train.have]:
-        raise DataError(
-            f"None of the {len(train)} training trajectories has what these terms need. {' '.join(idle)} The run would "
-            "train on words alone, under another name. Take data that has it (docs/data.md says what each format "
-            "holds), or a recipe that does not need it, such as sft or pearl."
-        )
-    return found
+
+    def __init__(self, objective: Objective) -> None:
+        views = {term.name: [request.view for request in term.requests()] for _, term in objective.parts()}
+        self._needing = {name: own for name, each in views.items() if (own := [view for view in each if view.needs])}
+        self._read: Counter[str] = Counter()
+        self._have: dict[str, Counter[str]] = {name: Counter() for name in self._needing}
+
+    def add(self, trajectory: Trajectory, source: str) -> None:
+        """Count a trajectory of a source to train on, or of those ``HELD_OUT``."""
+        self._read[source] += 1
+        for name, views in self._needing.items():
+            self._have[name][source] += all(view.met(trajectory) for view in views)
+
+    def found(self, stages: Sequence[Stage] = ()) -> dict[str, TermRows]:
+        """Return the counts by term.
+
+        Args:
+            stages: Of the recipe.
+
+        Raises:
+            DataError: If no training trajectory has what a term needs: the run would be another one than it says.
+        """
+        sources = [source for source in self._read if source != HELD_OUT]
+        found = {}
+        for name, views in self._needing.items():
+            shares = {source: Share(self._have[name][source], self._read[source]) for source in sources}
+            found[name] = TermRows(
+                needs=" and ".join(dict.fromkeys(view.needs for view in views)),
+                train=Share(sum(one.have for one in shares.values()), sum(one.of for one in shares.values())),
+                validation=Share(self._have[name][HELD_OUT], self._read[HELD_OUT]),
+                sources=shares if len(shares) > 1 else {},
+                stages=tuple(stage.name for stage in stages if name in stage.terms),
+            )
+        if idle := [(name, one) for name, one in found.items() if not one.train.have]:
+            raise DataError(
+                f"None of the {idle[0][1].train.of} training trajectories has what these terms need. "
+                f"{' '.join(_said(name, one) for name, one in idle)} The run would train on words alone, under another "
+                "name. Take data that has it (docs/data.md says what each format holds), or a recipe that does not "
+                "need it, such as sft or pearl."
+            )
+        return found
 
 
 def warnings(rows: Mapping[str, TermRows]) -> list[str]:
@@ -111,12 +124,3 @@ def warnings(rows: Mapping[str, TermRows]) -> list[str]:
 def _said(name: str, one: TermRows) -> str:
     stage = f" (stage {', '.join(one.stages)})" if one.stages else ""
     return f"{name}{stage} needs {one.needs}."
-
-
-def _count(needing: dict[str, list[View]], trajectories: Sequence[Trajectory]) -> dict[str, Share]:
-    """Count by term, reading every trajectory once."""
-    have = dict.fromkeys(needing, 0)
-    for trajectory in trajectories:
-        for name, views in needing.items():
-            have[name] += all(view.met(trajectory) for view in views)
-    return {name: Share(count, len(trajectories)) for name, count in have.items()}

@@ -6,13 +6,13 @@ import pytest
 
 import jepa_vlm as jv
 from jepa_vlm.errors import RecipeError
-from jepa_vlm.runs.negatives import Alone, count_alone
+from jepa_vlm.runs.negatives import Alone, compare, count_alone
 
-CONTRASTIVE = jv.load_recipe("vl_jepa").objective
+CONTRASTIVE = compare(jv.load_recipe("vl_jepa").objective)
 
 
-def alone(starts, *, objective=CONTRASTIVE, examples=20, held_out=4):
-    return count_alone(objective, starts=starts, examples=examples, held_out=held_out)
+def alone(starts, *, examples=20, held_out=4):
+    return count_alone(CONTRASTIVE, starts=starts, examples=examples, held_out=held_out)
 
 
 def test_micro_batches_of_one_are_refused_where_all_are_and_told_where_some_are():
@@ -31,5 +31,6 @@ def test_one_held_out_trajectory_is_told():
     assert "its held-out value is 0" in alone(range(0, 8, 2), held_out=1).warnings[0]
 
 
-def test_losses_of_single_examples_do_not_ask():
-    assert alone(range(0, 6, 1), objective=jv.load_recipe("pearl").objective) is None
+def test_losses_of_single_examples_compare_nothing():
+    assert CONTRASTIVE == ("latent_prediction",)
+    assert compare(jv.load_recipe("pearl").objective) == ()

@@ -8,16 +8,19 @@ import pytest
 
 import jepa_vlm as jv
 from jepa_vlm.errors import DataError
-from jepa_vlm.runs.term_rows import Share, count_rows, warnings
-from jepa_vlm.trajectories.mixture import Mixture, Source
+from jepa_vlm.runs.term_rows import HELD_OUT, RowCounter, Share, warnings
 
 LOOKS = [row for row in jv.playground.trajectories("sequential-crops", count=8) if row.calls][:1]
 WORDS = [replace(LOOKS[0], id="words", steps=LOOKS[0].steps[-1:])] * 12
 
 
-def counted(recipe, train, validation=LOOKS, **parameters):
+def counted(recipe, *train, validation=LOOKS, **parameters):
     found = jv.load_recipe(recipe, **parameters)
-    return count_rows(found.objective, train, validation, found.stages)
+    counter = RowCounter(found.objective)
+    for source, rows in (*zip(("lvr", "chat"), train, strict=False), (HELD_OUT, validation)):
+        for row in rows:
+            counter.add(row, source)
+    return counter.found(found.stages)
 
 
 @pytest.mark.parametrize(
@@ -34,13 +37,9 @@ def test_data_without_what_a_term_needs_is_refused(recipe, message):
     assert counted(recipe, LOOKS)
 
 
-def test_what_every_trajectory_has_is_not_counted_and_nothing_is_read():
-    class Unread(list):
-        def __iter__(self):
-            raise AssertionError("a trajectory was read")
-
+def test_what_every_trajectory_has_is_not_counted():
     for recipe in ("sft", "pearl", "next_latent", "llm_jepa", "covt"):
-        assert counted(recipe, Unread(LOOKS)) == {}
+        assert counted(recipe, WORDS) == {}
     assert "next_token" not in counted("coconut", LOOKS)  # its first stage replaces nothing
 
 
@@ -55,8 +54,7 @@ def test_few_are_told_with_their_share():
 
 
 def test_a_source_or_a_held_out_set_without_any_is_told():
-    mixed = Mixture([Source("lvr", LOOKS), Source("chat", WORDS[:2])])
-    found = counted("mirage", mixed, validation=WORDS[:3], first=1.0)
+    found = counted("mirage", LOOKS, WORDS[:2], validation=WORDS[:3], first=1.0)
     assert found["latent_reconstruction"].sources == {"lvr": Share(1, 1), "chat": Share(0, 2)}
     source, held_out = (line.partition("returned. ")[2] for line in warnings(found)[-2:])
     assert source == "None of the 2 training trajectories of chat has it."
@@ -64,11 +62,10 @@ def test_a_source_or_a_held_out_set_without_any_is_told():
 
 
 def test_pads_that_a_rule_leaves_out_are_counted_as_its_batches_have_them():
-    recipe = jv.load_recipe("covt", stages="all")
     rows = jv.playground.trajectories("sequential-crops", count=30)
-    term = recipe.objective.terms["expert_distillation_4"]
-    expected = sum(bool(term.view.chosen(row.id)) for row in rows)
+    view = jv.load_recipe("covt", stages="all").objective.terms["expert_distillation_4"].view
+    expected = sum(bool(view.chosen(row.id)) for row in rows)
     assert 20 < expected < 30
-    found = count_rows(recipe.objective, rows, rows, recipe.stages)
+    found = counted("covt", rows, stages="all")
     assert found["expert_distillation_4"].train == Share(expected, 30)
     assert found["expert_distillation_4"].stages == ("efficient",)
