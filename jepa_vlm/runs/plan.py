@@ -32,6 +32,7 @@ from jepa_vlm.runs.term_rows import HELD_OUT, RowCounter, TermRows, warnings
 from jepa_vlm.terms import Objective
 from jepa_vlm.training import Part, apply_lora, parts
 from jepa_vlm.training.order import Passes
+from jepa_vlm.training.term_schedule import TermSchedule
 from jepa_vlm.training.token_budget import Filling, count_tokens, filling, micro_batch_starts
 from jepa_vlm.trajectories import Trajectory
 from jepa_vlm.trajectories.mixture import Mixture
@@ -115,9 +116,18 @@ class Plan:
 
     @property
     def warnings(self) -> list[str]:
-        """What a user should know of how the data suits the terms and the micro-batches."""
-        lines = warnings(self.term_rows)
-        return lines if self.alone is None else [*lines, *self.alone.warnings]
+        """What a user should know of how data, micro-batches and steps suit the terms."""
+        never = [
+            f"{name} is computed in none of the {self['steps']} steps, by loss dropout or its stage's share; give more"
+            for name in self.schedule.never()
+        ]
+        return [*warnings(self.term_rows), *(self.alone.warnings if self.alone is not None else []), *never]
+
+    @property
+    def schedule(self) -> TermSchedule:
+        """Which terms each step computes."""
+        stages = self.recipe.stages
+        return TermSchedule.of(self.model.objective, stages=stages, steps=self["steps"], seed=self["seed"])
 
     def config(self) -> dict[str, Any]:
         """Return what config.json holds: the values by name, and beside them what else defines the run."""

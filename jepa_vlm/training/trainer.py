@@ -18,7 +18,6 @@ from jepa_vlm.latent_vlm import LatentVLM
 from jepa_vlm.training.callbacks import FiniteLoss, FreshOptimizer, GradientsReach, TargetAverage
 from jepa_vlm.training.checkpoint import Origin, load_weights, save_weights
 from jepa_vlm.training.ledger import TermLedger
-from jepa_vlm.training.loss_dropout import LossDropout
 from jepa_vlm.training.metrics import MetricsFile
 from jepa_vlm.training.order import MicroBatches, Passes
 from jepa_vlm.training.rates import split_by_rate
@@ -70,13 +69,7 @@ class ObjectiveTrainer(Trainer):
         self.source_ledger = SourceLedger(sources=names, weights=model.objective.weights)
         self._rates = settings.rates
         args, collator = settings.arguments(), model.collator()
-        shares = {term.name: term.loss_dropout for _, term in model.objective.parts()}
-        schedule = TermSchedule(
-            terms=tuple(shares),
-            stages=settings.stages,
-            steps=settings.steps,
-            dropout=LossDropout(shares, settings.seed),
-        )
+        schedule = TermSchedule.of(model.objective, stages=settings.stages, steps=settings.steps, seed=settings.seed)
         if settings.batch_tokens is not None and tokens is None:
             tokens = count_tokens(collator, train, workers=settings.workers)
         self._order = _order(settings, train, tokens, processes=args.world_size)
