@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from jepa_vlm.losses import CosineLoss, InfoNCELoss, L1Loss, LatentLoss, MSELoss, SmoothL1Loss
     from jepa_vlm.objectives import ExpertDistillation, LatentPrediction, LatentReconstruction, NextToken, Objective
     from jepa_vlm.predictors import GatedPredictor, IdentityPredictor, MLPPredictor, Predictor, PredTokenPredictor
-    from jepa_vlm.recipe import LatentDecoding, Lora, Opening, Recipe, Stage, load_recipe
+    from jepa_vlm.recipe import LatentDecoding, Lora, Opening, Published, Recipe, Stage, load_recipe
     from jepa_vlm.regularizers import NextLatentRegularizer, Regularizer
     from jepa_vlm.runs import compare, train
     from jepa_vlm.training import fill_targets
@@ -54,6 +54,7 @@ _HOMES = {
     "Predictor": "predictors",
     "LatentDecoding": "recipe",
     "Lora": "recipe",
+    "Published": "recipe",
     "Opening": "recipe",
     "Recipe": "recipe",
     "Stage": "recipe",
@@ -102,6 +103,7 @@ __all__ = [
     "Opening",
     "PredTokenPredictor",
     "Predictor",
+    "Published",
     "Recipe",
     "Regularizer",
     "SmoothL1Loss",

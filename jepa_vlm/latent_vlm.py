@@ -104,8 +104,7 @@ class LatentVLM(nn.Module):
         self.model = backbone.model
         self.objective = copy.deepcopy(whole)
         self.objective.setup(backbone.dim, torch.Generator().manual_seed(seed))
-        dtype = torch.promote_types(next(backbone.base.parameters()).dtype, torch.float32)
-        self.objective.to(device=self.device, dtype=dtype)
+        self.objective.to(device=self.device, dtype=torch.promote_types(backbone.dtype, torch.float32))
         requests = self.objective.requests()
         self.target_stores = target_stores(backbone, requests)
         self.target_weights = TargetWeights(
@@ -153,7 +152,7 @@ class LatentVLM(nn.Module):
         return named
 
     def forward(self, batch: Mapping[str, Any], normalisers: Normalisers | None = None) -> LossTerms:
-        """Return the objective's terms on a batch.
+        """Return the objective's terms on a batch, computed in ``backbone.precision()``.
 
         Args:
             batch: From ``collator()``.
@@ -165,6 +164,10 @@ class LatentVLM(nn.Module):
         """
         if normalisers is not None and (missing := sorted(set(self.objective.weights) - set(normalisers))):
             raise ValueError(f"Every term needs a normaliser; missing: {', '.join(missing)}.")
+        with self.backbone.precision():
+            return self._terms(batch, normalisers)
+
+    def _terms(self, batch: Mapping[str, Any], normalisers: Normalisers | None) -> LossTerms:
         states, skipped, sources = self._states(batch), tuple(batch["skipped"]), batch.get("sources")
         states = states if sources is None else replace(states, by_example=True)
         raw, weighted, sums, latents, parts, by_source, shuffled = {}, {}, {}, {}, {}, {}, {}
@@ -195,7 +198,8 @@ class LatentVLM(nn.Module):
         if self.engine == "separate":
             return [dict(batch) for batch in batches]
         self._prepare()
-        return run_ahead(self.backbone, self.target_weights, batches, self.objective.slot_inputs())
+        with self.backbone.precision():
+            return run_ahead(self.backbone, self.target_weights, batches, self.objective.slot_inputs())
 
     def after_optimizer_step(self) -> None:
         """Move the average of the adapter's weights, if a target uses one. Call after each optimiser step."""

@@ -90,6 +90,11 @@ class Term(nn.Module, ABC):
     def unit(self) -> Unit:
         """Return what the term's sum is divided by."""
 
+    @property
+    def compares_examples(self) -> bool:
+        """Whether the term compares the examples of a micro-batch with each other, so that of one it is 0."""
+        return False
+
     @abstractmethod
     def forward(self, states: States) -> TermValue:
         """Return the term's sum over the batch."""

@@ -31,7 +31,7 @@ def recipe(
     thoughts: int = 1,
     latents: int | None = None,
     leave: Literal["count", "end"] = "count",
-    rank: int = 64,
+    rank: int | None = None,
 ) -> jv.Recipe:
     """Return the curriculum, from no step replaced to the most, and then to the answer alone.
 
@@ -40,7 +40,8 @@ def recipe(
         thoughts: Slots for each replaced step (c).
         latents: Steps of latent feedback at inference; None is the number in training, ``steps_replaced * thoughts``.
         leave: When these end: after ``latents`` steps, as in training, or when END, which is not trained, is likeliest.
-        rank: Of the LoRA adapter, whose alpha is twice the rank; 0 trains the whole decoder.
+        rank: Of the LoRA adapter, whose alpha is twice the rank; None takes the backbone's, else 64, and 0 trains the
+            whole decoder.
     """
     contents = [jv.views.Thoughts(steps=steps, each=thoughts) for steps in range(steps_replaced + 1)]
     contents.append(jv.views.Thoughts(steps=steps_replaced, each=thoughts, words="answer"))
@@ -57,15 +58,12 @@ def recipe(
     last = views[-1]
     return jv.Recipe(
         objective=objective,
-        lora=jv.Lora(rank=rank, alpha=2 * rank) if rank else None,
-        learning_rate=1e-4,
+        lora=jv.Lora(rank=rank) if rank != 0 else None,
+        published=jv.Published(learning_rate=1e-4, batch_size=8, accumulation=16, steps=2500, rank=64),
         schedule="constant",
         warmup=0,
         weight_decay=0.01,
         max_grad_norm=0,
-        batch_size=8,
-        accumulation=16,
-        steps=2500,
         added_tokens=last.tokens,
         stages=tuple(stages),
         decoding=jv.LatentDecoding(

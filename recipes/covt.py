@@ -85,12 +85,11 @@ def recipe(
     return jv.Recipe(
         objective=objective,
         lora=jv.Lora(rank=16, alpha=32, dropout=0.01),
-        learning_rate=5e-5,
+        published=jv.Published(
+            learning_rate=5e-5, batch_size=1, accumulation=8, steps=10000 if stages == "reason" else 16000
+        ),
         warmup=0.05,
         weight_decay=0.1,
-        batch_size=1,
-        accumulation=8,
-        steps=10000 if stages == "reason" else 16000,
         added_tokens=reason.tokens,
         stages=tuple(jv.Stage(name=n, share=share, terms=terms[n]) for n, share in SHARES.items()) if others else (),
         opening=jv.Opening(text=reason.written(range(len(pads))), tokens=reason.tokens) if supervised else None,

@@ -15,7 +15,7 @@ import jepa_vlm as jv
 
 
 def recipe(
-    *, tokens: int = 1, weight: float = 1.0, gamma: float = 1.0, dropout: float = 0.0, rank: int = 64
+    *, tokens: int = 1, weight: float = 1.0, gamma: float = 1.0, dropout: float = 0.0, rank: int | None = None
 ) -> jv.Recipe:
     """Return a setting within the released scripts' grids.
 
@@ -25,7 +25,8 @@ def recipe(
         gamma: Of the token loss.
         dropout: Share of the steps without the prediction, LD (released: 0.75); the paper advises to keep
             weight * (1 - dropout) as it was.
-        rank: Of the LoRA adapter, whose alpha is twice the rank; 0 trains the whole decoder.
+        rank: Of the LoRA adapter, whose alpha is twice the rank; None takes the backbone's, else 64, and 0 trains the
+            whole decoder.
     """
     prediction = jv.LatentPrediction(
         context=jv.ViewEncoder(jv.views.Question(), readout="last_pred" if tokens else "last_token"),
@@ -36,12 +37,9 @@ def recipe(
     )
     return jv.Recipe(
         objective=gamma * jv.NextToken() + weight * prediction,
-        lora=jv.Lora(rank=rank, alpha=2 * rank) if rank else None,
-        learning_rate=2e-5,
+        lora=jv.Lora(rank=rank) if rank != 0 else None,
+        published=jv.Published(learning_rate=2e-5, batch_size=4, accumulation=4, steps=2500, rank=64),
         schedule="linear",
         warmup=0,
         weight_decay=0.0,
-        batch_size=4,
-        accumulation=4,
-        steps=2500,
     )

@@ -26,7 +26,7 @@ def recipe(
     weight: float = 0.1,
     latents: int = 4,
     leave: Literal["count", "end"] = "count",
-    rank: int = 64,
+    rank: int | None = None,
     head: Literal["none", "mlp", "gated"] = "none",
     width: int | None = None,
 ) -> jv.Recipe:
@@ -36,7 +36,8 @@ def recipe(
         weight: Of the reconstruction beside the token loss.
         latents: Steps of latent feedback at inference, whenever the model writes START; LVR reports 4, 8 and 16.
         leave: When these end: after ``latents`` steps, or when END is the likeliest token, after ``latents`` at most.
-        rank: Of the LoRA adapter, whose alpha is twice the rank; 0 trains the whole decoder.
+        rank: Of the LoRA adapter, whose alpha is twice the rank; None takes the backbone's, else 64, and 0 trains the
+            whole decoder.
         head: Between the state and its prediction of a visual token, in training and at inference: LVR's heads
             "simple" (``mlp``) and "glu" (``gated``).
         width: Of the head ``gated``; None is the state's own size. Released: the decoder's intermediate size, 11008 in
@@ -51,13 +52,10 @@ def recipe(
     return jv.Recipe(
         objective=jv.NextToken(view=view)
         + weight * jv.LatentReconstruction(view=view, predictor=heads[head], loss=jv.MSELoss()),
-        lora=jv.Lora(rank=rank, alpha=2 * rank) if rank else None,
-        learning_rate=1e-5,
+        lora=jv.Lora(rank=rank) if rank != 0 else None,
+        published=jv.Published(learning_rate=1e-5, batch_size=4, accumulation=4, steps=2500, rank=64),
         warmup=0.03,
         weight_decay=0.1,
-        batch_size=4,
-        accumulation=4,
-        steps=2500,
         added_tokens=view.tokens,
         decoding=jv.LatentDecoding(
             steps=latents, start=view.start, end=view.end, after=view.after, leave=leave, entry="model"

@@ -28,7 +28,7 @@ def recipe(
     weight: float = 0.1,
     latents: int = 8,
     leave: Literal["count", "end"] = "end",
-    rank: int = 64,
+    rank: int | None = None,
 ) -> jv.Recipe:
     """Return both stages.
 
@@ -38,7 +38,8 @@ def recipe(
         weight: Of the token loss beside the reconstruction, in stage 1.
         latents: Most steps of latent feedback at inference, whenever the model writes START.
         leave: When these end: when END is the likeliest token (``end``), or after exactly ``latents`` (``count``).
-        rank: Of the LoRA adapter, whose alpha is twice the rank; 0 trains the whole decoder.
+        rank: Of the LoRA adapter, whose alpha is twice the rank; None takes the backbone's, else 64, and 0 trains the
+            whole decoder.
     """
     pictures = jv.views.PooledFeatures(chunks=slots)
     shown, alone = jv.views.LatentConversation(pictures), jv.views.LatentConversation(pictures, fed="state")
@@ -52,14 +53,11 @@ def recipe(
         )
     return jv.Recipe(
         objective=objective,
-        lora=jv.Lora(rank=rank, alpha=2 * rank) if rank else None,
-        learning_rate=1e-5,
+        lora=jv.Lora(rank=rank) if rank != 0 else None,
+        published=jv.Published(learning_rate=1e-5, batch_size=4, accumulation=2, steps=2500, rank=64),
         schedule="linear",
         warmup=10,
         weight_decay=0.01,
-        batch_size=4,
-        accumulation=2,
-        steps=2500,
         added_tokens=shown.tokens,
         stages=stages,
         decoding=jv.LatentDecoding(

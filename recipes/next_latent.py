@@ -14,25 +14,25 @@ from __future__ import annotations
 import jepa_vlm as jv
 
 
-def recipe(*, horizon: int = 1, state_weight: float = 1.0, kl_weight: float = 1.0, rank: int = 64) -> jv.Recipe:
+def recipe(
+    *, horizon: int = 1, state_weight: float = 1.0, kl_weight: float = 1.0, rank: int | None = None
+) -> jv.Recipe:
     """Return the setting of the paper's largest model.
 
     Args:
         horizon: How many states ahead the roll-out goes, d (published: 1 to 8).
         state_weight: Of the distance between states, lambda_h (published: 1 and 2).
         kl_weight: Of the divergence between what both states say, lambda_KL (published: 0 to 1).
-        rank: Of the LoRA adapter, whose alpha is twice the rank; 0 trains the whole decoder.
+        rank: Of the LoRA adapter, whose alpha is twice the rank; None takes the backbone's, else 64, and 0 trains the
+            whole decoder.
     """
     dynamics = jv.NextLatentRegularizer(
         horizon=horizon, condition="token", positions="all", state_weight=state_weight, kl_weight=kl_weight
     )
     return jv.Recipe(
         objective=jv.NextToken() + dynamics,
-        lora=jv.Lora(rank=rank, alpha=2 * rank) if rank else None,
-        learning_rate=1e-5,
+        lora=jv.Lora(rank=rank) if rank != 0 else None,
+        published=jv.Published(learning_rate=1e-5, batch_size=4, accumulation=4, steps=2500, rank=64),
         warmup=0.05,
         weight_decay=0.1,
-        batch_size=4,
-        accumulation=4,
-        steps=2500,
     )

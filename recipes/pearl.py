@@ -40,11 +40,8 @@ def recipe(
         objective = objective + dynamics * jv.NextLatentRegularizer(horizon=horizon)
     return jv.Recipe(
         objective=objective,
-        lora=jv.Lora(rank=64, alpha=128),
-        learning_rate=1e-5,
+        lora=jv.Lora(),
+        published=jv.Published(learning_rate=1e-5, batch_size=4, accumulation=4, steps=2500, rank=64),
         warmup=0.05,
         weight_decay=0.1,
-        batch_size=4,
-        accumulation=4,
-        steps=2500,
     )

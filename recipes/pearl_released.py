@@ -45,11 +45,8 @@ def recipe(
         objective = objective + dynamics * jv.NextLatentRegularizer(positions="supervised", view=view)
     return jv.Recipe(
         objective=objective,
-        lora=jv.Lora(rank=64, alpha=128, dropout=dropout),
-        learning_rate=1e-5,
+        lora=jv.Lora(dropout=dropout),
+        published=jv.Published(learning_rate=1e-5, batch_size=2, accumulation=8, steps=2500, rank=64),
         warmup=0.05,
         weight_decay=0.1,
-        batch_size=2,
-        accumulation=8,
-        steps=2500,
     )

@@ -24,12 +24,9 @@ def recipe(*, rank: int = 0) -> jv.Recipe:
     """
     return jv.Recipe(
         objective=jv.NextToken(),
-        lora=jv.Lora(rank=rank, alpha=2 * rank) if rank else None,
-        learning_rate=1e-6,
+        lora=jv.Lora(rank=rank) if rank else None,
+        published=jv.Published(learning_rate=1e-6, batch_size=1, accumulation=16, steps=2500),
         warmup=0.1,
         weight_decay=0.0,
-        batch_size=1,
-        accumulation=16,
-        steps=2500,
         inference="tools",
     )

@@ -11,19 +11,16 @@ from __future__ import annotations
 import jepa_vlm as jv
 
 
-def recipe(*, rank: int = 64) -> jv.Recipe:
+def recipe(*, rank: int | None = None) -> jv.Recipe:
     """Return the baseline's setting.
 
     Args:
-        rank: Of the LoRA adapter, whose alpha is twice the rank.
+        rank: Of the LoRA adapter, whose alpha is twice the rank; None takes the backbone's, else 64.
     """
     return jv.Recipe(
         objective=jv.NextToken(),
-        lora=jv.Lora(rank=rank, alpha=2 * rank),
-        learning_rate=1e-5,
+        lora=jv.Lora(rank=rank),
+        published=jv.Published(learning_rate=1e-5, batch_size=4, accumulation=4, steps=2500, rank=64),
         warmup=0.05,
         weight_decay=0.1,
-        batch_size=4,
-        accumulation=4,
-        steps=2500,
     )

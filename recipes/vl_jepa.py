@@ -26,7 +26,7 @@ def recipe(
     layers: int = 2,
     temperature: float | Literal["learned"] = 0.07,
     readout: Literal["last_token", "mean"] = "last_token",
-    rank: int = 64,
+    rank: int | None = None,
 ) -> jv.Recipe:
     """Return the paper's target side on this library's backbones.
 
@@ -39,7 +39,8 @@ def recipe(
         layers: Of the head on each side; 1 is linear.
         temperature: Of the contrastive loss, or "learned".
         readout: Where the question is read; the paper averages, over states that see both ways.
-        rank: Of the LoRA adapter, whose alpha is twice the rank; 0 trains the whole decoder.
+        rank: Of the LoRA adapter, whose alpha is twice the rank; None takes the backbone's, else 64, and 0 trains the
+            whole decoder.
     """
     prediction = jv.LatentPrediction(
         context=jv.ViewEncoder(jv.views.Question(), readout=readout),
@@ -55,11 +56,8 @@ def recipe(
     )
     return jv.Recipe(
         objective=jv.NextToken() + weight * prediction,
-        lora=jv.Lora(rank=rank, alpha=2 * rank) if rank else None,
-        learning_rate=1e-5,
+        lora=jv.Lora(rank=rank) if rank != 0 else None,
+        published=jv.Published(learning_rate=1e-5, batch_size=16, accumulation=1, steps=2500, rank=64),
         warmup=0.05,
         weight_decay=0.1,
-        batch_size=16,
-        accumulation=1,
-        steps=2500,
     )

@@ -30,7 +30,7 @@ assert "torch" not in __import__("sys").modules
 print(pathlib.Path(jepa_vlm.__file__).parent)
 print(list_recipes()[0].path.parent)
 print(*[recipe.path.name for recipe in list_recipes()])
-print(jepa_vlm.load_recipe("pearl", tokens=8).lora.rank)
+print(jepa_vlm.load_recipe("pearl", tokens=8).published.rank)
 """
 
 

@@ -36,6 +36,7 @@ class Adapter(Reading):
 
     video_processor: str = ""  # its class, where the family has one
     chunked_vision: bool = False  # whether the tower hands all its chunks (images, windows) to flash attention at once
+    mixes_types: bool = True  # whether the model runs, under autocast, with a decoder and a tower of different types
     projections: tuple[str, ...] = PROJECTIONS  # the decoder's linear layers, by the last part of their names
 
     @property

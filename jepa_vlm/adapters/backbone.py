@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any, cast, final
 
+import torch
 from peft import PeftModel
 from torch import nn
 from transformers import PreTrainedModel
@@ -12,11 +14,13 @@ from transformers import PreTrainedModel
 from jepa_vlm.adapters.adapter import Adapter
 from jepa_vlm.adapters.added_tokens import AddedTokens
 
+HALF = (torch.bfloat16, torch.float16)
+
 
 @final
 @dataclass(frozen=True)
 class Profile:
-    """Training values that suit a backbone better than a recipe's own; None leaves the recipe's.
+    """Training values that suit a backbone, for what a recipe leaves open; None leaves the published ones.
 
     Args:
         learning_rate: Peak rate.
@@ -52,6 +56,9 @@ class Backbone:
         profile: Training values that suit it.
         added: The tokens that were declared, or None.
         latent_head: What latent decoding passes a state through before it feeds it; None feeds the state itself.
+
+    ``dtype`` is the type in which the model computes: what ``load_backbone`` was asked for, else that of its weights.
+    Parameters that train are at least float32 all the same, see ``apply_lora``.
     """
 
     name: str
@@ -61,6 +68,10 @@ class Backbone:
     profile: Profile = field(default_factory=Profile)
     added: AddedTokens | None = None
     latent_head: nn.Module | None = None
+    dtype: torch.dtype = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.dtype = self.base.dtype
 
     @property
     def tokenizer(self) -> Any:
@@ -73,6 +84,18 @@ class Backbone:
         if isinstance(self.model, PeftModel):
             return cast("PreTrainedModel", self.model.get_base_model())
         return self.model
+
+    def precision(self) -> AbstractContextManager[object]:
+        """Return the context in which the model runs, in training, validation and generation alike.
+
+        It is autocast to ``dtype`` where that is a half precision and the model holds wider parameters, which are those
+        that train. A model of one type runs as stock transformers runs it.
+        """
+        device = self.base.device.type
+        wider = any(p.is_floating_point() and p.dtype != self.dtype for p in self.base.parameters())
+        if self.dtype not in HALF or not wider or not torch.amp.is_autocast_available(device):  # as on the meta device
+            return nullcontext()
+        return torch.autocast(device, dtype=self.dtype)
 
     @property
     def dim(self) -> int:

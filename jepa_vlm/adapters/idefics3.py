@@ -43,3 +43,4 @@ class SmolVLMAdapter(_MarkedTilesAdapter):
     """The family of ``SmolVLMForConditionalGeneration``."""
 
     video_processor = "SmolVLMVideoProcessor"
+    mixes_types = False  # it brings features to the type of the model's first tensor, not to that of the embeddings

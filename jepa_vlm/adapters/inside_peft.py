@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from peft.tuners.tuners_utils import BaseTunerLayer
@@ -19,6 +21,27 @@ def belongs_to_adapter(name: str) -> bool:
 def base_name(name: str) -> str:
     """Return the name that a tensor of the base has without an adapter around it."""
     return name.replace(".token_adapter.base_layer.", ".").replace(".base_layer.", ".")
+
+
+@contextmanager
+def without_input_casts(model: nn.Module, *, active: bool = True) -> Iterator[None]:
+    """Keep PEFT's layers from casting what they are given to float32, inside the block.
+
+    Under autocast these casts change no number; they only double what is kept for the backward pass. PEFT's own
+    ``disable_input_dtype_casting`` fails where tokens train, whose layers cast nothing.
+
+    Args:
+        model: With an adapter or without.
+        active: False changes nothing.
+    """
+    layers = [m for m in model.modules() if active and getattr(m, "cast_input_dtype_enabled", False)]
+    for layer in layers:
+        vars(layer)["cast_input_dtype_enabled"] = False
+    try:
+        yield
+    finally:
+        for layer in layers:
+            vars(layer)["cast_input_dtype_enabled"] = True
 
 
 def has_lora(model: nn.Module) -> bool:

@@ -49,6 +49,7 @@ def load_backbone(
     *,
     seed: int = 0,
     dtype: str | torch.dtype = "float32",
+    exact: bool = False,
     visual_tokens: int | None = None,
     quantize: bool = False,
     trust_remote_code: bool = False,
@@ -61,6 +62,8 @@ def load_backbone(
         seed: Of the weights of a ``tiny-random-*`` model, and of the rows of added tokens; the rest has weights of its
             own.
         dtype: Of the weights: ``float32``, ``bfloat16``, ``float16``, ``float64``, or a torch dtype.
+        exact: Whether weights that are stored in a wider type keep it for the moment, so that what trains starts from
+            the stored values and not from values rounded to ``dtype``: ``apply_lora`` brings all others to ``dtype``.
         visual_tokens: Most tokens that one image may take; larger images are shrunk, or cut into fewer tiles. None
             keeps the processor's limit.
         quantize: Whether the base's linear layers are held in 4 bits (NF4), for an adapter in full precision on top
@@ -79,12 +82,14 @@ def load_backbone(
     quantized = _four_bits(name, torch_dtype) if quantize else {}
     if name in TINY:
         model, processor = TINY[name](seed=seed)
-        model = nn.Module.to(model, torch_dtype)
+        model = nn.Module.to(model, torch.promote_types(model.dtype, torch_dtype) if exact else torch_dtype)
     else:
         source = _source(name)
-        adapter_of(read_config(source, trust_remote_code))  # before gigabytes are read
+        config = read_config(source, trust_remote_code)
+        adapter_of(config)  # before gigabytes are read
         processor = read_processor(source, trust_remote_code)
-        model = read_model(source, dtype=torch_dtype, trust_remote_code=trust_remote_code, **quantized)
+        kept = torch.promote_types(_dtype(config.dtype or torch.float32), torch_dtype) if exact else torch_dtype
+        model = read_model(source, dtype=kept, trust_remote_code=trust_remote_code, **quantized)
     adapter = adapter_of(model.config)
     _check_processor(name, adapter, processor)
     if visual_tokens is not None:
@@ -95,7 +100,9 @@ def load_backbone(
     if adapter.separate_because:
         profile = replace(profile, engine="separate")
     added = add_tokens(model, processor.tokenizer, added_tokens, seed=seed) if added_tokens else None
-    return Backbone(name, model.eval(), processor, adapter, profile, added)
+    backbone = Backbone(name, model.eval(), processor, adapter, profile, added)
+    backbone.dtype = torch_dtype
+    return backbone
 
 
 def adapter_of(config: PretrainedConfig) -> Adapter:

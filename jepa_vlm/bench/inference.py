@@ -137,12 +137,12 @@ def answer_ways(backbone: Backbone, trajectories: Sequence[Trajectory], *, token
         )
 
     def plain() -> Written:
-        with inference(backbone.model):
+        with inference(backbone.model), backbone.precision():
             produced = _dictated(backbone, prompts(), [words] * len(items))
         return Written(produced.numel())
 
     def lvr() -> Written:
-        with inference(backbone.model):
+        with inference(backbone.model), backbone.precision():
             found = generate_latent(
                 backbone, prompts(), tokens, decoding, lambda _, written: [words[min(len(written), tokens - 1)]]
             )

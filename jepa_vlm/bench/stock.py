@@ -7,11 +7,11 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-from peft.helpers import disable_input_dtype_casting
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from jepa_vlm.adapters import Backbone
+from jepa_vlm.adapters.inside_peft import without_input_casts
 from jepa_vlm.bench.step import Setting, Step
 from jepa_vlm.errors import BackboneError
 from jepa_vlm.latent_vlm import LatentVLM
@@ -92,7 +92,7 @@ def around(setting: Setting) -> Iterator[None]:
     if setting.checkpointing:
         base.activation_checkpointing_enable()
     try:
-        with disable_input_dtype_casting(setting.backbone.model, active=meta):
+        with without_input_casts(setting.backbone.model, active=meta):
             yield
     finally:
         if setting.checkpointing:

@@ -8,8 +8,8 @@ from tempfile import TemporaryDirectory
 
 import torch
 from accelerate.utils import send_to_device
-from peft.helpers import disable_input_dtype_casting
 
+from jepa_vlm.adapters.inside_peft import without_input_casts
 from jepa_vlm.bench.released import pearl_released
 from jepa_vlm.bench.step import Setting, Step
 from jepa_vlm.bench.stock import on_meta, sft_stock
@@ -103,7 +103,7 @@ def step_of(setting: Setting, objective: Objective | Term, *, engine: Engine = "
         if setting.checkpointing:
             model.activation_checkpointing_enable()
         try:
-            with disable_input_dtype_casting(setting.backbone.model, active=setting.half):
+            with without_input_casts(setting.backbone.model, active=setting.half):
                 yield
         finally:
             if setting.checkpointing:

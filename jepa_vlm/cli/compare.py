@@ -54,7 +54,10 @@ def compare(
     batch_size: Annotated[int | None, typer.Option(min=1, help="Trajectories per micro-batch.")] = None,
     accumulation: Annotated[int | None, typer.Option(min=1, help="Micro-batches per step.")] = None,
     lr: Annotated[float | None, typer.Option(min=0, help="Peak learning rate.")] = None,
-    dtype: Annotated[Literal["float32", "bfloat16"] | None, typer.Option(help="Of the base weights.")] = None,
+    dtype: Annotated[
+        Literal["float32", "bfloat16"] | None,
+        typer.Option(help="In which the backbone computes; what trains is held in float32 in any case."),
+    ] = None,
     visual_tokens: Annotated[int | None, typer.Option(min=1, help="Most tokens an image may take.")] = None,
     max_tokens: Annotated[int | None, typer.Option(min=1, help="Most tokens a trajectory may have.")] = None,
     too_long: Annotated[

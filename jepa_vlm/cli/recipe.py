@@ -59,7 +59,10 @@ def recipe(
         list[str] | None, typer.Option(help="PART=FACTOR: language, projector or vision trains at FACTOR x --lr.")
     ] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Of weights, order and questions.")] = None,
-    dtype: Annotated[Literal["float32", "bfloat16"] | None, typer.Option(help="Of the base weights.")] = None,
+    dtype: Annotated[
+        Literal["float32", "bfloat16"] | None,
+        typer.Option(help="In which the backbone computes; what trains is held in float32 in any case."),
+    ] = None,
     visual_tokens: Annotated[int | None, typer.Option(min=1, help="Most tokens an image may take.")] = None,
     quantize: Annotated[bool, typer.Option("--quantize", help="Hold the base in 4 bits (QLoRA).")] = False,
     max_tokens: Annotated[int | None, typer.Option(min=1, help="Most tokens a trajectory may have.")] = None,

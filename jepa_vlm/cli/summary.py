@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from jepa_vlm.cli.output import columns
+from jepa_vlm.runs.settings import overruled
 
 if TYPE_CHECKING:
     from jepa_vlm.runs import Plan, RunResult
@@ -22,6 +23,7 @@ def plan_text(plan: Plan) -> str:
             "",
             columns([("PART", "MODULES", "TRAINED", "FROZEN"), *trained]),
             "",
+            *(f"overruled  {line}" for line in overruled(plan.values, plan["backbone"])),
             f"objective  {plan.model.objective.extra_repr()}",
             f"examples   {len(plan.train.kept)} to train on, {len(plan.validation.kept)} held out ({plan.data.rule})",
             *(f"           {line}" for line in plan.scanned.lines()),
@@ -30,6 +32,7 @@ def plan_text(plan: Plan) -> str:
             f"memory     {memory}",
             f"           {_about_memory(plan)}",
             *_batches(plan),
+            *_rows(plan),
             *_stored(plan),
         ]
     )
@@ -53,6 +56,17 @@ def _batches(plan: Plan) -> list[str]:
         f"batches    {found.micro_batches} micro-batches a pass, {found.share:.0%} of {found.budget} tokens on average"
     )
     return [line, f"           {found.warning}"] if found.warning else [line]
+
+
+def _rows(plan: Plan) -> list[str]:
+    """Say how many trajectories have what a term needs, and what does not suit."""
+    return [
+        *(
+            f"rows       {name}: {one.train} to train on and {one.validation} held out have {one.needs}"
+            for name, one in plan.term_rows.items()
+        ),
+        *(f"warning    {line}" for line in plan.warnings),
+    ]
 
 
 def _stored(plan: Plan) -> list[str]:

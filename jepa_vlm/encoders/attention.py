@@ -47,6 +47,8 @@ def packed_attention(
         packed_blocks: Numbers of the blocks whose tokens see each other both ways, (tokens,), or None.
         sliding_window: How many tokens a query of this layer sees, itself included, or None.
     """
+    # Where norms train and so are float32, they and the rotary embedding leave queries and keys wider than values.
+    query, key = query.to(value.dtype), key.to(value.dtype)
     if packed_layout is None:
         out, _ = sdpa_attention_forward(
             module, query, key, value, attention_mask, dropout=dropout, scaling=scaling, **kwargs

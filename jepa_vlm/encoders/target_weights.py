@@ -75,6 +75,7 @@ class TargetWeights(nn.Module):
         """Exchange storage with the average; the parameters stay the same objects for optimiser and graph."""
         for average, parameter in zip(self.buffers(), self._adapter_parameters(), strict=True):
             average.data, parameter.data = parameter.data, average.data
+        torch.clear_autocast_cache()  # it keeps half-precision copies by parameter, and would not see the exchange
 
     @contextmanager
     def _without_dropout(self) -> Iterator[None]:

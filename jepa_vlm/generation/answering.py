@@ -46,7 +46,7 @@ TRAINED_TOOLS = ToolLoop(tools={name: IMAGE_TOOLS[name] for name in IMAGE_TOOLS}
 def plain(backbone: Backbone, items: Sequence[Askable], *, max_new_tokens: int) -> list[str]:
     """Generate greedily after the chat template's prompt: as any code that knows nothing of this library would."""
     turns = [[user_turn(item.prompt, [image.load() for image in item.images])] for item in items]
-    with inference(backbone.model):
+    with inference(backbone.model), backbone.precision():
         produced = generate(backbone, prompt_inputs(backbone, turns), max_new_tokens)
     return [backbone.tokenizer.decode(ids, skip_special_tokens=True) for ids in produced]
 
@@ -56,7 +56,7 @@ def latents_by(decoding: LatentDecoding) -> Answer:
 
     def answer(backbone: Backbone, items: Sequence[Askable], *, max_new_tokens: int) -> list[str]:
         turns = [[user_turn(item.prompt, [image.load() for image in item.images])] for item in items]
-        with inference(backbone.model):
+        with inference(backbone.model), backbone.precision():
             found = generate_latent(backbone, prompt_inputs(backbone, turns), max_new_tokens, decoding)
         return [backbone.tokenizer.decode(one.ids, skip_special_tokens=True) for one in found]
 

@@ -86,7 +86,7 @@ def answers_by_scoring(
     if batch_size < 1 or max_new_tokens < 1:
         raise ValueError(f"batch_size and max_new_tokens must be at least 1, got {batch_size} and {max_new_tokens}.")
     answers: dict[Scoring, list[LetterAnswer]] = {scoring: [] for scoring in scorings}
-    with inference(backbone.model):
+    with inference(backbone.model), backbone.precision():
         for start in range(0, len(items), batch_size):
             batch = items[start : start + batch_size]
             inputs = prompt_inputs(backbone, [_turns(item, system) for item in batch], prefix=prefix)

@@ -129,7 +129,7 @@ def answer_with_tools(
             f"where a token is a square of patches (Qwen's families and GLM's), not in {kind!r}; use crop_tokens=None."
         )
     answers: list[ToolAnswer] = []
-    with inference(backbone.model):
+    with inference(backbone.model), backbone.precision():
         for start in range(0, len(items), batch_size):
             answers += _batch(backbone, items[start : start + batch_size], loop, produce)
     return answers

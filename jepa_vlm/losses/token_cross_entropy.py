@@ -32,6 +32,7 @@ def token_cross_entropy(hidden: Hidden, labels: TokenIds, head: Head, *, chunk: 
         ValueError: If ``chunk`` is less than 1.
     """
     _check(chunk)
+    hidden, head = _as_computed(hidden, head)
     if not _fusable(hidden, head):
         return chunked_cross_entropy(hidden, labels, head, chunk=chunk)
     # The reduction of half precision is ours: the op would return a half precision sum.
@@ -48,6 +49,7 @@ def token_cross_entropies(hidden: Hidden, labels: TokenIds, head: Head, *, chunk
         ValueError: If ``chunk`` is less than 1.
     """
     _check(chunk)
+    hidden, head = _as_computed(hidden, head)
     if not _fusable(hidden, head):
         return _chunked(hidden, labels, head, chunk=chunk, reduction="none")
     return _fused(hidden, labels, head, chunk, "none")
@@ -61,6 +63,18 @@ def chunked_cross_entropy(hidden: Tensor, labels: Tensor, head: Head, *, chunk: 
 def _check(chunk: int) -> None:
     if chunk < 1:
         raise ValueError(f"chunk must be at least 1, got {chunk}.")
+
+
+def _as_computed(hidden: Tensor, head: Head) -> tuple[Tensor, Head]:
+    """Return both in autocast's precision, if it is on.
+
+    Autocast does not know the fused op, and would leave both in float32 where the head trains.
+    """
+    kind = hidden.device.type
+    if not torch.amp.is_autocast_available(kind) or not torch.is_autocast_enabled(kind):
+        return hidden, head
+    half = torch.get_autocast_dtype(kind)
+    return hidden.to(half), Head(head.weight.to(half), None if head.bias is None else head.bias.to(half))
 
 
 def _fused(hidden: Tensor, labels: Tensor, head: Head, chunk: int, reduction: str) -> Tensor:

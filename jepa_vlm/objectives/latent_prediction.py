@@ -110,6 +110,11 @@ class LatentPrediction(Term):
         """See ``Term.unit``."""
         return Unit("examples")
 
+    @property
+    def compares_examples(self) -> bool:
+        """See ``Term.compares_examples``: as its loss does."""
+        return self.loss.across_batch
+
     def setup(self, dim: int, generator: torch.Generator) -> None:
         """See ``Term.setup``.
 

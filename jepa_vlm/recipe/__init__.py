@@ -4,7 +4,7 @@ from jepa_vlm.recipe.files import Parameter, RecipeFile, describe_recipe, list_r
 from jepa_vlm.recipe.latent_decoding import LatentDecoding
 from jepa_vlm.recipe.load import load_recipe
 from jepa_vlm.recipe.opening import Opening
-from jepa_vlm.recipe.recipe import Lora, Recipe
+from jepa_vlm.recipe.recipe import Lora, Published, Recipe
 from jepa_vlm.recipe.stage import Stage
 
 __all__ = [
@@ -12,6 +12,7 @@ __all__ = [
     "Lora",
     "Opening",
     "Parameter",
+    "Published",
     "Recipe",
     "RecipeFile",
     "Stage",

@@ -1,10 +1,12 @@
-"""What a process is: its rank, its device, its random state. The one place that sets them."""
+"""What a process is: its rank, its device, its random state. The one place that sets them, and puts them back."""
 
 from __future__ import annotations
 
 import os
 import random
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import numpy as np
 import torch
@@ -31,9 +33,12 @@ def device() -> torch.device:
 def prepare(seed: int, *, backbone: str = "") -> None:
     """Seed every generator, ask torch for deterministic kernels, and keep transformers' own bars off the screen.
 
+    The same machine with the same versions of the libraries then computes the same numbers. Another machine may not:
+    its processor or GPU has other kernels, which add in another order.
+
     A tiny backbone gets one thread: its matrices are too small for two to gain much, on a busy machine they wait for
-    each other many times longer than they compute, and sums come out the same on every machine. Otherwise the number is
-    torch's choice. ``OMP_NUM_THREADS`` overrules both.
+    each other many times longer than they compute, and sums do not depend on the number of cores. Otherwise the number
+    is torch's choice. ``OMP_NUM_THREADS`` overrules both.
 
     Args:
         seed: Of Python's, numpy's and torch's own generators.
@@ -48,6 +53,35 @@ def prepare(seed: int, *, backbone: str = "") -> None:
     torch.use_deterministic_algorithms(True, warn_only=True)
     logging.disable_progress_bar()
     warnings.filterwarnings("ignore", message="`is_gradient_checkpointing`")  # peft asks transformers by the old name
+
+
+@contextmanager
+def restored() -> Iterator[None]:
+    """Put back, at the end of the block, whatever of the process a run changes: random states, threads, deterministic
+    kernels, environment variables, warning filters, and how much transformers says.
+    """
+    states = random.getstate(), np.random.get_state(), torch.get_rng_state()
+    on_gpu = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else None
+    threads, variables = torch.get_num_threads(), dict(os.environ)
+    deterministic = torch.are_deterministic_algorithms_enabled()
+    warned_only = torch.is_deterministic_algorithms_warn_only_enabled()
+    verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    try:
+        with warnings.catch_warnings():
+            yield
+    finally:
+        random.setstate(states[0])
+        np.random.set_state(states[1])
+        torch.set_rng_state(states[2])
+        if on_gpu is not None:
+            torch.cuda.set_rng_state_all(on_gpu)
+        torch.set_num_threads(threads)
+        torch.use_deterministic_algorithms(deterministic, warn_only=warned_only)
+        os.environ.clear()
+        os.environ.update(variables)
+        logging.set_verbosity(verbosity)
+        if bars:
+            logging.enable_progress_bar()
 
 
 def wait() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, final
 
@@ -40,6 +40,7 @@ def fit(
     limit: int | None,
     policy: str,
     reader: RowReader | None = None,
+    count: Callable[[Trajectory], object] = lambda _: None,
 ) -> Fitted:
     """Read every trajectory of a source once, check it, and hold every view of it to ``limit`` tokens.
 
@@ -50,6 +51,7 @@ def fit(
         policy: ``error``, ``drop``, or ``shrink``: scale all images of a trajectory down until it fits. Numbers in its
             texts, such as pixel coordinates, are not rewritten.
         reader: Leaves out and counts what cannot be used; None refuses it.
+        count: Called with every trajectory that is kept.
 
     Raises:
         DataError: If one cannot be used and is refused, or is too long under ``error``, or none is left.
@@ -79,6 +81,7 @@ def fit(
             dropped.append(trajectory.id)
             continue
         indices.append(index)
+        count(used)
     if dropped and not indices:
         raise DataError(f"All {len(dropped)} trajectories have more than {limit} tokens; raise --max-tokens.")
     smaller = tuple(one.id for one in shrunk.values())

@@ -6,7 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from peft import PeftModel
+from torch import nn
 
+from jepa_vlm.adapters.inside_peft import belongs_to_adapter
 from jepa_vlm.cost import MicroBatch, Shape, StepMemory, step_memory
 from jepa_vlm.encoders import TextEncoder
 from jepa_vlm.errors import JepaVLMError
@@ -28,6 +30,8 @@ def estimate_memory(
     """
     if not isinstance(model.backbone.model, PeftModel):
         return None, "the estimate knows adapters only, and this decoder is trained in full"
+    if in_full(model):
+        return None, "the estimate knows adapters only, and the vision tower or the projector trains in full"
     if model.backbone.added is not None:
         return None, "the estimate does not know the rows of added tokens, for which the vocabulary is copied"
     if model.engine != "one_pass":
@@ -49,6 +53,12 @@ def estimate_memory(
         checkpointing=model.is_activation_checkpointing,
     )
     return estimate, ""
+
+
+def in_full(model: LatentVLM) -> list[nn.Parameter]:
+    """Return the backbone's parameters that train and are no adapter's."""
+    named = model.backbone.base.named_parameters()
+    return [p for name, p in named if p.requires_grad and not belongs_to_adapter(name)]
 
 
 def micro_batch(model: LatentVLM, trajectories: Sequence[Trajectory]) -> MicroBatch:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from functools import cached_property
 from typing import Any, cast, final
 
@@ -12,6 +12,7 @@ from torch import nn
 from transformers.integrations.integration_utils import get_available_reporting_integrations
 
 from jepa_vlm.adapters import Backbone, Profile, load_backbone
+from jepa_vlm.adapters.backbone import HALF
 from jepa_vlm.cost import StepMemory
 from jepa_vlm.errors import DataError, RecipeError, UnknownNameError
 from jepa_vlm.evaluation import commit, versions
@@ -21,15 +22,19 @@ from jepa_vlm.latent_vlm import Engine, LatentVLM
 from jepa_vlm.objectives.latent_reconstruction import feeding_head
 from jepa_vlm.recipe import Recipe, load_recipe
 from jepa_vlm.runs.data import RunData, load_data
-from jepa_vlm.runs.environment import device, prepare
+from jepa_vlm.runs.environment import device, prepare, processes
 from jepa_vlm.runs.length import Fitted, longest
-from jepa_vlm.runs.memory import estimate_memory
+from jepa_vlm.runs.memory import estimate_memory, in_full
+from jepa_vlm.runs.negatives import Alone, compare, count_alone
 from jepa_vlm.runs.scan import Scanned, scan
 from jepa_vlm.runs.settings import FROM_RECIPE, Asked, Resolved, run_values, training_values
+from jepa_vlm.runs.term_rows import RowCounter, TermRows, warnings
 from jepa_vlm.terms import Objective
 from jepa_vlm.training import Part, apply_lora, parts
 from jepa_vlm.training.order import Passes
-from jepa_vlm.training.token_budget import Filling, count_tokens, filling
+from jepa_vlm.training.term_schedule import TermSchedule
+from jepa_vlm.training.token_budget import Filling, count_tokens, filling, micro_batch_starts
+from jepa_vlm.trajectories import Trajectory
 
 SAMPLED = 32  # trajectories whose length a plan reports
 
@@ -50,6 +55,8 @@ class Plan:
         parts: What trains and what does not.
         tokens: Mean and largest length of the longest view, over the first training trajectories.
         decoded: Tokens that the decoder computes for each training trajectory, where micro-batches are cut by them.
+        term_rows: By term that needs something of a trajectory: how many have it.
+        alone: Micro-batches of one trajectory, where a term compares trajectories.
     """
 
     asked: Asked
@@ -62,6 +69,8 @@ class Plan:
     parts: tuple[Part, ...]
     tokens: Mapping[str, float]
     decoded: Sequence[int] | None = None
+    term_rows: Mapping[str, TermRows] = field(default_factory=dict)
+    alone: Alone | None = None
 
     def __getitem__(self, name: str) -> Any:
         return self.values[name].value
@@ -84,8 +93,9 @@ class Plan:
         return estimate_memory(self.model, self.train.kept[:SAMPLED], batch_size=self["batch_size"])
 
     def memory(self) -> dict[str, int]:
-        """Return bytes held throughout: weights, gradients and AdamW's two averages; and, where it can be estimated,
-        the most that a micro-batch takes on top, and the total.
+        """Return bytes held throughout: weights, gradients and AdamW's two averages; the copies in half precision that
+        autocast makes of what trains in full; and, where it can be estimated, the most that a micro-batch takes on top,
+        and the total.
         """
         tensors = [*self.model.parameters(), *self.model.buffers()]
         trained = [p for p in self.model.parameters() if p.requires_grad]
@@ -94,6 +104,8 @@ class Plan:
             "gradients": sum(p.numel() * p.element_size() for p in trained),
             "optimizer": sum(2 * p.numel() * p.element_size() for p in trained),
         }
+        if self.backbone.dtype in HALF and (copied := in_full(self.model)):
+            held["half-precision copies"] = sum(p.numel() * self.backbone.dtype.itemsize for p in copied)
         step, _ = self.step
         if step is not None:
             held["micro-batch"] = step.peak
@@ -108,10 +120,26 @@ class Plan:
         passes = Passes(examples=self.train.kept, seed=self["seed"])
         return filling(passes, self.decoded, budget=self["batch_tokens"])
 
+    @property
+    def warnings(self) -> list[str]:
+        """What a user should know of how data, micro-batches and steps suit the terms."""
+        never = [
+            f"{name} is computed in none of the {self['steps']} steps, by loss dropout or its stage's share; give more"
+            for name in self.schedule.never()
+        ]
+        return [*warnings(self.term_rows), *(self.alone.warnings if self.alone is not None else []), *never]
+
+    @property
+    def schedule(self) -> TermSchedule:
+        """Which terms each step computes."""
+        stages = self.recipe.stages
+        return TermSchedule.of(self.model.objective, stages=stages, steps=self["steps"], seed=self["seed"])
+
     def config(self) -> dict[str, Any]:
         """Return what config.json holds: the values by name, and beside them what else defines the run."""
         return {
-            **{name: asdict(value) for name, value in self.values.items()},
+            **{name: _recorded(value) for name, value in self.values.items()},
+            "overruled": {name: _recorded(one.over) for name, one in self.values.items() if one.over is not None},
             "objective": str(self.model.objective),
             "terms": {term.name: f"{w:g} * {term!r}" for w, term in cast("Objective", self.recipe.objective).parts()},
             "inference": self.recipe.inference,
@@ -123,6 +151,8 @@ class Plan:
             "bad_rows": dict(self.scanned.sources),
             "tokens": dict(self.tokens),
             "micro_batches": asdict(self.filling) if self.filling is not None else None,
+            "term_rows": {name: asdict(one) for name, one in self.term_rows.items()},
+            "micro_batches_of_one": asdict(self.alone) if self.alone is not None else None,
             "memory": self.memory(),
             "parts": [asdict(part) for part in self.parts],
             "threads": torch.get_num_threads(),
@@ -148,14 +178,7 @@ def plan_run(asked: Asked, recipe: Recipe | None = None) -> Plan:
     seed = asked.seed or 0
     values = run_values(asked, gpu=torch.cuda.is_available())
     prepare(seed, backbone=values["backbone"].value)
-    backbone = load_backbone(
-        values["backbone"].value,
-        seed=seed,
-        dtype=values["dtype"].value,
-        visual_tokens=values["visual_tokens"].value,
-        quantize=values["quantize"].value,
-        added_tokens=recipe.added_tokens,
-    )
+    backbone = _load(recipe, recipe.rates if asked.rates is None else asked.rates, values)
     if recipe.decoding is not None:
         marks(backbone, recipe.decoding)  # refused before training, not after
     values |= training_values(asked, recipe, _profile(backbone, recipe))
@@ -168,7 +191,12 @@ def plan_run(asked: Asked, recipe: Recipe | None = None) -> Plan:
     for store in model.target_stores.values():
         store.is_complete()  # refuses other targets' folders before any work is done
     data = load_data(values["data"].value, seed=seed)
-    scanned = scan(model, data, limit=values["max_tokens"].value, policy=values["too_long"].value)
+    rows = RowCounter(model.objective)
+    scanned = scan(model, data, limit=values["max_tokens"].value, policy=values["too_long"].value, count=rows.add)
+    train, validation = scanned.train.kept, scanned.validation.kept
+    decoded = None
+    if values["batch_tokens"].value is not None:
+        decoded = count_tokens(model.collator(), train, workers=values["workers"].value)
     return Plan(
         asked=asked,
         values=values,
@@ -178,10 +206,48 @@ def plan_run(asked: Asked, recipe: Recipe | None = None) -> Plan:
         data=data,
         scanned=scanned,
         parts=parts(backbone, model.objective),
-        tokens=_lengths(model, scanned.train.kept),
-        decoded=count_tokens(model.collator(), scanned.train.kept, workers=values["workers"].value)
-        if values["batch_tokens"].value is not None
-        else None,
+        tokens=_lengths(model, train),
+        decoded=decoded,
+        term_rows=rows.found(recipe.stages),
+        alone=_alone(model.objective, values, train, validation, decoded),
+    )
+
+
+def _alone(
+    objective: Objective,
+    values: Mapping[str, Resolved],
+    train: Sequence[Trajectory],
+    validation: Sequence[Trajectory],
+    decoded: Sequence[int] | None,
+) -> Alone | None:
+    """Return how many of the run's micro-batches hold one trajectory, where that matters."""
+    if not (terms := compare(objective)):
+        return None
+    steps, accumulation, size, budget = (
+        values[name].value for name in ("steps", "accumulation", "batch_size", "batch_tokens")
+    )
+    starts = micro_batch_starts(
+        Passes(examples=train, seed=values["seed"].value),
+        micro_batches=steps * accumulation * processes(),
+        batch_size=size,
+        tokens=decoded,
+        budget=budget,
+    )
+    return count_alone(terms, starts=starts, examples=len(train), held_out=len(validation) // processes())
+
+
+def _recorded(value: Resolved) -> dict[str, Any]:
+    return {"value": value.value, "origin": value.origin}
+
+
+def _load(recipe: Recipe, rates: Mapping[str, float], values: Mapping[str, Resolved]) -> Backbone:
+    names = ("seed", "dtype", "visual_tokens", "quantize")
+    in_full = recipe.lora is None or set(rates) != {"language"}
+    return load_backbone(
+        values["backbone"].value,
+        **{name: values[name].value for name in names},
+        exact=in_full and not values["quantize"].value,
+        added_tokens=recipe.added_tokens,
     )
 
 

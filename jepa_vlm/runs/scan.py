@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, final
 
 from jepa_vlm.errors import DataError
 from jepa_vlm.runs.length import Fitted, fit
+from jepa_vlm.runs.term_rows import HELD_OUT
 from jepa_vlm.trajectories.bad_rows import BadRows
-from jepa_vlm.trajectories.mixture import Mixture
+from jepa_vlm.trajectories.mixture import Mixture, Source
 from jepa_vlm.trajectories.row_reader import RowReader
 from jepa_vlm.trajectories.rows import Rows
 
@@ -44,17 +46,23 @@ class Scanned:
         return found
 
 
-def scan(model: LatentVLM, data: RunData, *, limit: int | None, policy: str) -> Scanned:
+Count = Callable[["Trajectory", str], object]
+"""Takes a trajectory that is used, and its source to train on, or HELD_OUT."""
+
+
+def scan(model: LatentVLM, data: RunData, *, limit: int | None, policy: str, count: Count = lambda *_: None) -> Scanned:
     """Read every row once; see ``fit``.
 
     Raises:
         DataError: If a row cannot be used and its source refuses such rows, too many cannot be used, or none is left.
     """
     if not (isinstance(data.train, Mixture) and isinstance(data.validation, Mixture)):
-        train, validation, found = _scan_one(model, data.train, data.validation, limit=limit, policy=policy)
+        train, validation, found = _scan_one(
+            model, Source(data.name or "data", data.train), data.validation, limit=limit, policy=policy, count=count
+        )
         return Scanned(train, validation, {data.name: found})
     parts = zip(data.train.sources, data.validation.sources, strict=True)
-    scanned = [_scan_one(model, own.examples, held.examples, limit=limit, policy=policy) for own, held in parts]
+    scanned = [_scan_one(model, own, held.examples, limit=limit, policy=policy, count=count) for own, held in parts]
     names = [source.name for source in data.train.sources]
     return Scanned(
         _joined(data.train, [train for train, _, _ in scanned]),
@@ -65,19 +73,28 @@ def scan(model: LatentVLM, data: RunData, *, limit: int | None, policy: str) -> 
 
 def _scan_one(
     model: LatentVLM,
-    train: Sequence[Trajectory],
+    source: Source,
     validation: Sequence[Trajectory],
     *,
     limit: int | None,
     policy: str,
+    count: Count,
 ) -> tuple[Fitted, Fitted, dict[str, Any]]:
+    train = source.examples
     reader = RowReader(train.bad if isinstance(train, Rows) else BadRows())
-    own, held = (fit(model, part, limit=limit, policy=policy, reader=reader) for part in (train, validation))
+    fitted = []
+    for part, name in ((train, source.name), (validation, HELD_OUT)):
+        fitted.append(fit(model, part, limit=limit, policy=policy, reader=reader, count=partial(_counted, count, name)))
+    own, held = fitted
     reader.finish()
     for part, what in ((own, "to train on"), (held, "to hold out")):
         if not part.kept:
             raise DataError(f"Every row {what} is bad; repair the data.\n{reader.lines()}")
     return own, held, {**reader.summary(), "dropped": dict(train.dropped) if isinstance(train, Rows) else {}}
+
+
+def _counted(count: Count, source: str, trajectory: Trajectory) -> None:
+    count(trajectory, source)
 
 
 def _joined(mixture: Mixture, parts: Sequence[Fitted]) -> Fitted:

@@ -1,9 +1,9 @@
-"""A run's values, each with where it came from: recipe < backbone profile < user."""
+"""A run's values, each with where it came from: default < published < backbone profile < recipe < user."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, final
 
@@ -11,27 +11,32 @@ from jepa_vlm.errors import RecipeError
 
 if TYPE_CHECKING:
     from jepa_vlm.adapters import Profile
-    from jepa_vlm.recipe import Recipe
+    from jepa_vlm.recipe import Lora, Recipe
 
 BACKBONE, DATA = "tiny-qwen2.5-vl", "playground:sequential-crops"
-FROM_PROFILE = ("learning_rate", "lora_rank", "lora_alpha", "batch_size", "accumulation", "steps", "engine")
-FROM_RECIPE = (
-    "steps", "batch_size", "accumulation", "learning_rate", "warmup", "weight_decay", "schedule", "max_grad_norm",
-    "engine", "rates",
-)  # fmt: skip
+DEFAULTS = {"steps": 2500, "batch_size": 4, "accumulation": 1, "learning_rate": 1e-5, "engine": "one_pass"}
+FROM_RECIPE = (*DEFAULTS, "warmup", "weight_decay", "schedule", "max_grad_norm", "rates")
 TRAINED_IN = ("float32", "bfloat16", "float64")
 TOO_LONG = ("error", "drop", "shrink")
 
 Origin = Literal["default", "recipe", "backbone profile", "user"]
+SAID_BY = {"default": "the default", "recipe": "the recipe", "backbone profile": "the profile", "user": "the user"}
 
 
 @final
 @dataclass(frozen=True)
 class Resolved:
-    """A value and where it came from."""
+    """A value and where it came from.
+
+    Args:
+        value: What holds.
+        origin: Who said so; a recipe's published values are the recipe's.
+        over: Another value that it came before, if there is one.
+    """
 
     value: Any
     origin: Origin
+    over: Resolved | None = field(default=None, compare=False)
 
 
 @final
@@ -128,18 +133,18 @@ def run_values(asked: Asked, *, gpu: bool) -> dict[str, Resolved]:
 
 
 def training_values(asked: Asked, recipe: Recipe, profile: Profile) -> dict[str, Resolved]:
-    """Return the values of the recipe, the backbone's profile in place of some, the user's in place of both."""
+    """Return the values of the recipe, what it leaves open filled in, and the user's in place of both."""
     values: dict[str, Resolved] = {}
     for name in FROM_RECIPE:
-        values[name] = Resolved(getattr(recipe, name), "recipe")
-    for item in fields(recipe.lora) if recipe.lora is not None else ():
-        values[f"lora_{item.name}"] = Resolved(getattr(recipe.lora, item.name), "recipe")
-    for name in FROM_PROFILE:
-        if (value := getattr(profile, name)) is not None and name in values:
-            values[name] = Resolved(value, "backbone profile")
-    for name in ("steps", "batch_size", "accumulation", "learning_rate", "engine", "rates"):
-        if (value := getattr(asked, name)) is not None:
-            values[name] = Resolved(value, "user")
+        values[name] = _last(
+            (DEFAULTS.get(name), "default"),
+            (getattr(recipe.published, name, None), "recipe"),
+            (getattr(profile, name, None), "backbone profile"),
+            (getattr(recipe, name), "recipe"),
+            (getattr(asked, name, None), "user"),
+        )
+    if recipe.lora is not None:
+        values |= _lora_values(recipe.lora, recipe.published.rank, profile)
     if recipe.added_tokens:
         values["added_tokens"] = Resolved(list(recipe.added_tokens), "recipe")
     if recipe.stages:
@@ -150,6 +155,40 @@ def training_values(asked: Asked, recipe: Recipe, profile: Profile) -> dict[str,
         values["decoding"] = Resolved(asdict(recipe.decoding), "recipe")
     values["validate_every"] = _or(asked.validate_every, max(1, values["steps"].value // 5))
     return values
+
+
+def overruled(values: Mapping[str, Resolved], backbone: str) -> list[str]:
+    """Return a sentence for each value that came before another one."""
+    return [
+        f"{name} {one.value} from {SAID_BY[one.origin]}"
+        + (f" of {backbone}" if one.origin == "backbone profile" else "")
+        + f", in place of {SAID_BY[one.over.origin]}'s {one.over.value}"
+        for name, one in values.items()
+        if one.over is not None
+    ]
+
+
+def _lora_values(lora: Lora, published: int | None, profile: Profile) -> dict[str, Resolved]:
+    """Return the adapter's values. Rank and alpha go together: an open alpha is twice the rank, or the profile's where
+    the rank is.
+    """
+    rank = _last(
+        (lora.sizes()[0], "default"),
+        (published, "recipe"),
+        (profile.lora_rank, "backbone profile"),
+        (lora.rank, "recipe"),
+    )
+    fits = profile.lora_alpha if rank.origin == "backbone profile" else None
+    alpha = _last((2 * rank.value, "default"), (fits, "backbone profile"), (lora.alpha, "recipe"))
+    others = {f"lora_{name}": Resolved(getattr(lora, name), "recipe") for name in ("dropout", "variant")}
+    return {"lora_rank": rank, "lora_alpha": alpha, **others}
+
+
+def _last(*said: tuple[Any, Origin]) -> Resolved:
+    """Return the last value that is stated, and the one before it, if that is another one and no mere default."""
+    stated = [Resolved(value, origin) for value, origin in said if value is not None]
+    over = [one for one in stated[:-1] if one.origin != "default" and one.value != stated[-1].value]
+    return replace(stated[-1], over=over[-1] if over else None)
 
 
 def _or(said: Any, default: Any) -> Resolved:

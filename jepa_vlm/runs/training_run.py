@@ -7,19 +7,18 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
-from peft.helpers import disable_input_dtype_casting
 from rich.console import Console
 
 from jepa_vlm.errors import InterruptedRunError, RunError
 from jepa_vlm.recipe import Recipe
-from jepa_vlm.runs.environment import processes, rank, wait
+from jepa_vlm.runs.environment import processes, rank, restored, wait
 from jepa_vlm.runs.folder import RunFolder, free_folder
 from jepa_vlm.runs.lock import alone
 from jepa_vlm.runs.measured import Spent, measured, watch_memory
 from jepa_vlm.runs.outcome import finish, measure, measure_other_entry
 from jepa_vlm.runs.plan import Plan, plan_run
 from jepa_vlm.runs.result import RunResult
-from jepa_vlm.runs.settings import Asked
+from jepa_vlm.runs.settings import Asked, overruled
 from jepa_vlm.training import ObjectiveTrainer, Origin, TrainSettings, fill_targets, save_weights
 from jepa_vlm.training.callbacks import Progress, StopRequest, StopWhenAsked
 from jepa_vlm.trajectories.mixture import Mixture, Source
@@ -63,7 +62,15 @@ def train(
 
 
 def start_run(asked: Asked, recipe: Recipe | None = None) -> RunResult:
-    """Do the run that was asked for; see ``train``. Under torchrun, every process calls it and gets the same result."""
+    """Do the run that was asked for; see ``train``. Under torchrun, every process calls it and gets the same result.
+
+    The process is left as it was found, see ``restored``; under torchrun, the process group stays.
+    """
+    with restored():
+        return _plan_and_carry_out(asked, recipe)
+
+
+def _plan_and_carry_out(asked: Asked, recipe: Recipe | None) -> RunResult:
     console = Console(stderr=True, quiet=rank() != 0)
     folder = _folder(asked)
     plan = plan_run(asked, recipe)
@@ -137,7 +144,6 @@ def _settings(plan: Plan, folder: RunFolder) -> TrainSettings:
         **{name: plan[name] for name in names},
         max_grad_norm=plan["max_grad_norm"],
         seed=plan["seed"],
-        dtype=plan["dtype"],
         workers=plan["workers"],
         log_every=max(1, min(10, plan["steps"] // 20)),
         validate_every=plan["validate_every"],
@@ -169,7 +175,7 @@ def _train(trainer: ObjectiveTrainer, plan: Plan, folder: RunFolder) -> float:
     """Train under the checks; return the seconds it took, those before a resumption included."""
     last = folder.last_checkpoint() if plan.asked.resume else None
     watch_memory()
-    with StopRequest() as request, disable_input_dtype_casting(plan.backbone.model, active=plan["dtype"] == "bfloat16"):
+    with StopRequest() as request:
         trainer.add_callback(StopWhenAsked(request=request))
         trainer.train(str(last) if last is not None else None)
     if trainer.state.global_step < plan["steps"]:
@@ -198,6 +204,8 @@ def _say(console: Console, plan: Plan, folder: RunFolder) -> None:
         highlight=False,
         soft_wrap=True,
     )
+    for line in overruled(plan.values, plan["backbone"]):
+        console.print(line, highlight=False, soft_wrap=True)
     if plan.asked.resume:
         last = folder.last_checkpoint()
         console.print(
@@ -218,3 +226,5 @@ def _say(console: Console, plan: Plan, folder: RunFolder) -> None:
             )
     if plan.filling is not None and plan.filling.warning:
         console.print(plan.filling.warning, highlight=False, soft_wrap=True)
+    for line in plan.warnings:
+        console.print(f"warning: {line}", highlight=False, soft_wrap=True)

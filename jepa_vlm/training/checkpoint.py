@@ -1,9 +1,9 @@
-"""A checkpoint's weights: the adapter as PEFT writes it, and the objective's own parameters beside it.
+"""A checkpoint's weights: what trained of the backbone, and the objective's own parameters beside it.
 
     adapter_model.safetensors, adapter_config.json   load with ``PeftModel.from_pretrained(base, folder)``; the rows of
                                                      added tokens are in them too
-    parts.safetensors                                what trains beside the adapter: vision tower, projector
-    model.safetensors, config.json                   instead of the three, for a run without an adapter
+    parts.safetensors                                the parts that train in full, in at least float32, under the names
+                                                     of the loaded model
     heads.safetensors                                heads, [PRED] inputs, averaged target weights: for resuming only,
                                                      except the head that latent steps pass through
     origin.json                                      which backbone it belongs to
@@ -13,22 +13,21 @@ The Trainer adds optimizer.pt, scheduler.pt, rng_state.pth and trainer_state.jso
 from __future__ import annotations
 
 import json
-import sys
 import zipfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, final
 
+import torch
 from peft import PeftModel, get_peft_model_state_dict, set_peft_model_state_dict
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from jepa_vlm.adapters import Backbone
 from jepa_vlm.adapters.inside_peft import belongs_to_adapter
-from jepa_vlm.adapters.pretrained import read_model
 from jepa_vlm.errors import RunError, UnknownNameError
 from jepa_vlm.latent_vlm import LatentVLM
 from jepa_vlm.objectives import LatentReconstruction
@@ -37,9 +36,8 @@ from jepa_vlm.recipe import LatentDecoding, Opening
 from jepa_vlm.recipe.recipe import PLAIN
 from jepa_vlm.training.inference_file import head_with_weights, read_opening
 
-ADAPTER, HEADS, FULL, ORIGIN = "adapter_model.safetensors", "heads.safetensors", "model.safetensors", "origin.json"
-PARTS = "parts.safetensors"
-ONE_FILE = sys.maxsize  # bytes: transformers would split a model of more than 50 GB
+ADAPTER, PARTS, HEADS = "adapter_model.safetensors", "parts.safetensors", "heads.safetensors"
+ORIGIN = "origin.json"
 STATE, PICKLED = "trainer_state.json", ("optimizer.pt", "scheduler.pt")
 
 
@@ -79,10 +77,8 @@ def save_weights(model: LatentVLM, folder: Path, origin: Origin) -> None:
         training, config.inference_mode = config.inference_mode, True
         config.save_pretrained(str(folder))
         config.inference_mode = training
-        if beside := _trained_beside(inner):
-            _save(beside, folder / PARTS)
-    else:
-        inner.save_pretrained(folder, max_shard_size=ONE_FILE)
+    if in_full := _trained_in_full(model.backbone):
+        _save(in_full, folder / PARTS)
     _save(_own_state(model), folder / HEADS)
     mostly_none = ("added_tokens", "decoding", "opening")
     known = {name: value for name, value in asdict(origin).items() if name not in mostly_none or value}
@@ -94,21 +90,16 @@ def load_weights(model: LatentVLM, folder: Path) -> None:
 
     Raises:
         RunError: If the folder lacks a file, or its tensors do not fit.
-        BackboneError: If a model that was saved in full lacks weights.
     """
-    inner = model.backbone.model
-    name = ADAPTER if isinstance(inner, PeftModel) else FULL
-    for needed in (name, HEADS):
+    inner, in_full = model.backbone.model, set(_trained_in_full(model.backbone))
+    for needed in (*([ADAPTER] if isinstance(inner, PeftModel) else []), *([PARTS] if in_full else []), HEADS):
         if not (folder / needed).is_file():
             raise RunError(f"Checkpoint {folder} has no {needed}; it is incomplete, resume from an earlier one.")
     if isinstance(inner, PeftModel):
-        held = load_file(folder / name)
-        _compare(folder / name, set(_adapter_state(inner)), set(held))
+        held = load_file(folder / ADAPTER)
+        _compare(folder / ADAPTER, set(_adapter_state(inner)), set(held))
         set_peft_model_state_dict(inner, held)
-        beside = load_parts(inner, folder)
-        _compare(folder / PARTS, set(_trained_beside(inner)), beside)
-    else:  # transformers saves some families under other names and knows how to read them back
-        inner.load_state_dict(read_model(str(folder), dtype=inner.dtype).state_dict())
+    _compare(folder / PARTS, in_full, load_parts(model.backbone, folder))
     heads = load_file(folder / HEADS)
     own = _own_state(model)
     _compare(folder / HEADS, set(own), set(heads))
@@ -147,20 +138,24 @@ def load_adapter(base: PreTrainedModel, folder: Path) -> PeftModel:
     return loaded
 
 
-def load_parts(model: PeftModel, folder: Path) -> set[str]:
-    """Read the parts that trained beside the adapter into the base, if there are any; return their names.
+def load_parts(backbone: Backbone, folder: Path) -> set[str]:
+    """Read the parts that trained in full into the base, if there are any; return the names of their tensors.
 
     Raises:
-        RunError: If one of them has no place.
+        RunError: If a tensor has no place, or is missing: a part is whole.
     """
     if not (folder / PARTS).is_file():
         return set()
-    held = load_file(folder / PARTS)
-    base = dict(model.get_base_model().named_parameters())
+    held, base = load_file(folder / PARTS), dict(backbone.base.named_parameters())
+    prefix = backbone.adapter.decoder_prefix(backbone.base)
+    part = {name: backbone.adapter.part(name, prefix) for name in {*held, *base}}
+    trained = {part[name] for name in held}
+    _compare(folder / PARTS, {name for name in base if part[name] in trained}, set(held))
     for name, tensor in held.items():
-        if name not in base:
-            raise RunError(f"{folder / PARTS} holds {name}, which this backbone does not have; is it another one's?")
-        base[name].data.copy_(tensor)
+        own = base[name].data
+        base[name].data = own.to(tensor.dtype).copy_(tensor)  # what trained is at least float32, whatever the base is
+    if not backbone.adapter.mixes_types:
+        nn.Module.to(backbone.base, torch.promote_types(backbone.dtype, torch.float32))
     return set(held)
 
 
@@ -187,8 +182,8 @@ def is_complete(folder: Path) -> bool:
     """Say whether a checkpoint can be resumed from: a process that is killed while it saves leaves files out or cut."""
     try:
         json.loads((folder / STATE).read_text(encoding="utf-8"))  # the Trainer writes it last
-        weights = [ADAPTER if (folder / ADAPTER).is_file() else FULL, HEADS]
-        for name in weights:
+        trained = [name for name in (ADAPTER, PARTS) if (folder / name).is_file()]
+        for name in (*(trained or [PARTS]), HEADS):
             with safe_open(folder / name, framework="pt"):  # compares the header with the file's length
                 pass
     except (OSError, ValueError, SafetensorError):
@@ -207,8 +202,8 @@ def _adapter_state(model: PeftModel) -> dict[str, Tensor]:
     return state
 
 
-def _trained_beside(model: PeftModel) -> dict[str, Tensor]:
-    named = model.get_base_model().named_parameters()
+def _trained_in_full(backbone: Backbone) -> dict[str, Tensor]:
+    named = backbone.base.named_parameters()
     return {name: p for name, p in named if p.requires_grad and not belongs_to_adapter(name)}
 
 

@@ -41,8 +41,11 @@ class Part:
 def apply_lora(backbone: Backbone, lora: Lora | None, *, seed: int = 0, train: Collection[str] = ("language",)) -> None:
     """Wrap the backbone's model so that only the adapter trains; without one, only the decoder and its head train.
 
-    The decoder is found by its own name, because vision towers have projections of the same names. Adapter weights are
-    at least float32: in bfloat16, updates at a learning rate of 1e-5 vanish.
+    The decoder is found by its own name, because vision towers have projections of the same names.
+
+    Whatever trains is brought to at least float32, the rest to ``Backbone.dtype``: bfloat16 has 8 bits of precision, so
+    that an update of 1e-5 to a weight of 0.01 would be rounded away. The model computes in ``Backbone.dtype`` all the
+    same, see ``Backbone.precision``.
 
     Tokens that were added to the backbone train in any case. Where the decoder trains in full, its whole vocabulary
     does. Else their rows of the embeddings and of an untied head alone become parameters of the adapter, or of one of
@@ -75,6 +78,21 @@ def apply_lora(backbone: Backbone, lora: Lora | None, *, seed: int = 0, train: C
         if not own:
             raise BackboneError(f"{backbone.name!r} has no parameters of its own in the part {part!r}.")
         _train_in_full(backbone, own)
+    _bring_to_types(backbone)
+
+
+def _bring_to_types(backbone: Backbone) -> None:
+    """Make what trains at least float32, and the rest ``Backbone.dtype``."""
+    base = backbone.base
+    wide = torch.promote_types(backbone.dtype, torch.float32)
+    in_full = any(p.requires_grad and not belongs_to_adapter(name) for name, p in base.named_parameters())
+    rest = wide if in_full and not backbone.adapter.mixes_types else backbone.dtype
+    always_wide = tuple(base._keep_in_fp32_modules_strict or ())  # transformers' own list, such as a router's bias
+    for name, parameter in base.named_parameters():
+        if parameter.requires_grad:
+            parameter.data = parameter.data.to(wide)
+        elif parameter.is_floating_point() and not any(word in name for word in always_wide):
+            parameter.data = parameter.data.to(backbone.dtype).to(rest)
 
 
 def _train_in_full(backbone: Backbone, parameters: Sequence[nn.Parameter]) -> None:
@@ -93,9 +111,10 @@ def _wrap(backbone: Backbone, lora: Lora, prefix: str, seed: int) -> None:
         raise BackboneError(
             f"No module of {backbone.name!r} matches {targets!r}; its decoder has other projection names."
         )
+    rank, alpha = lora.sizes()
     config = LoraConfig(
-        r=lora.rank,
-        lora_alpha=lora.alpha,
+        r=rank,
+        lora_alpha=alpha,
         lora_dropout=lora.dropout,
         use_dora=lora.variant == "dora",
         use_rslora=lora.variant == "rslora",

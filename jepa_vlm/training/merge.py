@@ -6,23 +6,23 @@ import gc
 import os
 import shutil
 from collections.abc import Iterable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, final
 
 import torch
 from peft import PeftModel
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import AutoModelForImageTextToText
 
 from jepa_vlm import playground
 from jepa_vlm.adapters import Backbone, load_backbone
 from jepa_vlm.adapters.inside_peft import base_name, belongs_to_adapter
-from jepa_vlm.adapters.pretrained import read_model
 from jepa_vlm.adapters.processors import load_processor, save_processor
 from jepa_vlm.errors import ExportError, RunError
 from jepa_vlm.generation.inference import inference
-from jepa_vlm.training.checkpoint import ADAPTER, ORIGIN, load_adapter, load_latent_head, load_parts, read_origin
+from jepa_vlm.training.checkpoint import ADAPTER, ORIGIN, PARTS, load_adapter, load_latent_head, load_parts, read_origin
 from jepa_vlm.training.inference_file import Inference, read_inference, write_inference
 
 BEST, CHECKPOINTS = "best", "checkpoints"
@@ -112,7 +112,6 @@ def load_checkpoint(checkpoint: Path) -> Backbone:
 
     Raises:
         RunError: If the folder is no checkpoint, or its adapter, added tokens or latent head do not fit the backbone.
-        BackboneError: If a model that was saved in full lacks weights.
     """
     origin = read_origin(checkpoint)
     backbone = load_backbone(
@@ -131,10 +130,10 @@ def load_checkpoint(checkpoint: Path) -> Backbone:
                 f"Checkpoint {checkpoint} trained rows {held}, not those of its added tokens: {wanted}. "
                 f"Was the tokenizer of {origin.backbone} changed?"
             )
-        load_parts(adapted, checkpoint)
         backbone.model = adapted.eval()
-    else:
-        backbone.model = read_model(str(checkpoint), dtype=backbone.base.dtype).eval()
+    elif not (checkpoint / PARTS).is_file():
+        raise RunError(f"Checkpoint {checkpoint} has neither {ADAPTER} nor {PARTS}; it is incomplete.")
+    load_parts(backbone, checkpoint)
     if origin.decoding is not None and origin.decoding.head is not None:
         backbone.latent_head = load_latent_head(backbone, checkpoint, origin.decoding.head)
     return backbone
@@ -142,10 +141,10 @@ def load_checkpoint(checkpoint: Path) -> Backbone:
 
 def _write(checkpoint: Path, draft: Path) -> tuple[int, float]:
     backbone = load_checkpoint(checkpoint)
-    shapes, dtype = _base_shapes(backbone), backbone.base.dtype
+    shapes, dtype = _base_shapes(backbone), backbone.dtype
     _check_growth(backbone, shapes)
     ids = {} if backbone.added is None else dict(backbone.added.ids)
-    live, merged = _logits(backbone.model, backbone.processor, ids), 0
+    live, merged = _logits(backbone.model, backbone.processor, ids, backbone.precision()), 0
     if isinstance(backbone.model, PeftModel):
         before = _adapted_weights(backbone)
         backbone.model = backbone.model.merge_and_unload()
@@ -153,7 +152,7 @@ def _write(checkpoint: Path, draft: Path) -> tuple[int, float]:
         merged = sum(not torch.equal(old, after[name]) for name, old in before.items())
         if not merged:
             raise ExportError(f"Merging {checkpoint} changed none of {len(before)} weights; was the adapter trained?")
-    backbone.base.save_pretrained(draft)
+    nn.Module.to(backbone.base, dtype).save_pretrained(draft)
     save_processor(backbone.processor, draft, video_processor=backbone.adapter.video_processor)
     write_inference(draft, inference_of(checkpoint), backbone.latent_head)
     del backbone  # one model in memory at a time
@@ -201,7 +200,7 @@ def _check(
     for token, number in ids.items():
         if (found_ids := processor.tokenizer(token, add_special_tokens=False).input_ids) != [number]:
             raise ExportError(f"The saved tokenizer reads the added token {token!r} as {found_ids}, not as {number}.")
-    logits = _logits(stock.eval(), processor, ids)
+    logits = _logits(stock.eval(), processor, ids, nullcontext())
     if logits.shape != live.shape:
         raise ExportError(f"The saved processor is another: its prompt gives {logits.shape} logits, not {live.shape}.")
     difference = float((logits - live).abs().max() / live.abs().max())
@@ -227,7 +226,7 @@ def _adapted_weights(backbone: Backbone) -> dict[str, Tensor]:
     }
 
 
-def _logits(model: Any, processor: Any, tokens: Iterable[str]) -> Tensor:
+def _logits(model: Any, processor: Any, tokens: Iterable[str], precision: AbstractContextManager[object]) -> Tensor:
     """Return logits on a prompt with an image and the added tokens, through the processor's own chat template."""
     item = playground.questions("visual-search", count=1)[0]
     content = [
@@ -241,6 +240,6 @@ def _logits(model: Any, processor: Any, tokens: Iterable[str]) -> Tensor:
         return_tensors="pt",
         add_generation_prompt=True,
     )
-    with inference(model):
+    with inference(model), precision:
         logits: Tensor = model(**batch.to(next(model.parameters()).device), use_cache=False).logits
     return logits.double().cpu()

@@ -26,7 +26,6 @@ class TrainSettings:
         steps, batch_size, accumulation, learning_rate, warmup, weight_decay, schedule, max_grad_norm: As in ``Recipe``.
         batch_tokens: Most tokens of a training micro-batch, in place of ``batch_size``, which then serves validation.
         seed: Of the order of examples, of dropout and of loss dropout.
-        dtype: ``bfloat16`` trains under autocast.
         workers: Processes that load data.
         log_every: Steps between two rows of training metrics.
         validate_every: Steps between two validations; each saves a checkpoint.
@@ -46,7 +45,6 @@ class TrainSettings:
     schedule: str = "cosine"
     max_grad_norm: float = 1.0
     seed: int = 0
-    dtype: str = "float32"
     workers: int = 0
     log_every: int = 10
     validate_every: int = 100
@@ -77,7 +75,6 @@ class TrainSettings:
             max_grad_norm=self.max_grad_norm,
             optim="adamw_torch",
             seed=self.seed,
-            bf16=self.dtype == "bfloat16",
             use_cpu=not torch.cuda.is_available(),
             dataloader_num_workers=self.workers,
             dataloader_pin_memory=torch.cuda.is_available(),

@@ -9,6 +9,7 @@ from typing import Any, final
 from jepa_vlm.recipe import Stage
 from jepa_vlm.recipe.stage import stage_at
 from jepa_vlm.serialization import Collator
+from jepa_vlm.terms import Objective
 from jepa_vlm.training.loss_dropout import LossDropout
 from jepa_vlm.training.order import MicroBatch
 
@@ -29,6 +30,20 @@ class TermSchedule:
     stages: tuple[Stage, ...]
     steps: int
     dropout: LossDropout
+
+    @classmethod
+    def of(cls, objective: Objective, *, stages: Sequence[Stage], steps: int, seed: int) -> TermSchedule:
+        """Return the schedule of a run."""
+        shares = {term.name: term.loss_dropout for _, term in objective.parts()}
+        return cls(tuple(shares), tuple(stages), steps, LossDropout(shares, seed))
+
+    def never(self) -> list[str]:
+        """Return the terms that no step of the run computes."""
+        waiting = set(self.terms)
+        for step in range(self.steps):
+            if not (waiting := waiting & self.skipped(step)):
+                break
+        return [name for name in self.terms if name in waiting]
 
     def outside(self, step: int) -> frozenset[str]:
         """Return the terms that are not of the stage of a step, counted from 0."""

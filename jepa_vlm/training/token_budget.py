@@ -62,6 +62,23 @@ def count_tokens(collator: Collator, examples: Sequence[Trajectory], *, workers:
     return [tokens for counted in loader for tokens in counted]
 
 
+def micro_batch_starts(
+    passes: Passes, *, micro_batches: int, batch_size: int, tokens: Sequence[int] | None, budget: int | None
+) -> Sequence[int]:
+    """Return the position at which each micro-batch of a run begins, and the one at which the last ends.
+
+    Args:
+        passes: The order of the examples.
+        micro_batches: How many the run needs.
+        batch_size: Examples of each, without a budget.
+        tokens: Of each example, for a budget.
+        budget: Most tokens of a micro-batch, or None.
+    """
+    if budget is None or tokens is None:
+        return range(0, (micro_batches + 1) * batch_size, batch_size)
+    return cut(passes, tokens, budget=budget, micro_batches=micro_batches)
+
+
 def cut(passes: Passes, tokens: Sequence[int], *, budget: int, micro_batches: int) -> list[int]:
     """Return the position at which each micro-batch of a run begins, and the one at which the last ends.
 

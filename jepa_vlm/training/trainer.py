@@ -8,23 +8,23 @@ from pathlib import Path
 from typing import Any, final
 
 import torch
-from peft.helpers import disable_input_dtype_casting
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, SequentialSampler
 from transformers import PrinterCallback, Trainer, TrainerCallback
 
+from jepa_vlm.adapters.backbone import HALF
+from jepa_vlm.adapters.inside_peft import without_input_casts
 from jepa_vlm.latent_vlm import LatentVLM
 from jepa_vlm.training.callbacks import FiniteLoss, FreshOptimizer, GradientsReach, TargetAverage
 from jepa_vlm.training.checkpoint import Origin, load_weights, save_weights
 from jepa_vlm.training.ledger import TermLedger
-from jepa_vlm.training.loss_dropout import LossDropout
 from jepa_vlm.training.metrics import MetricsFile
 from jepa_vlm.training.order import MicroBatches, Passes
 from jepa_vlm.training.rates import split_by_rate
 from jepa_vlm.training.settings import TrainSettings
 from jepa_vlm.training.source_ledger import SourceLedger
 from jepa_vlm.training.term_schedule import TermSchedule, TrainCollator
-from jepa_vlm.training.token_budget import count_tokens, cut
+from jepa_vlm.training.token_budget import count_tokens, micro_batch_starts
 from jepa_vlm.training.validation import Validation
 from jepa_vlm.training.worker_signals import OutlivingSigterm
 from jepa_vlm.trajectories import Trajectory
@@ -69,13 +69,7 @@ class ObjectiveTrainer(Trainer):
         self.source_ledger = SourceLedger(sources=names, weights=model.objective.weights)
         self._rates = settings.rates
         args, collator = settings.arguments(), model.collator()
-        shares = {term.name: term.loss_dropout for _, term in model.objective.parts()}
-        schedule = TermSchedule(
-            terms=tuple(shares),
-            stages=settings.stages,
-            steps=settings.steps,
-            dropout=LossDropout(shares, settings.seed),
-        )
+        schedule = TermSchedule.of(model.objective, stages=settings.stages, steps=settings.steps, seed=settings.seed)
         if settings.batch_tokens is not None and tokens is None:
             tokens = count_tokens(collator, train, workers=settings.workers)
         self._order = _order(settings, train, tokens, processes=args.world_size)
@@ -113,8 +107,7 @@ class ObjectiveTrainer(Trainer):
         self._logged_at = 0 if began_anew else int(str(resume_from_checkpoint).rpartition("-")[2])
         self.metrics.cut_after(-1 if began_anew else self._logged_at)
         self._began = time.perf_counter() - self.metrics.seconds()
-        # Under autocast PEFT's own casts to float32 and back change no number; they only double what is kept.
-        with disable_input_dtype_casting(self._latent_vlm, active=self.args.bf16):
+        with without_input_casts(self._latent_vlm, active=self._latent_vlm.backbone.dtype in HALF):
             return super().train(resume_from_checkpoint, *args, **kwargs)
 
     @property
@@ -129,8 +122,7 @@ class ObjectiveTrainer(Trainer):
         """
         batches, units = super().get_batch_samples(epoch_iterator, num_batches, device)
         if not (self.is_fsdp_enabled or self.is_deepspeed_enabled):
-            with self.accelerator.autocast():
-                batches = self._latent_vlm.run_ahead(batches)
+            batches = self._latent_vlm.run_ahead(batches)
         return batches, units
 
     def get_train_dataloader(self) -> DataLoader[Any]:
@@ -229,11 +221,13 @@ def _order(
     settings: TrainSettings, train: Sequence[Trajectory], tokens: Sequence[int] | None, *, processes: int
 ) -> MicroBatches:
     passes, per_step = Passes(examples=train, seed=settings.seed), settings.accumulation * processes
-    starts: Sequence[int]
-    if settings.batch_tokens is None or tokens is None:
-        starts = range(0, (settings.steps * per_step + 1) * settings.batch_size, settings.batch_size)
-    else:
-        starts = cut(passes, tokens, budget=settings.batch_tokens, micro_batches=settings.steps * per_step)
+    starts = micro_batch_starts(
+        passes,
+        micro_batches=settings.steps * per_step,
+        batch_size=settings.batch_size,
+        tokens=tokens,
+        budget=settings.batch_tokens,
+    )
     return MicroBatches(examples=train, passes=passes, starts=starts, per_step=per_step)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any, final
 
 import torch
@@ -86,7 +87,7 @@ class Validation:
         share = examples[accelerator.process_index :: accelerator.num_processes]
         loader: DataLoader[Any] = DataLoader(
             share,  # type: ignore[arg-type]
-            batch_size=self.batch_size,
+            batch_sampler=_batches(len(share), self.batch_size),
             collate_fn=OutlivingSigterm(self.collator),
             num_workers=self.workers,
             generator=torch.Generator(),  # its own, so that validating draws nothing from the run's
@@ -108,6 +109,16 @@ class Validation:
                     _keep_newest(own.latents.setdefault(name, []), pair)
         gathered: list[_Found] = gather_object([own]) if accelerator.num_processes > 1 else [own]
         return gathered
+
+
+def _batches(examples: int, size: int) -> list[list[int]]:
+    """Return the examples of each batch. A last one that would be alone joins the batch before it: some terms compare
+    the examples of a batch, and find nothing in a batch of one.
+    """
+    ends = [*range(size, examples, size), examples]
+    if len(ends) > 1 and ends[-1] - ends[-2] == 1:
+        del ends[-2]
+    return [list(range(start, end)) for start, end in pairwise([0, *ends])] if examples else []
 
 
 def _keep_newest(kept: list[Pair], pair: Pair) -> None:

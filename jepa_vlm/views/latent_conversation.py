@@ -7,9 +7,12 @@ START, some slots, END. What stands in a slot's place in the data, and what the 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal, final
+from typing import TYPE_CHECKING, ClassVar, Literal, final
 
 from jepa_vlm.views.view import View
+
+if TYPE_CHECKING:
+    from jepa_vlm.trajectories import Trajectory
 
 FEEDS, BORDERS = ("target", "token", "state"), ("trained", "given")
 
@@ -20,6 +23,15 @@ class SlotContent:
 
     has_target: ClassVar[bool] = True
 
+    @property
+    def needs(self) -> str:
+        """See ``View.needs``: a look at a picture that a tool returned, if not said otherwise."""
+        return "a picture that a tool returned"
+
+    def met(self, trajectory: Trajectory) -> bool:
+        """See ``View.met``."""
+        return bool(trajectory.tool_images)
+
 
 @final
 @dataclass(frozen=True)
@@ -29,6 +41,11 @@ class RegionFeatures(SlotContent):
     Its target is that token's feature, which the decoder has seen before: a slice of the image, not an encoded crop.
     Source: VincentLeebang/lvr@637a9f7, src/dataset/lvr_sft_dataset_packed.py, src/train/monkey_patch_forward_lvr.py.
     """
+
+    @property
+    def needs(self) -> str:
+        """See ``View.needs``."""
+        return "a tool's picture whose call has a box"
 
 
 @final
@@ -92,6 +109,15 @@ class Thoughts(SlotContent):
         if self.words not in ("steps", "answer"):
             raise ValueError(f"words must be 'steps' or 'answer', got {self.words!r}.")
 
+    @property
+    def needs(self) -> str:
+        """See ``View.needs``: steps that can be replaced; nothing where none is to be."""
+        return "a step of reasoning before its last one" if self.steps else ""
+
+    def met(self, trajectory: Trajectory) -> bool:
+        """See ``View.met``."""
+        return trajectory.calls > 0 or not self.steps
+
 
 @final
 @dataclass(frozen=True)
@@ -131,6 +157,15 @@ class LatentConversation(View):
             raise ValueError(f"{self.slots} have no target that could be fed; use fed='state' or fed='token'.")
         if self.borders not in BORDERS:
             raise ValueError(f"borders must be one of {', '.join(BORDERS)}; got {self.borders!r}.")
+
+    @property
+    def needs(self) -> str:
+        """See ``View.needs``: what its slots stand for."""
+        return self.slots.needs
+
+    def met(self, trajectory: Trajectory) -> bool:
+        """See ``View.met``."""
+        return self.slots.met(trajectory)
 
     @property
     def tokens(self) -> tuple[str, ...]:

@@ -6,9 +6,12 @@ import hashlib
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar, final
+from typing import TYPE_CHECKING, ClassVar, final
 
 from jepa_vlm.views.view import View
+
+if TYPE_CHECKING:
+    from jepa_vlm.trajectories import Trajectory
 
 
 @final
@@ -165,6 +168,15 @@ class PaddedConversation(View):
                 raise ValueError(f"An answer of pads cannot be without any: take SomeKinds(none=0), got {self.kinds}.")
             if not self.supervised:
                 raise ValueError("An answer of pads has nothing else to train; take supervised=True.")
+
+    @property
+    def needs(self) -> str:
+        """See ``View.needs``: expert tokens, where ``kinds`` may leave all of them out."""
+        return "" if isinstance(self.kinds, AllKinds) else "expert tokens by the rule of the view's kinds"
+
+    def met(self, trajectory: Trajectory) -> bool:
+        """See ``View.met``."""
+        return bool(self.chosen(trajectory.id))
 
     @property
     def tokens(self) -> tuple[str, ...]:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal, final
+from typing import TYPE_CHECKING, ClassVar, Literal, final
+
+if TYPE_CHECKING:
+    from jepa_vlm.trajectories import Trajectory
 
 CONTEXTS = ("none", "image", "question")
 
@@ -14,6 +17,18 @@ class View:
 
     name: ClassVar[str]
     slots_allowed: ClassVar[bool] = False
+
+    @property
+    def needs(self) -> str:
+        """What a trajectory must have, in words, for this view to be more than the plain conversation; "" if nothing.
+
+        A term on such a view learns nothing of its own from a trajectory without it.
+        """
+        return ""
+
+    def met(self, trajectory: Trajectory) -> bool:
+        """Say whether a trajectory has what the view needs; known without rendering it."""
+        return True
 
 
 @final

@@ -66,6 +66,16 @@ def test_bfloat16_sums_in_float32(path):
     assert (got[1].float() - want[1]).norm() < 0.01 * want[1].norm()
 
 
+def test_under_autocast_a_float32_head_computes_in_bfloat16_and_has_float32_gradients():
+    hidden, labels, head = case(torch.float32, trainable=True)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = with_gradients(token_cross_entropy(hidden, labels, head, chunk=8), hidden, head)
+    half = [t.detach().bfloat16().requires_grad_() for t in (hidden, head.weight)]
+    expected = with_gradients(token_cross_entropy(half[0], labels, Head(half[1]), chunk=8), half[0], Head(half[1]))
+    assert {value.dtype for value in found} == {torch.float32}
+    assert all(torch.equal(own, other.float()) for own, other in zip(found, expected, strict=True))
+
+
 @both
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("trainable", [False, True], ids=["frozen", "trainable"])

@@ -39,6 +39,18 @@ def test_lora_refuses_what_is_no_adapter(field, value):
         jv.Lora(**{field: value})
 
 
+@pytest.mark.parametrize(("field", "value"), [("steps", 0), ("rank", 2.5), ("learning_rate", -1.0)])
+def test_published_values_are_held_to_the_same_ranges(field, value):
+    with pytest.raises(ValueError, match=field):
+        jv.Published(**{field: value})
+
+
+def test_an_open_adapter_has_a_rank_and_twice_that_as_alpha():
+    assert jv.Lora().sizes() == (64, 128)
+    assert jv.Lora(rank=8).sizes() == (8, 16)
+    assert jv.Lora(rank=8, alpha=4).sizes() == (8, 4)
+
+
 def test_a_recipe_is_frozen_and_derived_by_replace():
     recipe = jv.Recipe(objective=jv.NextToken())
     with pytest.raises(dataclasses.FrozenInstanceError):

@@ -40,7 +40,9 @@ def test_pearl_trains_evaluates_and_exports(name, tmp_path):
     assert result.accuracy["after"]["letter-logits"]["overall"]["n"] == 4
     config = json.loads((tmp_path / "run" / "config.json").read_text())
     apart = name == "qwen3.5"
-    engine = {"value": "separate", "origin": "backbone profile"} if apart else {"value": "one_pass", "origin": "recipe"}
+    engine = (
+        {"value": "separate", "origin": "backbone profile"} if apart else {"value": "one_pass", "origin": "default"}
+    )
     assert config["engine"] == engine
     assert {"name", "modules", "trainable", "frozen"} == set(config["parts"][0])
     exported = jv.load_backbone(result.export)

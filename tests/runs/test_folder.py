@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
 
 import pytest
 import torch
@@ -21,7 +20,7 @@ VALUES = {"steps": Resolved(5, "user"), "workers": Resolved(0, "default")}
 
 def begun(path):
     folder = RunFolder(path=path)
-    values = {name: asdict(value) for name, value in VALUES.items()}
+    values = {name: {"value": one.value, "origin": one.origin} for name, one in VALUES.items()}
     folder.create({**values, "objective": OBJECTIVE, "data_digests": DIGESTS})
     return folder
 

@@ -31,6 +31,39 @@ def test_the_resolved_values_are_the_ones_in_force():
     assert plan.train.kept[0].id == "sequential-crops-train-1-0"
 
 
+def test_a_composed_recipe_is_obeyed_and_what_it_leaves_open_is_the_profiles():
+    recipe = jv.Recipe(
+        objective=jv.NextToken(), lora=jv.Lora(rank=64, alpha=128), learning_rate=1e-5, batch_size=2, steps=7
+    )
+    plan = plan_run(Asked(recipe="composed"), recipe)
+    adapter = plan.backbone.model.peft_config["default"]
+    assert (adapter.r, adapter.lora_alpha) == (64, 128)
+    assert [plan[name] for name in ("learning_rate", "batch_size", "steps", "accumulation")] == [1e-5, 2, 7, 1]
+    config = json.loads(json.dumps(plan.config()))
+    assert config["learning_rate"] == {"value": 1e-5, "origin": "recipe"}
+    assert config["overruled"]["learning_rate"] == {"value": 0.003, "origin": "backbone profile"}
+    assert (
+        "overruled  learning_rate 1e-05 from the recipe, in place of the profile's 0.003"
+        in plan_text(plan).splitlines()
+    )
+
+
+def test_a_plan_says_what_few_rows_train_and_which_micro_batches_compare_nothing():
+    asked = Asked(recipe="lvr", backbone="tiny-random-qwen2.5-vl", data="playground:sequential-crops#direct=0.9")
+    plan = plan_run(asked)
+    have = sum(row.calls > 0 for row in plan.train.kept)
+    assert json.loads(json.dumps(plan.config()))["term_rows"]["latent_reconstruction"]["train"] == {
+        "have": have,
+        "of": 8,
+    }
+    assert f"rows       latent_reconstruction: {have} of 8 to train on and" in plan_text(plan)
+    plan = plan_run(Asked(recipe="vl_jepa", backbone="tiny-random-qwen2.5-vl", batch_tokens=400, steps=20))
+    assert 0 < plan.alone.micro_batches < plan.alone.of == 20
+    assert f"warning    {plan.alone.warnings[0]}" in plan_text(plan).splitlines()
+    with pytest.raises(RecipeError, match="every micro-batch holds one"):
+        plan_run(Asked(recipe="vl_jepa", backbone="tiny-random-qwen2.5-vl", batch_size=1))
+
+
 def test_latents_between_marks_that_the_vocabulary_lacks_are_refused_before_training():
     recipe = jv.load_recipe("sft")
     recipe = replace(recipe, decoding=jv.LatentDecoding(steps=2, start="<|no such token|>"))
@@ -58,6 +91,21 @@ def test_memory_counts_weights_gradients_and_two_averages():
     assert plan.memory()["gradients"] == trained
     assert plan.memory()["optimizer"] == 2 * trained
     assert plan.memory()["weights"] >= 4 * sum(part.trainable + part.frozen for part in plan.parts)
+
+
+def test_memory_under_bfloat16_counts_what_trains_in_full_in_float32_and_its_copies():
+    plan = plan_run(Asked(recipe="pixel_reasoner", backbone="tiny-random-qwen2.5-vl", dtype="bfloat16"))
+    trained, frozen = (sum(getattr(part, kind) for part in plan.parts) for kind in ("trainable", "frozen"))
+    found = plan.memory()
+    assert (found["gradients"], found["optimizer"], found["half-precision copies"]) == (
+        4 * trained,
+        8 * trained,
+        2 * trained,
+    )
+    buffers = sum(buffer.numel() * buffer.element_size() for buffer in plan.model.buffers())
+    assert found["weights"] == 4 * trained + 2 * frozen + buffers
+    tower = plan_run(Asked(recipe="sft", backbone="tiny-random-qwen2.5-vl", rates={"language": 1.0, "vision": 0.1}))
+    assert "the vision tower or the projector trains in full" in plan_text(tower)
 
 
 def test_memory_has_a_total_with_a_micro_batch_in_it():

@@ -1,4 +1,4 @@
-"""Recipe < backbone profile < user, and every value knows where it came from."""
+"""Default < published < backbone profile < recipe < user, and every value says where it came from."""
 
 from __future__ import annotations
 
@@ -7,25 +7,58 @@ import pytest
 import jepa_vlm as jv
 from jepa_vlm.adapters import Profile
 from jepa_vlm.errors import RecipeError
-from jepa_vlm.runs.settings import Asked, Resolved, run_values, training_values
+from jepa_vlm.runs.settings import Asked, Resolved, overruled, run_values, training_values
+
+PROFILE = Profile(learning_rate=5e-4, lora_rank=16, lora_alpha=48, batch_size=8, steps=7)
+STATED = {"learning_rate": 1e-5, "steps": 100, "lora": jv.Lora(rank=64)}
+PUBLISHED = {"lora": jv.Lora(dropout=0.1), "published": jv.Published(learning_rate=1e-5, steps=100, rank=64)}
 
 
-def values(profile=None, **asked):
-    recipe = jv.Recipe(objective=jv.NextToken(), learning_rate=1e-5, steps=100, lora=jv.Lora(rank=64, alpha=128))
+def values(profile=None, *, stated=STATED, **asked):
+    recipe = jv.Recipe(objective=jv.NextToken(), **stated)
     return training_values(Asked(recipe="mine", **asked), recipe, profile or Profile())
 
 
-def test_the_recipe_speaks_where_nobody_else_does():
-    assert values()["learning_rate"] == Resolved(1e-5, "recipe")
-    assert values()["lora_rank"] == Resolved(64, "recipe")
+def test_what_a_recipe_states_holds_on_every_backbone():
+    for profile in (None, PROFILE):
+        found = values(profile)
+        assert (found["learning_rate"], found["steps"]) == (Resolved(1e-5, "recipe"), Resolved(100, "recipe"))
+        assert (found["lora_rank"], found["lora_alpha"]) == (Resolved(64, "recipe"), Resolved(128, "default"))
+    assert values(PROFILE)["learning_rate"].over == Resolved(5e-4, "backbone profile")
 
 
-def test_the_profile_overrules_the_recipe_and_the_user_both():
-    profile = Profile(learning_rate=5e-4, lora_rank=16, steps=7)
-    assert values(profile)["learning_rate"] == Resolved(5e-4, "backbone profile")
-    assert values(profile)["lora_rank"] == Resolved(16, "backbone profile")
-    assert values(profile, learning_rate=1e-3)["learning_rate"] == Resolved(1e-3, "user")
-    assert values(profile, steps=9)["steps"] == Resolved(9, "user")
+def test_the_profile_fills_what_a_recipe_leaves_open():
+    assert values(PROFILE)["batch_size"] == Resolved(8, "backbone profile")
+    assert values()["batch_size"] == Resolved(4, "default")
+    found = values(PROFILE, stated={})
+    assert (found["lora_rank"], found["lora_alpha"]) == (
+        Resolved(16, "backbone profile"),
+        Resolved(48, "backbone profile"),
+    )
+    assert overruled(found, "tiny") == []
+
+
+def test_the_profile_comes_before_published_values_and_says_so():
+    found = values(PROFILE, stated=PUBLISHED)
+    assert found["learning_rate"] == Resolved(5e-4, "backbone profile")
+    assert (found["lora_rank"].value, found["lora_dropout"].value) == (16, 0.1)
+    assert overruled(found, "tiny") == [
+        "steps 7 from the profile of tiny, in place of the recipe's 100",
+        "learning_rate 0.0005 from the profile of tiny, in place of the recipe's 1e-05",
+        "lora_rank 16 from the profile of tiny, in place of the recipe's 64",
+    ]
+    alone = values(stated=PUBLISHED)
+    assert (alone["learning_rate"], alone["lora_alpha"].value) == (Resolved(1e-5, "recipe"), 128)
+    assert overruled(alone, "real") == []
+
+
+def test_the_user_comes_before_all():
+    found = values(PROFILE, stated=PUBLISHED, learning_rate=1e-3, steps=7)
+    assert (found["learning_rate"], found["steps"]) == (Resolved(1e-3, "user"), Resolved(7, "user"))
+    assert overruled(found, "tiny")[:2] == [
+        "steps 7 from the user, in place of the recipe's 100",
+        "learning_rate 0.001 from the user, in place of the profile's 0.0005",
+    ]
 
 
 def test_a_profile_gives_no_adapter_to_a_recipe_without_one():

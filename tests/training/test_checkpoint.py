@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import inspect
 import json
+from dataclasses import replace
 
 import pytest
 import torch
 from peft import PeftModel
 from safetensors.torch import load_file, save_file
-from transformers import PreTrainedModel
 
 import jepa_vlm as jv
-from jepa_vlm.errors import BackboneError, RunError
+from jepa_vlm.errors import RunError
 from jepa_vlm.training import apply_lora, load_checkpoint, load_weights, read_origin, save_weights
-from jepa_vlm.training.checkpoint import ADAPTER, FULL, HEADS
+from jepa_vlm.training.checkpoint import ADAPTER, HEADS, PARTS
 from tests.training.setting import BACKBONE, ORIGIN, small_model, trained
 
 
@@ -70,43 +69,37 @@ def test_a_checkpoint_holds_no_base_weights_and_no_pickle(tmp_path):
     assert all(name.startswith("objective.") for name in load_file(tmp_path / HEADS))
 
 
-def whole():
-    backbone = jv.load_backbone(BACKBONE)
-    apply_lora(backbone, None)
+def in_full(dtype="float32", train=("language",)):
+    backbone = jv.load_backbone(BACKBONE, dtype=dtype, exact=True)
+    apply_lora(backbone, None, train=train)
     return jv.LatentVLM(backbone, jv.NextToken())
 
 
-def test_a_model_saved_in_full_that_lacks_a_tensor_is_refused(tmp_path):
-    model = whole()
+def test_a_part_that_lacks_a_tensor_is_refused(tmp_path):
+    model = in_full()
     save_weights(model, tmp_path, ORIGIN)
-    tensors = load_file(tmp_path / FULL)
-    save_file({n: t for n, t in tensors.items() if "norm" not in n}, tmp_path / FULL, metadata={"format": "pt"})
+    tensors = load_file(tmp_path / PARTS)
+    save_file({n: t for n, t in tensors.items() if "layers.0.input_layernorm" not in n}, tmp_path / PARTS)
     for read in (load_checkpoint, lambda folder: load_weights(model, folder)):
-        with pytest.raises(BackboneError, match=r"leave out .* of the model's, .*norm.* would be random"):
+        with pytest.raises(RunError, match=r"1 tensors differ.*layers\.0\.input_layernorm"):
             read(tmp_path)
+    (tmp_path / PARTS).unlink()
+    with pytest.raises(RunError, match=f"neither {ADAPTER} nor {PARTS}"):
+        load_checkpoint(tmp_path)
 
 
-def test_a_run_without_an_adapter_saves_the_model(tmp_path):
-    model = disturb(whole())
-    save_weights(model, tmp_path, ORIGIN)
-    other = whole()
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_parts_that_train_in_full_come_back_in_full_precision(tmp_path, dtype):
+    model = disturb(in_full(dtype, train=("language", "vision")))
+    save_weights(model, tmp_path, replace(ORIGIN, dtype=dtype))
+    other = in_full(dtype, train=("language", "vision"))
     load_weights(other, tmp_path)
-    found = trained(other)
-    assert all(torch.equal(value, found[name]) for name, value in trained(model).items())
-
-
-def test_a_model_too_large_for_one_shard_is_still_one_file(tmp_path, monkeypatch):
-    saving = PreTrainedModel.save_pretrained
-    at = list(inspect.signature(saving).parameters).index("max_shard_size") - 2  # self and the folder have no default
-    defaults = list(saving.__defaults__)
-    assert defaults[at] == "50GB"
-    defaults[at] = "1MB"
-    monkeypatch.setattr(saving, "__defaults__", tuple(defaults))
-    model = whole()
-    model.backbone.model.save_pretrained(tmp_path / "split")
-    assert not (tmp_path / "split" / FULL).exists()
-    save_weights(model, tmp_path / "whole", ORIGIN)
-    load_weights(whole(), tmp_path / "whole")
+    expected = trained(model)
+    assert all(tensor.dtype == torch.float32 for tensor in expected.values())
+    for found in (trained(other), dict(jv.LatentVLM(load_checkpoint(tmp_path), jv.NextToken()).named_parameters())):
+        assert all(torch.equal(value, found[name]) for name, value in expected.items())
+    projector = "visual.merger"
+    assert not any(projector in name for name in load_file(tmp_path / PARTS))
 
 
 def test_an_incomplete_checkpoint_is_refused(tmp_path):

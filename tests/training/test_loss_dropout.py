@@ -85,6 +85,18 @@ def test_what_another_term_reads_is_still_computed() -> None:
     assert batch["rows"]["gradient"]["slots"] == {}
 
 
+def test_terms_that_no_step_of_a_short_run_computes_are_known() -> None:
+    names, alone = ("next_token", "next_token_2"), [("a", 0.5), ("b", 0.5)]
+    stages = tuple(jv.Stage(name=s, share=share, terms=(t,)) for (s, share), t in zip(alone, names, strict=True))
+    objective = jv.NextToken() + jv.NextToken()
+    assert TermSchedule.of(objective, stages=stages, steps=1, seed=0).never() == ["next_token_2"]
+    assert TermSchedule.of(objective, stages=stages, steps=2, seed=0).never() == []
+    seed = next(seed for seed in range(99) if skips(0.5, seed, 2) == [True, False])
+    dropped = jv.NextToken() + prediction()
+    assert TermSchedule.of(dropped, stages=(), steps=1, seed=seed).never() == ["latent_prediction"]
+    assert TermSchedule.of(dropped, stages=(), steps=2, seed=seed).never() == []
+
+
 def test_the_collator_of_a_run_leaves_out_what_the_step_says() -> None:
     model = jv.LatentVLM(lora_backbone(), jv.NextToken() + prediction())
     collator = TrainCollator(

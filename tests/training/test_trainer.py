@@ -77,13 +77,13 @@ def test_adapters_keep_no_copies_in_float32_of_a_half_precision_run(tmp_path, mo
         layers = list(adapted(backbone).values())
         seen = set()
         layers[0].register_forward_hook(lambda layer, given, out: seen.add(layer.cast_input_dtype_enabled))
-        small_trainer(model, folder, steps=2, validate_every=2, dtype="bfloat16").train()
+        small_trainer(model, folder, steps=2, validate_every=2).train()
         assert all(layer.cast_input_dtype_enabled for layer in layers)
         return seen, trained(model)
 
     seen, without = trained_in_half(tmp_path / "without")
     assert seen == {False}
-    monkeypatch.setattr(trainer, "disable_input_dtype_casting", lambda model, active: nullcontext())
+    monkeypatch.setattr(trainer, "without_input_casts", lambda model, active: nullcontext())
     seen, casting = trained_in_half(tmp_path / "casting")
     assert seen == {True}
     assert all(torch.equal(value, casting[name]) for name, value in without.items())

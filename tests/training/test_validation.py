@@ -1,10 +1,16 @@
-"""What several processes found, joined: by hand."""
+"""Batches of validation, and what several processes found, joined: by hand."""
 
 from __future__ import annotations
 
 import pytest
 
-from jepa_vlm.training.validation import _Found, _joined
+from jepa_vlm.training.validation import _batches, _Found, _joined
+
+
+def test_no_batch_is_of_one_example_where_there_are_two():
+    assert _batches(5, 2) == [[0, 1], [2, 3, 4]]
+    assert _batches(6, 4) == [[0, 1, 2, 3], [4, 5]]
+    assert (_batches(1, 4), _batches(0, 4)) == ([[0]], [])
 
 
 def test_sums_counts_and_what_others_targets_cost_more_are_of_all_examples():

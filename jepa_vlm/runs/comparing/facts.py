@@ -16,9 +16,8 @@ from jepa_vlm.evaluation.files import write_whole
 from jepa_vlm.recipe.recipe import PLAIN
 from jepa_vlm.runs.plan import Plan, plan_run
 from jepa_vlm.runs.settings import Asked
-from jepa_vlm.training.loss_dropout import LossDropout
 from jepa_vlm.training.order import MicroBatches, Passes
-from jepa_vlm.training.term_schedule import TermSchedule, TrainCollator
+from jepa_vlm.training.term_schedule import TrainCollator
 from jepa_vlm.training.token_budget import cut
 
 COUNTED = 32  # trajectories whose FLOPs and tokens are counted
@@ -38,14 +37,6 @@ def measure_cost(asked: Asked, config: Mapping[str, Any], to: Path) -> None:
     except (JepaVLMError, OSError) as err:
         cost, why = None, str(err)
     write_whole(to, json.dumps({**facts_of(config), "cost": cost, "cost_missing": why}, indent=1) + "\n")
-
-
-def _schedule(plan: Plan) -> TermSchedule:
-    """Return which terms a run's steps compute, stages and loss dropout included."""
-    shares = {term.name: term.loss_dropout for _, term in plan.model.objective.parts()}
-    return TermSchedule(
-        terms=tuple(shares), stages=plan.recipe.stages, steps=plan["steps"], dropout=LossDropout(shares, plan["seed"])
-    )
 
 
 def facts_of(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -90,7 +81,7 @@ def count_cost(plan: Plan) -> dict[str, Any]:
     model.train()
     micro_batches = list(_micro_batches(plan))
     shown = [trajectory for one in micro_batches for trajectory in one.trajectories]
-    train = TrainCollator(collator, _schedule(plan))
+    train = TrainCollator(collator, plan.schedule)
     batches = [send_to_device(train([one]), model.device) for one in micro_batches]
     with FlopCounter() as flops:
         for batch in batches:

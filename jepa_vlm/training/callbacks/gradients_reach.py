@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
+from jepa_vlm.adapters.backbone import HALF
 from jepa_vlm.adapters.inside_peft import belongs_to_adapter
 from jepa_vlm.errors import RunError
 
@@ -48,8 +49,13 @@ class GradientsReach(TrainerCallback):
         """Remember where every tensor starts.
 
         Raises:
-            RunError: If a tensor of the adapter or the objective is frozen.
+            RunError: If a tensor of the adapter or the objective is frozen, or a trainable one is in half precision.
         """
+        if narrow := [n for n, p in model.named_parameters() if p.requires_grad and p.dtype in HALF]:
+            raise RunError(
+                f"{len(narrow)} trainable tensors are in half precision, where small updates are rounded away: "
+                f"{', '.join(narrow[:3])}. Let apply_lora say what trains; it makes that float32."
+            )
         own = [(n, p) for n, p in model.named_parameters() if belongs_to_adapter(n) or n.startswith("objective.")]
         if frozen := [name for name, p in own if not p.requires_grad]:
             raise RunError(
