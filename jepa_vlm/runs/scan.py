@@ -87,8 +87,8 @@ def _scan_one(
         fitted.append(fit(model, part, limit=limit, policy=policy, reader=reader, count=partial(_counted, count, name)))
     own, held = fitted
     reader.finish()
-    for part, what in ((own, "to train on"), (held, "to hold out")):
-        if not part.kept:
+    for used, what in ((own, "to train on"), (held, "to hold out")):
+        if not used.kept:
             raise DataError(f"Every row {what} is bad; repair the data.\n{reader.lines()}")
     return own, held, {**reader.summary(), "dropped": dict(train.dropped) if isinstance(train, Rows) else {}}
 
