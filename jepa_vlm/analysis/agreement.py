@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from jepa_vlm.analysis.bootstrap import Estimate, bootstrap_mean
 from jepa_vlm.analysis.embeddings import Embeddings
 from jepa_vlm.errors import DataError, missing_extra
-from jepa_vlm.training.within_kinds import explained_rows, recall_rows, same_kind, shuffled_rows
+from jepa_vlm.training.within_kinds import centred, explained_rows, recall_rows, same_kind, shuffled_rows
 
 RECALLS = (1, 5)
 Values = NDArray[np.float64]
@@ -102,8 +102,9 @@ def agreement(embeddings: Embeddings) -> Agreement:
     ``alignment``: own cosine less the mean cosine with other examples' trajectories. ``recall_at_K``: whether the own
     trajectory is among the K nearest of the set by cosine; equals share the places. ``*_within_task``,
     ``*_within_kind``: held against the same task, or kind, alone. ``explained_within_kind``: the share of the targets'
-    variance within kinds that the predictions explain. ``silhouette_*`` by task and cosine distance: of ``predicted``,
-    of ``target``, of ``both``; ``silhouette_views`` is by view instead, and near 0 where the views mix.
+    variance within kinds that the predictions explain, ``explained_centred_within_kind`` with both sides less the mean
+    of their kind. ``silhouette_*`` by task and cosine distance: of ``predicted``, of ``target``, of ``both``;
+    ``silhouette_views`` is by view instead, and near 0 where the views mix.
 
     Raises:
         DataError: If an embedding is not finite.
@@ -130,8 +131,10 @@ def agreement(embeddings: Embeddings) -> Agreement:
             values[f"recall_at_{k}{suffix}"] = np.where(alone, np.nan, hits)
             guesses = (k / among.sum(1)).clamp(max=1).numpy()
             chance[f"recall_at_{k}{suffix}"] = float(guesses[~alone].mean()) if not alone.all() else float("nan")
-    sides = (one, other) if embeddings.by_direction else (embeddings.predicted, embeddings.target)
-    values["explained_within_kind"] = explained_rows(*sides, groups["_within_kind"]).numpy()
+    among = groups["_within_kind"]
+    p, t = (one, other) if embeddings.by_direction else (embeddings.predicted, embeddings.target)
+    values["explained_within_kind"] = explained_rows(p, t, among).numpy()
+    values["explained_centred_within_kind"] = explained_rows(centred(p, among), centred(t, among), among).numpy()
     values.update(_silhouettes(embeddings))
     return Agreement(embeddings.name, embeddings.readout, embeddings.ids, embeddings.tasks, values, chance)
 

@@ -31,7 +31,7 @@ ReadoutOption = Annotated[
 BatchSize = Annotated[int, typer.Option(min=1, help="Trajectories per forward.")]
 Seed = Annotated[int, typer.Option(min=0, help="Of a playground's draws, and of t-SNE.")]
 FIGURES = ("alignment", "recall_at_1", "recall_at_5", "alignment_within_task", "recall_at_1_within_task")
-WITHIN = ("alignment_within_kind", "recall_at_1_within_kind", "recall_at_5_within_kind", "explained_within_kind")
+WITHIN = ("alignment_within_kind", "recall_at_1_within_kind", "explained_within_kind", "explained_centred_within_kind")
 SILHOUETTES = ("silhouette_predicted", "silhouette_target", "silhouette_both", "silhouette_views")
 
 

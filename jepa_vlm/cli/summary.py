@@ -110,6 +110,7 @@ WITHIN = (  # of the figures within kinds: what a line is called, and how its va
     ("own target nearest", "recall_at_1_within_kind", ".1%"),
     ("  by guessing", "chance_at_1_within_kind", ".1%"),
     ("variance explained", "explained_within_kind", ".1%"),
+    ("  the kinds' means off", "explained_centred_within_kind", ".1%"),
     ("spread of the predictions", "predicted_norm_within_kind", ".3g"),
     ("spread of the targets", "target_norm_within_kind", ".3g"),
 )

@@ -112,6 +112,8 @@ def within_kinds(
     ``shuffled_cosine_within_kind``: with the own and with the others' targets. ``recall_at_1_within_kind``: how often
     the own target is the nearest by cosine; ``chance_at_1_within_kind``: as often as by guessing.
     ``explained_within_kind``: see ``explained_rows``; left out where no targets differ.
+    ``explained_centred_within_kind``: the same of predictions and targets less the mean of their kind; it is 0 for any
+    constant, and what a prediction knows of an example shows there though it misses the kinds' means.
     ``*_norm_within_kind``: root mean square distance from the mean of the kind.
 
     Args:
@@ -141,6 +143,7 @@ def within_kinds(
     if by_direction:
         predicted, target = one, other
     rows["explained_within_kind"] = explained_rows(predicted, target, among)
+    rows["explained_centred_within_kind"] = explained_rows(centred(predicted, among), centred(target, among), among)
     found |= {name: own.mean().item() for name, own in rows.items() if not own.isnan().all()}
     for side, latents in (("predicted", predicted), ("target", target)):
         found[f"{side}_norm_within_kind"] = centred(latents, among).square().sum(1).mean().sqrt().item()
@@ -161,6 +164,11 @@ def in_words(first: Mapping[str, float], now: Mapping[str, float]) -> str:
         said = "The targets of a kind are all the same: there is nothing of an example to predict."
     elif share >= LITTLE:
         said = f"The prediction explains {share:.0%} of what differs between examples of a kind."
+    elif now["explained_centred_within_kind"] >= LITTLE:
+        said = (
+            f"The prediction explains {now['explained_centred_within_kind']:.0%} of what differs between examples of a "
+            "kind if the means of the kinds are taken off, which it misses by more than that."
+        )
     elif spread < STILL * target:
         said = "The prediction is the same for all examples of a kind: it tells kinds apart, not examples."
     else:

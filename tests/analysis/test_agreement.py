@@ -54,7 +54,7 @@ def test_the_means_are_the_monitors_figures(by_direction):
     one = random_set(kinds="aabbbcccccad", by_direction=by_direction)
     found = agreement(one)
     within = within_kinds(one.predicted, one.target, one.kinds, by_direction=by_direction)
-    for figure in ("shuffled_cosine", "recall_at_1", "explained"):
+    for figure in ("shuffled_cosine", "recall_at_1", "explained", "explained_centred"):
         name = f"{figure}_within_kind"
         assert found.estimate(name).value == pytest.approx(within[name])
     assert found.chance["recall_at_1_within_kind"] == pytest.approx(within["chance_at_1_within_kind"])

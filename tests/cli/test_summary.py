@@ -47,6 +47,7 @@ def test_what_a_prediction_knows_within_a_kind_and_what_another_image_costs():
             **{"matched_cosine": 0.5 + 10 * gap, "shuffled_cosine": 0.5, "kinds": 4.0, "compared": 126.0, "alone": 2.0},
             **{"matched_cosine_within_kind": 0.9 + gap, "shuffled_cosine_within_kind": 0.9},
             **{"recall_at_1_within_kind": 0.05, "chance_at_1_within_kind": 0.04, "explained_within_kind": explained},
+            "explained_centred_within_kind": explained,
             **{"predicted_norm_within_kind": 1.0, "target_norm_within_kind": 2.5},
         }
 
@@ -63,12 +64,13 @@ def test_what_a_prediction_knows_within_a_kind_and_what_another_image_costs():
     text = result_text(replace(result(monitors=monitors), findings=held_out_findings(monitors)))
     lines = [" ".join(line.split()) for line in text.splitlines()]
     at = lines.index("LATENT_PREDICTION BEFORE BEST")
-    assert lines[at + 1 : at + 12] == [
+    assert lines[at + 1 : at + 13] == [
         "within a kind (126 in 4 kinds, 2 left out that are alone in theirs):",
         "matched - shuffled cosine +0.0000 +0.0200",
         "own target nearest 5.0% 5.0%",
         "by guessing 4.0% 4.0%",
         "variance explained -50.0% 26.0%",
+        "the kinds' means off -50.0% 26.0%",
         "spread of the predictions 1 1",
         "spread of the targets 2.5 2.5",
         "between kinds (all examples together):",
@@ -76,7 +78,7 @@ def test_what_a_prediction_knows_within_a_kind_and_what_another_image_costs():
         "The prediction explains 26% of what differs between examples of a kind.",
         "",
     ]
-    assert lines[at + 12 : at + 15] == [
+    assert lines[at + 13 : at + 16] == [
         "ANOTHER IMAGE OF THE SAME KIND COSTS MORE BY BEFORE BEST",
         "expert_distillation, depth_map (7 examples) +0.0000 +0.2500",
         "expert_distillation, edges (5 examples) -0.5000 -0.5000",

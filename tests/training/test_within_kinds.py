@@ -35,6 +35,8 @@ def test_by_hand():
     # Squared errors 0.25, 1, 0.25, 1; squared distances of targets from their kind's mean 1, 1, 1, 1.
     assert found["explained_within_kind"] == pytest.approx(1 - 2.5 / 4)
     assert found["target_norm_within_kind"] == pytest.approx(1.0)
+    # Less the kinds' means: -0.5 and 0.5 for -1 and 1, and -1 and 1 for -1 and 1.
+    assert found["explained_centred_within_kind"] == pytest.approx(1 - (0.25 + 0.25) / 4)
     # Predictions: kind a 1.5 and 2.5 from a mean of 2; kind b (1, 2) and (1, 4) from (1, 3).
     assert found["predicted_norm_within_kind"] == pytest.approx(((0.25 + 1 + 0.25 + 1) / 4) ** 0.5)
     # Cosines: kind a all 1; kind b those of (1, 2) and of (1, 4) with (0, 1), the same for both targets.
@@ -74,7 +76,17 @@ def test_a_constant_prediction_explains_nothing_however_well_it_tells_kinds_apar
     assert in_words(found, found) == SAME
     off = within_kinds(means + 0.1, target, kinds)
     assert off["explained_within_kind"] < 0
+    assert off["explained_centred_within_kind"] == pytest.approx(0.0, abs=1e-12)
     assert in_words(off, off) == SAME
+
+
+def test_a_prediction_that_is_off_by_the_same_for_all_is_not_called_constant():
+    predicted, target, kinds = planted(0.65)
+    as_it_is, found = within_kinds(predicted, target, kinds), within_kinds(predicted + 5, target, kinds)
+    assert found["explained_within_kind"] < 0
+    assert found["explained_centred_within_kind"] == pytest.approx(as_it_is["explained_centred_within_kind"])
+    said = f"explains {found['explained_centred_within_kind']:.0%} of what differs between examples of a kind if the"
+    assert said in in_words(found, found)
 
 
 def test_a_target_that_collapses_is_told():
