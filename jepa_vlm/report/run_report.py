@@ -18,9 +18,16 @@ from jepa_vlm.training.within_kinds import in_words
 
 Points = tuple[list[float], list[float]]
 HEADLINE = ("recipe", "backbone", "data", "seed", "steps")
-SIDES = ("matched", "shuffled", "recall", "chance", "predicted", "target")  # curves of one panel, named in front
+SIDES = ("matched", "shuffled", "predicted", "target")  # what a monitor looks at, in front of what it measures
 WITHIN = "within_kind"
-TITLES = {"at_1_within_kind": "own target nearest, within kind", "cosine": "cosine, all kinds"}
+PANELS = {  # monitors of one panel that are not named so: its title, and the curve's label
+    "recall_at_1_within_kind": ("R@1 within kind", "prediction"),
+    "chance_at_1_within_kind": ("R@1 within kind", "guess"),
+    "explained_within_kind": ("explained within kind", "as it is"),
+    "explained_centred_within_kind": ("explained within kind", "means off"),
+    "matched_cosine": ("cosine, all kinds", "matched"),
+    "shuffled_cosine": ("cosine, all kinds", "shuffled"),
+}
 COUNTS = ("kinds", "compared", "alone")  # monitors that are the same at every step
 COLOURS = (BLUE, ORANGE, GREY)
 TOTAL = "total (weighted sum)"
@@ -125,15 +132,15 @@ def _monitors(run: RecordedRun) -> dict[str, Any]:
         groups: dict[str, list[Curve]] = {}
         for name, points in found.items():
             side, _, quantity = name.partition("_")
-            group, label = (quantity, side) if side in SIDES else (name, "held-out")
+            group, label = PANELS.get(name) or ((quantity, side) if side in SIDES else (name, "held-out"))
             curves = groups.setdefault(group, [])
             curves.append(Curve(label, *points, COLOURS[len(curves) % len(COLOURS)], marked=True))
-        panels += [
-            Panel(f"{term}: {TITLES.get(group, group.replace('_', ' '))}", curves) for group, curves in groups.items()
-        ]
+        panels += [Panel(f"{term}: {group.replace('_', ' ')}", curves) for group, curves in groups.items()]
         for matched in (name for name in found if name.startswith("matched_")):
             shuffled = matched.replace("matched_", "shuffled_", 1)
-            rows.append((term, f"matched − {shuffled.replace('_', ' ')}", *_gap(found[matched], found[shuffled], run)))
+            of = ", all kinds" if matched == "matched_cosine" else ""
+            label = f"matched − {shuffled.replace('_', ' ')}{of}"
+            rows.append((term, label, *_gap(found[matched], found[shuffled], run)))
         rows += [(term, name.replace("_", " "), *_three(points, run)) for name, points in found.items()]
     svg = panels_svg(panels, name="monitors") if panels else None
     return {"svg": svg, "rows": rows, "findings": _findings(run)}

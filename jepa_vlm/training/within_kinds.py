@@ -87,19 +87,20 @@ def centred(latents: Latent, among: Among) -> Latent:
 
 @shape_checked
 def explained_rows(predicted: Latent, target: Latent, among: Among) -> PerExample:
-    """Return 1 - |p - t|^2 / v of each example that is not alone, nan for one that is.
+    """Return (|t - mean of its kind|^2 - |p - t|^2) / v of each example that is not alone, nan for one that is.
 
     v is the mean of |t - mean of its kind|^2 over the examples that are not alone, so that the mean of the rows is the
     share of the targets' variance within kinds that the predictions explain, R2 = 1 - sum |p - t|^2 / sum |t - mean|^2.
-    It is 1 for the targets themselves, 0 for the mean of each kind, and less for any other constant. All rows are nan
+    R2 is 1 for the targets themselves, 0 for the mean of each kind, and less for any other constant. All rows are nan
     if no targets of a kind differ.
     """
     compared = among.sum(1) > 1
-    variance = centred(target, among).square().sum(1)[compared].mean()
+    own = centred(target, among).square().sum(1)
+    variance = own[compared].mean()
     errors = (predicted.double() - target.double()).square().sum(1)
     # Targets that differ by the rounding of float32 states are equal.
     differ = compared & (variance > TIE**2 * target.double().square().sum(1).mean())
-    return torch.where(differ, 1 - errors / variance, torch.nan)
+    return torch.where(differ, (own - errors) / variance, torch.nan)
 
 
 def within_kinds(

@@ -121,7 +121,7 @@ def test_held_out_numbers_are_first_lowest_and_last(folder):
     assert "lowest total (step 10)" in text
     assert cells(text, "total (weighted sum)") == ["total (weighted sum)", "3", "1.25", "1.5", "-1.5"]
     assert cells(text, "latent_prediction")[1:] == ["1.5", "0.625", "0.75", "-0.75"]
-    gap = cells(text, "matched − shuffled cosine")
+    gap = cells(text, "matched − shuffled cosine, all kinds")
     assert gap[2:] == ["0.1", "0.6", "0.45", "+0.35"]
     assert cells(text, "matched − shuffled loss depth")[2:] == ["-0.4", "-0.3", "-0.35", "+0.05"]
     assert "The prediction explains 30% of what differs between examples of a kind." in text
