@@ -111,7 +111,7 @@ class Validation:
         """Return ``loss``, ``terms`` (raw, weighted, count) and ``monitors`` of every latent term.
 
         The monitors are ``latent_figures`` and ``within_kinds`` of the first latents of examples that lie evenly in the
-        set, ``ROWS`` at most, in their order there. Where a term tells instead what another example's target costs,
+        set, ``ROWS`` at most. Where a term tells instead what another example's target costs,
         they are that loss and the matched one, by part, and the number of examples that have another one of their kind.
 
         Of a mixture also ``sources``: loss and terms by the name of each source.
@@ -198,12 +198,10 @@ def _monitors(
         if not len(latents.example):
             monitors[name] = {}
             continue
-        order = torch.argsort(latents.example * (int(latents.number.max()) + 1) + latents.number)
-        example, number, predicted, target = (part[order] for part in latents)
         # Several latents of an example stand for different things: the first is compared with the others' first.
-        own = [f"{kinds[i]}, {k}" for i, k in zip(example.tolist(), number.tolist(), strict=True)]
-        compared = within_kinds(predicted, target, own, by_direction=directions[name])
-        monitors[name] = {**latent_figures(predicted, target), **compared}
+        own = [f"{kinds[i]}, {k}" for i, k in zip(latents.example.tolist(), latents.number.tolist(), strict=True)]
+        pair = latents.predicted, latents.target
+        monitors[name] = latent_figures(*pair) | within_kinds(*pair, own, by_direction=directions[name])
     for key in dict.fromkeys(key for one in found for key in one.shuffled):
         losses = [one.shuffled[key] for one in found if key in one.shuffled]
         matched, shuffled, count = (sum(each) for each in zip(*losses, strict=True))
