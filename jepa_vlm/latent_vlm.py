@@ -49,6 +49,7 @@ class LossTerms:
         sums: By term: its sum, detached.
         counts: By term: its units in this micro-batch.
         latents: By prediction term: (predicted, target), detached.
+        documents: By prediction term with several latents of an example: which example each is of.
         parts: By "term/part": the detached parts that make up a term's ``raw``, where it has several.
         skipped: Terms that the batch leaves out by loss dropout; their values and counts are 0.
         by_source: Of a mixture's batch, by term: the detached sum of each source's examples. Terms that are no sums
@@ -62,6 +63,7 @@ class LossTerms:
     sums: dict[str, Scalar]
     counts: dict[str, int]
     latents: dict[str, tuple[Latent, Latent]] = field(default_factory=dict)
+    documents: dict[str, Tensor] = field(default_factory=dict)
     parts: dict[str, Scalar] = field(default_factory=dict)
     skipped: tuple[str, ...] = ()
     by_source: dict[str, PerSource] = field(default_factory=dict)
@@ -170,7 +172,7 @@ class LatentVLM(nn.Module):
     def _terms(self, batch: Mapping[str, Any], normalisers: Normalisers | None) -> LossTerms:
         states, skipped, sources = self._states(batch), tuple(batch["skipped"]), batch.get("sources")
         states = states if sources is None else replace(states, by_example=True)
-        raw, weighted, sums, latents, parts, by_source, shuffled = {}, {}, {}, {}, {}, {}, {}
+        raw, weighted, sums, latents, documents, parts, by_source, shuffled = {}, {}, {}, {}, {}, {}, {}, {}
         counts: dict[str, int] = dict(batch["counts"])
         for weight, term in self.objective.parts():
             value = term.skipped(states.head.weight) if term.name in skipped else term(states)
@@ -181,12 +183,14 @@ class LatentVLM(nn.Module):
             sums[term.name] = value.total.detach()
             if value.predicted is not None and value.target is not None:
                 latents[term.name] = (value.predicted, value.target)
+                if value.document is not None:
+                    documents[term.name] = value.document
             parts.update({f"{term.name}/{name}": part.detach() / divisor for name, part in value.parts.items()})
             shuffled.update({f"{term.name}/{name}": found for name, found in value.shuffled.items()})
             if sources is not None and value.each is not None:
                 by_source[term.name] = _by_source(value.each, value.document, sources)
         total = torch.stack(list(weighted.values())).sum()
-        return LossTerms(total, weighted, raw, sums, counts, latents, parts, skipped, by_source, shuffled)
+        return LossTerms(total, weighted, raw, sums, counts, latents, documents, parts, skipped, by_source, shuffled)
 
     def run_ahead(self, batches: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         """Compute the rows without gradient of an accumulation window's batches as one, before the first's turn.

@@ -59,8 +59,9 @@ class TermValue:
             are; None where they were not asked for (``States.by_example``), or the total is no sum over examples. A
             mixture's losses are logged by source from them.
         document: Which example each summand belongs to; None for one per example.
-        shuffled: In evaluation, by part of a term without ``predicted`` and ``target``: its detached sum over the
-            examples that were also held against another example's target, that sum with the other's, and their number.
+        shuffled: Where the batch names others, by part of a term without ``predicted`` and ``target``: its detached sum
+            over the examples that were also held against another example's target, that sum with the other's, and
+            their number.
     """
 
     total: Scalar
@@ -76,11 +77,13 @@ class Term(nn.Module, ABC):
     """One summand of an objective: it says which views it needs, and turns their states into a sum and a count.
 
     It holds no tensors before ``setup``. ``name`` is the term's key in logs; an objective makes it unique.
-    ``loss_dropout`` is the share of optimiser steps that leave the term out.
+    ``loss_dropout`` is the share of optimiser steps that leave the term out. ``by_direction`` says of a term with
+    latents that only their directions count.
     """
 
     name: str
     loss_dropout: float = 0.0
+    by_direction: bool = False
 
     @abstractmethod
     def requests(self) -> tuple[ViewRequest, ...]:

@@ -5,8 +5,9 @@ Run:      jepa-vlm recipe lvr
           jepa-vlm evaluate runs/lvr --latents 8
 Hardware: the embedded default runs on two CPU cores; the released script used 8 GPUs (batch 1 packed x 8 on each).
 Expect:   embedded default, seed 0, 600 steps: held-out next_token 9.65 -> 0.423, latent_reconstruction 46.4 -> 35.7,
-          matched minus shuffled cosine +0.006 -> +0.505. Accuracy on 512 questions 61.9% -> 57.8%: they ask for a
-          letter at once, and the model, left to decide, looks in none of them; forced to look, it falls to 32.0%.
+          matched minus shuffled cosine, all slots and kinds together, +0.006 -> +0.505. Accuracy on 512 questions
+          61.9% -> 57.8%: they ask for a letter at once, and the model, left to decide, looks in none of them; forced to
+          look, it falls to 32.0%.
 Source:   arXiv:2509.24251; VincentLeebang/lvr@637a9f7, scripts/finetune_lvr_stage1_7b.sh (supervised stage). START and
           END are trained, slots are not; the mean is over all slots of the batch. Different here: LoRA by default
           (rank=0 trains the whole decoder, as released), any number of images and boxes, words before a slot are

@@ -40,7 +40,7 @@ def markdown(results: Results) -> str:
             "against the targets of all other examples: any of them, or those alike, of the same task and with tool "
             "calls or without, as it is. `two targets` is the loss between the targets of two of them: where it is "
             "next to nothing, targets do not tell examples apart. The cosines are the run's own, on its validation "
-            "trajectories, to the own target and to the others'.",
+            "trajectories, to the own target and to the others', whatever their kind.",
         ]
     return "\n\n".join(parts) + "\n"
 

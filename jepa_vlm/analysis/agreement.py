@@ -14,15 +14,13 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
-from torch import Tensor
 
 from jepa_vlm.analysis.bootstrap import Estimate, bootstrap_mean
 from jepa_vlm.analysis.embeddings import Embeddings
 from jepa_vlm.errors import DataError, missing_extra
-from jepa_vlm.typing import Latent, shape_checked
+from jepa_vlm.training.within_kinds import centred, explained_rows, recall_rows, same_kind, shuffled_rows
 
 RECALLS = (1, 5)
-TIE = 1e-6  # cosines of float32 states nearer than this are equal: one trajectory twice must not win by rounding
 Values = NDArray[np.float64]
 
 
@@ -102,8 +100,10 @@ def agreement(embeddings: Embeddings) -> Agreement:
     """Measure how the views agree, in float64.
 
     ``alignment``: own cosine less the mean cosine with other examples' trajectories. ``recall_at_K``: whether the own
-    trajectory is among the K nearest of the set by cosine; equals share the places. ``*_within_task``: held against the
-    same task alone. ``silhouette_*`` by task and cosine distance: of ``predicted``, of ``target``, of ``both``;
+    trajectory is among the K nearest of the set by cosine; equals share the places. ``*_within_task``,
+    ``*_within_kind``: held against the same task, or kind, alone. ``explained_within_kind``: the share of the targets'
+    variance within kinds that the predictions explain, ``explained_centred_within_kind`` with both sides less the mean
+    of their kind. ``silhouette_*`` by task and cosine distance: of ``predicted``, of ``target``, of ``both``;
     ``silhouette_views`` is by view instead, and near 0 where the views mix.
 
     Raises:
@@ -112,53 +112,31 @@ def agreement(embeddings: Embeddings) -> Agreement:
     """
     if not (embeddings.predicted.isfinite().all() and embeddings.target.isfinite().all()):
         raise DataError(f"Embeddings of {embeddings.name} are not finite; the model has diverged.")
-    tasks = np.array(embeddings.tasks)
-    everyone = torch.ones(len(tasks), len(tasks), dtype=torch.bool)
-    same = torch.from_numpy(tasks[:, None] == tasks[None, :])
-    cosines = F.normalize(embeddings.predicted.double()) @ F.normalize(embeddings.target.double()).T
+    groups = {
+        "": torch.ones(len(embeddings.ids), len(embeddings.ids), dtype=torch.bool),
+        "_within_task": same_kind(embeddings.tasks),
+        "_within_kind": same_kind(embeddings.kinds),
+    }
+    one, other = F.normalize(embeddings.predicted.double()), F.normalize(embeddings.target.double())
+    cosines = one @ other.T
     values = {"matched_cosine": cosines.diagonal().numpy().copy()}
     chance = {}
-    for suffix, among in (("", everyone), ("_within_task", same)):
-        shuffled = shuffled_rows(cosines, among)
+    for suffix, among in groups.items():
+        shuffled = shuffled_rows(cosines, among).numpy()
         values[f"shuffled_cosine{suffix}"] = shuffled
         values[f"alignment{suffix}"] = values["matched_cosine"] - shuffled
         alone = np.isnan(shuffled)
         for k in RECALLS:
-            hits = recall_rows(cosines, among, k)
+            hits = recall_rows(cosines, among, k).numpy()
             values[f"recall_at_{k}{suffix}"] = np.where(alone, np.nan, hits)
             guesses = (k / among.sum(1)).clamp(max=1).numpy()
             chance[f"recall_at_{k}{suffix}"] = float(guesses[~alone].mean()) if not alone.all() else float("nan")
+    among = groups["_within_kind"]
+    p, t = (one, other) if embeddings.by_direction else (embeddings.predicted, embeddings.target)
+    values["explained_within_kind"] = explained_rows(p, t, among).numpy()
+    values["explained_centred_within_kind"] = explained_rows(centred(p, among), centred(t, among), among).numpy()
     values.update(_silhouettes(embeddings))
     return Agreement(embeddings.name, embeddings.readout, embeddings.ids, embeddings.tasks, values, chance)
-
-
-@shape_checked
-def shuffled_rows(cosines: Latent, among: Tensor) -> Values:
-    """Return each prediction's mean cosine with other examples' targets; nan where it is held against none.
-
-    Args:
-        cosines: Of prediction i with target j.
-        among: Whether i is held against j, (batch batch).
-    """
-    others = among & ~torch.eye(len(cosines), dtype=torch.bool)
-    found: Values = ((cosines * others).sum(1) / others.sum(1)).numpy()
-    return found
-
-
-@shape_checked
-def recall_rows(cosines: Latent, among: Tensor, k: int) -> Values:
-    """Return how likely each prediction's own target is among its k nearest, if equals come in random order.
-
-    Args:
-        cosines: Of prediction i with target j.
-        among: Whether i is held against j, (batch batch).
-        k: How many.
-    """
-    own = cosines.diagonal()[:, None]
-    better = ((cosines > own + TIE) & among).sum(1)
-    equal = (((cosines - own).abs() <= TIE) & among).sum(1)
-    found: Values = ((k - better) / equal).clamp(0, 1).double().numpy()
-    return found
 
 
 def _silhouettes(embeddings: Embeddings) -> dict[str, Values]:

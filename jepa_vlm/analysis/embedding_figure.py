@@ -71,7 +71,7 @@ def _mark(axes: Any, label: str, colour: str, shape: str) -> Any:
 
 
 def _said(one: Agreement) -> str:
-    """Return the numbers that a picture of both views invites one to guess."""
-    alignment, recall = one.estimate("alignment"), one.estimate("recall_at_1")
-    chance = one.chance["recall_at_1"]
-    return f"alignment {round(alignment.value, 2) + 0.0:+.2f} · R@1 {recall.value:.1%} (chance {chance:.1%})"
+    """Return the numbers that a picture of both views invites one to guess: they hold within a kind."""
+    explained, recall = one.estimate("explained_within_kind"), one.estimate("recall_at_1_within_kind")
+    chance = one.chance["recall_at_1_within_kind"]
+    return f"within kinds: explained {explained.value:.0%} · R@1 {recall.value:.1%} (chance {chance:.1%})"

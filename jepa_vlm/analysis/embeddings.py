@@ -22,11 +22,12 @@ from jepa_vlm.generation.inference import inference
 from jepa_vlm.latent_vlm import LatentVLM
 from jepa_vlm.objectives import LatentPrediction
 from jepa_vlm.predictors import IdentityPredictor
+from jepa_vlm.training.within_kinds import kind_of
 from jepa_vlm.trajectories import Trajectory
 from jepa_vlm.typing import Latent
 from jepa_vlm.views import Question, Readout, TrajectoryOnly, frozen, stop_gradient
 
-FORMAT = "jepa-vlm-embeddings-1"
+FORMAT = "jepa-vlm-embeddings-2"
 
 
 @final
@@ -37,9 +38,10 @@ class Embeddings:
     Args:
         name: Of the model.
         readout: How they were read, in words.
-        ids, tasks: Of the examples.
+        ids, tasks, kinds: Of the examples; see ``training.within_kinds.kind_of``.
         predicted: From image and question, float32.
         target: From the trajectory, float32.
+        by_direction: Whether the loss that made them sees directions alone.
 
     Raises:
         ValueError: If there are fewer than two examples, or the parts have different lengths.
@@ -49,22 +51,25 @@ class Embeddings:
     readout: str
     ids: tuple[str, ...]
     tasks: tuple[str, ...]
+    kinds: tuple[str, ...]
     predicted: Latent
     target: Latent
+    by_direction: bool = False
 
     def __post_init__(self) -> None:
-        sizes = {len(self.ids), len(self.tasks), len(self.predicted), len(self.target)}
+        sizes = {len(self.ids), len(self.tasks), len(self.kinds), len(self.predicted), len(self.target)}
         if len(sizes) > 1 or min(sizes) < 2 or self.predicted.shape != self.target.shape:
             raise ValueError(
                 f"Embeddings need two examples and one row of each side for each; got {len(self.ids)} ids, "
-                f"{len(self.tasks)} tasks, {tuple(self.predicted.shape)} and {tuple(self.target.shape)} rows."
+                f"{len(self.tasks)} tasks, {len(self.kinds)} kinds, {tuple(self.predicted.shape)} and "
+                f"{tuple(self.target.shape)} rows."
             )
 
     def save(self, path: Path) -> None:
-        """Write one safetensors file, names and tasks in its header."""
+        """Write one safetensors file, names, tasks and kinds in its header."""
         path.parent.mkdir(parents=True, exist_ok=True)
         said = {"format": FORMAT, "name": self.name, "readout": self.readout}
-        header = {**said, "ids": json.dumps(self.ids), "tasks": json.dumps(self.tasks)}
+        header = said | {key: json.dumps(getattr(self, key)) for key in ("ids", "tasks", "kinds", "by_direction")}
         part = path.with_suffix(".part")
         save_file({"predicted": self.predicted.contiguous(), "target": self.target.contiguous()}, part, metadata=header)
         part.replace(path)
@@ -81,9 +86,10 @@ class Embeddings:
                 header = held.metadata() or {}
                 if header.get("format") != FORMAT:
                     raise KeyError("format")
-                ids, tasks = (tuple(json.loads(header[name])) for name in ("ids", "tasks"))
+                ids, tasks, kinds = (tuple(json.loads(header[name])) for name in ("ids", "tasks", "kinds"))
                 sides = held.get_tensor("predicted"), held.get_tensor("target")
-                return cls(header["name"], header["readout"], ids, tasks, *sides)
+                by_direction = bool(json.loads(header["by_direction"]))
+                return cls(header["name"], header["readout"], ids, tasks, kinds, *sides, by_direction)
         except (OSError, KeyError, ValueError, SafetensorError) as err:
             raise DataError(
                 f"{path} holds no embeddings of format {FORMAT} ({err!r}); analyse the run again."
@@ -193,6 +199,8 @@ def embed(
         readout,
         tuple(trajectory.id for trajectory in trajectories),
         tuple(trajectory.task for trajectory in trajectories),
+        tuple(kind_of(trajectory) for trajectory in trajectories),
         torch.cat(predicted),
         torch.cat(target),
+        next(term for _, term in reader.objective.parts()).by_direction,
     )

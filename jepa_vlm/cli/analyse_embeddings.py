@@ -30,7 +30,8 @@ ReadoutOption = Annotated[
 ]
 BatchSize = Annotated[int, typer.Option(min=1, help="Trajectories per forward.")]
 Seed = Annotated[int, typer.Option(min=0, help="Of a playground's draws, and of t-SNE.")]
-FIGURES = ("alignment", "alignment_within_task", "recall_at_1", "recall_at_5", "recall_at_1_within_task")
+FIGURES = ("alignment", "recall_at_1", "recall_at_5", "alignment_within_task", "recall_at_1_within_task")
+WITHIN = ("alignment_within_kind", "recall_at_1_within_kind", "explained_within_kind", "explained_centred_within_kind")
 SILHOUETTES = ("silhouette_predicted", "silhouette_target", "silhouette_both", "silhouette_views")
 
 
@@ -96,7 +97,7 @@ def embeddings(
         held = [output / (re.sub(r"[^\w.-]+", "-", one.name) + ".safetensors") for one in sets]
         for one, path in zip(sets, held, strict=True):
             one.save(path)
-    written(json, summary, _agreement_text(numbers), (*paths, each, *held))
+    written(json, summary, f"{_agreement_text(numbers)}\n\n{_found_text(sets)}", (*paths, each, *held))
 
 
 def collapse(
@@ -196,15 +197,27 @@ def embedded(
 def _agreement_text(numbers: Sequence[Agreement]) -> str:
     """Return a line for each figure, a column for each model."""
     rows = [("FIGURE", "CHANCE", *(f"{one.name} ({one.readout})" for one in numbers))]
-    for figure in (*FIGURES, *SILHOUETTES):
+    for figure in (*FIGURES, *WITHIN, *SILHOUETTES):
         cells = []
         for one in numbers:
-            share = figure.startswith("recall")
+            share = figure.startswith(("recall", "explained"))
             shown = "-" if figure not in one.values else _interval(one, figure, share=share)
             cells.append(shown)
         chance = numbers[0].chance.get(figure)
         rows.append((figure, "" if chance is None else f"{chance:.1%}", *cells))
     return columns(rows)
+
+
+def _found_text(sets: Sequence[Embeddings]) -> str:
+    """Say of each model what its predictions know of an example, and how many examples show it."""
+    from jepa_vlm.training.within_kinds import in_words, within_kinds
+
+    lines = []
+    for one in sets:
+        found = within_kinds(one.predicted, one.target, one.kinds, by_direction=one.by_direction)
+        basis = "{compared:g} examples of {kinds:g} kinds compared, {alone:g} alone in theirs".format(**found)
+        lines.append(f"{one.name}: {in_words({}, found)} ({basis}.)")
+    return "\n".join(lines)
 
 
 def _interval(one: Agreement, figure: str, *, share: bool) -> str:

@@ -92,7 +92,7 @@ def result_text(result: RunResult) -> str:
     """Return a result: loss terms, accuracy before and after with intervals, folders, and what to do next."""
     terms = [(name, f"{term['first']:.4g}", f"{term['best']:.4g}") for name, term in result.terms.items()]
     lines = [columns([("HELD-OUT TERM", "BEFORE", f"BEST (step {result.best_step})"), *terms])]
-    lines += _monitors(result.monitors)
+    lines += _monitors(result.monitors, result.findings)
     if result.accuracy:
         lines += ["", columns([("ACCURACY", "BEFORE", "AFTER"), *_accuracy(result.accuracy)])]
         lines += _opened(result.accuracy)
@@ -120,21 +120,53 @@ def result_text(result: RunResult) -> str:
     return "\n".join(lines)
 
 
-def _monitors(monitors: Mapping[str, Mapping[str, Mapping[str, float]]]) -> list[str]:
-    """Return by how much own targets differ from other examples': in cosine, or in loss."""
-    cosines, losses = [], []
+WITHIN = (  # of the figures within kinds: what a line is called, and how its value is shown
+    ("matched - shuffled cosine", "cosine_within_kind", "+.4f"),
+    ("own target nearest", "recall_at_1_within_kind", ".1%"),
+    ("  by guessing", "chance_at_1_within_kind", ".1%"),
+    ("variance explained", "explained_within_kind", ".1%"),
+    ("  the kinds' means off", "explained_centred_within_kind", ".1%"),
+    ("spread of the predictions", "predicted_norm_within_kind", ".3g"),
+    ("spread of the targets", "target_norm_within_kind", ".3g"),
+)
+
+
+def _monitors(monitors: Mapping[str, Mapping[str, Mapping[str, float]]], findings: Mapping[str, str]) -> list[str]:
+    """Return what predictions know of an example within its kind, and of the kind; and what others' maps cost more."""
+    lines, losses = [], []
     for term, monitor in monitors.items():
-        first, best = monitor["first"], monitor["best"]
-        for matched in (name for name in best if name.startswith("matched_")):
-            quantity = matched.removeprefix("matched_")
-            pairs = [(one[matched], one[f"shuffled_{quantity}"]) for one in (first, best)]
-            if quantity == "cosine":
-                cosines.append((term, *(f"{own - other:+.4f}" for own, other in pairs)))
-            else:
-                name = f"{term}, {quantity.removeprefix('loss_')}"
-                losses.append((name, *(f"{other - own:+.4f}" for own, other in pairs)))
-    tables = (("MATCHED - SHUFFLED COSINE", cosines), ("SHUFFLED - MATCHED LOSS", losses))
-    return [line for title, rows in tables if rows for line in ("", columns([(title, "BEFORE", "BEST"), *rows]))]
+        pair = monitor["first"], monitor["best"]
+        if "kinds" in pair[1]:
+            lines += ["", columns([(term.upper(), "BEFORE", "BEST"), *_within(pair)]), findings[term]]
+        for name in pair[1]:
+            if name.startswith("matched_loss_"):
+                part = name.removeprefix("matched_loss_")
+                more = (f"{one[f'shuffled_loss_{part}'] - one[name]:+.4f}" for one in pair)
+                losses.append((f"{term}, {part} ({pair[1][f'compared_{part}']:g} examples)", *more))
+    if losses:
+        lines += ["", columns([("ANOTHER IMAGE OF THE SAME KIND COSTS MORE BY", "BEFORE", "BEST"), *losses])]
+    return lines
+
+
+def _within(pair: tuple[Mapping[str, float], ...]) -> list[tuple[str, ...]]:
+    """Return a row for each figure within kinds, and one for the cosines of all kinds together."""
+    now = pair[1]
+    alone = f", {now['alone']:g} left out that are alone in theirs" if now["alone"] else ""
+    rows: list[tuple[str, ...]] = [(f"within a kind ({now['compared']:g} in {now['kinds']:g} kinds{alone}):", "", "")]
+    for label, key, shown in WITHIN:
+        values = [_gap(one, key) if key.startswith("cosine") else one.get(key) for one in pair]
+        if values[1] is not None:
+            rows.append((f"  {label}", *("-" if value is None else format(value, shown) for value in values)))
+    between = [_gap(one, "cosine") for one in pair]
+    if between[1] is not None:
+        rows.append(("between kinds (all examples together):", "", ""))
+        rows.append(("  matched - shuffled cosine", *("-" if x is None else f"{x:+.4f}" for x in between)))
+    return rows
+
+
+def _gap(found: Mapping[str, float], quantity: str) -> float | None:
+    matched, shuffled = found.get(f"matched_{quantity}"), found.get(f"shuffled_{quantity}")
+    return None if matched is None or shuffled is None else matched - shuffled
 
 
 def _accuracy(accuracy: Any) -> list[tuple[str, str, str]]:

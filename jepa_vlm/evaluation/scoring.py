@@ -20,8 +20,7 @@ from jepa_vlm.evaluation.provenance import commit, versions
 from jepa_vlm.evaluation.results import Answer, Evaluation, Scored
 from jepa_vlm.evaluation.samples import SampleFiles
 from jepa_vlm.evaluation.tool_use import default_loop, letters_with_tools, total_use
-from jepa_vlm.generation import LetterAnswer, Scoring, answers_by_scoring
-from jepa_vlm.generation.pixel_reasoner import read_boxed
+from jepa_vlm.generation import LetterAnswer, Scoring, answers_by_scoring, read_letter
 from jepa_vlm.generation.tool_loop import ToolLoop
 from jepa_vlm.recipe.latent_decoding import LatentDecoding
 from jepa_vlm.recipe.opening import Opening
@@ -171,7 +170,7 @@ def _ask(
     if of_one_prompt := [scoring for scoring in scorings if scoring != "tools"]:
         asked |= answers_by_scoring(backbone, batch, scorings=of_one_prompt, batch_size=len(batch), **options)
     if "tools" in scorings:
-        read = read_boxed if protocol is None else protocol.read
+        read = read_letter if protocol is None else protocol.read
         asked["tools"] = letters_with_tools(backbone, batch, loop, read=read)
     return asked
 

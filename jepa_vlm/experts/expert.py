@@ -118,18 +118,22 @@ class Expert(nn.Module):
         found: Tensor = self.loss(answer, target)
         return found
 
-    def against_another(self, states: PadStates, inputs: Tensor) -> tuple[PerExample, PerExample]:
-        """Return the loss of each example, and its loss if what is known of the next example's image were asked for.
+    def against_others(
+        self, states: PadStates, inputs: Tensor, at: Tensor, others: Tensor
+    ) -> tuple[PerExample, PerExample]:
+        """Return the loss of each example, and of some the loss if another image were asked for.
 
         Answers that do not depend on the image lose alike, on average, to both.
 
-        Raises:
-            ValueError: If there is one example alone.
+        Args:
+            states, inputs: As for ``forward``.
+            at: Which examples are held against another image.
+            others: The other images' inputs, in that order.
         """
-        if len(states) < 2:
-            raise ValueError(f"Another example's image needs at least two examples, got {len(states)}.")
         answer, target = self._answered(states, inputs)
-        return self.loss(answer, target), self.loss(answer, target.roll(-1, dims=0))
+        with torch.no_grad():
+            other = self.target(others).target
+        return self.loss(answer, target), self.loss(answer[at], other)
 
     def _answered(self, states: PadStates, inputs: Tensor) -> tuple[Tensor, Tensor]:
         with torch.no_grad():

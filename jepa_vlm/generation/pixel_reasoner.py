@@ -7,9 +7,8 @@ for pixels), and boxes that are no boxes are refused in words instead of by Pyth
 
 from __future__ import annotations
 
-import re
-
 from jepa_vlm.generation.letter_parser import parse_letter
+from jepa_vlm.generation.reply import boxed, without_thoughts
 from jepa_vlm.generation.tool_loop import ToolLoop, tool_system
 from jepa_vlm.generation.tools import IMAGE_TOOLS
 from jepa_vlm.trajectories import MultipleChoice
@@ -21,8 +20,6 @@ GUIDELINES = (
     "Reason with the visual information step by step, and put your final answer within \\boxed{}."
 )
 _OFFERED = ("crop_image_normalized", "select_frames")
-_BOXED = re.compile(r"\\boxed\s*\{")
-_WRAPPED = re.compile(r"\\(?:text|textbf|mathrm|mathbf)\s*\{([^{}]*)\}")
 
 PIXEL_REASONER = ToolLoop(
     tools={name: IMAGE_TOOLS[name] for name in ("crop_image", *_OFFERED)},
@@ -34,19 +31,10 @@ PIXEL_REASONER = ToolLoop(
 )
 
 
-def boxed(text: str) -> str | None:
-    """Return what stands in the last ``\\boxed{...}``, or None without a closed one."""
-    for start in reversed(list(_BOXED.finditer(text))):
-        depth = 1
-        for place in range(start.end(), len(text)):
-            depth += {"{": 1, "}": -1}.get(text[place], 0)
-            if not depth:
-                return text[start.end() : place].strip()
-    return None
-
-
 def read_boxed(text: str, item: MultipleChoice) -> str | None:
-    """Return the option letter in the last box, or, without a box, the one that ``parse_letter`` finds."""
-    inside = boxed(text)
-    stated = text if inside is None else _WRAPPED.sub(r"\1", inside)
-    return parse_letter(stated, item.letters, item.options)
+    """Return the option letter in the last box, or, without a box, the one that ``parse_letter`` finds.
+
+    The released code looks for the last box first too (``handle_boxed``), and then compares by math_verify.
+    """
+    inside = boxed(without_thoughts(text))
+    return parse_letter(text if inside is None else inside, item.letters, item.options)

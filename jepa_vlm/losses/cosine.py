@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import final
+from typing import ClassVar, final
 
 import torch.nn.functional as F
 
@@ -27,6 +27,8 @@ class CosineLoss(LatentLoss):
         >>> CosineLoss()(torch.tensor([[1.0, 0.0]]), torch.tensor([[0.0, 5.0]]))
         tensor([1.])
     """
+
+    sees_length: ClassVar[bool] = False
 
     def __init__(self, *, eps: float = 1e-8) -> None:
         super().__init__()

@@ -43,6 +43,7 @@ class InfoNCELoss(LatentLoss):
     """
 
     across_batch: ClassVar[bool] = True
+    sees_length: ClassVar[bool] = False
 
     def __init__(self, *, temperature: float | Literal["learned"] = START, symmetric: bool = False) -> None:
         super().__init__()

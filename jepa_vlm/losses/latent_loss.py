@@ -20,6 +20,9 @@ class LatentLoss(nn.Module, ABC):
     across_batch: ClassVar[bool] = False
     """Whether an example's value depends on the other rows, so that splitting a batch changes the loss."""
 
+    sees_length: ClassVar[bool] = True
+    """Whether the lengths of prediction and target count, and not their directions alone."""
+
     @abstractmethod
     def forward(self, pred: Latent, target: Latent) -> PerExample:
         """Return the distance of each row of ``pred`` from the same row of ``target``."""

@@ -18,7 +18,7 @@ from jepa_vlm.trajectories import LazyImage, Trajectory
 from jepa_vlm.typing import at_least_float32
 from jepa_vlm.views import PaddedConversation, ViewRequest
 
-AT = "at."  # no expert's name has a point
+AT, OTHER, OTHER_AT = "at.", "other.", "other.at."  # no expert's name has a point
 
 
 @final
@@ -92,7 +92,7 @@ class ExpertDistillation(Term):
     def forward(self, states: States) -> TermValue:
         """See ``Term.forward``; every expert's weighted part is logged.
 
-        In evaluation every expert is also asked about the next example's image, if the batch has one
+        Where the batch names another example for one, every expert is also asked about that one's image
         (``TermValue.shuffled``).
         """
         region, beside = states.regions[self._request], states.beside[self.name]
@@ -103,12 +103,13 @@ class ExpertDistillation(Term):
             if expert.name in beside:
                 places = beside[AT + expert.name]
                 asked = region.hidden[places], beside[expert.name]
-                if self.training or len(places) < 2:
+                if OTHER + expert.name not in beside:
                     (each,) = at_least_float32(expert(*asked))
                 else:
-                    each, other = at_least_float32(*expert.against_another(*asked))
-                    matched, mixed = (expert.weight * loss.detach().sum() for loss in (each, other))
-                    shuffled[expert.name] = Shuffled(matched, mixed, len(places))
+                    at, others = beside[OTHER_AT + expert.name], beside[OTHER + expert.name]
+                    each, other = at_least_float32(*expert.against_others(*asked, at, others))
+                    matched, mixed = (expert.weight * loss.detach().sum() for loss in (each[at], other))
+                    shuffled[expert.name] = Shuffled(matched, mixed, len(at))
                 parts[expert.name] = expert.weight * each.sum()
                 summands.append(expert.weight * each.detach())
                 document.append(region.document[places[:, 0]])
@@ -155,10 +156,13 @@ class _Looks:
     view: PaddedConversation
     readers: Mapping[str, Callable[[LazyImage], Tensor]]
 
-    def __call__(self, trajectories: Sequence[Trajectory]) -> dict[str, Tensor]:
+    def __call__(
+        self, trajectories: Sequence[Trajectory], others: Sequence[Trajectory | None] = ()
+    ) -> dict[str, Tensor]:
         """Return of each expert with an example the inputs ("n ..."), and where in the region its pads are ("n pads").
 
-        An expert of which no example has pads is missing.
+        An expert of which no example has pads is missing. Of its examples for which another one is named, also the
+        inputs of those others ("m ..."), and which of the n they are for.
         """
         chosen = [self.view.chosen(trajectory.id) for trajectory in trajectories]
         found: dict[str, Tensor] = {}
@@ -167,6 +171,12 @@ class _Looks:
             if asked:
                 found[name] = torch.stack([_look(read, trajectory) for trajectory in asked])
                 found[AT + name] = torch.tensor(self._places(chosen, number))
+            named = others or [None] * len(chosen)
+            compared = [other for other, own in zip(named, chosen, strict=True) if number in own]
+            at = [place for place, other in enumerate(compared) if other is not None]
+            if at:
+                found[OTHER + name] = torch.stack([_look(read, other) for other in compared if other is not None])
+                found[OTHER_AT + name] = torch.tensor(at)
         return found
 
     def _places(self, chosen: Sequence[Sequence[int]], expert: int) -> list[list[int]]:

@@ -85,7 +85,7 @@ class LatentPrediction(Term):
         if target.readout == "last_pred":
             raise ValueError("The target has no [PRED] slots; read it at 'last_token', 'turn_end' or 'mean'.")
         self.context, self.predictor, self.target, self.loss = context, predictor, target, loss or SmoothL1Loss()
-        self.target_head = target_head
+        self.target_head, self.by_direction = target_head, not self.loss.sees_length
         asked = context.request(self._slots), target.request()
         if predictor.slots and context.readout not in ("last_pred", "turn_end"):
             raise ValueError(

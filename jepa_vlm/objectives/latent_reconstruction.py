@@ -58,6 +58,7 @@ class LatentReconstruction(Term):
             raise ValueError("A slot that is fed its target must not predict it from there; read the state 'before'.")
         self.view, self.state = view, state
         self.predictor, self.loss = predictor or IdentityPredictor(), loss or MSELoss()
+        self.by_direction = not self.loss.sees_length
         if self.predictor.slots:
             raise ValueError(f"The view has its slots already; {type(self.predictor).__name__} would place more.")
         if self.loss.across_batch:

@@ -39,6 +39,12 @@ _TEXTS = (
 )
 
 
+def question_form(question: str) -> str:
+    """Return what a question asks without what differs from one scene to the next: "What color is the _?"."""
+    named = {*COLORS, *SHAPES, *DIRECTIONS}
+    return " ".join("_" if word in named else word for word in question.partition("?")[0].split()) + "?"
+
+
 def pieces(text: str) -> list[str]:
     """Cut a text where Qwen's pre-tokenizer does: words, single digits, runs of marks, and the two tool-call tags."""
     return _PIECE.findall(text)

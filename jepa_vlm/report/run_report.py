@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,21 @@ from jepa_vlm.report.figures import Curve, Panel, accuracy_svg, panels_svg
 from jepa_vlm.report.page import write_page
 from jepa_vlm.report.recorded_run import RecordedRun, names, read_run, series
 from jepa_vlm.report.source_losses import source_losses
+from jepa_vlm.training.within_kinds import in_words
 
 Points = tuple[list[float], list[float]]
 HEADLINE = ("recipe", "backbone", "data", "seed", "steps")
 SIDES = ("matched", "shuffled", "predicted", "target")  # what a monitor looks at, in front of what it measures
+WITHIN = "within_kind"
+PANELS = {  # monitors of one panel that are not named so: its title, and the curve's label
+    "recall_at_1_within_kind": ("R@1 within kind", "prediction"),
+    "chance_at_1_within_kind": ("R@1 within kind", "guess"),
+    "explained_within_kind": ("explained within kind", "as it is"),
+    "explained_centred_within_kind": ("explained within kind", "means off"),
+    "matched_cosine": ("cosine, all kinds", "matched"),
+    "shuffled_cosine": ("cosine, all kinds", "shuffled"),
+}
+COUNTS = ("kinds", "compared", "alone")  # monitors that are the same at every step
 COLOURS = (BLUE, ORANGE, GREY)
 TOTAL = "total (weighted sum)"
 ANSWER_SHOWN = 120  # characters of a generated answer
@@ -113,20 +125,41 @@ def _monitors(run: RecordedRun) -> dict[str, Any]:
         found = {
             name: points
             for name in names(run.metrics, "monitors", term)
+            if name not in COUNTS and not name.startswith("compared_")
             if (points := series(run.metrics, "validation", "monitors", term, name))[0]
         }
+        found = dict(sorted(found.items(), key=lambda item: WITHIN not in item[0]))  # what matters most comes first
         groups: dict[str, list[Curve]] = {}
         for name, points in found.items():
             side, _, quantity = name.partition("_")
-            group, label = (quantity, side) if side in SIDES else (name, "held-out")
+            group, label = PANELS.get(name) or ((quantity, side) if side in SIDES else (name, "held-out"))
             curves = groups.setdefault(group, [])
             curves.append(Curve(label, *points, COLOURS[len(curves) % len(COLOURS)], marked=True))
         panels += [Panel(f"{term}: {group.replace('_', ' ')}", curves) for group, curves in groups.items()]
         for matched in (name for name in found if name.startswith("matched_")):
             shuffled = matched.replace("matched_", "shuffled_", 1)
-            rows.append((term, f"matched − {shuffled.replace('_', ' ')}", *_gap(found[matched], found[shuffled], run)))
+            of = ", all kinds" if matched == "matched_cosine" else ""
+            label = f"matched − {shuffled.replace('_', ' ')}{of}"
+            rows.append((term, label, *_gap(found[matched], found[shuffled], run)))
         rows += [(term, name.replace("_", " "), *_three(points, run)) for name, points in found.items()]
-    return {"svg": panels_svg(panels, name="monitors") if panels else None, "rows": rows}
+    svg = panels_svg(panels, name="monitors") if panels else None
+    return {"svg": svg, "rows": rows, "findings": _findings(run)}
+
+
+def _findings(run: RecordedRun) -> list[tuple[str, str]]:
+    """Return for each latent term what its prediction knows at the best step, and how many examples show it."""
+    held = {row["step"]: row.get("monitors", {}) for row in run.metrics if row.get("kind") == "validation"}
+    best = _best_step(run)
+    if not held or best is None:
+        return []
+    first, now = held[min(held)], held[best]
+    said = [(term, in_words(first.get(term, {}), found), found) for term, found in now.items()]
+    return [(term, f"{words} {_basis(found)}") for term, words, found in said if words]
+
+
+def _basis(found: Mapping[str, float]) -> str:
+    alone = f"; {found['alone']:g} left out that are alone in theirs" if found["alone"] else ""
+    return f"(Held out: {found['compared']:g} compared in {found['kinds']:g} kinds{alone}.)"
 
 
 def _best_step(run: RecordedRun) -> float | None:

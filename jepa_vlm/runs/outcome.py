@@ -19,7 +19,7 @@ from jepa_vlm.report.run_report import write_run_report
 from jepa_vlm.runs.folder import RunFolder
 from jepa_vlm.runs.measured import Spent
 from jepa_vlm.runs.plan import Plan
-from jepa_vlm.runs.result import RunResult, held_out_monitors, held_out_terms
+from jepa_vlm.runs.result import RunResult, held_out_findings, held_out_monitors, held_out_terms
 from jepa_vlm.training import ObjectiveTrainer, export
 from jepa_vlm.training.metrics import read_metrics
 from jepa_vlm.trajectories.load import parse_spec
@@ -128,10 +128,12 @@ def finish(
         _save_examples(plan, folder)
     rows = read_metrics(folder.metrics)
     best = trainer.state.best_global_step or trainer.state.global_step
+    monitors = held_out_monitors(rows, best)
     return RunResult(
         run=str(folder.path),
         terms=held_out_terms(rows, best),
-        monitors=held_out_monitors(rows, best),
+        monitors=monitors,
+        findings=held_out_findings(monitors),
         accuracy={"before": before.summary(), "after": after.summary(), **entry} if before and after else {},
         best_step=best,
         export=str(folder.export),

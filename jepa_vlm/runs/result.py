@@ -10,6 +10,7 @@ from typing import Any, final
 
 from jepa_vlm.errors import RunError
 from jepa_vlm.evaluation.files import write_whole
+from jepa_vlm.training.within_kinds import in_words
 
 FILE = "result.json"
 
@@ -23,7 +24,8 @@ class RunResult:
         run: Its folder.
         terms: By term: the raw value on held-out trajectories before training (``first``), after the last step
             (``last``) and at the best checkpoint (``best``), there also times its weight (``weighted_best``).
-        monitors: By latent term: what the collapse monitors showed, ``first`` and ``best``.
+        monitors: By latent term: what the monitors showed, ``first`` and ``best``.
+        findings: By latent term: what the monitors show of the prediction, in words.
         accuracy: ``before`` and ``after``: by scoring, the overall accuracy and each task's, with n and interval; empty
             if the data has no questions. With latent slots also ``other_entry``: as after, by the other way
             into the latent path, forced or decided by the model.
@@ -44,6 +46,7 @@ class RunResult:
     report: str | None
     seconds: float
     measured: Mapping[str, Any] = field(default_factory=dict)
+    findings: Mapping[str, str] = field(default_factory=dict)
 
     def to_json(self) -> str:
         """Return one JSON object."""
@@ -77,6 +80,12 @@ def held_out_monitors(rows: Sequence[Mapping[str, Any]], best: int) -> dict[str,
     """Return each latent term's monitors from the rows of metrics.jsonl."""
     first, at_best, _ = _three(rows, best)
     return {name: {"first": first["monitors"][name], "best": at_best["monitors"][name]} for name in first["monitors"]}
+
+
+def held_out_findings(monitors: Mapping[str, Mapping[str, Mapping[str, float]]]) -> dict[str, str]:
+    """Return what ``held_out_monitors`` show, in words."""
+    said = {name: in_words(found["first"], found["best"]) for name, found in monitors.items()}
+    return {name: words for name, words in said.items() if words}
 
 
 def _three(rows: Sequence[Mapping[str, Any]], best: int) -> tuple[Mapping[str, Any], ...]:

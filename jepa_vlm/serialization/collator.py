@@ -48,8 +48,10 @@ class Counter(Protocol):
 class Beside(Protocol):
     """Makes, of a batch's trajectories, the tensors that a term reads besides states. Picklable; holds no weights."""
 
-    def __call__(self, trajectories: Sequence[Trajectory]) -> Mapping[str, Tensor]:
-        """Return the tensors by name.
+    def __call__(
+        self, trajectories: Sequence[Trajectory], others: Sequence[Trajectory | None] = ()
+    ) -> Mapping[str, Tensor]:
+        """Return the tensors by name; ``others`` are as the collator's.
 
         Raises:
             DataError: If a trajectory is not what it must be.
@@ -95,6 +97,7 @@ class Collator:
         without: Collection[str] = (),
         sources: Sequence[int] = (),
         of: int = 0,
+        others: Sequence[Trajectory | None] = (),
     ) -> dict[str, Any]:
         """Return a batch: nested dictionaries of tensors and host numbers.
 
@@ -103,6 +106,7 @@ class Collator:
             without: Terms that this batch leaves out; what they alone need is not computed, and they count 0.
             sources: The number of each example's source, where losses are to be told by source.
             of: How many sources there are.
+            others: For each example another one, against whose images a term may hold its own; none if not given.
 
         Raises:
             DataError: If a trajectory or one of its images is not what it must be, or its cached target is not stored.
@@ -143,7 +147,7 @@ class Collator:
             else [[None if number is None else images.processed[number] for number in own] for own in shown],
             "rows": dict(plan.rows),
             "reads": [read.tensors for read in reads.values()],
-            "beside": {name: make(trajectories) for name, make in self.beside.items() if name not in without},
+            "beside": {name: make(trajectories, others) for name, make in self.beside.items() if name not in without},
         }
 
     def check(self, trajectory: Trajectory) -> None:

@@ -52,7 +52,9 @@ class TextReader:
     tokenizer: Any
     limit: int
 
-    def __call__(self, trajectories: Sequence[Trajectory]) -> dict[str, Tensor]:
+    def __call__(
+        self, trajectories: Sequence[Trajectory], others: Sequence[Trajectory | None] = ()
+    ) -> dict[str, Tensor]:
         """Return ``input_ids`` and ``mask``, (batch, tokens).
 
         Raises:

@@ -1,20 +1,15 @@
 """Is the latent space alive? A collapsed one has a low prediction loss too, so the loss alone does not tell.
 
-Healthy: matched cosine well above shuffled cosine, effective rank far above 1, no dimension without spread.
+Healthy: effective rank far above 1, no dimension without spread, and what ``within_kinds`` says of a prediction.
 """
 
 from __future__ import annotations
-
-from collections import deque
-from typing import final
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from jepa_vlm.typing import Latent, shape_checked
-
-ROWS = 512  # examples from which a term's figures are made
 
 
 @shape_checked
@@ -94,49 +89,22 @@ def dimension_std(latents: Latent) -> Tensor:
     return latents.double().std(dim=0, correction=0)
 
 
-@final
-class LatentMonitor:
-    """Gathers the newest predicted and target latents of one term, and sums them up.
+@shape_checked
+def latent_figures(predicted: Latent, target: Latent) -> dict[str, float]:
+    """Return every figure by its name; nothing of fewer than two examples.
 
-    Args:
-        rows: How many examples are kept.
-
-    Raises:
-        ValueError: If ``rows`` is less than 2.
-
-    Example:
-        >>> monitor = LatentMonitor()
-        >>> monitor.update(torch.eye(2), torch.eye(2))
-        >>> monitor.summary()["shuffled_cosine"]
-        0.0
+    The cosines hold examples of all kinds against each other: their gap says which kind an example is of, and little
+    more. ``within_kinds`` holds those of one kind against each other.
     """
-
-    def __init__(self, *, rows: int = ROWS) -> None:
-        if rows < 2:
-            raise ValueError(f"rows must be at least 2, got {rows}.")
-        self._kept: deque[tuple[Tensor, Tensor]] = deque(maxlen=rows)
-
-    def __len__(self) -> int:
-        return len(self._kept)
-
-    @shape_checked
-    def update(self, predicted: Latent, target: Latent) -> None:
-        """Add the latents of a batch, detached and copied to the CPU; the oldest drop out."""
-        pairs = (latents.detach().to("cpu", torch.float32, copy=True) for latents in (predicted, target))
-        self._kept.extend(zip(*pairs, strict=True))
-
-    def summary(self) -> dict[str, float]:
-        """Return every figure by its name; nothing before two examples were seen."""
-        if len(self) < 2:
-            return {}
-        predicted, target = (torch.stack(rows) for rows in zip(*self._kept, strict=True))
-        found = {
-            "matched_cosine": matched_cosine(predicted, target),
-            "shuffled_cosine": shuffled_cosine(predicted, target),
-        }
-        for side, latents in (("predicted", predicted), ("target", target)):
-            std = dimension_std(latents)
-            found[f"{side}_effective_rank"] = effective_rank(latents)
-            found[f"{side}_std_mean"] = std.mean().item()
-            found[f"{side}_std_min"] = std.min().item()
-        return found
+    if len(predicted) < 2:
+        return {}
+    found = {
+        "matched_cosine": matched_cosine(predicted, target),
+        "shuffled_cosine": shuffled_cosine(predicted, target),
+    }
+    for side, latents in (("predicted", predicted), ("target", target)):
+        std = dimension_std(latents)
+        found[f"{side}_effective_rank"] = effective_rank(latents)
+        found[f"{side}_std_mean"] = std.mean().item()
+        found[f"{side}_std_min"] = std.min().item()
+    return found

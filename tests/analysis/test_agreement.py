@@ -13,12 +13,14 @@ from jepa_vlm.analysis.agreement import agreement
 from jepa_vlm.analysis.embeddings import Embeddings
 from jepa_vlm.errors import DataError
 from jepa_vlm.training.monitors import matched_cosine, shuffled_cosine
+from jepa_vlm.training.within_kinds import within_kinds
 
 
-def embeddings(predicted, target, tasks=None, name="m") -> Embeddings:
+def embeddings(predicted, target, tasks=None, name="m", kinds=None, by_direction=False) -> Embeddings:
     n = len(predicted)
     tasks = tuple(tasks or ["a"] * n)
-    return Embeddings(name, "last_token", tuple(f"x{i}" for i in range(n)), tasks, predicted, target)
+    ids = tuple(f"x{i}" for i in range(n))
+    return Embeddings(name, "last_token", ids, tasks, tuple(kinds or tasks), predicted, target, by_direction)
 
 
 def random_set(n=12, dim=5, name="m", seed=0, **changed) -> Embeddings:
@@ -47,21 +49,28 @@ def test_by_hand():
     assert math.isnan(found.estimate("recall_at_1_within_task", "b").value)
 
 
-def test_the_means_are_the_monitors_figures():
-    one = random_set()
+@pytest.mark.parametrize("by_direction", [False, True])
+def test_the_means_are_the_monitors_figures(by_direction):
+    one = random_set(kinds="aabbbcccccad", by_direction=by_direction)
     found = agreement(one)
+    within = within_kinds(one.predicted, one.target, one.kinds, by_direction=by_direction)
+    for figure in ("shuffled_cosine", "recall_at_1", "explained", "explained_centred"):
+        name = f"{figure}_within_kind"
+        assert found.estimate(name).value == pytest.approx(within[name])
+    assert found.chance["recall_at_1_within_kind"] == pytest.approx(within["chance_at_1_within_kind"])
     assert found.estimate("matched_cosine").value == pytest.approx(matched_cosine(one.predicted, one.target))
     assert found.estimate("shuffled_cosine").value == pytest.approx(shuffled_cosine(one.predicted, one.target))
 
 
 def test_the_slow_obvious_way_gives_the_same():
-    one = random_set(tasks="aabbbcccccaa")
+    one = random_set(tasks="aabbbcccccaa", kinds="aabbbcccddaa")
     found = agreement(one)
     cosines = torch.nn.functional.cosine_similarity(one.predicted[:, None].double(), one.target[None].double(), dim=-1)
     for i in range(12):
         for suffix, rivals in (
             ("", range(12)),
             ("_within_task", [j for j in range(12) if one.tasks[j] == one.tasks[i]]),
+            ("_within_kind", [j for j in range(12) if one.kinds[j] == one.kinds[i]]),
         ):
             rank = sum(cosines[i, j] > cosines[i, i] for j in rivals)
             for k in (1, 5):

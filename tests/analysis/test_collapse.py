@@ -12,7 +12,7 @@ from jepa_vlm.analysis.collapse_figure import collapse_figure
 from jepa_vlm.analysis.embeddings import Embeddings
 
 LINE = torch.tensor([[1.0], [2.0], [3.0], [6.0]]) * torch.tensor([[2.0, 0.0, 0.0, 0.0]])
-PAIR = Embeddings("m <b>", "mean", tuple("abcd"), tuple("xxyy"), LINE, torch.eye(4))
+PAIR = Embeddings("m <b>", "mean", tuple("abcd"), tuple("xxyy"), tuple("xxyy"), LINE, torch.eye(4))
 
 
 def test_an_orthonormal_set():
@@ -46,7 +46,7 @@ def test_the_panel_keeps_the_sides_apart():
 
 
 def test_the_figure_is_drawn_even_of_points_that_are_all_one():
-    dead = Embeddings("dead", "mean", tuple("abcd"), tuple("xxyy"), torch.zeros(4, 4), torch.ones(4, 4))
+    dead = Embeddings("dead", "mean", tuple("abcd"), tuple("xxyy"), tuple("xxyy"), torch.zeros(4, 4), torch.ones(4, 4))
     drawn = collapse_figure([collapse(PAIR), collapse(dead)])
     ElementTree.fromstring(drawn)
     assert "<b>" not in drawn

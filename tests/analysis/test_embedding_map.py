@@ -18,7 +18,8 @@ def clusters() -> Embeddings:
     noise = 0.05 * torch.randn(2, 30, 8, generator=torch.Generator().manual_seed(0))
     tasks = [i % 3 for i in range(30)]
     predicted, target = torch.eye(8)[tasks] + noise
-    return Embeddings("m", "mean", tuple(map(str, range(30))), tuple(f"<{t}>" for t in tasks), predicted, 5 * target)
+    named = tuple(f"<{t}>" for t in tasks)
+    return Embeddings("m", "mean", tuple(map(str, range(30))), named, named, predicted, 5 * target)
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +62,7 @@ def test_a_perplexity_beyond_the_points_is_refused(clusters, perplexity):
 
 
 def test_two_examples_can_be_drawn():
-    two = Embeddings("two", "mean", ("a", "b"), ("", ""), torch.eye(2), torch.eye(2))
+    two = Embeddings("two", "mean", ("a", "b"), ("", ""), ("", ""), torch.eye(2), torch.eye(2))
     assert np.isfinite(embedding_map(two).target).all()
 
 

@@ -112,10 +112,11 @@ def test_progress_counts_trajectories_and_modes_are_restored(trajectories):
 
 
 def test_a_file_gives_back_what_was_saved(tmp_path):
-    one = Embeddings("a/b", "own", ("ä", "y"), ("t", ""), torch.eye(2), torch.ones(2, 2))
+    one = Embeddings("a/b", "own", ("ä", "y"), ("t", ""), ("t, 1 call", ""), torch.eye(2), torch.ones(2, 2), True)
     one.save(tmp_path / "new" / "x.safetensors")
     back = Embeddings.load(tmp_path / "new" / "x.safetensors")
     assert (back.name, back.readout, back.ids, back.tasks) == (one.name, one.readout, one.ids, one.tasks)
+    assert (back.kinds, back.by_direction) == (one.kinds, True)
     assert torch.equal(back.predicted, one.predicted)
     assert torch.equal(back.target, one.target)
     (tmp_path / "y.safetensors").write_bytes(b"nothing")
@@ -127,4 +128,4 @@ def test_a_file_gives_back_what_was_saved(tmp_path):
 
 def test_sides_of_different_lengths_are_refused():
     with pytest.raises(ValueError, match=r"\(2, 2\) and \(3, 2\) rows"):
-        Embeddings("a", "own", ("x", "y"), ("t", "t"), torch.eye(2), torch.ones(3, 2))
+        Embeddings("a", "own", ("x", "y"), ("t", "t"), ("t", "t"), torch.eye(2), torch.ones(3, 2))

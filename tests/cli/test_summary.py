@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from jepa_vlm.cli.summary import result_text
 from jepa_vlm.runs import RunResult
+from jepa_vlm.runs.result import held_out_findings
 
 
 def scored(correct, unreadable):
@@ -38,25 +41,46 @@ def test_a_written_opening_is_told_beside_the_accuracy():
     assert "OPENING" not in result_text(result(before=scored(4, 0.0), after=scored(6, 0.0)))
 
 
-def test_what_other_examples_targets_cost_in_cosine_or_in_loss():
-    def cosines(matched):
-        return {"matched_cosine": matched, "shuffled_cosine": 0.5, "predicted_std_mean": 0.1}
+def test_what_a_prediction_knows_within_a_kind_and_what_another_image_costs():
+    def figures(gap, explained):
+        return {
+            **{"matched_cosine": 0.5 + 10 * gap, "shuffled_cosine": 0.5, "kinds": 4.0, "compared": 126.0, "alone": 2.0},
+            **{"matched_cosine_within_kind": 0.9 + gap, "shuffled_cosine_within_kind": 0.9},
+            **{"recall_at_1_within_kind": 0.05, "chance_at_1_within_kind": 0.04, "explained_within_kind": explained},
+            "explained_centred_within_kind": explained,
+            **{"predicted_norm_within_kind": 1.0, "target_norm_within_kind": 2.5},
+        }
 
     def losses(depth):
         shuffled = {"shuffled_loss_depth_map": 1.0 + depth, "shuffled_loss_edges": 0.5}
-        return {"matched_loss_depth_map": 1.0, "matched_loss_edges": 1.0, **shuffled}
+        counts = {"compared_depth_map": 7, "compared_edges": 5}
+        return {"matched_loss_depth_map": 1.0, "matched_loss_edges": 1.0, **shuffled, **counts}
 
     monitors = {
-        "latent_prediction": {"first": cosines(0.5), "best": cosines(0.75)},
-        "next_latent": {"first": {}, "best": {}},
+        "latent_prediction": {"first": figures(0.0, -0.5), "best": figures(0.02, 0.26)},
+        "latent_reconstruction": {"first": {}, "best": {}},
         "expert_distillation": {"first": losses(0.0), "best": losses(0.25)},
     }
-    lines = [" ".join(line.split()) for line in result_text(result(monitors=monitors)).splitlines()]
-    at = lines.index("MATCHED - SHUFFLED COSINE BEFORE BEST")
-    assert lines[at + 1 : at + 3] == ["latent_prediction +0.0000 +0.2500", ""]
-    assert lines[at + 3 : at + 6] == [
-        "SHUFFLED - MATCHED LOSS BEFORE BEST",
-        "expert_distillation, depth_map +0.0000 +0.2500",
-        "expert_distillation, edges -0.5000 -0.5000",
+    text = result_text(replace(result(monitors=monitors), findings=held_out_findings(monitors)))
+    lines = [" ".join(line.split()) for line in text.splitlines()]
+    at = lines.index("LATENT_PREDICTION BEFORE BEST")
+    assert lines[at + 1 : at + 13] == [
+        "within a kind (126 in 4 kinds, 2 left out that are alone in theirs):",
+        "matched - shuffled cosine +0.0000 +0.0200",
+        "own target nearest 5.0% 5.0%",
+        "by guessing 4.0% 4.0%",
+        "variance explained -50.0% 26.0%",
+        "the kinds' means off -50.0% 26.0%",
+        "spread of the predictions 1 1",
+        "spread of the targets 2.5 2.5",
+        "between kinds (all examples together):",
+        "matched - shuffled cosine +0.0000 +0.2000",
+        "The prediction explains 26% of what differs between examples of a kind.",
+        "",
     ]
-    assert "COSINE" not in result_text(result())
+    assert lines[at + 13 : at + 16] == [
+        "ANOTHER IMAGE OF THE SAME KIND COSTS MORE BY BEFORE BEST",
+        "expert_distillation, depth_map (7 examples) +0.0000 +0.2500",
+        "expert_distillation, edges (5 examples) -0.5000 -0.5000",
+    ]
+    assert "kind" not in result_text(result())

@@ -91,6 +91,13 @@ def test_an_example_is_worth_the_same_alone(make, pair):
 
 
 @everywhere
+def test_it_says_whether_lengths_count(make, pair):
+    pred, target = pair
+    loss = make()
+    assert torch.allclose(loss(pred, target), loss(2 * pred, 3 * target), rtol=1e-12, atol=0) is not loss.sees_length
+
+
+@everywhere
 @pytest.mark.parametrize("shape", [(3, 4), (2, 8)])
 def test_mismatched_shapes_name_the_axis_and_both_sizes(make, shape):
     axis = "dim=8" if shape[1] != 8 else "batch=3"

@@ -83,33 +83,21 @@ def test_a_part_of_the_pads_by_hand():
     assert [expert.head.weight.grad is not None for expert in term.experts.values()] == [True, True]
 
 
-def shuffled_by_hand(hidden, inputs, *, training):
+def test_another_example_s_target_by_hand():
     term = jv.ExpertDistillation(view=PaddedConversation(pads=(A,)), experts=[hand_made("one", A, 1, 0.5)])
     term.setup(2, torch.Generator())
-    term.train(training)
     (request,) = term.requests()
-    region = RegionStates(hidden, torch.arange(len(hidden)), torch.arange(len(hidden)), hidden)
-    beside = {"one": inputs[:, None], "at.one": torch.arange(len(hidden))[:, None]}
-    return term(States({}, {request: region}, Head(torch.eye(2)), beside={term.name: beside})).shuffled
-
-
-def test_another_example_s_target_by_hand():
-    hidden, inputs = torch.tensor([[1.0, 0.0], [0.0, 1.0]]), torch.tensor([[2.0, 0.0], [0.0, 4.0]])
-    found = shuffled_by_hand(hidden, inputs, training=False)["one"]
+    hidden = torch.tensor([[1.0, 0.0], [5.0, 5.0], [0.0, 1.0]])
+    region = RegionStates(hidden, torch.arange(3), torch.arange(3), hidden)
+    beside = {"one": torch.tensor([[[2.0, 0.0]], [[0.0, 0.0]], [[0.0, 4.0]]]), "at.one": torch.arange(3)[:, None]}
+    plain = term(States({}, {request: region}, Head(torch.eye(2)), beside={term.name: beside}))
+    assert plain.shuffled == {}
+    others = {"other.one": torch.tensor([[[0.0, 4.0]], [[2.0, 0.0]]]), "other.at.one": torch.tensor([0, 2])}
+    value = term(States({}, {request: region}, Head(torch.eye(2)), beside={term.name: {**beside, **others}}))
+    found = value.shuffled["one"]
     # 2h = (2, 0) and (0, 2): off by (0, 0) and (0, 2) from the own, (2, 4) and (2, 2) from the other's; means, halved
     assert (found.matched.item(), found.shuffled.item(), found.count) == (0.5, 2.5, 2)
-
-
-def test_answers_that_are_all_alike_cost_the_same_with_another_example_s_target():
-    inputs = torch.tensor([[2.0, 0.0], [0.0, 4.0], [1.0, 1.0]])
-    found = shuffled_by_hand(torch.ones(3, 2), inputs, training=False)["one"]
-    assert found.matched.item() == pytest.approx(found.shuffled.item())
-    assert found.count == 3
-
-
-@pytest.mark.parametrize(("examples", "training"), [(2, True), (1, False)])
-def test_nothing_is_shuffled_in_training_or_without_another_example(examples, training):
-    assert shuffled_by_hand(torch.ones(examples, 2), torch.ones(examples, 2), training=training) == {}
+    assert value.total == plain.total
 
 
 def test_where_the_pads_of_each_expert_stand_among_all():
@@ -131,6 +119,25 @@ def test_where_the_pads_of_each_expert_stand_among_all():
         ]
         read = [expert.target.inputs(trajectories[example].images[0]) for example in asked]
         assert torch.equal(found[expert.name], torch.stack(read))
+
+
+@pytest.mark.usefixtures("pure_float64")
+def test_what_another_image_costs_does_not_depend_on_the_batch():
+    model = covt_model(dtype="float64").eval()
+    trajectories = jv.playground.trajectories("visual-search", count=4)
+    others = [trajectories[2], None, trajectories[3], trajectories[0]]
+    collator = pickle.loads(pickle.dumps(model.collator()))
+    with torch.no_grad():
+        whole = model(collator(trajectories, others=others)).shuffled
+        apart = [model(collator([t], others=[o])).shuffled for t, o in zip(trajectories, others, strict=True)]
+    assert apart[1] == {}
+    assert set(whole) == {f"expert_distillation/{name}" for name in ("segmentation", "depth", "edges")}
+    for name, found in whole.items():
+        parts = [one[name] for one in apart if one]
+        assert found.count == len(parts) == 3
+        torch.testing.assert_close(found.matched, sum(one.matched for one in parts), rtol=1e-9, atol=0)
+        torch.testing.assert_close(found.shuffled, sum(one.shuffled for one in parts), rtol=1e-9, atol=0)
+        assert found.shuffled != found.matched
 
 
 def covt_model(*, engine="one_pass", dtype="float32", backbone=TINY, **parameters):

@@ -25,7 +25,8 @@ def test_all_stages_share_their_heads_and_the_answers_are_read_from_what_is_writ
     assert set(result.terms) == set(recipe.objective.weights)
     experts = ("segmentation", "depth", "edges")
     shuffled = result.monitors["expert_distillation"]["best"]
-    assert set(shuffled) == {f"{side}_loss_{name}" for side in ("matched", "shuffled") for name in experts}
+    sides = ("matched_loss", "shuffled_loss", "compared")
+    assert set(shuffled) == {f"{side}_{name}" for side in sides for name in experts}
     assert all(term["last"] != term["first"] for term in result.terms.values())
     for when in ("before", "after"):
         assert next(iter(result.accuracy[when])) == "free"

@@ -52,7 +52,11 @@ def rows() -> list[dict]:
             "loss": total[step],
             "terms": {"latent_prediction": {"raw": total[step] / 2, "weighted": 0.1, "count": 4}},
             "monitors": {
-                "latent_prediction": {"matched_cosine": matched, "shuffled_cosine": shuffled},
+                "latent_prediction": {
+                    **{"matched_cosine": matched, "shuffled_cosine": shuffled, "kinds": 4, "compared": 126, "alone": 2},
+                    **{"explained_within_kind": matched / 3, "predicted_norm_within_kind": 1.0},
+                    **{"target_norm_within_kind": 2.0 - 1.5 * matched},
+                },
                 "expert_distillation": {"matched_loss_depth": 1.0, "shuffled_loss_depth": 1.0 + shuffled},
             },
         }
@@ -117,9 +121,11 @@ def test_held_out_numbers_are_first_lowest_and_last(folder):
     assert "lowest total (step 10)" in text
     assert cells(text, "total (weighted sum)") == ["total (weighted sum)", "3", "1.25", "1.5", "-1.5"]
     assert cells(text, "latent_prediction")[1:] == ["1.5", "0.625", "0.75", "-0.75"]
-    gap = cells(text, "matched − shuffled cosine")
+    gap = cells(text, "matched − shuffled cosine, all kinds")
     assert gap[2:] == ["0.1", "0.6", "0.45", "+0.35"]
     assert cells(text, "matched − shuffled loss depth")[2:] == ["-0.4", "-0.3", "-0.35", "+0.05"]
+    assert "The prediction explains 30% of what differs between examples of a kind." in text
+    assert "(Held out: 126 compared in 4 kinds; 2 left out that are alone in theirs.)" in text
 
 
 def test_an_empty_folder_invents_nothing(tmp_path, page):

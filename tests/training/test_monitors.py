@@ -7,20 +7,14 @@ import torch
 from jaxtyping import TypeCheckError
 
 from jepa_vlm.training.monitors import (
-    LatentMonitor,
     dimension_std,
     effective_rank,
+    latent_figures,
     matched_cosine,
     mean_pairwise_cosine,
     shuffled_cosine,
     spectrum,
 )
-
-
-def summary(predicted, target):
-    monitor = LatentMonitor()
-    monitor.update(predicted, target)
-    return monitor.summary()
 
 
 def test_matched_orthogonal_rows():
@@ -83,7 +77,7 @@ def test_a_rank_one_set():
 @pytest.mark.parametrize("scale", [1.0, 1e-4, 1e4])
 def test_collapse_shows(scale):
     row = torch.randn(16, generator=torch.Generator().manual_seed(0)) * scale
-    found = summary(row.expand(20, 16), row.expand(20, 16))
+    found = latent_figures(row.expand(20, 16), row.expand(20, 16))
     assert found["matched_cosine"] == pytest.approx(found["shuffled_cosine"])
     assert found["predicted_effective_rank"] == pytest.approx(1.0)
     assert found["target_effective_rank"] == pytest.approx(1.0)
@@ -93,64 +87,29 @@ def test_collapse_shows(scale):
 def test_standard_deviation_by_hand():
     latents = torch.tensor([[1.0, 5.0, 0.0], [3.0, 5.0, 4.0]])
     torch.testing.assert_close(dimension_std(latents), torch.tensor([1.0, 0.0, 2.0], dtype=torch.float64))
-    found = summary(latents, 2 * latents)
+    found = latent_figures(latents, 2 * latents)
     assert found["predicted_std_mean"] == pytest.approx(1.0)
     assert found["target_std_mean"] == pytest.approx(2.0)
     assert found["target_std_min"] == 0.0
 
 
 def test_zero_latents_give_finite_figures():
-    found = summary(torch.zeros(3, 4), torch.zeros(3, 4))
+    found = latent_figures(torch.zeros(3, 4), torch.zeros(3, 4))
     assert all(math.isfinite(value) for value in found.values())
 
 
 def test_latents_that_are_not_finite_do_not_stop_a_run():
     bad = torch.full((3, 4), float("nan"))
-    assert math.isnan(summary(bad, torch.eye(3, 4))["predicted_effective_rank"])
-
-
-def test_batches_add_up_to_one():
-    generator = torch.Generator().manual_seed(0)
-    predicted, target = torch.randn(2, 10, 4, generator=generator).unbind()
-    monitor = LatentMonitor()
-    for some, wanted in zip(predicted.split([3, 6, 1]), target.split([3, 6, 1]), strict=True):
-        monitor.update(some, wanted)
-    assert monitor.summary() == summary(predicted, target)
-
-
-def test_only_the_newest_rows_are_kept():
-    monitor = LatentMonitor(rows=2)
-    monitor.update(torch.ones(5, 3), -torch.ones(5, 3))
-    monitor.update(torch.eye(2, 3), torch.eye(2, 3))
-    assert len(monitor) == 2
-    assert monitor.summary() == summary(torch.eye(2, 3), torch.eye(2, 3))
-
-
-def test_it_keeps_no_graph_and_no_alias():
-    latents = torch.ones(2, 3, requires_grad=True)
-    monitor = LatentMonitor()
-    monitor.update(latents * 1, latents.detach())
-    before = monitor.summary()
-    with torch.no_grad():
-        latents.mul_(torch.tensor([[1.0, -5.0, 3.0]]))
-    assert monitor.summary() == before
+    assert math.isnan(latent_figures(bad, torch.eye(3, 4))["predicted_effective_rank"])
 
 
 def test_half_precision_latents_are_welcome():
-    assert summary(torch.eye(3).bfloat16(), torch.eye(3).bfloat16())["matched_cosine"] == pytest.approx(1.0)
+    assert latent_figures(torch.eye(3).bfloat16(), torch.eye(3).bfloat16())["matched_cosine"] == pytest.approx(1.0)
 
 
-def test_nothing_to_say_before_two_examples():
-    monitor = LatentMonitor()
-    assert monitor.summary() == {}
-    monitor.update(torch.ones(1, 3), torch.ones(1, 3))
-    assert monitor.summary() == {}
-
-
-def test_arguments_are_checked():
-    with pytest.raises(ValueError, match="rows must be at least 2, got 1"):
-        LatentMonitor(rows=1)
+def test_nothing_to_say_of_fewer_than_two_examples():
+    assert latent_figures(torch.ones(1, 3), torch.ones(1, 3)) == {}
     with pytest.raises(ValueError, match="at least two examples, got 1"):
         shuffled_cosine(torch.ones(1, 3), torch.ones(1, 3))
     with pytest.raises(TypeCheckError, match="dim=3"):
-        LatentMonitor().update(torch.ones(2, 3), torch.ones(2, 4))
+        latent_figures(torch.ones(2, 3), torch.ones(2, 4))

@@ -10,12 +10,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from accelerate import Accelerator
 from safetensors.torch import load_file
 from transformers import TrainerCallback
 
 import jepa_vlm as jv
-from jepa_vlm.training import apply_lora, trainer, validation
+from jepa_vlm.training import apply_lora, trainer
 from jepa_vlm.training.checkpoint import ADAPTER, HEADS
 from jepa_vlm.training.lora import adapted
 from jepa_vlm.training.metrics import read_metrics
@@ -101,7 +100,8 @@ def test_two_processes_change_nothing_and_one_of_them_writes(four_by_one, tmp_pa
     assert [(row["kind"], row["step"]) for row in rows] == [(row["kind"], row["step"]) for row in alone]
     for row, one in zip(rows, alone, strict=True):
         assert row["loss"] == pytest.approx(one["loss"], rel=1e-6)
-        assert row.get("monitors", {}).keys() == one.get("monitors", {}).keys()
+        for name, figures in row.get("monitors", {}).items():
+            assert figures == pytest.approx(one["monitors"][name], rel=1e-3, abs=1e-5), name
         counts = [{name: term.get("count") for name, term in each["terms"].items()} for each in (row, one)]
         assert counts[0] == counts[1]  # no example is validated twice
 
@@ -266,17 +266,3 @@ def test_a_term_s_parts_are_in_every_row_and_sum_to_it(tmp_path):
         assert all(part > 0 for part in term["parts"].values())
         assert sum(term["parts"].values()) == pytest.approx(term["raw"], rel=1e-5)
         assert "parts" not in row["terms"]["next_token"]
-
-
-def test_validation_keeps_the_latents_that_its_monitors_hold_and_no_more(tmp_path, monkeypatch):
-    model = small_model()
-    whole = small_trainer(model, tmp_path / "whole").validation
-    (plain,) = whole._gathered(model, Accelerator(cpu=True), whole.examples)
-    monkeypatch.setattr(validation, "ROWS", 3)
-    for batch_size in (2, 5):
-        some = small_trainer(model, tmp_path / str(batch_size), batch_size=batch_size).validation
-        (found,) = some._gathered(model, Accelerator(cpu=True), some.examples)
-        kept = torch.cat([predicted for predicted, _ in found.latents["latent_prediction"]])
-        every = torch.cat([predicted for predicted, _ in plain.latents["latent_prediction"]])
-        assert 3 <= len(kept) < len(every) == 5
-        torch.testing.assert_close(kept[-3:], every[-3:])

@@ -1,8 +1,9 @@
 """As lmms-eval measures the tasks vstar_bench, mmvp and blink (EvolvingLMMs-Lab/lmms-eval@75571cf), Qwen2.5-VL wrapper.
 
-Three tasks, three readers; what they do with an odd reply is part of the protocol, such as BLINK's, to which "The
-answer is B" says "T". V*'s own instruction is dropped before lmms-eval's is appended, so it stands once. Its MMVP has
-four corrected labels: ask for ``mmvp:FOLDER#labels=corrected``.
+Three tasks, three readers (``extract_answer_letter`` and ``_extract_answer_letter`` in ``tasks/*/utils.py``); what they
+do with an odd reply is part of the protocol, such as BLINK's, to which "The answer is B" says "T". V*'s own instruction
+is dropped before lmms-eval's is appended, so it stands once. Its MMVP has four corrected labels: ask for
+``mmvp:FOLDER#labels=corrected``.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ _MMVP = (
     re.compile(r"([AB])\)?(?:\s|$)", re.IGNORECASE),
     re.compile(r"^([AB])", re.IGNORECASE),
 )
+_BLINK = re.compile(r"[(\s]*([A-Z])", re.IGNORECASE)
 
 
 @PROTOCOLS.register("lmms-eval")
@@ -81,8 +83,8 @@ def read_mmvp(text: str, item: MultipleChoice) -> str | None:
 
 def read_blink(text: str, item: MultipleChoice) -> str | None:
     """Return the reply's first letter, parentheses before it left out, if it is one of the options'."""
-    reply = text.strip().lstrip("( \t\r\n")[:1].upper()
-    return _offered(reply, item)
+    reply = _BLINK.match(text.strip())
+    return _offered(reply[1].upper(), item) if reply is not None else None
 
 
 def _offered(letter: str, item: MultipleChoice) -> str | None:

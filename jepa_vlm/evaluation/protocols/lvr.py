@@ -22,7 +22,7 @@ def lvr(benchmark: str, preset: str) -> NamedProtocol:
 
 def read_first(text: str, item: MultipleChoice) -> str | None:
     """Return the first character behind the last ``<answer>`` (of the whole text without one), if it is a letter of
-    an option. Case counts.
+    an option, as ``accuracy_reward`` takes it. Case counts.
     """
     first = text.rpartition("<answer>")[2].partition("</answer")[0].strip()[:1]
     return first if first and first in item.letters else None

@@ -19,7 +19,7 @@ def pixel_reasoner(benchmark: str, preset: str) -> NamedProtocol:
     """Return the protocol; it is the same on every benchmark."""
     refuse_preset("pixel-reasoner", preset)
     return NamedProtocol(
-        name="pixel-reasoner-1",
+        name="pixel-reasoner-2",
         scoring="tools",
         prompt=_prompt,
         max_new_tokens=PIXEL_REASONER.max_new_tokens,

@@ -49,7 +49,9 @@ def _prompt(item: BenchmarkItem) -> str:
 
 
 def read_exact_matching(text: str, item: MultipleChoice) -> str | None:
-    """Return the only option letter that is a word of the reply, if it is among the last five words (the first time
+    """Return what ``can_infer`` (``vlmeval/utils/matching_util.py``) finds.
+
+    It is the only option letter that is a word of the reply, if it is among the last five words (the first time
     that it occurs); else the letter of "answer is X"; else the only option whose wording the reply holds.
     """
     if any(refusal in text for refusal in _REFUSALS):

@@ -83,6 +83,9 @@ def test_golden_prompt(places, protocol, benchmark):
         assert item.prompt.count("Answer with") <= 1  # the text of V* brings an instruction; it never gets a second
 
 
+NAMES = {"pearl-released": "pearl-released:default-1", "pixel-reasoner": "pixel-reasoner-2"}
+
+
 @pytest.mark.parametrize("protocol", SETTINGS)
 def test_settings(protocol):
     rules = [load_protocol(protocol, benchmark=benchmark) for benchmark in ("vstar", "mmvp", "blink")]
@@ -90,7 +93,7 @@ def test_settings(protocol):
     assert tuple(one.max_new_tokens for one in rules) == tokens
     for one in rules:
         assert (one.scoring, one.prefix, one.system, one.pixels) == (scoring, prefix, system, pixels)
-        assert one.name == (f"{protocol}:default-1" if protocol == "pearl-released" else f"{protocol}-1")
+        assert one.name == NAMES.get(protocol, f"{protocol}-1")
 
 
 def test_every_protocol_is_held_to_its_prompts():
