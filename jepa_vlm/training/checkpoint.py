@@ -14,14 +14,13 @@ from __future__ import annotations
 import json
 import sys
 import zipfile
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import final
 
 from peft import PeftModel, get_peft_model_state_dict, set_peft_model_state_dict
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 from transformers import PreTrainedModel
 
@@ -31,11 +30,13 @@ from jepa_vlm.errors import RunError
 from jepa_vlm.latent_vlm import LatentVLM
 from jepa_vlm.recipe import LatentDecoding, Opening
 from jepa_vlm.recipe.recipe import PLAIN
+from jepa_vlm.tensor_files import follow_umask, write_tensors
 from jepa_vlm.training.inference_file import read_opening
 
 ADAPTER, HEADS, FULL, ORIGIN = "adapter_model.safetensors", "heads.safetensors", "model.safetensors", "origin.json"
 PARTS = "parts.safetensors"
 ONE_FILE = sys.maxsize  # bytes: transformers would split a model of more than 50 GB
+PT = {"format": "pt"}  # without it, transformers refuses the file
 STATE, PICKLED = "trainer_state.json", ("optimizer.pt", "scheduler.pt")
 
 
@@ -70,16 +71,17 @@ def save_weights(model: LatentVLM, folder: Path, origin: Origin) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     inner = model.backbone.model
     if isinstance(inner, PeftModel):
-        _save(_adapter_state(inner), folder / ADAPTER)
+        write_tensors(folder / ADAPTER, _adapter_state(inner), PT)
         config = inner.peft_config["default"]
         training, config.inference_mode = config.inference_mode, True
         config.save_pretrained(str(folder))
         config.inference_mode = training
         if beside := _trained_beside(inner):
-            _save(beside, folder / PARTS)
+            write_tensors(folder / PARTS, beside, PT)
     else:
         inner.save_pretrained(folder, max_shard_size=ONE_FILE)
-    _save(_own_state(model), folder / HEADS)
+        follow_umask(folder / FULL)
+    write_tensors(folder / HEADS, _own_state(model), PT)
     mostly_none = ("added_tokens", "decoding", "opening")
     known = {name: value for name, value in asdict(origin).items() if name not in mostly_none or value}
     (folder / ORIGIN).write_text(json.dumps(known, indent=1) + "\n", encoding="utf-8")
@@ -190,11 +192,6 @@ def _adapter_state(model: PeftModel) -> dict[str, Tensor]:
 def _trained_beside(model: PeftModel) -> dict[str, Tensor]:
     named = model.get_base_model().named_parameters()
     return {name: p for name, p in named if p.requires_grad and not belongs_to_adapter(name)}
-
-
-def _save(tensors: Mapping[str, Tensor], path: Path) -> None:
-    plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    save_file(plain, path, metadata={"format": "pt"})
 
 
 def _compare(path: Path, expected: set[str], held: set[str]) -> None:
