@@ -71,7 +71,7 @@ def load_backbone(
         model, processor = TINY[name](seed=seed)
         model = nn.Module.to(model, torch_dtype)
     else:
-        source = _source(name)
+        source = source_of(name)
         adapter_of(read_config(source, trust_remote_code))  # before gigabytes are read
         processor = read_processor(source, trust_remote_code)
         model = read_model(source, dtype=torch_dtype, trust_remote_code=trust_remote_code, **quantized)
@@ -147,7 +147,7 @@ def _dtype(dtype: str | torch.dtype) -> torch.dtype:
     return found
 
 
-def _source(name: str) -> str:
+def source_of(name: str) -> str:
     """Return the folder or hub id behind a name."""
     if name in _SHIPPED:
         return str(_SHIPPED[name])

@@ -10,6 +10,7 @@ from typing import Any
 from peft.helpers import disable_input_dtype_casting
 from rich.console import Console
 
+from jepa_vlm.adapters.base_folder import check_base
 from jepa_vlm.errors import InterruptedRunError, RunError
 from jepa_vlm.recipe import Recipe
 from jepa_vlm.runs.environment import processes, rank, wait
@@ -72,6 +73,7 @@ def start_run(asked: Asked, recipe: Recipe | None = None) -> RunResult:
 
 
 def _carry_out(plan: Plan, folder: RunFolder, console: Console) -> RunResult:
+    check_base(plan["backbone"])  # a run ends with an export: one that cannot be made is refused before training
     settings = _settings(plan, folder)
     settings.arguments()  # under torchrun, starts the process group, so that processes can wait for each other
     if rank() == 0:
