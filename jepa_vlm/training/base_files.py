@@ -166,13 +166,10 @@ def _edited(name: str, held: dict[str, Any], needed: _Needed, added: int) -> dic
         _set_config(held, needed.config)
     elif name == INDEX:
         held["metadata"]["total_size"] += added
-    elif name == IMAGES and needed.images:
-        held.update(needed.images)
-        if str(held.get("image_processor_type")).startswith("Qwen2VL"):  # transformers 4 reads these, not the size
-            size = held["size"]
-            held.update(min_pixels=size["shortest_edge"], max_pixels=size["longest_edge"])
+    elif name == IMAGES:
+        _set_images(held, needed.images)
     elif name == PROCESSOR and "image_processor" in held:
-        held["image_processor"].update(needed.images)
+        _set_images(held["image_processor"], needed.images)
     elif name == TOKENIZER:
         held["added_tokens"].extend({"id": number, **token} for number, token in needed.tokens.items())
     elif name == OLD_TOKENS:
@@ -181,6 +178,13 @@ def _edited(name: str, held: dict[str, Any], needed: _Needed, added: int) -> dic
         decoder = held.setdefault("added_tokens_decoder", {str(n): token for n, token in needed.every.items()})
         decoder.update(tokens)
     return held
+
+
+def _set_images(held: dict[str, Any], images: Mapping[str, Any]) -> None:
+    held.update(images)
+    if "size" in images and str(held.get("image_processor_type")).startswith("Qwen2VL"):
+        size = images["size"]  # of which transformers 4 reads nothing, but the pixels beside it
+        held.update(min_pixels=size["shortest_edge"], max_pixels=size["longest_edge"])
 
 
 def _set_config(held: dict[str, Any], changes: Changes) -> None:
