@@ -45,13 +45,14 @@ def export(
         for name in programs:
             _ = PROGRAMS[name]  # a misspelt name is refused before anything is merged
         done = None if to is None else _merged(run, to)
+    if done is not None and not json:  # before a program refuses the folder, which stands nevertheless
+        write("\n  ".join((f"{done.folder}", *done.told())))
+    with quiet_stdout():
         runs = write_runs(to or run, programs) if programs else {}
     if json:
         held = {"folder": run} if done is None else asdict(done)
         write_json({**held, **({"run": _as_json(runs)} if programs else {})})
         return
-    if done is not None:
-        write("\n  ".join((f"{done.folder}", *done.told())))
     for name, one in runs.items():
         write(f"\n{(to or run) / name}.sh\n\n{one.script().rstrip()}")
 
