@@ -71,6 +71,20 @@ def _save(model: nn.Module, processor: Any, folder: Path) -> None:
     """Write the model in float16 as stock transformers reads it."""
     model.half().save_pretrained(folder)  # type: ignore[operator]
     save_processor(processor, folder, video_processor=Qwen25VLAdapter.video_processor)
+    state_for_transformers_4(folder)
+
+
+def state_for_transformers_4(folder: Path) -> None:
+    """State rotary positions and pixel budget in the words of transformers 4, which 5 reads as well."""
+    config = json.loads((folder / "config.json").read_text())
+    text, rope = config["text_config"], config["text_config"].pop("rope_parameters")
+    text |= {"rope_theta": rope.pop("rope_theta"), "rope_scaling": rope}
+    del config["vision_config"]["rope_parameters"]  # the family's default
+    processor = json.loads((folder / "processor_config.json").read_text())
+    images, size = processor["image_processor"], processor["image_processor"]["size"]
+    images |= {"min_pixels": size["shortest_edge"], "max_pixels": size["longest_edge"]}
+    for name, held in (("config.json", config), ("processor_config.json", processor)):
+        (folder / name).write_text(json.dumps(held, indent=2, sort_keys=True) + "\n")
 
 
 if __name__ == "__main__":

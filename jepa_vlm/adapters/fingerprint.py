@@ -14,7 +14,16 @@ from jepa_vlm.adapters.backbone import Backbone
 from jepa_vlm.adapters.inside_peft import base_name, belongs_to_adapter
 
 # Of a configuration, what says where a model came from or how it is run, not what it computes.
-PASSING = ("_name_or_path", "transformers_version", "architectures", "dtype", "use_cache", "id2label", "label2id")
+PASSING = (
+    "_name_or_path",
+    "transformers_version",
+    "architectures",
+    "auto_map",
+    "dtype",
+    "use_cache",
+    "id2label",
+    "label2id",
+)
 CALLED_WITH = ("padding", "truncation")  # a tokenizer keeps what it was last called with
 
 
@@ -29,7 +38,7 @@ def fingerprint(backbone: Backbone) -> dict[str, str]:
     return {
         "weights": weights_digest(base),
         "dtype": str(next(base.parameters()).dtype).removeprefix("torch."),
-        "architecture": _digest(_lasting(base.config.to_dict())),
+        "architecture": _digest(lasting(base.config.to_dict())),
         "tokenizer": _digest({name: value for name, value in tokenizer.items() if name not in CALLED_WITH}),
         "chat template": _digest(processor.chat_template or processor.tokenizer.chat_template),
         "visual tokens": json.dumps(image.pop("size", None), sort_keys=True, default=str),
@@ -51,10 +60,10 @@ def weights_digest(base: nn.Module) -> str:
     return digest.hexdigest()[:16]
 
 
-def _lasting(config: Mapping[str, Any]) -> dict[str, Any]:
+def lasting(config: Mapping[str, Any]) -> dict[str, Any]:
     """Return a configuration without what passes, in its parts too."""
     return {
-        name: _lasting(value) if isinstance(value, Mapping) else value
+        name: lasting(value) if isinstance(value, Mapping) else value
         for name, value in config.items()
         if name not in PASSING
     }

@@ -84,7 +84,7 @@ def load_backbone(
         model, processor = TINY[name](seed=seed)
         model = nn.Module.to(model, torch.promote_types(model.dtype, torch_dtype) if exact else torch_dtype)
     else:
-        source = _source(name)
+        source = source_of(name)
         config = read_config(source, trust_remote_code)
         adapter_of(config)  # before gigabytes are read
         processor = read_processor(source, trust_remote_code)
@@ -164,7 +164,7 @@ def _dtype(dtype: str | torch.dtype) -> torch.dtype:
     return found
 
 
-def _source(name: str) -> str:
+def source_of(name: str) -> str:
     """Return the folder or hub id behind a name."""
     if name in _SHIPPED:
         return str(_SHIPPED[name])

@@ -13,7 +13,6 @@ import torch
 from accelerate.utils import send_to_device
 from peft import PeftModel
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch.utils.data import DataLoader
 
 from jepa_vlm.encoders import ViewEncoder
@@ -22,6 +21,7 @@ from jepa_vlm.generation.inference import inference
 from jepa_vlm.latent_vlm import LatentVLM
 from jepa_vlm.objectives import LatentPrediction
 from jepa_vlm.predictors import IdentityPredictor
+from jepa_vlm.tensor_files import write_tensors
 from jepa_vlm.training.within_kinds import kind_of
 from jepa_vlm.trajectories import Trajectory
 from jepa_vlm.typing import Latent
@@ -70,9 +70,7 @@ class Embeddings:
         path.parent.mkdir(parents=True, exist_ok=True)
         said = {"format": FORMAT, "name": self.name, "readout": self.readout}
         header = said | {key: json.dumps(getattr(self, key)) for key in ("ids", "tasks", "kinds", "by_direction")}
-        part = path.with_suffix(".part")
-        save_file({"predicted": self.predicted.contiguous(), "target": self.target.contiguous()}, part, metadata=header)
-        part.replace(path)
+        write_tensors(path, {"predicted": self.predicted, "target": self.target}, header)
 
     @classmethod
     def load(cls, path: Path) -> Embeddings:

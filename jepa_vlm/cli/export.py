@@ -13,6 +13,7 @@ from jepa_vlm.cli.output import Json, quiet_stdout, write, write_json
 
 if TYPE_CHECKING:
     from jepa_vlm.elsewhere import Run
+    from jepa_vlm.training import Exported
 
 
 def register(app: typer.Typer) -> None:
@@ -44,23 +45,24 @@ def export(
         for name in programs:
             _ = PROGRAMS[name]  # a misspelt name is refused before anything is merged
         done = None if to is None else _merged(run, to)
+    if done is not None and not json:  # before a program refuses the folder, which stands nevertheless
+        write("\n  ".join((f"{done.folder}", *done.told())))
+    with quiet_stdout():
         runs = write_runs(to or run, programs) if programs else {}
     if json:
-        write_json({**(done or {"folder": run}), **({"run": _as_json(runs)} if programs else {})})
+        held = {"folder": run} if done is None else asdict(done)
+        write_json({**held, **({"run": _as_json(runs)} if programs else {})})
         return
-    if done is not None:
-        agreement = f"logits differ by {done['difference']:.1g} of the largest"
-        write(f"{done['folder']}: {done['merged']} weights changed by the merge, {agreement}.")
     for name, one in runs.items():
         write(f"\n{(to or run) / name}.sh\n\n{one.script().rstrip()}")
 
 
-def _merged(run: Path, to: Path) -> dict[str, Any]:
+def _merged(run: Path, to: Path) -> Exported:
     from jepa_vlm.runs.environment import prepare
     from jepa_vlm.training import export as merge
 
     prepare(0)
-    return asdict(merge(run, to=to))
+    return merge(run, to=to)
 
 
 def _as_json(runs: Mapping[str, Run]) -> dict[str, Any]:

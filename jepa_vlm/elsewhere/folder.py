@@ -54,11 +54,16 @@ class ModelFolder:
 
 
 def _pixels(folder: Path) -> tuple[int, int] | None:
-    held = next(_json(folder / name) for name in PROCESSORS if (folder / name).is_file())
-    processor = held.get("image_processor", held)
-    size = processor.get("size") or {}
-    low, high = size.get("shortest_edge"), size.get("longest_edge")
-    return (low, high) if "merge_size" in processor and isinstance(low, int) and isinstance(high, int) else None
+    for name in PROCESSORS:
+        held = _json(folder / name)
+        processor = held.get("image_processor", held)
+        size = processor.get("size") or {}
+        # Older files state the pixels beside the size, and transformers lets these overrule it.
+        low = processor.get("min_pixels") or size.get("shortest_edge")
+        high = processor.get("max_pixels") or size.get("longest_edge")
+        if "merge_size" in processor and isinstance(low, int) and isinstance(high, int):
+            return low, high
+    return None
 
 
 def _json(path: Path) -> dict[str, Any]:

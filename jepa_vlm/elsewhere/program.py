@@ -35,5 +35,6 @@ def write_runs(folder: Path, programs: Sequence[str]) -> dict[str, Run]:
             write_whole(held.path / file, text)
         script = held.path / f"{name}.sh"
         write_whole(script, run.script())
-        script.chmod(0o755)
+        mode = script.stat().st_mode
+        script.chmod(mode | (mode & 0o444) >> 2)  # whoever may read it may run it
     return runs

@@ -118,11 +118,10 @@ def finish(
     if plan.asked.resume:
         shutil.rmtree(folder.export, ignore_errors=True)
     exported = export(folder.path, to=folder.export)
-    console.print(
-        f"export: {exported.folder}  (logits differ by {exported.difference:.1g} of the largest)",
-        highlight=False,
-        soft_wrap=True,
-    )
+    told = exported.told()
+    if plan["quantize"]:
+        told.append("the base was held in 4 bits in training; the export has its weights in full, with the adapter")
+    console.print("\n  ".join((f"export: {exported.folder}", *told)), highlight=False, markup=False, soft_wrap=True)
     before, after = evaluations
     if plan.data.benchmark is not None and plan["questions"]:
         _save_examples(plan, folder)

@@ -9,6 +9,7 @@ from typing import Any
 
 from rich.console import Console
 
+from jepa_vlm.adapters.base_folder import check_base
 from jepa_vlm.errors import InterruptedRunError, RunError
 from jepa_vlm.recipe import Recipe
 from jepa_vlm.runs.environment import processes, rank, restored, wait
@@ -79,6 +80,7 @@ def _plan_and_carry_out(asked: Asked, recipe: Recipe | None) -> RunResult:
 
 
 def _carry_out(plan: Plan, folder: RunFolder, console: Console) -> RunResult:
+    check_base(plan["backbone"])  # a run ends with an export: one that cannot be made is refused before training
     settings = _settings(plan, folder)
     settings.arguments()  # under torchrun, starts the process group, so that processes can wait for each other
     if rank() == 0:

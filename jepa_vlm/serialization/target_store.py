@@ -10,16 +10,15 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, final
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 
 from jepa_vlm.errors import DataError, RunError
+from jepa_vlm.tensor_files import write_tensors
 from jepa_vlm.typing import Latent, shape_checked
 
 STORE, SHARDS, PART = "store.json", "targets-*.safetensors", ".part"
@@ -120,9 +119,8 @@ class TargetStore:
         """Write some targets into a file of their own."""
         name = hashlib.sha256(b"".join(digests)).hexdigest()[:16]
         rows = torch.tensor([list(digest) for digest in digests], dtype=torch.uint8)
-        tensors = {"digests": rows, "latents": latents.contiguous()}
-        with _whole(self.folder / SHARDS.replace("*", name)) as part:
-            save_file(tensors, part, metadata={"key": self._key_digest()})
+        tensors = {"digests": rows, "latents": latents}
+        write_tensors(self.folder / SHARDS.replace("*", name), tensors, {"key": self._key_digest()})
         self._places = None
 
     def finish(self) -> None:
@@ -131,8 +129,13 @@ class TargetStore:
 
     def _mark(self, *, complete: bool) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
-        with _whole(self.folder / STORE) as part:
+        path = self.folder / STORE
+        part = path.with_name(f"{path.name}.{os.getpid()}{PART}")
+        try:
             part.write_text(json.dumps({"complete": complete, "key": self.key}, indent=1) + "\n", encoding="utf-8")
+            part.replace(path)
+        finally:
+            part.unlink(missing_ok=True)
 
     def _key_digest(self) -> str:
         return hashlib.sha256(json.dumps(self.key, sort_keys=True).encode()).hexdigest()
@@ -157,13 +160,3 @@ class TargetStore:
                 raise RunError(f"{path} belongs to other targets than {self.folder / STORE}; delete {self.folder}.")
             self._open[path] = shard
         return self._open[path]
-
-
-@contextmanager
-def _whole(path: Path) -> Iterator[Path]:
-    part = path.with_name(f"{path.name}.{os.getpid()}{PART}")
-    try:
-        yield part
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)

@@ -22,7 +22,7 @@ from typing import Any, final
 import torch
 from peft import PeftModel, get_peft_model_state_dict, set_peft_model_state_dict
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
@@ -34,10 +34,12 @@ from jepa_vlm.objectives import LatentReconstruction
 from jepa_vlm.predictors.saved import Head
 from jepa_vlm.recipe import LatentDecoding, Opening
 from jepa_vlm.recipe.recipe import PLAIN
+from jepa_vlm.tensor_files import write_tensors
 from jepa_vlm.training.inference_file import head_with_weights, read_opening
 
 ADAPTER, PARTS, HEADS = "adapter_model.safetensors", "parts.safetensors", "heads.safetensors"
 ORIGIN = "origin.json"
+PT = {"format": "pt"}  # without it, transformers refuses the file
 STATE, PICKLED = "trainer_state.json", ("optimizer.pt", "scheduler.pt")
 
 
@@ -72,14 +74,14 @@ def save_weights(model: LatentVLM, folder: Path, origin: Origin) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     inner = model.backbone.model
     if isinstance(inner, PeftModel):
-        _save(_adapter_state(inner), folder / ADAPTER)
+        write_tensors(folder / ADAPTER, _adapter_state(inner), PT)
         config = inner.peft_config["default"]
         training, config.inference_mode = config.inference_mode, True
         config.save_pretrained(str(folder))
         config.inference_mode = training
     if in_full := _trained_in_full(model.backbone):
-        _save(in_full, folder / PARTS)
-    _save(_own_state(model), folder / HEADS)
+        write_tensors(folder / PARTS, in_full, PT)
+    write_tensors(folder / HEADS, _own_state(model), PT)
     mostly_none = ("added_tokens", "decoding", "opening")
     known = {name: value for name, value in asdict(origin).items() if name not in mostly_none or value}
     (folder / ORIGIN).write_text(json.dumps(known, indent=1) + "\n", encoding="utf-8")
@@ -205,11 +207,6 @@ def _adapter_state(model: PeftModel) -> dict[str, Tensor]:
 def _trained_in_full(backbone: Backbone) -> dict[str, Tensor]:
     named = backbone.base.named_parameters()
     return {name: p for name, p in named if p.requires_grad and not belongs_to_adapter(name)}
-
-
-def _save(tensors: Mapping[str, Tensor], path: Path) -> None:
-    plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    save_file(plain, path, metadata={"format": "pt"})
 
 
 def _compare(path: Path, expected: set[str], held: set[str]) -> None:

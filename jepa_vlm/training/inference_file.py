@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from jepa_vlm.adapters import Backbone, load_backbone
@@ -23,6 +23,7 @@ from jepa_vlm.errors import ExportError, UnknownNameError
 from jepa_vlm.predictors.saved import Head, build_head
 from jepa_vlm.recipe import LatentDecoding, Opening
 from jepa_vlm.recipe.recipe import PLAIN
+from jepa_vlm.tensor_files import write_tensors
 
 INFERENCE, LATENT_HEAD = "inference.json", "latent_head.safetensors"
 
@@ -51,8 +52,7 @@ def write_inference(folder: Path, inference: Inference, head: nn.Module | None =
         text = json.dumps({"inference": inference.name, **said})
         (folder / INFERENCE).write_text(text + "\n", encoding="utf-8")
     if head is not None:
-        tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in head.state_dict().items()}
-        save_file(tensors, folder / LATENT_HEAD, metadata={"format": "pt"})
+        write_tensors(folder / LATENT_HEAD, head.state_dict(), {"format": "pt"})
 
 
 def read_inference(folder: Path) -> Inference:

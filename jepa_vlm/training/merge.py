@@ -3,48 +3,84 @@
 from __future__ import annotations
 
 import gc
+import json
 import os
 import shutil
 from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, final
 
 import torch
 from peft import PeftModel
+from peft.tuners.tuners_utils import BaseTunerLayer
+from safetensors import safe_open
 from torch import Tensor, nn
-from transformers import AutoModelForImageTextToText
+from transformers import AutoModelForImageTextToText, PreTrainedModel
 
 from jepa_vlm import playground
 from jepa_vlm.adapters import Backbone, load_backbone
+from jepa_vlm.adapters.base_folder import base_folder, kept_files
 from jepa_vlm.adapters.inside_peft import base_name, belongs_to_adapter
-from jepa_vlm.adapters.processors import load_processor, save_processor
+from jepa_vlm.adapters.processors import load_processor
+from jepa_vlm.adapters.tiny import TINY
 from jepa_vlm.errors import ExportError, RunError
 from jepa_vlm.generation.inference import inference
+from jepa_vlm.training.base_files import Changes, check_files, copy_files
+from jepa_vlm.training.base_weights import stored_type, write_weights
 from jepa_vlm.training.checkpoint import ADAPTER, ORIGIN, PARTS, load_adapter, load_latent_head, load_parts, read_origin
 from jepa_vlm.training.inference_file import Inference, read_inference, write_inference
 
-BEST, CHECKPOINTS = "best", "checkpoints"
+BEST, CHECKPOINTS, RECORD = "best", "checkpoints", "export.json"
+SHOWN = 4  # paths of one file; all are in the record
 TOLERANCE = {torch.float64: 1e-9, torch.float32: 1e-4, torch.bfloat16: 0.1, torch.float16: 0.02}
 
 
 @final
 @dataclass(frozen=True)
 class Exported:
-    """What an export wrote and checked.
+    """What an export wrote and checked; ``export.json`` in its folder holds it too.
 
     Args:
         folder: With the model, its processor and tokenizer; needs no jepa_vlm.
         checkpoint: What was merged.
-        merged: How many weights the adapter changed.
+        base: The backbone whose files it has.
+        merged: How many weights are no longer the base's.
         difference: Largest difference of logits, relative to the largest logit, between the live model and the folder.
+        dtype: In which the live model computed.
+        types: How many tensors of the folder have which type: the base's.
+        unread: Tensors that the model does not read; they are the base's.
+        changed: By file: what differs from the base's, by the dotted path of a value.
+        left_out: Files of the base that were not copied.
     """
 
     folder: Path
     checkpoint: Path
+    base: str
     merged: int
     difference: float
+    dtype: str
+    types: Mapping[str, int]
+    unread: tuple[str, ...]
+    changed: Mapping[str, Changes]
+    left_out: tuple[str, ...]
+
+    def told(self) -> list[str]:
+        """Return what a user should know, a line each."""
+        kinds = " and ".join(sorted(self.types))
+        stored = "" if kinds == self.dtype else f"; the run computed in {self.dtype}, and the base is stored in {kinds}"
+        lines = [f"{self.merged} weights changed, logits differ by {self.difference:.1g} of the largest{stored}"]
+        for file, changes in self.changed.items():
+            paths = [path or "new" for path in changes]
+            more = f" and {len(paths) - SHOWN} more" if len(paths) > SHOWN else ""
+            lines.append(f"unlike the base's, {file}: {', '.join(paths[:SHOWN])}{more}")
+        if self.left_out:
+            lines.append(f"not copied from the base: {', '.join(self.left_out)}")
+        if self.base in TINY:
+            lines.append(f"{self.base} has no files of its own: these are of transformers 5, and 4 would misread them")
+        return lines
 
 
 def export(run_or_checkpoint: str | Path, *, to: str | Path) -> Exported:
@@ -52,9 +88,10 @@ def export(run_or_checkpoint: str | Path, *, to: str | Path) -> Exported:
 
     A head that latent steps pass through is no part of the model; it lies beside it (``write_inference``).
 
-    The folder appears under its name only after it was read back with stock transformers, its logits on a prompt with
-    an image agree with the live adapter's, and its tensors are the base's, one by one. Added tokens are the exception:
-    the vocabulary may have grown by their rows, and the tokenizer has them.
+    Its files are the base's, with other weights: names, types and shards of the tensors included. What had to change in
+    the others is listed, see ``copy_files``. The folder appears under its name only after its files were compared with
+    the base's, and after stock transformers read it back and computed the live adapter's logits on a prompt with an
+    image.
 
     Args:
         run_or_checkpoint: A run folder (its best checkpoint is taken) or a checkpoint folder.
@@ -62,21 +99,25 @@ def export(run_or_checkpoint: str | Path, *, to: str | Path) -> Exported:
 
     Raises:
         RunError: If the first is no checkpoint, or a run that has not ended.
-        ExportError: If the target is taken, or a check fails; then nothing is left behind.
+        ExportError: If the target is taken, the base's files cannot be copied, or a check fails; then nothing is left
+            behind.
     """
     checkpoint, target = find_checkpoint(Path(run_or_checkpoint)), Path(to)
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise ExportError(f"Export folder {target} already holds files; give a new one, or empty it first.")
     draft = target.with_name(f".{target.name}.{os.getpid()}.part")
-    draft.parent.mkdir(parents=True, exist_ok=True)
+    draft.mkdir(parents=True)
     try:
-        exported = _write(checkpoint, draft)
+        found = _write(checkpoint, draft)
+        exported = Exported(target, checkpoint, **found)
+        said = {**found, "written_by": {name: version(name) for name in ("jepa-vlm", "transformers")}}
+        (draft / RECORD).write_text(json.dumps(said, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
         if target.exists():
             target.rmdir()
         draft.rename(target)
     finally:
         shutil.rmtree(draft, ignore_errors=True)
-    return Exported(target, checkpoint, *exported)
+    return exported
 
 
 def find_checkpoint(folder: Path) -> Path:
@@ -107,8 +148,12 @@ def is_checkpoint(folder: Path) -> bool:
     return (folder / ORIGIN).is_file()
 
 
-def load_checkpoint(checkpoint: Path) -> Backbone:
+def load_checkpoint(checkpoint: Path, *, dtype: str | torch.dtype | None = None) -> Backbone:
     """Return the backbone of a checkpoint with its trained weights; of the heads only the one of its latent steps.
+
+    Args:
+        checkpoint: Its folder.
+        dtype: Of the weights; None for the run's own.
 
     Raises:
         RunError: If the folder is no checkpoint, or its adapter, added tokens or latent head do not fit the backbone.
@@ -117,7 +162,7 @@ def load_checkpoint(checkpoint: Path) -> Backbone:
     backbone = load_backbone(
         origin.backbone,
         seed=origin.seed,
-        dtype=origin.dtype,
+        dtype=dtype or origin.dtype,
         visual_tokens=origin.visual_tokens,
         added_tokens=origin.added_tokens,
     )
@@ -139,25 +184,74 @@ def load_checkpoint(checkpoint: Path) -> Backbone:
     return backbone
 
 
-def _write(checkpoint: Path, draft: Path) -> tuple[int, float]:
-    backbone = load_checkpoint(checkpoint)
-    shapes, dtype = _base_shapes(backbone), backbone.dtype
-    _check_growth(backbone, shapes)
-    ids = {} if backbone.added is None else dict(backbone.added.ids)
-    live, merged = _logits(backbone.model, backbone.processor, ids, backbone.precision()), 0
-    if isinstance(backbone.model, PeftModel):
-        before = _adapted_weights(backbone)
-        backbone.model = backbone.model.merge_and_unload()
-        after = dict(backbone.base.named_parameters())
-        merged = sum(not torch.equal(old, after[name]) for name, old in before.items())
-        if not merged:
-            raise ExportError(f"Merging {checkpoint} changed none of {len(before)} weights; was the adapter trained?")
-    nn.Module.to(backbone.base, dtype).save_pretrained(draft)
-    save_processor(backbone.processor, draft, video_processor=backbone.adapter.video_processor)
-    write_inference(draft, inference_of(checkpoint), backbone.latent_head)
-    del backbone  # one model in memory at a time
+def merge_adapter(model: PeftModel) -> PreTrainedModel:
+    """Return the base with the adapter in its weights, added in float32 at least and rounded once to their type."""
+    for module in model.modules():
+        if isinstance(module, BaseTunerLayer):
+            weight: nn.Parameter = module.get_base_layer().weight  # type: ignore[assignment]
+            kind = weight.dtype
+            weight.data = weight.data.to(torch.promote_types(kind, torch.float32))
+            module.merge()
+            weight.data = weight.data.to(kind)
+    merged: PreTrainedModel = model.unload()
+    return merged
+
+
+def _write(checkpoint: Path, draft: Path) -> dict[str, Any]:
+    """Fill the folder and check it; return what ``Exported`` says of it."""
+    origin = read_origin(checkpoint)
+    with base_folder(origin.backbone, seed=origin.seed, dtype=origin.dtype) as base:
+        kept_files(base)  # a base that cannot be copied is refused before gigabytes are read
+        backbone, stored = load_checkpoint(checkpoint), stored_type(base)
+        shapes, run = _base_shapes(backbone), backbone.dtype
+        _check_growth(backbone, shapes)
+        ids = {} if backbone.added is None else dict(backbone.added.ids)
+        live = _logits(backbone.model, backbone.processor, ids, backbone.precision())
+        kind = run if torch.promote_types(run, stored) == run else stored
+        if kind != run:  # the run's type does not hold the base's numbers
+            del backbone  # one model in memory at a time
+            gc.collect()
+            backbone = load_checkpoint(checkpoint, dtype=kind)
+        adapted, trained = _trained(backbone, checkpoint)
+        if isinstance(backbone.model, PeftModel):
+            backbone.model = merge_adapter(backbone.model)
+            found = _logits(backbone.model, backbone.processor, ids, backbone.precision())
+            _check_same("merged model", found, live, run, kind)
+        written = write_weights(backbone.base, base, draft, run=run, grown=backbone.added is not None)
+        if adapted and not adapted & written.changed:
+            raise ExportError(f"Merging {checkpoint} changed none of {len(adapted)} weights; was the adapter trained?")
+        if trained is not None and (odd := written.changed & (shapes.keys() - trained)):
+            raise ExportError(f"{len(odd)} tensors that did not train are no longer the base's, {min(odd)} first.")
+        copied = copy_files(base, draft, backbone, added=written.added)
+        check_files(base, draft, copied)
+        write_inference(draft, inference_of(checkpoint), backbone.latent_head)
+        rounded = _logits(backbone.base, backbone.processor, ids, backbone.precision())
+    del backbone
     gc.collect()
-    return merged, _check(draft, live, shapes, dtype, ids)
+    found = _read_back(draft, shapes, kind, ids)
+    _check_same("exported folder", found, rounded, kind, kind if written.in_place else stored)
+    return {
+        "base": origin.backbone,
+        "merged": len(written.changed),
+        "difference": _difference(found, live),  # what rounding to the base's types does is no fault, but is told
+        "dtype": str(run).removeprefix("torch."),
+        "types": written.types,
+        "unread": written.unread,
+        "changed": copied.changed,
+        "left_out": copied.left_out,
+    }
+
+
+def _trained(backbone: Backbone, checkpoint: Path) -> tuple[set[str], set[str] | None]:
+    """Return the names of the tensors that the adapter changes, and of all that trained; None if that is not known."""
+    if not isinstance(backbone.model, PeftModel):
+        return set(), None
+    suffix = ".base_layer.weight"
+    adapted = {base_name(name) for name, _ in backbone.base.named_parameters() if name.endswith(suffix)}
+    if not (checkpoint / PARTS).is_file():
+        return adapted, adapted
+    with safe_open(checkpoint / PARTS, framework="pt") as held:
+        return adapted, adapted | set(held.keys())
 
 
 def _check_growth(backbone: Backbone, shapes: dict[str, tuple[int, ...]]) -> None:
@@ -182,17 +276,16 @@ def _check_growth(backbone: Backbone, shapes: dict[str, tuple[int, ...]]) -> Non
         )
 
 
-def _check(
-    draft: Path, live: Tensor, shapes: dict[str, tuple[int, ...]], dtype: torch.dtype, ids: Mapping[str, int]
-) -> float:
-    """Read the folder back with stock transformers; return the relative difference of its logits.
+def _read_back(draft: Path, shapes: dict[str, tuple[int, ...]], dtype: torch.dtype, ids: Mapping[str, int]) -> Tensor:
+    """Read the folder with stock transformers; return its logits.
 
     Raises:
-        ExportError: If tensors, logits or the identifiers of added tokens differ.
+        ExportError: If tensors or the identifiers of added tokens differ.
     """
     read: Any = AutoModelForImageTextToText.from_pretrained(draft, dtype=dtype, output_loading_info=True)
     stock, info = read
     found = {name: tuple(tensor.shape) for name, tensor in stock.state_dict().items()}
+    info.pop("unexpected_keys")  # the files have the base's keys, those included that no model reads
     odd = {name for name, _ in found.items() ^ shapes.items()}.union(*(map(str, names) for names in info.values()))
     if odd:
         raise ExportError(f"The merged folder differs from the base in {len(odd)} tensors, {min(odd)} first.")
@@ -200,30 +293,33 @@ def _check(
     for token, number in ids.items():
         if (found_ids := processor.tokenizer(token, add_special_tokens=False).input_ids) != [number]:
             raise ExportError(f"The saved tokenizer reads the added token {token!r} as {found_ids}, not as {number}.")
-    logits = _logits(stock.eval(), processor, ids, nullcontext())
-    if logits.shape != live.shape:
-        raise ExportError(f"The saved processor is another: its prompt gives {logits.shape} logits, not {live.shape}.")
-    difference = float((logits - live).abs().max() / live.abs().max())
-    if not difference <= TOLERANCE[dtype]:
+    return _logits(stock.eval(), processor, ids, nullcontext())
+
+
+def _check_same(what: str, found: Tensor, expected: Tensor, *kinds: torch.dtype) -> None:
+    """Hold the logits of a model to those of the one that it must be.
+
+    Raises:
+        ExportError: If they differ by more than the coarsest of the types explains.
+    """
+    if found.shape != expected.shape:
+        raise ExportError(f"The {what} reads another prompt: it has {found.shape} logits, not {expected.shape}.")
+    kind = max(kinds, key=TOLERANCE.__getitem__)
+    if not (difference := _difference(found, expected)) <= TOLERANCE[kind]:
         raise ExportError(
-            f"Logits of the merged folder differ from the live model's by {difference:.2g} of the largest, "
-            f"limit {TOLERANCE[dtype]:g} in {dtype}; nothing was exported. A float32 run merges more exactly."
+            f"Logits of the {what} differ from the live model's by {difference:.2g} of the largest, limit "
+            f"{TOLERANCE[kind]:g} in {kind}; nothing was exported. A float32 run merges more exactly."
         )
-    return difference
+
+
+def _difference(found: Tensor, expected: Tensor) -> float:
+    return float((found - expected).abs().max() / expected.abs().max())
 
 
 def _base_shapes(backbone: Backbone) -> dict[str, tuple[int, ...]]:
     """Return the names and shapes of the model's tensors as they were before the adapter."""
     state = backbone.base.state_dict()
     return {base_name(name): tuple(tensor.shape) for name, tensor in state.items() if not belongs_to_adapter(name)}
-
-
-def _adapted_weights(backbone: Backbone) -> dict[str, Tensor]:
-    return {
-        base_name(name): parameter.detach().clone()
-        for name, parameter in backbone.base.named_parameters()
-        if name.endswith(".base_layer.weight")
-    }
 
 
 def _logits(model: Any, processor: Any, tokens: Iterable[str], precision: AbstractContextManager[object]) -> Tensor:

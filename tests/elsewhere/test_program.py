@@ -81,6 +81,36 @@ def test_a_script_runs_and_passes_on_what_it_is_given(exported, tmp_path):
     assert done.stdout.splitlines()[-3:] == ['{"temperature": 0}', "--port", "80 80"]
 
 
+def test_who_may_read_a_script_may_run_it(tmp_path):
+    before = os.umask(0o027)
+    try:
+        write_runs(folder(tmp_path / "m"), ["vllm"])
+    finally:
+        os.umask(before)
+    assert (tmp_path / "m" / "vllm.sh").stat().st_mode & 0o777 == 0o750
+
+
+@pytest.mark.parametrize(
+    ("files", "pixels"),
+    [
+        ({"preprocessor_config.json": {"merge_size": 2, "min_pixels": 3136, "max_pixels": 50176}}, (3136, 50176)),
+        (
+            {
+                "processor_config.json": {"processor_class": "Qwen3VLProcessor"},
+                "preprocessor_config.json": {"merge_size": 2, "size": {"shortest_edge": 1, "longest_edge": 9}},
+            },
+            (1, 9),
+        ),
+        ({"preprocessor_config.json": {"size": {"shortest_edge": 336}}}, None),
+    ],
+)
+def test_the_pixel_budget_is_found_where_the_base_states_it(tmp_path, files, pixels):
+    (tmp_path / "config.json").write_text('{"model_type": "qwen3_vl"}')
+    for name, held in files.items():
+        (tmp_path / name).write_text(json.dumps(held))
+    assert ModelFolder.read(tmp_path).pixels == pixels
+
+
 @pytest.mark.parametrize(
     ("model_type", "model"),
     [("internvl", "internvl_hf"), ("llava_next", "llava_hf"), ("smolvlm", "vllm"), ("aya_vision", "jepa_vlm")],

@@ -8,6 +8,7 @@ import signal
 from pathlib import Path
 
 import pytest
+import torch
 from peft import PeftModel
 from safetensors.torch import load_file
 from transformers import AutoModelForImageTextToText, TrainerCallback
@@ -61,13 +62,19 @@ def test_the_folder_holds_what_it_should(finished):
     assert len(Evaluation.from_json(folder / "evaluation.json").scored[0].answers) == 8
 
 
+def test_who_may_read_one_file_may_read_all(finished):
+    files = [path for path in Path(finished.run).rglob("*") if path.is_file()]
+    assert {"optimizer.pt", "heads.safetensors", "model.safetensors", "tokenizer.json"} <= {p.name for p in files}
+    assert len({path.stat().st_mode & 0o777 for path in files}) == 1
+
+
 def test_plain_peft_and_plain_transformers_read_the_run(finished):
     folder = Path(finished.run)
     plain = PeftModel.from_pretrained(jv.load_backbone("tiny-qwen2.5-vl").model, str(folder / "best"))
     merged = plain.merge_and_unload().state_dict()
     stock = AutoModelForImageTextToText.from_pretrained(folder / "export").state_dict()
     assert merged.keys() == stock.keys()
-    assert all(value.allclose(stock[name], atol=1e-6) for name, value in merged.items())
+    assert all(torch.equal(value.half(), stock[name]) for name, value in merged.items())  # as the base is stored
 
 
 def test_the_folder_of_another_run_is_refused(finished):

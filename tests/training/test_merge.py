@@ -86,7 +86,7 @@ def test_an_adapter_that_changes_nothing_is_refused_and_nothing_is_left(tmp_path
 
 def test_other_logits_are_refused_and_nothing_is_left(checkpoint, tmp_path, monkeypatch):
     monkeypatch.setitem(merge.TOLERANCE, torch.float32, 0.0)
-    with pytest.raises(ExportError, match="Logits of the merged folder differ"):
+    with pytest.raises(ExportError, match="Logits of the merged model differ"):
         export(checkpoint[0], to=tmp_path / "export")
     assert [path.name for path in tmp_path.iterdir()] == ["best"]
 
