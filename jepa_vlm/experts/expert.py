@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import final
+from typing import Any, final
 
 import torch
 from jaxtyping import Float
@@ -18,6 +18,9 @@ from jepa_vlm.views import Pads
 PadStates = Float[Tensor, "batch pads dim"]
 Answer = Float[Tensor, "batch queries out"]
 Maps = Float[Tensor, "batch maps height width"]
+
+
+SPREAD = 0.02  # of a head's weights at the start: transformers' initializer_range for Qwen2.5-VL
 
 
 def same(answer: Tensor) -> Tensor:
@@ -63,6 +66,22 @@ class ExpertHead(nn.Module, ABC):
     @abstractmethod
     def forward(self, states: PadStates) -> Answer:
         """Return the answer."""
+
+
+def drawn(kind: Callable[..., nn.Module], *sizes: int, generator: torch.Generator, **more: Any) -> nn.Module:
+    """Return a layer in float32 as CoVT's heads start, drawn from ``generator`` alone.
+
+    Weights are from N(0, 0.02), those of attention's inputs from Xavier's uniform distribution, and biases are 0.
+    """
+    layer: nn.Module = nn.utils.skip_init(kind, *sizes, device=generator.device, dtype=torch.float32, **more)
+    for name, parameter in layer.named_parameters():
+        if "bias" in name:
+            nn.init.zeros_(parameter)
+        elif "in_proj" in name:
+            nn.init.xavier_uniform_(parameter, generator=generator)
+        else:
+            nn.init.normal_(parameter, std=SPREAD, generator=generator)
+    return layer
 
 
 class ExpertLoss(nn.Module, ABC):

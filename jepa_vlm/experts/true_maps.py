@@ -72,19 +72,19 @@ def patches(answer: Tensor) -> Tensor:
     )
 
 
-def true_depth(*, pads: int = 4, words: str = "", weight: float = 1.0) -> Expert:
+def true_depth(*, pads: int = 4, weight: float = 1.0) -> Expert:
     """Return the expert for a scene's depth: L1, as CoVT's for Depth-Anything."""
-    return _expert("depth", Pads("<|depth_pad|>", pads, words), 1, weight)
+    return _expert("depth", Pads("<|depth_pad|>", pads), 1, weight)
 
 
-def true_edges(*, pads: int = 4, words: str = "", weight: float = 1.0) -> Expert:
+def true_edges(*, pads: int = 4, weight: float = 1.0) -> Expert:
     """Return the expert for a scene's edges: L1, as CoVT's for PiDiNet."""
-    return _expert("edges", Pads("<|pidinet_pad|>", pads, words), 1, weight)
+    return _expert("edges", Pads("<|pidinet_pad|>", pads), 1, weight)
 
 
-def true_segmentation(*, pads: int = 8, words: str = "", weight: float = 1.0) -> Expert:
+def true_segmentation(*, pads: int = 8, weight: float = 1.0) -> Expert:
     """Return the expert for the masks of a scene's shapes: dice and cross-entropy, as CoVT's for SAM, unmatched."""
-    return _expert("segmentation", Pads("<|sam_pad|>", pads, words), MASKS, weight)
+    return _expert("segmentation", Pads("<|sam_pad|>", pads), MASKS, weight)
 
 
 def _expert(kind: Kind, pads: Pads, maps: int, weight: float) -> Expert:
