@@ -8,7 +8,7 @@ from typing import Any, ClassVar, final
 from PIL import Image
 from torch import Tensor
 
-from jepa_vlm.experts.expert import Expert, Seen
+from jepa_vlm.experts.expert import RATE, Expert, Seen
 from jepa_vlm.experts.frozen import NetworkTarget, Reader
 from jepa_vlm.experts.mean_loss import MeanLoss
 from jepa_vlm.experts.query_head import QueryHead
@@ -77,4 +77,5 @@ def dinov2(
         head=QueryHead(queries=1 + (side // patch) ** 2, width=width),
         loss=MeanLoss(power=2),
         weight=weight,
+        rate=RATE,
     )

@@ -20,6 +20,7 @@ Answer = Float[Tensor, "batch queries out"]
 Maps = Float[Tensor, "batch maps height width"]
 
 
+RATE = 0.2  # of CoVT's query heads: 1e-5 beside 5e-5
 SPREAD = 0.02  # of a head's weights at the start: transformers' initializer_range for Qwen2.5-VL
 
 
@@ -103,9 +104,10 @@ class Expert(nn.Module):
         head: What answers.
         loss: How far the answer is.
         weight: Of the loss among the experts'.
+        rate: Multiple of the learning rate at which the head trains.
 
     Raises:
-        ValueError: If a part is of the wrong kind, or the weight is not positive.
+        ValueError: If a part is of the wrong kind, or weight or rate is not positive.
 
     Example:
         >>> from jepa_vlm.experts import true_depth
@@ -114,7 +116,15 @@ class Expert(nn.Module):
     """
 
     def __init__(
-        self, *, name: str, pads: Pads, target: ExpertTarget, head: ExpertHead, loss: ExpertLoss, weight: float = 1.0
+        self,
+        *,
+        name: str,
+        pads: Pads,
+        target: ExpertTarget,
+        head: ExpertHead,
+        loss: ExpertLoss,
+        weight: float = 1.0,
+        rate: float = 1.0,
     ) -> None:
         super().__init__()
         kinds = (("pads", pads, Pads), ("target", target, ExpertTarget), ("head", head, ExpertHead))
@@ -123,7 +133,9 @@ class Expert(nn.Module):
                 raise ValueError(f"{label} must be of the kind {kind.__name__}, got {type(part).__name__}.")
         if not 0 < weight < float("inf"):
             raise ValueError(f"weight must be positive and finite, got {weight}; leave the expert out instead.")
-        self.name, self.pads, self.target, self.weight = name, pads, target, weight
+        if not 0 < rate < float("inf"):
+            raise ValueError(f"rate must be a positive multiple of the learning rate, got {rate}.")
+        self.name, self.pads, self.target, self.weight, self.rate = name, pads, target, weight, rate
         self.head, self.loss = head, loss
 
     def forward(self, states: PadStates, inputs: Tensor) -> PerExample:
@@ -157,4 +169,4 @@ class Expert(nn.Module):
 
     def extra_repr(self) -> str:
         """Show what is no module."""
-        return f"name={self.name!r}, pads={self.pads}, target={self.target}, weight={self.weight:g}"
+        return f"name={self.name!r}, pads={self.pads}, target={self.target}, weight={self.weight:g}, rate={self.rate:g}"

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from jepa_vlm.experts.expert import Expert, Seen
+from jepa_vlm.experts.expert import RATE, Expert, Seen
 from jepa_vlm.experts.frozen import NetworkTarget, Stretched
 from jepa_vlm.experts.mask_loss import MaskLoss
 from jepa_vlm.experts.query_head import QueryHead
@@ -145,4 +145,5 @@ def sam(
         head=QueryHead(queries=pads, width=width, rotary=True),
         loss=MaskLoss(match=True),
         weight=weight,
+        rate=RATE,
     )
