@@ -22,8 +22,7 @@ class QueryHead(ExpertHead):
 
     Args:
         queries: How many answers are given: one for each patch of an image, or for each mask.
-        width: Of queries, keys and values.
-        out: Width of an answer; None for ``width``, without a last projection (which CoVT has not).
+        width: Of queries, keys, values and answers.
         heads: Of the attention.
         rotary: Whether the states are first rotated by their place among the pads (CoVT: for SAM alone). Without it,
             pads that the decoder gives like states are one pad to the queries.
@@ -36,16 +35,14 @@ class QueryHead(ExpertHead):
         SAM (8 queries of 256) and DINOv2 (1025 queries of 1024).
     """
 
-    def __init__(
-        self, *, queries: int, width: int, out: int | None = None, heads: int = 8, rotary: bool = False
-    ) -> None:
+    def __init__(self, *, queries: int, width: int, heads: int = 8, rotary: bool = False) -> None:
         super().__init__()
-        if min(queries, width, heads, out or 1) < 1 or width % heads:
+        if min(queries, width, heads) < 1 or width % heads:
             raise ValueError(
-                f"queries, width, out and heads must be at least 1, and heads divide width; got {queries=}, {width=}, "
-                f"{out=}, {heads=}."
+                "queries, width and heads must be at least 1, and heads divide width; got "
+                f"{queries=}, {width=}, {heads=}."
             )
-        self.count, self.width, self.out, self.heads, self.rotary = queries, width, out, heads, rotary
+        self.count, self.width, self.heads, self.rotary = queries, width, heads, rotary
         self.layers = nn.ModuleDict()
         self.queries = nn.Parameter(torch.empty(0))
 
@@ -55,8 +52,6 @@ class QueryHead(ExpertHead):
         self.layers["attention"] = drawn(
             nn.MultiheadAttention, self.width, self.heads, batch_first=True, generator=generator
         )
-        if self.out is not None:
-            self.layers["answer"] = drawn(nn.Linear, self.width, self.out, generator=generator)
         self.queries = nn.Parameter(torch.randn(self.count, self.width, generator=generator))
 
     @shape_checked
@@ -68,11 +63,11 @@ class QueryHead(ExpertHead):
         memory = F.normalize(self.layers["project"](rotated(states) if self.rotary else states), dim=1)
         queries = self.queries.expand(len(states), -1, -1)
         found, _ = self.layers["attention"](queries, memory, memory, need_weights=False)
-        return cast("Answer", found if self.out is None else self.layers["answer"](found))
+        return cast("Answer", found)
 
     def extra_repr(self) -> str:
         """Show the sizes."""
-        return f"queries={self.count}, width={self.width}, out={self.out}, heads={self.heads}, rotary={self.rotary}"
+        return f"queries={self.count}, width={self.width}, heads={self.heads}, rotary={self.rotary}"
 
 
 def rotated(states: Tensor) -> Tensor:

@@ -85,8 +85,8 @@ def test_pairs_are_rotated_by_the_place_of_their_pad():
 
 def test_pads_of_one_state_are_one_pad_unless_rotated():
     states = wave(1, 1, DIM, phase=0.1).expand(1, 3, DIM)
-    assert made(out=2)(states).std(dim=1).max() < 1e-12  # every query has the same answer
-    assert made(out=2, rotary=True)(states).std(dim=1).max() > 1e-6
+    assert made()(states).std(dim=1).max() < 1e-12  # every query has the same answer
+    assert made(rotary=True)(states).std(dim=1).max() > 1e-6
 
 
 def test_the_generator_alone_decides_the_weights():
