@@ -21,6 +21,7 @@ Source:   CoVT, Wakals/CoVT@80a28bf: train/src/constants.py, training/data.py, c
 
 from __future__ import annotations
 
+import functools
 from typing import Literal
 
 import jepa_vlm as jv
@@ -56,29 +57,31 @@ def recipe(
         parts = [jv.experts.true_segmentation(), jv.experts.true_depth(), jv.experts.true_edges()]
     else:
         parts = [jv.experts.sam(), jv.experts.depth_anything(), jv.experts.dinov2()]
-    pads, ahead = tuple(part.pads for part in parts), AheadOfReasoning()
+    pads, ahead = tuple(part.pads for part in parts), AheadOfReasoning(close="\n")
     names = [NAMES[part.name] for part in parts]
     told = pads
     if sentences:
-        ahead = AheadOfReasoning(lead="Because ", between=", and ", close=". ")
+        ahead = AheadOfReasoning(lead="Because ", between=", and ", close=".\n")
         told = tuple(Pads(p.token, p.count, f"the {n} of the image is ") for p, n in zip(pads, names, strict=True))
-    reason = PaddedConversation(pads=told, place=ahead, supervised=supervised)
+    # The last turn alone: the trained model answers by plain generation, in which nothing runs a tool that it calls.
+    padded = functools.partial(PaddedConversation, turns="last")
+    reason = padded(pads=told, place=ahead, supervised=supervised)
     views = {"reason": reason}
     if stages == "all":
         if not supervised:
             raise ValueError("In one of the stages pads are the whole answer: stages='all' needs supervised=True.")
         asked = f"What is the {', '.join(names)} of the image?"
         views = {
-            "understand": PaddedConversation(pads=pads, place=BehindImages()),
-            "generate": PaddedConversation(pads=pads, place=AsAnswer(question=asked)),
+            "understand": padded(pads=pads, place=BehindImages()),
+            "generate": padded(pads=pads, place=AsAnswer(question=asked)),
             "reason": reason,
-            "efficient": PaddedConversation(pads=told, place=ahead, kinds=SomeKinds(none=1 / 6)),
+            "efficient": padded(pads=told, place=ahead, kinds=SomeKinds(none=1 / 6)),
         }
     first, *others = views.values()
-    objective = jv.NextToken(view=first) + weight * jv.ExpertDistillation(view=first, experts=parts)
+    objective = jv.NextToken(view=first, mean="examples") + weight * jv.ExpertDistillation(view=first, experts=parts)
     for view in others:  # one head for each expert, whatever the stage
         lent = jv.ExpertDistillation(view=view, experts="expert_distillation")
-        objective = objective + jv.NextToken(view=view) + weight * lent
+        objective = objective + jv.NextToken(view=view, mean="examples") + weight * lent
     pairs = iter(objective.weights)
     terms = dict(zip(views, zip(pairs, pairs, strict=True), strict=True))
     terms["words alone"] = next(reversed(terms.values()))[:1]

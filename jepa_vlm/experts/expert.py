@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import final
+from typing import Any, final
 
 import torch
 from jaxtyping import Float
@@ -18,6 +18,10 @@ from jepa_vlm.views import Pads
 PadStates = Float[Tensor, "batch pads dim"]
 Answer = Float[Tensor, "batch queries out"]
 Maps = Float[Tensor, "batch maps height width"]
+
+
+RATE = 0.2  # of CoVT's query heads: 1e-5 beside 5e-5
+SPREAD = 0.02  # of a head's weights at the start: transformers' initializer_range for Qwen2.5-VL
 
 
 def same(answer: Tensor) -> Tensor:
@@ -65,6 +69,22 @@ class ExpertHead(nn.Module, ABC):
         """Return the answer."""
 
 
+def drawn(kind: Callable[..., nn.Module], *sizes: int, generator: torch.Generator, **more: Any) -> nn.Module:
+    """Return a layer in float32 as CoVT's heads start, drawn from ``generator`` alone.
+
+    Weights are from N(0, 0.02), those of attention's inputs from Xavier's uniform distribution, and biases are 0.
+    """
+    layer: nn.Module = nn.utils.skip_init(kind, *sizes, device=generator.device, dtype=torch.float32, **more)
+    for name, parameter in layer.named_parameters():
+        if "bias" in name:
+            nn.init.zeros_(parameter)
+        elif "in_proj" in name:
+            nn.init.xavier_uniform_(parameter, generator=generator)
+        else:
+            nn.init.normal_(parameter, std=SPREAD, generator=generator)
+    return layer
+
+
 class ExpertLoss(nn.Module, ABC):
     """Distance between an answer and a target of the same shape, one value per example, in at least float32."""
 
@@ -84,9 +104,10 @@ class Expert(nn.Module):
         head: What answers.
         loss: How far the answer is.
         weight: Of the loss among the experts'.
+        rate: Multiple of the learning rate at which the head trains.
 
     Raises:
-        ValueError: If a part is of the wrong kind, or the weight is not positive.
+        ValueError: If a part is of the wrong kind, or weight or rate is not positive.
 
     Example:
         >>> from jepa_vlm.experts import true_depth
@@ -95,7 +116,15 @@ class Expert(nn.Module):
     """
 
     def __init__(
-        self, *, name: str, pads: Pads, target: ExpertTarget, head: ExpertHead, loss: ExpertLoss, weight: float = 1.0
+        self,
+        *,
+        name: str,
+        pads: Pads,
+        target: ExpertTarget,
+        head: ExpertHead,
+        loss: ExpertLoss,
+        weight: float = 1.0,
+        rate: float = 1.0,
     ) -> None:
         super().__init__()
         kinds = (("pads", pads, Pads), ("target", target, ExpertTarget), ("head", head, ExpertHead))
@@ -104,7 +133,9 @@ class Expert(nn.Module):
                 raise ValueError(f"{label} must be of the kind {kind.__name__}, got {type(part).__name__}.")
         if not 0 < weight < float("inf"):
             raise ValueError(f"weight must be positive and finite, got {weight}; leave the expert out instead.")
-        self.name, self.pads, self.target, self.weight = name, pads, target, weight
+        if not 0 < rate < float("inf"):
+            raise ValueError(f"rate must be a positive multiple of the learning rate, got {rate}.")
+        self.name, self.pads, self.target, self.weight, self.rate = name, pads, target, weight, rate
         self.head, self.loss = head, loss
 
     def forward(self, states: PadStates, inputs: Tensor) -> PerExample:
@@ -142,4 +173,4 @@ class Expert(nn.Module):
 
     def extra_repr(self) -> str:
         """Show what is no module."""
-        return f"name={self.name!r}, pads={self.pads}, target={self.target}, weight={self.weight:g}"
+        return f"name={self.name!r}, pads={self.pads}, target={self.target}, weight={self.weight:g}, rate={self.rate:g}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, ClassVar, final
@@ -21,26 +21,38 @@ from jepa_vlm.typing import full_precision
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet, as DINOv2, Depth-Anything and SAM were trained
 
 
-@final
 @dataclass(frozen=True)
-class Square:
+class Reader(ABC):
     """Reads an image as a square of normalised pixels ("channels height width").
 
     Args:
-        side: In pixels; the image is stretched to it (CoVT's code does so too).
+        side: Of the square, in pixels.
     """
 
     side: int
 
+    @final
     def __call__(self, image: LazyImage) -> Tensor:
         """Return the pixels.
 
         Raises:
             DataError: If the image cannot be read.
         """
-        picture = image.load().resize((self.side, self.side), Image.Resampling.BICUBIC)
-        pixels = torch.from_numpy(np.asarray(picture, np.float32) / 255)
+        pixels = torch.from_numpy(np.asarray(self.square(image.load()), np.float32) / 255)
         return rearrange((pixels - torch.tensor(MEAN)) / torch.tensor(STD), "height width rgb -> rgb height width")
+
+    @abstractmethod
+    def square(self, picture: Image.Image) -> Image.Image:
+        """Return what is shown of a picture."""
+
+
+@final
+class Stretched(Reader):
+    """The whole picture, stretched to the square: what CoVT's code shows to SAM and Depth-Anything."""
+
+    def square(self, picture: Image.Image) -> Image.Image:
+        """See ``Reader``."""
+        return picture.resize((self.side, self.side), Image.Resampling.BICUBIC)
 
 
 @lru_cache(maxsize=8)
@@ -73,19 +85,19 @@ class NetworkTarget(ExpertTarget):
 
     Args:
         model: A hub id or a folder.
-        side: Of the square that it is shown, in pixels.
+        reader: Makes its inputs of an image.
     """
 
     kind: ClassVar[str]  # the network's class in transformers
 
     model: str
-    side: int
+    reader: Reader
 
     @property
     @final
-    def inputs(self) -> Square:
+    def inputs(self) -> Reader:
         """See ``ExpertTarget.inputs``."""
-        return Square(self.side)
+        return self.reader
 
     @final
     def __call__(self, inputs: Tensor) -> Seen:

@@ -6,73 +6,86 @@ from typing import final
 
 import torch
 import torch.nn.functional as F
-from einops import rearrange, reduce
+from einops import rearrange
 from torch import Tensor
 
 from jepa_vlm.errors import missing_extra
 from jepa_vlm.experts.expert import ExpertLoss, Maps
 from jepa_vlm.typing import PerExample, at_least_float32, full_precision, shape_checked
 
+EPS = 1e-6
+
 
 @final
 class MaskLoss(ExpertLoss):
-    """(1 - dice) + binary cross-entropy between logits of masks and masks in [0, 1], averaged over the masks.
+    """CoVT's distance between logits of masks and masks in [0, 1], of which those that are all 0 are absent.
 
-    dice = (2 * overlap + 1) / (sum of both areas + 1), so that two empty masks agree.
+    The mean over the present masks of (1 - dice) + binary cross-entropy, plus ``absent`` times the mean cross-entropy
+    of the other answers with an empty mask. dice = (2 * overlap + 1e-6) / (sum of both areas + 1e-6). An example
+    without any mask adds 0.
 
     Args:
-        match: Whether the answers are first matched to the targets at the least total cost, one to one. Targets that
-            are empty are absent then, and so many of the answers stay without a match: they count ``unmatched`` times
-            their cross-entropy with an empty mask. Needs scipy.
-        unmatched: See ``match``.
+        match: Whether the present masks are first assigned to answers at the least total 1 - dice, one to one; without
+            it, an answer belongs to the mask of its own number. Needs scipy.
+        absent: See above.
 
     Raises:
-        ValueError: If ``unmatched`` is negative.
+        ValueError: If ``absent`` is negative.
 
     References:
-        Wakals/CoVT@80a28bf: Hungarian matching, (1 - dice) + BCE, and 0.1 times a negative term for its SAM expert.
+        Wakals/CoVT@80a28bf, covt_qwen2_5_vl.py: ``AnchorLoss.get_sam_token_loss``, ``dice_coeff``.
     """
 
-    def __init__(self, *, match: bool = False, unmatched: float = 0.1) -> None:
+    def __init__(self, *, match: bool = False, absent: float = 0.1) -> None:
         super().__init__()
-        if unmatched < 0:
-            raise ValueError(f"unmatched must not be negative, got {unmatched}.")
-        self.match, self.unmatched = match, unmatched
+        if absent < 0:
+            raise ValueError(f"absent must not be negative, got {absent}.")
+        self.match, self.absent = match, absent
 
     @shape_checked
     def forward(self, answer: Maps, target: Maps) -> PerExample:
         """See ``ExpertLoss.forward``."""
-        answer, target = (
-            rearrange(maps, "batch masks height width -> batch masks (height width)")
-            for maps in at_least_float32(answer, target)
-        )
-        if not self.match:
-            return reduce(_distance(answer, target), "batch masks -> batch", "mean")
-        return torch.stack([self._matched(own, wanted) for own, wanted in zip(answer, target, strict=True)])
+        with full_precision(answer.device):
+            answer, target = (
+                rearrange(maps, "batch masks height width -> batch masks (height width)")
+                for maps in at_least_float32(answer, target)
+            )
+            return torch.stack([self._example(*pair) for pair in zip(answer, target, strict=True)])
 
-    def _matched(self, answer: Tensor, target: Tensor) -> Tensor:
-        try:
-            from scipy.optimize import linear_sum_assignment
-        except ImportError:
-            raise missing_extra("scipy", "eval", "Matching masks") from None
-        present = target[target.any(dim=1)]
-        with torch.no_grad():
-            costs = _distance(answer[:, None], present[None])
-        rows, columns = linear_sum_assignment(costs.cpu().numpy())
-        apart = torch.ones(len(answer), dtype=torch.bool)
-        apart[torch.as_tensor(rows)] = False
-        near = _distance(answer[torch.as_tensor(rows)], present[torch.as_tensor(columns)]).sum()
-        far = F.softplus(answer[apart.to(answer.device)]).mean(dim=1).sum()
-        return (near + self.unmatched * far) / len(answer)
+    def _example(self, logits: Tensor, masks: Tensor) -> Tensor:
+        present = masks.any(dim=1).nonzero()[:, 0]
+        if not len(present):
+            return 0 * logits.sum()
+        own = present
+        if self.match:
+            own, order = _assigned(logits.detach(), masks[present])
+            present = present[order]
+        loss = 1 - _dice(logits[own], masks[present]).mean() + _cross_entropy(logits[own], masks[present])
+        if len(own) < len(logits):
+            others = torch.ones(len(logits), dtype=torch.bool, device=logits.device)
+            others[own] = False
+            loss = loss + self.absent * _cross_entropy(logits[others], torch.zeros_like(logits[others]))
+        return loss
 
     def extra_repr(self) -> str:
         """Show what was chosen."""
-        return f"match={self.match}, unmatched={self.unmatched}"
+        return f"match={self.match}, absent={self.absent}"
 
 
-def _distance(logits: Tensor, mask: Tensor) -> Tensor:
-    with full_precision(logits.device):
-        inside = logits.sigmoid()
-        dice = (2 * (inside * mask).sum(-1) + 1) / (inside.sum(-1) + mask.sum(-1) + 1)
-        logits, mask = torch.broadcast_tensors(logits, mask)
-        return 1 - dice + F.binary_cross_entropy_with_logits(logits, mask.to(logits.dtype), reduction="none").mean(-1)
+def _dice(logits: Tensor, masks: Tensor) -> Tensor:
+    inside = logits.sigmoid()
+    return (2 * (inside * masks).sum(-1) + EPS) / (inside.sum(-1) + masks.sum(-1) + EPS)
+
+
+_cross_entropy = F.binary_cross_entropy_with_logits
+
+
+def _assigned(logits: Tensor, masks: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the numbers of answers and of the masks that are theirs."""
+    try:
+        from scipy.optimize import linear_sum_assignment
+    except ImportError:
+        raise missing_extra("scipy", "eval", "Matching masks") from None
+    found = linear_sum_assignment((1 - _dice(logits[:, None], masks[None])).cpu().numpy())
+    own, order = (torch.as_tensor(numbers, device=logits.device) for numbers in found)
+    return own, order

@@ -5,11 +5,9 @@ from __future__ import annotations
 from typing import cast, final
 
 import torch
-import torch.nn.functional as F
 from torch import nn
 
-from jepa_vlm.experts.expert import Answer, ExpertHead, PadStates
-from jepa_vlm.predictors.mlp import seeded_linear
+from jepa_vlm.experts.expert import Answer, ExpertHead, PadStates, drawn
 from jepa_vlm.typing import shape_checked
 
 
@@ -22,6 +20,9 @@ class PadHead(ExpertHead):
 
     Raises:
         ValueError: If ``out`` is below 1.
+
+    References:
+        Wakals/CoVT@80a28bf, covt_qwen2_5_vl.py: ``depth_token_generator``.
     """
 
     def __init__(self, *, out: int) -> None:
@@ -29,20 +30,19 @@ class PadHead(ExpertHead):
         if out < 1:
             raise ValueError(f"out must be at least 1, got {out}.")
         self.out = out
-        self.linears = nn.ModuleList()
+        self.layers = nn.Sequential()
 
     def setup(self, dim: int, generator: torch.Generator) -> None:
         """See ``ExpertHead.setup``."""
-        self.linears = nn.ModuleList((seeded_linear(dim, dim, generator), seeded_linear(dim, self.out, generator)))
+        first, second = (drawn(nn.Linear, dim, out, generator=generator) for out in (dim, self.out))
+        self.layers = nn.Sequential(first, nn.GELU(), second)
 
     @shape_checked
     def forward(self, states: PadStates) -> Answer:
         """See ``ExpertHead.forward``."""
-        if not self.linears:
+        if not len(self.layers):
             raise RuntimeError("PadHead has no weights yet; call setup(dim, generator) first.")
-        first, second = (cast("nn.Linear", linear) for linear in self.linears)
-        answer: Answer = second(F.gelu(first(states.to(first.weight.dtype))))
-        return answer
+        return cast("Answer", self.layers(states.to(next(self.layers.parameters()).dtype)))
 
     def extra_repr(self) -> str:
         """Show the width."""

@@ -6,72 +6,109 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, final
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
-from jepa_vlm.experts.expert import Expert, Seen
-from jepa_vlm.experts.frozen import NetworkTarget
+from jepa_vlm.experts.expert import RATE, Expert, Seen
+from jepa_vlm.experts.frozen import NetworkTarget, Stretched
 from jepa_vlm.experts.mask_loss import MaskLoss
 from jepa_vlm.experts.query_head import QueryHead
 from jepa_vlm.typing import full_precision
 from jepa_vlm.views import Pads
 
 HUGE = "facebook/sam-vit-huge"
-POINTS = 4  # to a side of the grid of points that a picture is asked at
-OVERLAP = 0.7  # share of the union from which two masks are one
+# The defaults of SAM's automatic mask generator, which CoVT's code uses.
+AT_ONCE = 64  # points
+QUALITY = 0.88  # that the model must predict of a mask
+STABILITY = 0.95  # share of its pixels that must stay when logits are cut at 1 in place of -1
+OVERLAP = 0.7  # of two masks' boxes, as a share of their union, above which the better mask alone is kept
 
 
 @final
 @dataclass(frozen=True)
 class SamMasks(NetworkTarget):
-    """The masks that a SAM finds in a picture, at its decoder's own resolution, ("batch masks height width").
+    """The masks that a SAM finds in a picture by itself, at the size of its inputs, ("batch masks height width").
 
-    It is asked at a grid of points; for each it gives three masks, of which it thinks the most of one. The ``masks``
-    that it thinks most of and that are not one are kept; missing ones are empty. An answer is as many prompts, which
-    its frozen mask decoder turns into logits.
+    It is asked at a grid of points, which gives three masks for each. Kept are those of high predicted quality and
+    stability, of those with like boxes the best, and of these the ``masks`` with the highest quality x stability;
+    missing ones are empty. An answer is as many prompts, which its frozen mask decoder turns into logits.
 
     Args:
         model: A hub id or a folder.
-        side: Of the square that it is shown, in pixels.
+        reader: See ``NetworkTarget``.
+        side: Of the square that the model is shown, in pixels: the inputs are enlarged to it.
+        points: To a side of the grid.
         masks: How many.
     """
 
     kind: ClassVar[str] = "SamModel"
 
+    side: int
+    points: int
     masks: int
 
     def seen_by(self, network: Any, pixels: Tensor) -> Seen:
         """See ``NetworkTarget``."""
-        image = network.get_image_embeddings(pixels)
-        at = (torch.arange(POINTS, device=pixels.device) + 0.5) * self.side / POINTS
-        grid = torch.cartesian_prod(at, at)[None, :, None].expand(len(pixels), -1, -1, -1)
-        asked = network(image_embeddings=image, input_points=grid, multimask_output=True)
-        found = asked.pred_masks.flatten(1, 2) > 0
-        scores = asked.iou_scores.flatten(1, 2)
-        target = torch.stack([self._kept(m, s) for m, s in zip(found, scores, strict=True)]).to(pixels.dtype)
-        position = network.get_image_wide_positional_embeddings().expand(len(pixels), -1, -1, -1)
+        size = pixels.shape[-1]
+        image = network.get_image_embeddings(F.interpolate(pixels, self.side, mode="bilinear"))
+        target = torch.stack([self._found(network, each[None], size) for each in image])
 
         def decode(answer: Tensor) -> Tensor:
             with full_precision(answer.device):
-                return _masks(network, image, position, answer.float()[:, :, None])
+                return self._resized(_logits(network, image, answer.float()[:, :, None]), size)
 
         return Seen(target, decode)
 
-    def _kept(self, masks: Tensor, scores: Tensor) -> Tensor:
-        kept: list[Tensor] = []
-        for mask in masks[scores.argsort(descending=True)]:
-            apart = all((mask & old).sum() <= OVERLAP * (mask | old).sum() for old in kept)
-            if bool(mask.any()) and apart:
-                kept.append(mask)
-            if len(kept) == self.masks:
-                break
-        return torch.stack([*kept, *[torch.zeros_like(masks[0])] * (self.masks - len(kept))])
+    def _found(self, network: Any, image: Tensor, size: int) -> Tensor:
+        """Return the masks of one image."""
+        at = (torch.arange(self.points, device=image.device) + 0.5) * self.side / self.points
+        grid = torch.cartesian_prod(at, at).flip(-1)  # row by row
+        found = []
+        for points in grid.split(AT_ONCE):
+            asked = network(image_embeddings=image, input_points=points[None, :, None], multimask_output=True)
+            logits = self._resized(asked.pred_masks[0], size).flatten(0, 1)
+            quality = asked.iou_scores.flatten()
+            stability = (logits > 1).sum((1, 2)) / (logits > -1).sum((1, 2))
+            good = (quality > QUALITY) & (stability >= STABILITY)
+            found.append((logits[good] > 0, quality[good], stability[good]))
+        masks, quality, stability = (torch.cat(parts) for parts in zip(*found, strict=True))
+        kept = apart(masks, quality)
+        kept = kept[(quality * stability)[kept].argsort(descending=True, stable=True)[: self.masks]]
+        return F.pad(masks[kept].to(image.dtype), (0, 0, 0, 0, 0, self.masks - len(kept)))
+
+    def _resized(self, logits: Tensor, size: int) -> Tensor:
+        """Return logits at the size of the inputs, by way of the model's own, as SAM does."""
+        enlarged = F.interpolate(logits, self.side, mode="bilinear")
+        return F.interpolate(enlarged, size, mode="bilinear")
 
 
-def _masks(network: Any, image: Tensor, position: Tensor, prompts: Tensor) -> Tensor:
+def apart(masks: Tensor, quality: Tensor) -> Tensor:
+    """Return the numbers of masks whose boxes overlap no better mask's too much, the best first.
+
+    Args:
+        masks: ("masks height width"), none of them empty.
+        quality: Of each.
+    """
+    corners = []
+    for axis in (1, 2):  # the columns of a mask, then its rows
+        line = masks.any(axis).int()
+        corners.append((line.argmax(1), line.shape[1] - 1 - line.flip(1).argmax(1)))
+    low, high = torch.stack([each[0] for each in corners], 1), torch.stack([each[1] for each in corners], 1)
+    area = (high - low).prod(1)
+    shared = (torch.minimum(high[:, None], high) - torch.maximum(low[:, None], low)).clamp(min=0).prod(-1)
+    overlap = (shared / (area[:, None] + area - shared)).cpu()
+    kept: list[int] = []
+    for mask in quality.argsort(descending=True, stable=True).tolist():
+        if not (overlap[mask, kept] > OVERLAP).any():
+            kept.append(mask)
+    return torch.tensor(kept, dtype=torch.long, device=masks.device)
+
+
+def _logits(network: Any, image: Tensor, prompts: Tensor) -> Tensor:
     dense = network.prompt_encoder.no_mask_embed.weight.reshape(1, -1, 1, 1)
     logits, _ = network.mask_decoder(
         image_embeddings=image,
-        image_positional_embeddings=position,
+        image_positional_embeddings=network.get_image_wide_positional_embeddings().expand(len(image), -1, -1, -1),
         sparse_prompt_embeddings=prompts,
         dense_prompt_embeddings=dense.expand(len(image), -1, *image.shape[-2:]),
         multimask_output=False,
@@ -84,10 +121,10 @@ def sam(
     *,
     model: str = HUGE,
     pads: int = 8,
-    words: str = "",
+    small: int = 256,
     side: int = 1024,
+    points: int = 32,
     width: int = 256,
-    heads: int = 8,
     weight: float = 1.0,
 ) -> Expert:
     """Return the expert for SAM's masks, with CoVT's head and loss.
@@ -95,17 +132,18 @@ def sam(
     Args:
         model: A hub id or a folder.
         pads: As many as masks.
-        words: Written before them.
-        side: Of the square that the model is shown, in pixels.
+        small, side: Of the square that a picture is stretched to, and of the one that it is then enlarged to, in
+            pixels; masks are compared at the former.
+        points: To a side of the grid that the model is asked at.
         width: Of the model's prompts.
-        heads: Of the head's attention.
         weight: Of the loss; CoVT's.
     """
     return Expert(
         name="sam",
-        pads=Pads("<|sam_pad|>", pads, words),
-        target=SamMasks(model, side, pads),
-        head=QueryHead(queries=pads, width=width, heads=heads),
+        pads=Pads("<|sam_pad|>", pads),
+        target=SamMasks(model, Stretched(small), side, points, pads),
+        head=QueryHead(queries=pads, width=width, rotary=True),
         loss=MaskLoss(match=True),
         weight=weight,
+        rate=RATE,
     )

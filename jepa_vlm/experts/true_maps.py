@@ -7,20 +7,20 @@ from functools import partial
 from typing import Literal, final
 
 import torch
-from einops import rearrange, reduce
+from einops import reduce
 from torch import Tensor
 
 from jepa_vlm.errors import DataError
 from jepa_vlm.experts.expert import Expert, ExpertTarget, Seen
 from jepa_vlm.experts.mask_loss import MaskLoss
 from jepa_vlm.experts.mean_loss import MeanLoss
-from jepa_vlm.experts.query_head import QueryHead
+from jepa_vlm.experts.pad_head import PadHead
 from jepa_vlm.trajectories import LazyImage
 from jepa_vlm.views import Pads
 
 Kind = Literal["depth", "edges", "segmentation"]
-SIDE, POOL, PATCH = 112, 4, 4  # of a picture in pixels; of what becomes one number; of numbers in an answer
-MASKS, WIDTH = 8, 64
+SIDE, POOL = 112, 16  # of a picture, and of what becomes one number, in pixels
+MASKS = 8
 
 
 @final
@@ -40,8 +40,8 @@ class TrueMap(ExpertTarget):
         return partial(true_map, kind=self.kind)
 
     def __call__(self, inputs: Tensor) -> Seen:
-        """See ``ExpertTarget``: an answer for each patch of the map."""
-        return Seen(inputs, patches)
+        """See ``ExpertTarget``: an answer for each pad, a map each."""
+        return Seen(inputs, mean_map)
 
 
 def true_map(image: LazyImage, *, kind: Kind) -> Tensor:
@@ -61,39 +61,36 @@ def true_map(image: LazyImage, *, kind: Kind) -> Tensor:
     return reduce(whole, "maps (height a) (width b) -> maps height width", how, a=POOL, b=POOL)
 
 
-def patches(answer: Tensor) -> Tensor:
-    """Return answers, one for each patch, as maps ("batch maps height width")."""
-    return rearrange(
-        answer,
-        "batch (rows columns) (maps a b) -> batch maps (rows a) (columns b)",
-        rows=SIDE // POOL // PATCH,
-        a=PATCH,
-        b=PATCH,
-    )
+def mean_map(answer: Tensor) -> Tensor:
+    """Return the mean of the pads' answers as maps ("batch maps height width")."""
+    side = SIDE // POOL
+    return reduce(answer, "batch pads (maps height width) -> batch maps height width", "mean", height=side, width=side)
 
 
-def true_depth(*, pads: int = 4, words: str = "", weight: float = 1.0) -> Expert:
-    """Return the expert for a scene's depth: L1, as CoVT's for Depth-Anything."""
-    return _expert("depth", Pads("<|depth_pad|>", pads, words), 1, weight)
+# Weights at which the best answer that is the same for every picture costs about 1.
+def true_depth(*, pads: int = 1, weight: float = 100.0) -> Expert:
+    """Return the expert for a scene's depth."""
+    return _expert("depth", Pads("<|depth_pad|>", pads), 1, weight)
 
 
-def true_edges(*, pads: int = 4, words: str = "", weight: float = 1.0) -> Expert:
-    """Return the expert for a scene's edges: L1, as CoVT's for PiDiNet."""
-    return _expert("edges", Pads("<|pidinet_pad|>", pads, words), 1, weight)
+def true_edges(*, pads: int = 1, weight: float = 4.0) -> Expert:
+    """Return the expert for a scene's edges."""
+    return _expert("edges", Pads("<|pidinet_pad|>", pads), 1, weight)
 
 
-def true_segmentation(*, pads: int = 8, words: str = "", weight: float = 1.0) -> Expert:
-    """Return the expert for the masks of a scene's shapes: dice and cross-entropy, as CoVT's for SAM, unmatched."""
-    return _expert("segmentation", Pads("<|sam_pad|>", pads, words), MASKS, weight)
+def true_segmentation(*, pads: int = 1, weight: float = 1.0) -> Expert:
+    """Return the expert for the masks of a scene's shapes: CoVT's loss for SAM, unmatched."""
+    return _expert("segmentation", Pads("<|sam_pad|>", pads), MASKS, weight)
 
 
 def _expert(kind: Kind, pads: Pads, maps: int, weight: float) -> Expert:
-    queries = (SIDE // POOL // PATCH) ** 2
+    # Squares and not CoVT's L1: where most of a map is 0, the least absolute error is answered by 0 everywhere, until
+    # a thing is likelier than not to be at a place.
     return Expert(
         name=kind,
         pads=pads,
         target=TrueMap(kind),
-        head=QueryHead(queries=queries, width=WIDTH, out=maps * PATCH**2),
-        loss=MaskLoss() if kind == "segmentation" else MeanLoss(power=1),
+        head=PadHead(out=maps * (SIDE // POOL) ** 2),
+        loss=MaskLoss() if kind == "segmentation" else MeanLoss(power=2),
         weight=weight,
     )

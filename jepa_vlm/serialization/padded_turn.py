@@ -9,7 +9,9 @@ from jepa_vlm.views import AheadOfReasoning, AsAnswer, BehindImages, PaddedConve
 
 
 def padded_turn(trajectory: Trajectory, view: PaddedConversation) -> Trajectory:
-    """Return the trajectory as a view shows it; one without pads is as it was."""
+    """Return the trajectory as a view shows it."""
+    if view.turns == "last":
+        trajectory = replace(trajectory, steps=trajectory.steps[-1:])
     text, place = view.written(view.chosen(trajectory.id)), view.place
     if not text:
         return trajectory

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from torch.optim import Optimizer
 
 from jepa_vlm.encoders import TextEncoder
+from jepa_vlm.experts import Expert
 from jepa_vlm.latent_vlm import LatentVLM
 
 
@@ -16,14 +17,15 @@ def split_by_rate(optimizer: Optimizer, model: LatentVLM, rates: Mapping[str, fl
     Args:
         optimizer: Changed in place, before its schedule is made.
         model: What it trains.
-        rates: Multiples by part, see ``Recipe``. The objective's own parameters have the rate itself, those of a text
-            encoder their multiple of it.
+        rates: Multiples by part, see ``Recipe``. The objective's own parameters have the rate itself, those of text
+            encoders and experts their multiples of it.
     """
     adapter, base = model.backbone.adapter, model.backbone.base
     prefix = adapter.decoder_prefix(base)
     factors = {id(p): rates.get(adapter.part(name, prefix), 1.0) for name, p in base.named_parameters()}
-    encoders = [module for module in model.objective.modules() if isinstance(module, TextEncoder)]
-    factors |= {id(p): encoder.rate for encoder in encoders for p in encoder.parameters()}
+    for module in model.objective.modules():
+        if isinstance(module, TextEncoder | Expert):
+            factors |= {id(p): module.rate for p in module.parameters()}
     split = []
     for group in optimizer.param_groups:
         for factor in sorted({factors.get(id(p), 1.0) for p in group["params"]}):

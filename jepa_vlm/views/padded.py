@@ -6,7 +6,7 @@ import hashlib
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, ClassVar, final
+from typing import TYPE_CHECKING, ClassVar, Literal, final
 
 from jepa_vlm.views.view import View
 
@@ -147,22 +147,27 @@ class PaddedConversation(View):
         pads: By expert, in order.
         place: Where they stand.
         kinds: Which of them an example has; without any, it is the plain conversation.
+        turns: ``all`` of the trajectory's, or the ``last`` alone, which then answers at once: tool calls, what is said
+            with them and their images are left out. A model that calls no tools at inference needs the latter.
         supervised: Whether the pads themselves are trained by the token loss, which writing them needs (CoVT's code).
 
     Raises:
-        ValueError: If there are no pads, two kinds have one token, or pads that are the whole answer may be missing or
-            are not trained.
+        ValueError: If there are no pads, two kinds have one token, ``turns`` is unknown, or pads that are the whole
+            answer may be missing or are not trained.
     """
 
     pads: tuple[Pads, ...]
     place: Place = field(default_factory=AheadOfReasoning)
     kinds: Kinds = field(default_factory=AllKinds)
+    turns: Literal["all", "last"] = "all"
     supervised: bool = True
     name: ClassVar[str] = "padded_conversation"
 
     def __post_init__(self) -> None:
         if not self.pads or len(set(self.tokens)) < len(self.pads):
             raise ValueError(f"A padded conversation needs pads of different tokens, got {self.pads!r}.")
+        if self.turns not in ("all", "last"):
+            raise ValueError(f"turns must be 'all' or 'last', got {self.turns!r}.")
         if isinstance(self.place, AsAnswer):
             if isinstance(self.kinds, SomeKinds) and self.kinds.none:
                 raise ValueError(f"An answer of pads cannot be without any: take SomeKinds(none=0), got {self.kinds}.")

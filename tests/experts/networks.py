@@ -15,6 +15,7 @@ from transformers import (
 )
 
 SIDE, PATCH, WIDTH = 56, 14, 16
+SMALL = 28  # of the square that a picture is stretched to before it is enlarged to SIDE
 
 
 def _backbone(**more) -> Dinov2Config:

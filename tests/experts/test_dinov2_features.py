@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import numpy as np
+import pytest
 import torch
+from PIL import Image
 
 from jepa_vlm.experts import dinov2
+from jepa_vlm.experts.dinov2_features import Framed
 from jepa_vlm.experts.frozen import frozen
 from tests.experts.networks import SIDE, WIDTH, saved_dinov2
 
 
 def test_the_target_is_the_last_hidden_state_and_gradient_reaches_the_head_alone(tmp_path):
-    expert = dinov2(model=saved_dinov2(tmp_path), side=SIDE, width=WIDTH, heads=2)
+    expert = dinov2(model=saved_dinov2(tmp_path), side=SIDE, width=WIDTH)
     expert.head.setup(12, torch.Generator().manual_seed(0))
     inputs = torch.randn(2, 3, SIDE, SIDE, generator=torch.Generator().manual_seed(1))
     states = torch.randn(2, 4, 12, requires_grad=True)
@@ -22,8 +26,21 @@ def test_the_target_is_the_last_hidden_state_and_gradient_reaches_the_head_alone
     torch.testing.assert_close(loss, (expert.head(states) - expected).square().mean((1, 2)))
     loss.sum().backward()
     assert states.grad.any()
-    assert all(parameter.grad is not None for parameter in expert.parameters())
+    assert all(parameter.grad.any() for parameter in expert.parameters())
     assert all(parameter.grad is None for parameter in network.parameters())
+
+
+@pytest.mark.parametrize(
+    ("size", "picture"),
+    [((60, 30), (2, 4, 10, 8)), ((16, 20), (2, 1, 10, 11)), ((32, 8), (0, 4, 12, 8))],  # wider, taller, cut
+)
+def test_a_picture_is_shrunk_and_framed_in_black(size, picture):
+    square = Framed(12, short=4 if size[0] > size[1] else 8).square(Image.new("RGB", size, (255, 255, 255)))
+    found = np.asarray(square)[..., 0]
+    left, top, right, bottom = picture
+    expected = np.zeros((12, 12))
+    expected[top:bottom, left:right] = 255
+    np.testing.assert_array_equal(found, expected)
 
 
 def test_the_large_models_numbers_are_covts():

@@ -30,8 +30,9 @@ def test_parts_of_another_kind_are_refused(changed):
 
 
 def test_a_weight_is_positive_and_pads_are_some():
-    with pytest.raises(ValueError, match="weight"):
-        Expert(**parts(weight=0))
+    for name in ("weight", "rate"):
+        with pytest.raises(ValueError, match=name):
+            Expert(**parts(**{name: 0}))
     with pytest.raises(ValueError, match="at least 1"):
         Pads("<|x|>", 0)
 

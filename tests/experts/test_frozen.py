@@ -12,7 +12,7 @@ from PIL import Image
 import jepa_vlm as jv
 from jepa_vlm.errors import BackboneError
 from jepa_vlm.experts import dinov2
-from jepa_vlm.experts.frozen import MEAN, STD, Square, frozen
+from jepa_vlm.experts.frozen import MEAN, STD, Stretched, frozen
 from tests.experts.networks import saved_dinov2
 
 CPU = torch.device("cpu")
@@ -20,7 +20,7 @@ CPU = torch.device("cpu")
 
 def test_a_picture_becomes_normalised_pixels():
     image = jv.LazyImage(pixels=Image.new("RGB", (30, 20), (255, 0, 51)))
-    seen = pickle.loads(pickle.dumps(Square(8)))(image)
+    seen = pickle.loads(pickle.dumps(Stretched(8)))(image)
     assert seen.shape == (3, 8, 8)
     expected = (np.array([1.0, 0.0, 0.2]) - MEAN) / STD
     np.testing.assert_allclose(seen.mean((1, 2)), expected, rtol=1e-5)
@@ -35,7 +35,7 @@ def test_it_is_loaded_once_and_frozen(tmp_path):
 
 
 def test_nothing_is_loaded_before_it_is_needed(tmp_path):
-    expert = dinov2(model=str(tmp_path / "nowhere"), side=28, width=8, heads=2)
+    expert = dinov2(model=str(tmp_path / "nowhere"), side=28, width=8)
     expert.head.setup(4, torch.Generator().manual_seed(0))
     pickle.dumps(expert.target.inputs)
     with pytest.raises(BackboneError, match="cannot be loaded"):

@@ -184,8 +184,8 @@ def test_the_states_are_those_at_the_pads():
     for number, trajectory in enumerate(trajectories):
         view = model.serialize(trajectory)["padded_conversation"]
         pads = (view.input_ids == model.backbone.added.ids["<|depth_pad|>"]).nonzero()[:, 0]
-        assert len(pads) == 4
-        images = adapter.collate_images([adapter.process_image(processor, i.load()) for i in trajectory.all_images])
+        assert len(pads) == 1
+        images = adapter.collate_images([adapter.process_image(processor, i.load()) for i in trajectory.images])
         with torch.no_grad():
             fed = adapter.embed(base, view.input_ids)
             fed = fed.index_copy(0, view.image_tokens.nonzero()[:, 0], adapter.encode_images(base, images))

@@ -94,15 +94,17 @@ def test_covt_is_the_reasoning_stage():
     term = recipe.objective.terms["expert_distillation"]
     assert recipe.objective.terms["next_token"].view == term.view
     assert [(pads.token, pads.count) for pads in term.view.pads] == [
-        ("<|sam_pad|>", 8), ("<|depth_pad|>", 4), ("<|pidinet_pad|>", 4),
+        ("<|sam_pad|>", 1), ("<|depth_pad|>", 1), ("<|pidinet_pad|>", 1),
     ]  # fmt: skip
+    assert recipe.objective.terms["next_token"].mean == "examples"
+    assert term.view.turns == "last"
     assert recipe.added_tokens == term.view.tokens
     assert recipe.lora == jv.Lora(rank=16, alpha=32, dropout=0.01)
     assert resolved(recipe, "learning_rate", "batch_size", "accumulation") == (5e-5, 1, 8)
     models = jv.load_recipe("covt", experts="models", sentences=True, supervised=False).objective
     term = models.terms["expert_distillation"]
-    assert [(expert.name, expert.weight) for expert in term.experts.values()] == [
-        ("sam", 1.0), ("depth_anything", 0.005), ("dinov2", 0.5),
+    assert [(e.name, e.pads.count, e.weight, e.rate) for e in term.experts.values()] == [
+        ("sam", 8, 1.0, 0.2), ("depth_anything", 4, 0.005, 1.0), ("dinov2", 4, 0.5, 0.2),
     ]  # fmt: skip
     assert not term.view.supervised
     assert term.view.written(range(3)).startswith("Because the segmentation of the image is <|sam_pad|><|sam_pad|>")
@@ -117,7 +119,8 @@ def test_covt_has_four_stages_in_the_shares_of_the_released_scripts():
     understand, generate, reason, efficient = [term.view for term in words]
     assert understand.place == BehindImages()
     assert generate.place == AsAnswer(question="What is the segmentation, depth map, edge map of the image?")
-    assert reason.place == efficient.place == AheadOfReasoning()
+    assert reason.place == efficient.place == AheadOfReasoning(close="\n")
+    assert all(view.turns == "last" for view in (understand, generate, reason, efficient))
     assert [view.kinds for view in (understand, generate, reason)] == [AllKinds()] * 3
     assert efficient.kinds == SomeKinds(none=1 / 6)
     steps = [(stage.name, round(stage.share * 16000), stage.terms) for stage in recipe.stages]

@@ -93,6 +93,16 @@ GOLDEN = {
         f"{SYSTEM}{IMAGE}{QUESTION}{SAID}{WRITTEN}{LOOK}{THEN}",
         f"{WRITTEN}{LOOK}<|im_end|>B<|im_end|>",
     ),
+    "reason, no tools": (
+        PaddedConversation(pads=PADS, place=AheadOfReasoning(close="\n"), turns="last"),
+        f"{SYSTEM}{IMAGE}{QUESTION}{SAID}{WRITTEN}\nB<|im_end|>\n",
+        f"{WRITTEN}\nB<|im_end|>",
+    ),
+    "understand, no tools": (
+        PaddedConversation(pads=PADS, place=BehindImages(), turns="last"),
+        f"{SYSTEM}{IMAGE}{WRITTEN}{QUESTION}{SAID}B<|im_end|>\n",
+        "B<|im_end|>",
+    ),
     "efficient": (
         PaddedConversation(pads=PADS, place=TOLD, kinds=SomeKinds(none=0, seed=5)),
         f"{SYSTEM}{IMAGE}{QUESTION}{SAID}Because <|dino_pad|><|dino_pad|>, {LOOK}{THEN}",
@@ -118,7 +128,7 @@ def test_every_stage_as_text_and_as_what_is_trained(stage):
     ids = backbone.added.ids
     kept = [ids["<|dino_pad|>"]] * text.count("<|dino_pad|>") + [ids["<|depth_pad|>"]] * text.count("<|depth_pad|>")
     assert found.input_ids[found.pads].tolist() == kept
-    assert found.images == ((0,) if stage == "generate" else (0, 1))
+    assert found.images == ((0,) if stage == "generate" or view.turns == "last" else (0, 1))
     assert found.content[found.pads].all()
 
 

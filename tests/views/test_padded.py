@@ -52,4 +52,6 @@ def test_what_makes_no_view_is_refused():
         PaddedConversation(pads=PADS, place=AsAnswer(question="What?"), kinds=SomeKinds())
     with pytest.raises(ValueError, match="nothing else to train"):
         PaddedConversation(pads=PADS, place=AsAnswer(question="What?"), supervised=False)
+    with pytest.raises(ValueError, match="'all' or 'last'"):
+        PaddedConversation(pads=PADS, turns="first")
     assert PaddedConversation(pads=PADS, place=BehindImages(), kinds=SomeKinds())
