@@ -45,7 +45,7 @@ class Protocol:
     max_pixels: int | None = None
     prompt: str = PROMPT
     decoding: str = "greedy"
-    name: str = "jepa-vlm-1"
+    name: str = "jepa-vlm-2"
     prefix: str = ""
     system: str = ""
     tools: str = ""

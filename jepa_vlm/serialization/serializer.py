@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from jepa_vlm.adapters import Adapter, ImageTokens
+from jepa_vlm.adapters.answer_turn import turn_opening
 from jepa_vlm.errors import BackboneError, DataError
 from jepa_vlm.serialization.latent_turn import latent_turn
 from jepa_vlm.serialization.padded_turn import padded_turn
@@ -132,7 +133,7 @@ class Serializer:
             reserved=[token for token in self._reserved if token not in structure],
         )
         tokens = tokenise(self.processor.tokenizer, rendered, images, self.adapter.feature_id)
-        return _mark(tokens, self.adapter, rendered, images)
+        return _mark(tokens, self.adapter, rendered, images, turn_opening(self.processor) or "")
 
     def _latent_view(
         self, trajectory: Trajectory, view: LatentConversation, images: Sequence[ImageTokens]
@@ -277,8 +278,11 @@ class _Marked:
         return self.cut(kept, last=self.last_question, turn_end=end, insertions=insertions, filler=pad)
 
 
-def _mark(tokens: Tokens, adapter: Adapter, rendered: Rendered, images: Sequence[ImageTokens]) -> _Marked:
-    """Carry the text's spans over to its tokens."""
+def _mark(tokens: Tokens, adapter: Adapter, rendered: Rendered, images: Sequence[ImageTokens], opening: str) -> _Marked:
+    """Carry the text's spans over to its tokens.
+
+    A prompt ends ahead of ``opening``, the blanks that open a turn, so that the model must learn to write them.
+    """
     question = torch.stack([tokens.inside(span) for span in rendered.question]).any(0)
     labels = torch.full_like(tokens.input_ids, IGNORED)
     content = question | (tokens.image_index >= 0)
@@ -286,7 +290,8 @@ def _mark(tokens: Tokens, adapter: Adapter, rendered: Rendered, images: Sequence
         content |= tokens.inside(span)
     starts_of_turns, ends = [], []
     for span in rendered.reasoning:
-        spoken = tokens.inside(span)
+        blanks = len(opening) if rendered.text.endswith(opening, 0, span[0]) else 0
+        spoken = tokens.inside((span[0] - blanks, span[1]))
         if not spoken.any():
             raise DataError(f"A reasoning step has no token of its own: {rendered.text[span[0] : span[1]]!r}.")
         starts_of_turns.append(int(spoken.nonzero()[0]))

@@ -20,7 +20,7 @@ def test_a_file_holds_what_a_reader_needs(evaluation, tmp_path):
     path = tmp_path / "evaluation.json"
     evaluation("110").to_json(path)
     held = json.loads(path.read_text())
-    assert held["scored"][0]["protocol"]["name"] == "jepa-vlm-1"
+    assert held["scored"][0]["protocol"]["name"] == "jepa-vlm-2"
     assert held["scored"][0]["answers"][2] == {
         "id": "item-2",
         "task": "search",
