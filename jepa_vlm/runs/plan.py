@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from functools import cached_property
-from itertools import chain
+from itertools import chain, islice
 from typing import Any, cast, final
 
 import torch
@@ -25,6 +25,7 @@ from jepa_vlm.runs.environment import device, prepare
 from jepa_vlm.runs.length import Fitted, fit, longest
 from jepa_vlm.runs.memory import estimate_memory
 from jepa_vlm.runs.settings import FROM_RECIPE, Asked, Resolved, run_values, training_values
+from jepa_vlm.serialization import check_template
 from jepa_vlm.terms import Objective
 from jepa_vlm.training import Part, apply_lora, parts
 from jepa_vlm.training.order import Passes
@@ -155,6 +156,8 @@ def plan_run(asked: Asked, recipe: Recipe | None = None) -> Plan:
     for store in model.target_stores.values():
         store.is_complete()  # refuses other targets' folders before any work is done
     data = load_data(values["data"].value, seed=seed)
+    called = any(trajectory.calls for trajectory in islice(data.train, SAMPLED))
+    check_template(backbone.processor, backbone.adapter, calls=2 if called else 0)
     collator = model.collator()
     for trajectory in chain(data.train, data.validation):  # one at a time: they may not fit in memory
         collator.check(trajectory)

@@ -20,8 +20,9 @@ from jepa_vlm.adapters import Backbone, load_backbone
 from jepa_vlm.adapters.inside_peft import base_name, belongs_to_adapter
 from jepa_vlm.adapters.pretrained import read_model
 from jepa_vlm.adapters.processors import load_processor, save_processor
-from jepa_vlm.errors import ExportError, RunError
+from jepa_vlm.errors import BackboneError, ExportError, RunError
 from jepa_vlm.generation.inference import inference
+from jepa_vlm.serialization import check_template
 from jepa_vlm.training.checkpoint import ADAPTER, ORIGIN, load_adapter, load_parts, read_origin
 from jepa_vlm.training.inference_file import Inference, read_inference, write_inference
 
@@ -152,8 +153,13 @@ def _write(checkpoint: Path, draft: Path) -> tuple[int, float]:
             raise ExportError(f"Merging {checkpoint} changed none of {len(before)} weights; was the adapter trained?")
     backbone.base.save_pretrained(draft)
     save_processor(backbone.processor, draft, video_processor=backbone.adapter.video_processor)
+    adapter = backbone.adapter
     del backbone  # one model in memory at a time
     gc.collect()
+    try:
+        check_template(load_processor(str(draft)), adapter, calls=0)
+    except BackboneError as err:
+        raise ExportError(f"The exported model would be asked otherwise than it was trained. {err}") from None
     return merged, _check(draft, live, shapes, dtype, ids)
 
 

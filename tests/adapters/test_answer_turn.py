@@ -12,7 +12,7 @@ from jepa_vlm.adapters.answer_turn import answer_turn, turn_opening
 from jepa_vlm.errors import BackboneError
 from jepa_vlm.serialization import IGNORED, Serializer
 from jepa_vlm.views import Conversation, Encoding, with_gradient
-from tests.factories import families
+from tests.factories import families, opens_a_thought
 
 PICTURE = jv.LazyImage(pixels=Image.new("RGB", (56, 56)))
 
@@ -70,18 +70,10 @@ def test_a_lead_that_the_tokenizer_joins_with_the_letter_is_refused() -> None:
         answer_turn(processor, "so A", prefix="so ")
 
 
-@pytest.mark.parametrize(
-    ("ending", "said"),
-    [
-        ("assistant\\n<think>\\n", r"A prompt .* ends in .*<think>\\n', training opens a turn with .*assistant\\n'"),
-        ("assistant\\n ", "A prompt of this chat template"),
-    ],
-)
-def test_a_prompt_that_ends_otherwise_is_refused(ending: str, said: str) -> None:
+def test_a_prompt_that_ends_otherwise_is_refused() -> None:
     processor = jv.load_backbone("tiny-random-qwen2.5-vl").processor
-    asked = "{{ '<|im_start|>assistant\\n' }}\n{%- endif"
-    assert asked in processor.chat_template
-    processor.chat_template = processor.chat_template.replace(asked, asked.replace("assistant\\n", ending))
+    opens_a_thought(processor)
+    said = r"A prompt .* ends in .*<think>\\n', training opens a turn with .*assistant\\n'"
     with pytest.raises(BackboneError, match=said):
         answer_turn(processor, "A")
 

@@ -10,10 +10,11 @@ import pytest
 import jepa_vlm as jv
 from jepa_vlm.cli.summary import plan_text
 from jepa_vlm.errors import BackboneError, DataError, RecipeError, RunError
-from jepa_vlm.runs import data
+from jepa_vlm.runs import data, plan
 from jepa_vlm.runs.plan import plan_run
 from jepa_vlm.runs.settings import Asked
 from jepa_vlm.trajectories.formats import write_jsonl
+from tests.factories import opens_a_thought
 
 
 @pytest.fixture(autouse=True)
@@ -36,6 +37,17 @@ def test_latents_between_marks_that_the_vocabulary_lacks_are_refused_before_trai
     recipe = replace(recipe, decoding=jv.LatentDecoding(steps=2, start="<|no such token|>"))
     with pytest.raises(BackboneError, match=r"needs '<\|no such token\|>' as one token of the vocabulary"):
         plan_run(Asked(recipe="sft"), recipe)
+
+
+def test_a_template_that_asks_otherwise_than_it_trains_is_refused_before_training(monkeypatch):
+    def thinking(name, **loading):
+        backbone = jv.load_backbone("tiny-random-qwen2.5-vl")
+        opens_a_thought(backbone.processor)
+        return backbone
+
+    monkeypatch.setattr(plan, "load_backbone", thinking)
+    with pytest.raises(BackboneError, match=r"ends in .*<think>.*Instruct instead of Thinking"):
+        plan_run(Asked(recipe="sft"))
 
 
 def test_memory_counts_weights_gradients_and_two_averages():
