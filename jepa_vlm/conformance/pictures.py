@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import numpy as np
 import torch
 from PIL import Image, ImageOps
+from transformers.image_transforms import convert_to_rgb
 
 from jepa_vlm.conformance.result import Failure
 from jepa_vlm.conformance.subject import Subject
@@ -21,14 +22,18 @@ def pixels_are_the_processors(subject: Subject) -> str:
     """The inputs of the vision tower, and the count of tokens, are those of the stock processor, kind by kind of file.
 
     It is handed the opened picture, turned as its EXIF says. Of 16 bits it is handed the upper 8: by itself it clips.
+    One that converts nothing (LFM2-VL's reads the numbers of a palette as gray) is handed what the others convert to.
     """
     backbone = subject.backbone
     adapter, processor = backbone.adapter, backbone.processor
+    converts = bool(getattr(processor.image_processor, "do_convert_rgb", False))
     compared = []
     for kind, file in files():
         opened = ImageOps.exif_transpose(Image.open(io.BytesIO(file)))
         if kind == DEEP:
             opened = Image.fromarray((np.asarray(opened) >> 8).astype(np.uint8))
+        if not converts:
+            opened = Image.fromarray(np.asarray(convert_to_rgb(opened, return_numpy=True)))
         image = LazyImage(data=file)
         stock = processor(text=[adapter.placeholder(processor)], images=[opened], return_tensors="pt")
         ours = adapter.process_image(processor, image.load())
@@ -41,7 +46,7 @@ def pixels_are_the_processors(subject: Subject) -> str:
         if counted != written:
             raise Failure(f"{kind}: {counted} tokens are counted, the stock processor writes {written}")
         compared.append(kind)
-    return ", ".join(compared)
+    return ", ".join(compared) + ("" if converts else "; the stock processor by itself converts none of them")
 
 
 def files() -> Iterator[tuple[str, bytes]]:

@@ -37,4 +37,6 @@ class KeepFloat64(TorchFunctionMode):
 
 
 def _wider(value: Any) -> Any:
-    return torch.float64 if isinstance(value, torch.dtype) and value in _NARROW else value  # a tensor is slow to compare
+    return (
+        torch.float64 if isinstance(value, torch.dtype) and value in _NARROW else value
+    )  # a tensor is slow to compare
