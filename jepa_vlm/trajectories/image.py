@@ -236,7 +236,7 @@ def _bits(image: Image.Image) -> int | None:
     """Return the bits that a gray picture of more than 8 uses, or None where its kind does not say."""
     if image.mode.startswith("I;16"):
         return int(getattr(image, "tag_v2", {}).get(BITS_PER_SAMPLE, (16,))[0])  # a TIFF may use 12 of them
-    return 16 if image.mode == "I" and image.format == "PPM" else None
+    return 16 if image.mode == "I" and image.format in ("PNG", "PPM") else None
 
 
 def _upright_rgb(image: Image.Image) -> Image.Image:
