@@ -41,6 +41,48 @@ class AnswerTurn:
         return self.ids[first:]
 
 
+@final
+@dataclass(frozen=True)
+class TurnOpening:
+    """How a prompt ends, and how training opens the turn that answers it.
+
+    Args:
+        prompt: A prompt.
+        opened: The conversation up to the first word of the model's turn.
+        blanks: What stands between the two, which is part of what the model says: a prompt does not hold it.
+        note: What must be known where the two differ in blanks that the tokenizer does not tell apart from the prompt.
+        fault: Why the model would be asked in another way than it is trained, or "".
+    """
+
+    prompt: str
+    opened: str
+    blanks: str = ""
+    note: str = ""
+    fault: str = ""
+
+
+def turn_opening(processor: Any) -> TurnOpening:
+    """Return how the chat template ends a prompt, and opens a turn."""
+    prompt, opened = _texts(processor)
+    ends = f"A prompt of this chat template ends in {prompt[-40:]!r}, training opens a turn with {opened[-40:]!r}"
+    if opened.rstrip() != prompt.rstrip():
+        return TurnOpening(
+            prompt,
+            opened,
+            fault=f"{ends}: the model would be asked in another way than it is trained. Take a checkpoint or a chat "
+            "template whose generation prompt ends as its turns begin (of Qwen3-VL, Instruct instead of Thinking).",
+        )
+    given, whole = (_ids(processor, text) for text in (prompt, opened + processor.tokenizer.eos_token))
+    if opened.startswith(prompt) and whole[: len(given)] == given:
+        return TurnOpening(prompt, opened, blanks=opened[len(prompt) :])
+    return TurnOpening(
+        prompt,
+        opened,
+        note=f"{ends}: they differ in blanks, so that the first token of an answer is asked for behind another token "
+        "than it is trained behind. A chat template that writes both alike would mend it.",
+    )
+
+
 def answer_turn(processor: Any, said: str, *, prefix: str = "") -> AnswerTurn:
     """Return the tokens with which a model that was trained to say ``said`` goes on behind a prompt.
 
@@ -52,42 +94,34 @@ def answer_turn(processor: Any, said: str, *, prefix: str = "") -> AnswerTurn:
         prefix: What the prompt already holds of it.
 
     Raises:
-        BackboneError: If a prompt's tokens are not those with which the trained conversation begins.
+        BackboneError: If the model would be asked in another way than it is trained, or the tokenizer joins the end of
+            a prompt with what follows.
     """
-    prompt, opened = _texts(processor)
-    blanks = turn_opening(processor)
-    if blanks is None:
+    opening, tokenizer = turn_opening(processor), processor.tokenizer
+    if opening.fault:
+        raise BackboneError(opening.fault)
+    whole = opening.opened + said + tokenizer.eos_token
+    coded = tokenizer(whole, add_special_tokens=False, return_offsets_mapping=True)
+    begins = [begin - len(opening.opened) for begin, _ in coded["offset_mapping"]]
+    if opening.note:  # what stands ahead has other tokens; what is said must have its own
+        start = next(i for i, begin in enumerate(begins) if begin >= len(prefix))
+        joined = begins[start] != len(prefix)
+    else:
+        given = _ids(processor, opening.prompt + (opening.blanks + prefix if prefix else ""))
+        start, joined = len(given), coded["input_ids"][: len(given)] != given
+    if joined:
+        remedy = "use the scoring 'free'" if prefix else "take the blanks behind the template's generation prompt out"
         raise BackboneError(
-            f"A prompt of this chat template ends in {prompt[-40:]!r}, training opens a turn with {opened[-40:]!r}: "
-            "the model would be asked in another way than it is trained. Take a checkpoint or a chat template whose "
-            "generation prompt ends as its turns begin (of Qwen3-VL, Instruct instead of Thinking)."
+            f"The tokenizer joins the end of a prompt, {(opening.prompt + prefix)[-20:]!r}, with the answer's first word "
+            f"into one token, so that the model would be asked behind another token than it is trained behind; {remedy}."
         )
-    tokenizer = processor.tokenizer
-    given = tokenizer(prompt + (blanks + prefix if prefix else ""), add_special_tokens=False).input_ids
-    coded = tokenizer(opened + said + tokenizer.eos_token, add_special_tokens=False, return_offsets_mapping=True)
-    ids = coded["input_ids"]
-    if ids[: len(given)] != given:
-        remedy = (
-            "use the scoring 'free'" if prefix else "take blanks at the end of the template's generation prompt out"
-        )
-        raise BackboneError(
-            f"The tokenizer joins the end of a prompt, {(prompt + prefix)[-20:]!r}, with the answer's first word into "
-            f"one token, so that the model would be asked behind another token than it is trained behind; {remedy}."
-        )
-    begins = [begin - len(opened) for begin, _ in coded["offset_mapping"]]
-    kept = [i for i in range(len(given), len(ids)) if begins[i] < len(said)]
-    return AnswerTurn(tuple(ids[i] for i in kept), tuple(begins[i] for i in kept))
+    kept = [i for i in range(start, len(begins)) if begins[i] < len(said)]
+    return AnswerTurn(tuple(coded["input_ids"][i] for i in kept), tuple(begins[i] for i in kept))
 
 
-def turn_opening(processor: Any) -> str | None:
-    """Return the blanks that the template writes between a prompt's end and a turn's first word.
-
-    They are part of what the model says, since a prompt does not hold them. None is returned where a prompt does not
-    end as a turn is opened, blanks aside.
-    """
-    prompt, opened = _texts(processor)
-    between = opened[len(prompt) :]
-    return between if opened.startswith(prompt) and not between.strip() else None
+def _ids(processor: Any, text: str) -> list[int]:
+    ids: list[int] = processor.tokenizer(text, add_special_tokens=False).input_ids
+    return ids
 
 
 def _texts(processor: Any) -> tuple[str, str]:

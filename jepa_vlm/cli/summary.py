@@ -30,6 +30,7 @@ def plan_text(plan: Plan) -> str:
             f"           {_about_memory(plan)}",
             *_batches(plan),
             *_stored(plan),
+            *(f"note       {note}" for note in plan.notes),
         ]
     )
 

@@ -6,13 +6,12 @@ from collections.abc import Callable
 
 import torch
 
-from jepa_vlm.adapters.chat import chat_text
+from jepa_vlm.adapters.answer_turn import turn_opening
 from jepa_vlm.conformance.result import Failure, NotApplicable
 from jepa_vlm.conformance.subject import Subject
 from jepa_vlm.errors import BackboneError
 from jepa_vlm.generation.letters import letter_tokens, likeliest_letter
 from jepa_vlm.serialization import Serializer, template_check
-from jepa_vlm.serialization.template import messages_of
 from jepa_vlm.trajectories import Trajectory
 from jepa_vlm.views import Conversation, Encoding, with_gradient
 
@@ -56,9 +55,10 @@ def trajectory_is_cut_out(subject: Subject) -> str:
 
 
 def prompts_are_as_trained(subject: Subject) -> str:
-    """A prompt is what stands ahead of the first trained token."""
+    """A prompt is what stands ahead of the first trained token; blanks that differ are told."""
     _each(subject, template_check.prompts_are_as_trained)
-    return f"in {chat_text(subject.backbone.processor, messages_of(subject.trajectories[0])[:1], prompt=True)[-20:]!r}"
+    opening = turn_opening(subject.backbone.processor)
+    return opening.note or f"in {opening.prompt[-20:]!r}"
 
 
 def letters_are_as_trained(subject: Subject) -> str:

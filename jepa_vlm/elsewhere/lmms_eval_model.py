@@ -53,7 +53,7 @@ class JepaVLM(lmms):
         self.device = self.accelerator.device if several or not device else torch.device(device)
         self.backbone, self.answer = load_trained(str(pretrained), dtype=dtype, inference=inference)
         self.backbone.model.to(self.device)  # type: ignore[arg-type]
-        for note in template_notes(self.backbone):
+        for note in template_notes(self.backbone, ("free",)):
             tqdm.write(f"Note: {note}", file=sys.stderr)
         self.batch_size = int(batch_size)
 

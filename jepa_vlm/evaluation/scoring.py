@@ -81,9 +81,7 @@ def evaluate(
     if twice:
         raise DataError(f"Items need unique ids to be compared across runs; {twice[0]!r} is used more than once.")
     _refuse_reserved(backbone, items)
-    notes = template_notes(backbone)
-    if notes and not COMPARED.isdisjoint(scorings):
-        raise BackboneError(f"{notes[0]} What it writes behind its own prompt can be read by the scoring 'free'.")
+    notes = template_notes(backbone, scorings)
     loop = loop or (protocol.loop if protocol else None) or default_loop(benchmark)
     records = {
         scoring: protocol_for(
@@ -126,13 +124,18 @@ def evaluate(
     )
 
 
-def template_notes(backbone: Backbone) -> tuple[str, ...]:
-    """Return what must be known of a model whose chat template asks it otherwise than training would train it."""
+def template_notes(backbone: Backbone, scorings: Sequence[str]) -> tuple[str, ...]:
+    """Return what must be known of a model whose chat template asks it otherwise than it is, or would be, trained.
+
+    Raises:
+        BackboneError: If the two differ by more than blanks, and letters are to be compared.
+    """
     try:
-        check_template(backbone.processor, backbone.adapter, calls=0)
+        return check_template(backbone.processor, backbone.adapter, calls=0)
     except BackboneError as err:
-        return (str(err),)
-    return ()
+        if COMPARED.isdisjoint(scorings):
+            return (str(err),)
+        raise BackboneError(f"{err} What it writes behind its own prompt can be read by the scoring 'free'.") from None
 
 
 def _refuse_reserved(backbone: Backbone, items: Sequence[MultipleChoice]) -> None:

@@ -27,7 +27,7 @@ def prompt_text(backbone: Backbone, turns: Sequence[Turn], *, prefix: str = "") 
 
     The blanks that the template writes ahead of an answer come ahead of the prefix.
     """
-    blanks = turn_opening(backbone.processor) or "" if prefix else ""
+    blanks = turn_opening(backbone.processor).blanks if prefix else ""
     return chat_text(backbone.processor, turns, prompt=True) + blanks + prefix
 
 

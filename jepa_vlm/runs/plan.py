@@ -50,6 +50,7 @@ class Plan:
         parts: What trains and what does not.
         tokens: Mean and largest length of the longest view, over the first training trajectories.
         decoded: Tokens that the decoder computes for each training trajectory, where micro-batches are cut by them.
+        notes: What must be known before the run begins.
     """
 
     asked: Asked
@@ -63,6 +64,7 @@ class Plan:
     parts: tuple[Part, ...]
     tokens: Mapping[str, float]
     decoded: Sequence[int] | None = None
+    notes: tuple[str, ...] = ()
 
     def __getitem__(self, name: str) -> Any:
         return self.values[name].value
@@ -157,7 +159,7 @@ def plan_run(asked: Asked, recipe: Recipe | None = None) -> Plan:
         store.is_complete()  # refuses other targets' folders before any work is done
     data = load_data(values["data"].value, seed=seed)
     called = any(trajectory.calls for trajectory in islice(data.train, SAMPLED))
-    check_template(backbone.processor, backbone.adapter, calls=2 if called else 0)
+    notes = check_template(backbone.processor, backbone.adapter, calls=2 if called else 0)
     collator = model.collator()
     for trajectory in chain(data.train, data.validation):  # one at a time: they may not fit in memory
         collator.check(trajectory)
@@ -178,6 +180,7 @@ def plan_run(asked: Asked, recipe: Recipe | None = None) -> Plan:
         decoded=count_tokens(collator, train.kept, workers=values["workers"].value)
         if values["batch_tokens"].value is not None
         else None,
+        notes=notes,
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, final
 
 import torch
@@ -46,6 +47,10 @@ class Serializer:
         self.processor, self.adapter = processor, adapter
         added = processor.tokenizer.added_tokens_decoder.values()
         self._reserved = tuple(token.content for token in added if token.special)
+
+    @cached_property
+    def _blanks(self) -> str:
+        return turn_opening(self.processor).blanks
 
     def images(self, trajectory: Trajectory) -> list[ImageTokens]:
         """Return the tokens that stand for each image, from its header alone.
@@ -133,7 +138,7 @@ class Serializer:
             reserved=[token for token in self._reserved if token not in structure],
         )
         tokens = tokenise(self.processor.tokenizer, rendered, images, self.adapter.feature_id)
-        return _mark(tokens, self.adapter, rendered, images, turn_opening(self.processor) or "")
+        return _mark(tokens, self.adapter, rendered, images, self._blanks)
 
     def _latent_view(
         self, trajectory: Trajectory, view: LatentConversation, images: Sequence[ImageTokens]
@@ -278,10 +283,10 @@ class _Marked:
         return self.cut(kept, last=self.last_question, turn_end=end, insertions=insertions, filler=pad)
 
 
-def _mark(tokens: Tokens, adapter: Adapter, rendered: Rendered, images: Sequence[ImageTokens], opening: str) -> _Marked:
+def _mark(tokens: Tokens, adapter: Adapter, rendered: Rendered, images: Sequence[ImageTokens], blanks: str) -> _Marked:
     """Carry the text's spans over to its tokens.
 
-    A prompt ends ahead of ``opening``, the blanks that open a turn, so that the model must learn to write them.
+    A prompt ends ahead of ``blanks``, which open a turn, so that the model must learn to write them.
     """
     question = torch.stack([tokens.inside(span) for span in rendered.question]).any(0)
     labels = torch.full_like(tokens.input_ids, IGNORED)
@@ -290,8 +295,8 @@ def _mark(tokens: Tokens, adapter: Adapter, rendered: Rendered, images: Sequence
         content |= tokens.inside(span)
     starts_of_turns, ends = [], []
     for span in rendered.reasoning:
-        blanks = len(opening) if rendered.text.endswith(opening, 0, span[0]) else 0
-        spoken = tokens.inside((span[0] - blanks, span[1]))
+        ahead = len(blanks) if rendered.text.endswith(blanks, 0, span[0]) else 0
+        spoken = tokens.inside((span[0] - ahead, span[1]))
         if not spoken.any():
             raise DataError(f"A reasoning step has no token of its own: {rendered.text[span[0] : span[1]]!r}.")
         starts_of_turns.append(int(spoken.nonzero()[0]))

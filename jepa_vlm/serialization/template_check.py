@@ -27,13 +27,16 @@ SIDE = 224  # pixels; ``load_backbone`` has asked for the tokens of such an imag
 Written = Sequence[ImageTokens] | None  # of a trajectory's images; None reads them from the images
 
 
-def check_template(processor: Any, adapter: Adapter, *, calls: int) -> None:
+def check_template(processor: Any, adapter: Adapter, *, calls: int) -> tuple[str, ...]:
     """Check that turns survive the template, that T can be cut out, and that a prompt ends as training opens a turn.
 
     Args:
         processor: The backbone's; its chat template is checked.
         adapter: Its family.
         calls: Tool calls of the trajectory that is rendered: some templates take one question and one answer alone.
+
+    Returns:
+        What does not stand in the way of training, but must be known: blanks in which a prompt differs.
 
     Raises:
         BackboneError: If one of these does not hold; says what differs and what to do.
@@ -45,6 +48,8 @@ def check_template(processor: Any, adapter: Adapter, *, calls: int) -> None:
     written = [adapter.image_tokens(processor, SIDE, SIDE)] * (1 + calls)
     for check in (prompts_are_as_trained, turns_survive, trajectory_is_cut_out):
         check(serializer, trajectory, written)
+    note = turn_opening(processor).note
+    return (note,) if note else ()
 
 
 def turns_survive(serializer: Serializer, trajectory: Trajectory, written: Written = None) -> None:
@@ -78,14 +83,13 @@ def trajectory_is_cut_out(serializer: Serializer, trajectory: Trajectory, writte
 
 
 def prompts_are_as_trained(serializer: Serializer, trajectory: Trajectory, written: Written = None) -> None:
-    """Check that a prompt is what stands ahead of the first trained token."""
+    """Check that a prompt is what stands ahead of the first trained token, but for blanks that are noted."""
     said = trajectory.steps[-1].spoken
     answers_are_as_trained(serializer, trajectory, (said,), written)
     own = replace(trajectory, steps=trajectory.steps[-1:])
     text = _conversation(serializer, own, None if written is None else written[: len(own.images)]).text
-    prompt = chat_text(serializer.processor, messages_of(own)[:-1], prompt=True)
-    if not text.startswith(f"{prompt}{turn_opening(serializer.processor)}{said}"):
-        opened = text[: text.rindex(said)]
+    prompt, opened = chat_text(serializer.processor, messages_of(own)[:-1], prompt=True), text[: text.rindex(said)]
+    if prompt.rstrip() != opened.rstrip():
         raise BackboneError(
             f"A prompt with images ends in {prompt[-40:]!r}, training opens a turn with {opened[-40:]!r}."
         )
@@ -98,10 +102,8 @@ def answers_are_as_trained(
     for said in answers:
         own = replace(trajectory, steps=(Step(said),))
         view = _conversation(serializer, own, None if written is None else written[: len(own.images)])
-        trained, compared = (
-            view.labels[view.labels != IGNORED].tolist()[:-1],
-            answer_turn(serializer.processor, said).ids,
-        )
+        trained = view.labels[view.labels != IGNORED].tolist()[:-1]  # without what ends the turn
+        compared = answer_turn(serializer.processor, said).ids
         if tuple(trained) != compared:
             shown = [_decoded(serializer, ids) for ids in (trained, compared)]
             raise BackboneError(f"An answer is trained as {shown[0]!r}, and compared as {shown[1]!r}.")

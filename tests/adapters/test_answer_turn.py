@@ -52,7 +52,7 @@ def test_a_turn_that_begins_with_structure_is_trained_from_where_a_prompt_ends(n
 
 def test_blanks_ahead_of_a_turn() -> None:
     smolvlm, qwen = (loaded(f"tiny-random-{name}").processor for name in ("smolvlm", "qwen2.5-vl"))
-    assert (turn_opening(smolvlm), turn_opening(qwen)) == (" ", "")
+    assert (turn_opening(smolvlm).blanks, turn_opening(qwen).blanks) == (" ", "")
     assert smolvlm.tokenizer.convert_ids_to_tokens(list(answer_turn(smolvlm, "A").ids)) == ["ĠA"]
 
 
@@ -78,8 +78,24 @@ def test_a_prompt_that_ends_otherwise_is_refused() -> None:
         answer_turn(processor, "A")
 
 
+@pytest.mark.parametrize(("prompt", "turn"), [("\\n", " \\n"), ("\\n\\n", "\\n")])
+def test_blanks_that_differ_are_noted_and_letters_are_compared_as_trained(prompt: str, turn: str) -> None:
+    """LLaVA-OneVision's template writes "assistant", a new line in a prompt, and a space and a new line in a turn."""
+    backbone = jv.load_backbone("tiny-random-qwen2.5-vl")
+    processor, asked = backbone.processor, "{{ '<|im_start|>assistant\\n' }}\n{%- endif"
+    for written, wanted in ((asked, prompt), ("message.role + '\\n'", turn)):
+        assert written in processor.chat_template
+        processor.chat_template = processor.chat_template.replace(written, written.replace("\\n'", f"{wanted}'"))
+    opening = turn_opening(processor)
+    assert "they differ in blanks" in opening.note
+    assert (opening.blanks, opening.fault) == ("", "")
+    for said in ("A", "red"):
+        assert list(answer_turn(processor, said).ids) == trained(backbone, said)
+    assert answer_turn(processor, "<answer>A", prefix="<answer>").behind("<answer>") == answer_turn(processor, "A").ids
+
+
 def test_a_blank_at_the_end_of_a_prompt_is_refused_where_the_tokenizer_joins_it() -> None:
     processor = jv.load_backbone("tiny-random-smolvlm").processor
     processor.chat_template = processor.chat_template.replace("{{ 'Assistant:' }}", "{{ 'Assistant: ' }}")
-    with pytest.raises(BackboneError, match="take blanks at the end of the template's generation prompt out"):
+    with pytest.raises(BackboneError, match="take the blanks behind the template's generation prompt out"):
         answer_turn(processor, "A")

@@ -39,6 +39,19 @@ def test_latents_between_marks_that_the_vocabulary_lacks_are_refused_before_trai
         plan_run(Asked(recipe="sft"), recipe)
 
 
+def test_blanks_in_which_a_prompt_differs_are_told_before_training(monkeypatch):
+    def blank(name, **loading):
+        backbone = jv.load_backbone("tiny-random-qwen2.5-vl")
+        template = backbone.processor.chat_template
+        backbone.processor.chat_template = template.replace("message.role + '\\n'", "message.role + ' \\n'")
+        return backbone
+
+    monkeypatch.setattr(plan, "load_backbone", blank)
+    found = plan_run(Asked(recipe="sft"))
+    assert "they differ in blanks" in found.notes[0]
+    assert found.notes[0] in plan_text(found)
+
+
 def test_a_template_that_asks_otherwise_than_it_trains_is_refused_before_training(monkeypatch):
     def thinking(name, **loading):
         backbone = jv.load_backbone("tiny-random-qwen2.5-vl")

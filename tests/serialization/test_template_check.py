@@ -31,6 +31,13 @@ def test_the_templates_of_the_families_are_sound(name: str, monkeypatch: pytest.
     check_template(backbone.processor, backbone.adapter, calls=2)
 
 
+def test_blanks_that_differ_are_noted(backbone: jv.Backbone) -> None:
+    assert check_template(backbone.processor, backbone.adapter, calls=0) == ()
+    changed(backbone, "message.role + '\\n'", "message.role + ' \\n'")
+    (note,) = check_template(backbone.processor, backbone.adapter, calls=2)
+    assert "they differ in blanks" in note
+
+
 def test_a_prompt_that_opens_a_thought_is_found_out(backbone: jv.Backbone) -> None:
     opens_a_thought(backbone.processor)
     with pytest.raises(BackboneError, match=r"<think>.*Instruct instead of Thinking"):
