@@ -34,6 +34,13 @@ def families(among: Any = TINY, *, fast: Any = TINY) -> list[Any]:
     return [pytest.param(name, marks=own) if own else name for name, own in marks.items()]
 
 
+def opens_a_thought(processor: Any) -> None:
+    """Let a prompt of a tiny ChatML template end in ``<think>``, as Qwen3-VL-Thinking's does, and a turn not."""
+    asked = "{{ '<|im_start|>assistant\\n' }}\n{%- endif"
+    assert asked in processor.chat_template
+    processor.chat_template = processor.chat_template.replace(asked, asked.replace("\\n'", "\\n<think>\\n'"))
+
+
 def lora_backbone(dtype: torch.dtype = torch.float32, *, rank: int = 4, dropout: float = 0.0) -> jv.Backbone:
     """A tiny backbone whose adapter is not zero: with B = 0 a gradient test would be blind to A."""
     backbone = jv.load_backbone("tiny-random-qwen2.5-vl", seed=0, dtype=dtype)

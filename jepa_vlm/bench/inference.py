@@ -144,7 +144,7 @@ def answer_ways(backbone: Backbone, trajectories: Sequence[Trajectory], *, token
     def lvr() -> Written:
         with inference(backbone.model), backbone.precision():
             found = generate_latent(
-                backbone, prompts(), tokens, decoding, lambda _, written: [words[min(len(written), tokens - 1)]]
+                backbone, prompts(), tokens, decoding, lambda _, written, looked: [words[min(len(written), tokens - 1)]]
             )
         return Written(sum(len(one.ids) for one in found), sum(one.steps for one in found))
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from jepa_vlm.adapters.names import BACKBONES, Named
-from jepa_vlm.cli.output import Json, columns, progress_bar, quiet_stdout, write, write_json
+from jepa_vlm.cli.output import Json, columns, quiet_stdout, write, write_json
 
 if TYPE_CHECKING:
     from jepa_vlm.conformance import Result
@@ -38,26 +40,45 @@ def verify(
         Literal["float32", "float64", "bfloat16"] | None,
         typer.Option(help="In which to compute; float64 for a tiny-random model, else float32."),
     ] = None,
+    only: Annotated[
+        str | None, typer.Option(help="Checks to run, by the names in the second column of the output; commas.")
+    ] = None,
+    visual_tokens: Annotated[
+        int | None, typer.Option(min=1, help="Most tokens of one image; the processor's own limit.")
+    ] = None,
     markdown: Annotated[bool, typer.Option("--markdown", help="Print one table row for each.")] = False,
     json: Json = False,
 ) -> None:
-    """Hold every promise that the library makes about a model on the model itself; exit 1 if one fails."""
+    """Hold every promise that the library makes about a model on the model itself; exit 1 if one fails.
+
+    Each check prints its line when it ends, the cheap ones first: to stderr with --json and --markdown.
+    """
     with quiet_stdout():
         import torch
 
-        from jepa_vlm.conformance import CHECKS
+        from jepa_vlm.conformance import checks_named
         from jepa_vlm.conformance import verify as hold_all
         from jepa_vlm.runs.environment import prepare
 
+    keys = [key.strip() for key in (only or "").split(",") if key.strip()]
+    checks_named(keys)  # a misspelt one is refused before anything is loaded
+    if keys and markdown:
+        raise typer.BadParameter("A table row counts all checks; leave --only out beside --markdown.")
+    say = partial(typer.echo, file=sys.stderr if json or markdown else sys.stdout)
     found: dict[str, tuple[Result, ...]] = {}
-    with progress_bar(len(names) * len(CHECKS)) as advance:
-        for name in names:
-            with quiet_stdout():
-                prepare(0, backbone=name)
-                kind = dtype or ("float64" if name.startswith("tiny-random") else "float32")
-                found[name] = hold_all(name, dtype=getattr(torch, kind), after_each=advance)
-            if not json and not markdown:
-                write(report(name, found[name]))
+    for name in names:
+        say(name)
+        with quiet_stdout():
+            prepare(0, backbone=name)
+            kind = dtype or ("float64" if name.startswith("tiny-random") else "float32")
+            found[name] = hold_all(
+                name,
+                dtype=getattr(torch, kind),
+                visual_tokens=visual_tokens,
+                only=keys,
+                after_each=lambda result: say(line(result)),
+            )
+        say(f"  {held(found[name])} checks hold")
     if json:
         write_json({"backbones": {name: [asdict(result) for result in results] for name, results in found.items()}})
     elif markdown:
@@ -66,13 +87,10 @@ def verify(
         raise typer.Exit(1)
 
 
-def report(name: str, results: Sequence[Result]) -> str:
-    """Return the checks of one backbone as text, each failure with what it means."""
-    rows = [(result.verdict.upper(), result.check, result.detail) for result in results]
-    failed = [result for result in results if result.verdict == "fail"]
-    lines = [name, columns(rows, indent="  ")]
-    lines += [f"  {result.check}: if it does not hold, {result.meaning}." for result in failed]
-    return "\n".join([*lines, f"  {held(results)} checks hold"])
+def line(result: Result) -> str:
+    """Return a check's line, and under a failure what it means."""
+    text = f"  {result.verdict.upper():<14}  {result.key:<10}  {result.check}: {result.detail}"
+    return f"{text}\n  {'':<14}  {'':<10}  if it does not hold, {result.meaning}" if result.meaning else text
 
 
 def held(results: Sequence[Result]) -> str:

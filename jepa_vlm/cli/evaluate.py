@@ -146,9 +146,12 @@ def ask(
     from rich.progress import Progress
 
     from jepa_vlm.evaluation import file_stem
+    from jepa_vlm.evaluation.scoring import template_notes
     from jepa_vlm.runs import questions
 
     found, backbone = {}, questions.load_model(name)
+    for note in template_notes(backbone, [scoring for one in sets for scoring in one.scorings]):
+        typer.echo(f"Note: {note}", err=True)
     with Progress(console=Console(stderr=True), disable=not sys.stderr.isatty(), transient=True) as bars:
         for one in sets:
             bar = bars.add_task(file_stem(one.spec), total=len(one.items))

@@ -34,6 +34,7 @@ def plan_text(plan: Plan) -> str:
             *_batches(plan),
             *_rows(plan),
             *_stored(plan),
+            *(f"note       {note}" for note in plan.notes),
         ]
     )
 

@@ -47,7 +47,10 @@ def _largest(packed: Numbers, stock: Numbers, subject: Subject) -> float:
     # A gradient that is zero up to rounding has no relative size; it is measured against the median one.
     floor = 1e-6 * torch.stack([value.norm() for value in stock.values()]).median()
     errors = {
-        name: float((packed[name] - value).norm() / torch.maximum(value.norm(), floor)) for name, value in stock.items()
+        name: 0.0
+        if torch.equal(packed[name], value)  # zeros too, which have no relative difference
+        else float((packed[name] - value).norm() / torch.maximum(value.norm(), floor))
+        for name, value in stock.items()
     }
     worst = max(errors, key=lambda name: math.inf if math.isnan(errors[name]) else errors[name])
     if not errors[worst] <= subject.tolerance:
@@ -91,6 +94,8 @@ def head_reads_the_state(subject: Subject) -> str:
         logits = base(**inputs, use_cache=False).logits[0]
         state = base.base_model(**inputs, use_cache=False).last_hidden_state[0]
         made = torch.nn.functional.linear(state, head.weight, getattr(head, "bias", None))
+    if not logits.any():
+        raise Failure("the logits are all zero: the model's head or its last norm has no weights")
     error = float((made - logits).norm() / logits.norm())
     if not error <= subject.tolerance:
         raise Failure(f"logits differ by {error:.2g}: the model changes them behind its head")
@@ -114,6 +119,8 @@ def images_encode_alone(subject: Subject) -> str:
         for features, image in zip(apart, tokens, strict=True):
             if len(features) != image.length:
                 raise Failure(f"an image has {image.length} tokens and {len(features)} features")
+        if not joint.any():
+            raise Failure("features are all zero: the model sees nothing of its images")
         error = float((joint - flat(apart)).norm() / joint.norm())
         if not error <= subject.tolerance:
             raise Failure(f"features differ by {error:.2g} when images are encoded together")

@@ -26,11 +26,13 @@ class Check:
     """One promise.
 
     Args:
+        key: By which it can be asked for alone.
         name: What must hold.
         meaning: What it means for a user if it does not.
         run: Returns a few words on what was compared.
     """
 
+    key: str
     name: str
     meaning: str
     run: Callable[[Subject], str]
@@ -42,12 +44,13 @@ class Result:
     """A promise and what became of it.
 
     Args:
-        check: Its name.
+        key, check: Its key and its name.
         verdict: ``pass``, ``fail`` or ``not applicable``.
         detail: What was compared, what differs, or why not.
         meaning: Of a failure.
     """
 
+    key: str
     check: str
     verdict: Verdict
     detail: str
@@ -57,11 +60,11 @@ class Result:
 def hold(check: Check, subject: Subject) -> Result:
     """Run a check; whatever it raises is its failure, so that the others still run."""
     try:
-        return Result(check.name, "pass", check.run(subject))
+        return Result(check.key, check.name, "pass", check.run(subject))
     except NotApplicable as why:
-        return Result(check.name, "not applicable", str(why))
+        return Result(check.key, check.name, "not applicable", str(why))
     except Failure as why:
-        return Result(check.name, "fail", str(why), check.meaning)
+        return Result(check.key, check.name, "fail", str(why), check.meaning)
     except Exception as err:
         first_line = next(iter(str(err).splitlines()), "")
-        return Result(check.name, "fail", f"{type(err).__name__}: {first_line}".rstrip(": "), check.meaning)
+        return Result(check.key, check.name, "fail", f"{type(err).__name__}: {first_line}".rstrip(": "), check.meaning)

@@ -39,22 +39,24 @@ class Subject:
         name: As given to ``load_backbone``.
         backbone: Loaded, LoRA on, its weights non-zero: at B = 0 a gradient check would be blind to A.
         trajectories: What checks run on.
+        visual_tokens: As given to ``load_backbone``.
     """
 
     name: str
     backbone: Backbone
     trajectories: tuple[Trajectory, ...]
+    visual_tokens: int | None = None
 
     @classmethod
-    def load(cls, name: str, dtype: torch.dtype) -> Subject:
+    def load(cls, name: str, dtype: torch.dtype, visual_tokens: int | None = None) -> Subject:
         """Load a backbone for examination."""
-        backbone = load_backbone(name, dtype=dtype)
+        backbone = load_backbone(name, dtype=dtype, visual_tokens=visual_tokens)
         whole: Any = backbone.base
         if dtype == torch.float64 and whole._can_set_experts_implementation():
             whole.set_experts_implementation("eager")  # the grouped kernels know no float64
         apply_lora(backbone, Lora(rank=RANK, alpha=2 * RANK))
         disturb(backbone)
-        return cls(name, backbone, tuple(sample_trajectories()))
+        return cls(name, backbone, tuple(sample_trajectories()), visual_tokens)
 
     @property
     def dtype(self) -> torch.dtype:

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
-from jepa_vlm.adapters.chat import chat_text
+from collections.abc import Callable
+
+import torch
+
+from jepa_vlm.adapters.answer_turn import turn_opening
 from jepa_vlm.conformance.result import Failure, NotApplicable
 from jepa_vlm.conformance.subject import Subject
-from jepa_vlm.serialization import IGNORED, Serializer
-from jepa_vlm.serialization.template import messages_of
-from jepa_vlm.views import Conversation, Encoding, TrajectoryOnly, with_gradient
+from jepa_vlm.errors import BackboneError
+from jepa_vlm.generation.letters import letter_tokens, likeliest_letter
+from jepa_vlm.serialization import Serializer, template_check
+from jepa_vlm.trajectories import Trajectory
+from jepa_vlm.views import Conversation, Encoding, with_gradient
+
+LETTERS = "ABCD"
 
 
 def serializer_of(subject: Subject) -> Serializer:
@@ -36,48 +44,36 @@ def tokens_are_the_processors(subject: Subject) -> str:
 
 def every_turn_survives(subject: Subject) -> str:
     """Every R_i is in the rendered conversation and is trained, with a token that ends the last turn."""
-    backbone, serializer = subject.backbone, serializer_of(subject)
-    turns = 0
-    for trajectory in subject.trajectories:
-        (view,) = serializer.views(trajectory, [Encoding(Conversation(), with_gradient())])
-        trained = backbone.tokenizer.decode(view.labels[view.labels != IGNORED])
-        for step in trajectory.steps:
-            if step.spoken not in trained:
-                raise Failure(f"{trajectory.id!r}: {step.spoken!r} is not trained")
-            turns += 1
-        if view.labels[view.readouts["turn_end"]] == IGNORED:
-            raise Failure(f"{trajectory.id!r}: nothing tells the model to stop")
-        if trajectory.question in trained:
-            raise Failure(f"{trajectory.id!r}: the question is trained")
-    return f"{turns} turns"
+    _each(subject, template_check.turns_survive)
+    return f"{sum(len(trajectory.steps) for trajectory in subject.trajectories)} turns"
 
 
 def trajectory_is_cut_out(subject: Subject) -> str:
     """T's text is the rendered conversation without the rendered question; its positions begin anew."""
-    backbone, serializer = subject.backbone, serializer_of(subject)
-    for trajectory in subject.trajectories:
-        whole, view = serializer.views(
-            trajectory, [Encoding(view, with_gradient()) for view in (Conversation(), TrajectoryOnly())]
-        )
-        messages = messages_of(trajectory)
-        opening = chat_text(backbone.processor, messages[:1])
-        golden = whole.text[len(opening) :]
-        if view.text.lstrip() != golden.lstrip():  # a tokenizer may join the space before T with its first word
-            raise Failure(f"{trajectory.id!r}: T reads {view.text[:60]!r}, should read {golden[:60]!r}")
-        if (view.positions[:, 0] != whole.positions[:, 0]).any():
-            raise Failure(f"{trajectory.id!r}: T's positions begin at {view.positions[:, 0].tolist()}")
-        if view.images != tuple(range(len(trajectory.images), len(trajectory.all_images))):
-            raise Failure(f"{trajectory.id!r}: T shows images {view.images}")
+    _each(subject, template_check.trajectory_is_cut_out)
     return f"{len(subject.trajectories)} trajectories"
 
 
 def prompts_are_as_trained(subject: Subject) -> str:
-    """A prompt ends as a conversation opens the model's turn, blanks aside."""
-    processor, serializer = subject.backbone.processor, serializer_of(subject)
-    trajectory = next(trajectory for trajectory in subject.trajectories if len(trajectory.steps) == 1)
-    (view,) = serializer.views(trajectory, [Encoding(Conversation(), with_gradient())])
-    shown = view.text[: view.text.rindex(trajectory.steps[0].spoken)]
-    prompt = chat_text(processor, messages_of(trajectory)[:1], prompt=True)
-    if shown.rstrip() != prompt.rstrip():
-        raise Failure(f"a prompt ends in {prompt[-40:]!r}, training opens the turn with {shown[-40:]!r}")
-    return f"in {prompt[-20:]!r}"
+    """A prompt is what stands ahead of the first trained token; blanks that differ are told."""
+    _each(subject, template_check.prompts_are_as_trained)
+    opening = turn_opening(subject.backbone.processor)
+    return opening.note or f"in {opening.prompt[-20:]!r}"
+
+
+def letters_are_as_trained(subject: Subject) -> str:
+    """The token that is compared for an option letter is the first trained one of a turn that begins with it."""
+    backbone = subject.backbone
+    _each(subject, lambda serializer, one: template_check.answers_are_as_trained(serializer, one, LETTERS))
+    tokens = letter_tokens(backbone, LETTERS)
+    likeliest_letter(backbone, tokens, torch.zeros(len(backbone.tokenizer)))  # refuses letters that begin alike
+    return " ".join(repr(backbone.tokenizer.decode(ids[:1])) for ids in tokens.values())
+
+
+def _each(subject: Subject, check: Callable[[Serializer, Trajectory], None]) -> None:
+    serializer = serializer_of(subject)
+    for trajectory in subject.trajectories:
+        try:
+            check(serializer, trajectory)
+        except BackboneError as err:
+            raise Failure(f"{trajectory.id!r}: {err}") from None

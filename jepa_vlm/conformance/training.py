@@ -56,7 +56,7 @@ def export_reloads(subject: Subject) -> str:
     # What transformers keeps in float32 whatever the weights are, it does not save: float64 would prove nothing.
     kind = "float32" if subject.dtype == torch.float64 else str(subject.dtype).removeprefix("torch.")
     with tempfile.TemporaryDirectory() as folder:
-        save_weights(model, Path(folder) / "best", Origin(subject.name, 0, kind))
+        save_weights(model, Path(folder) / "best", Origin(subject.name, 0, kind, subject.visual_tokens))
         done = export(folder, to=Path(folder) / "export")
     return f"{done.merged} weights merged, logits differ by {done.difference:.1g}"
 

@@ -37,4 +37,5 @@ class KeepFloat64(TorchFunctionMode):
 
 
 def _wider(value: Any) -> Any:
-    return torch.float64 if value in _NARROW and isinstance(value, torch.dtype) else value
+    # Its kind first: comparing a tensor with a type is slow, and this runs for every argument of every function.
+    return torch.float64 if isinstance(value, torch.dtype) and value in _NARROW else value

@@ -7,6 +7,7 @@ lmms-eval imports this module; nothing else here does, so that it need not be in
 
 from __future__ import annotations
 
+import sys
 from itertools import groupby
 from typing import Any, final
 
@@ -17,6 +18,7 @@ from tqdm import tqdm
 
 from jepa_vlm.elsewhere.requests import cut, limits, question
 from jepa_vlm.elsewhere.trained import load_trained
+from jepa_vlm.evaluation.scoring import template_notes
 from jepa_vlm.generation.asked import Asked
 
 
@@ -51,6 +53,8 @@ class JepaVLM(lmms):
         self.device = self.accelerator.device if several or not device else torch.device(device)
         self.backbone, self.answer = load_trained(str(pretrained), dtype=dtype, inference=inference)
         self.backbone.model.to(self.device)  # type: ignore[arg-type]
+        for note in template_notes(self.backbone, ("free",)):
+            tqdm.write(f"Note: {note}", file=sys.stderr)
         self.batch_size = int(batch_size)
 
     def generate_until(self, requests: Any) -> list[str]:

@@ -112,6 +112,7 @@ class Evaluation:
         versions: Of the software.
         commit: Of the checkout, or None.
         published: How many items each task has as published; {} for a benchmark that is made on demand.
+        notes: What a reader must know of the way in which the model was asked.
     """
 
     benchmark: str
@@ -121,6 +122,7 @@ class Evaluation:
     versions: Mapping[str, str]
     commit: str | None
     published: Mapping[str, int] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
     @property
     def scorings(self) -> tuple[str, ...]:
@@ -153,7 +155,7 @@ class Evaluation:
             if held.pop("format") != FORMAT:
                 raise KeyError("format")
             scored = tuple(_scored(one) for one in held.pop("scored"))
-            return cls(scored=scored, **held)
+            return cls(scored=scored, **{**held, "notes": tuple(held.get("notes", ()))})
         except FileNotFoundError:
             raise DataError(f"Evaluation {path} does not exist; run `jepa-vlm evaluate` first.") from None
         except OSError as err:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from jepa_vlm.adapters import Backbone
-from jepa_vlm.errors import DataError
+from jepa_vlm.errors import BackboneError, DataError
 from jepa_vlm.evaluation.benchmarks import file_stem, published_sizes
 from jepa_vlm.evaluation.counting import accuracy, accuracy_of_groups
 from jepa_vlm.evaluation.fingerprint import weights_fingerprint
@@ -24,8 +24,10 @@ from jepa_vlm.generation import LetterAnswer, Scoring, answers_by_scoring, read_
 from jepa_vlm.generation.tool_loop import ToolLoop
 from jepa_vlm.recipe.latent_decoding import LatentDecoding
 from jepa_vlm.recipe.opening import Opening
+from jepa_vlm.serialization import check_template
 from jepa_vlm.trajectories import MultipleChoice
 
+COMPARED = frozenset(("letter-logits", "short"))  # the scorings that look at the tokens of letters
 Answers = Mapping[Scoring, list[LetterAnswer]]
 
 
@@ -66,6 +68,7 @@ def evaluate(
     Raises:
         ValueError: If there is no scoring, or one is named twice.
         DataError: If there are no items, two share an id, or a prompt holds a special token of the backbone.
+        BackboneError: If letters are compared, and the chat template's prompt is not what training puts ahead of them.
     """
     own: tuple[Scoring, ...] = ("letter-logits",) if protocol is None else (protocol.scoring,)
     scorings = own if scorings is None else tuple(scorings)
@@ -77,6 +80,7 @@ def evaluate(
     if twice:
         raise DataError(f"Items need unique ids to be compared across runs; {twice[0]!r} is used more than once.")
     _refuse_reserved(backbone, items)
+    notes = template_notes(backbone, scorings)
     loop = loop or (protocol.loop if protocol else None) or default_loop(benchmark)
     records = {
         scoring: protocol_for(
@@ -115,7 +119,22 @@ def evaluate(
         versions=versions(),
         commit=commit(),
         published=published_sizes(benchmark.partition(":")[0], items),
+        notes=notes,
     )
+
+
+def template_notes(backbone: Backbone, scorings: Sequence[str]) -> tuple[str, ...]:
+    """Return what must be known of a model whose chat template asks it otherwise than it is, or would be, trained.
+
+    Raises:
+        BackboneError: If the two differ by more than blanks, and letters are to be compared.
+    """
+    try:
+        return check_template(backbone.processor, backbone.adapter, calls=0)
+    except BackboneError as err:
+        if COMPARED.isdisjoint(scorings):
+            return (str(err),)
+        raise BackboneError(f"{err} What it writes behind its own prompt can be read by the scoring 'free'.") from None
 
 
 def _refuse_reserved(backbone: Backbone, items: Sequence[MultipleChoice]) -> None:

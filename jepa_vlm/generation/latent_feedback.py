@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from transformers import LogitsProcessor
 
 from jepa_vlm.adapters import Backbone
+from jepa_vlm.adapters.answer_turn import answer_turn
 from jepa_vlm.errors import BackboneError
 from jepa_vlm.generation.greedy import end_ids, generate
 from jepa_vlm.generation.prompt import Inputs
@@ -27,7 +28,8 @@ from jepa_vlm.typing import Hidden
 
 MOST_LOOKS = 8  # of an answer; a START beyond them is a word like any other
 
-Allowed = Callable[[int, list[int]], list[int]]  # from a row and its words' tokens so far to those that may follow
+# From a row, its words' tokens so far, and whether it has looked, to the tokens that may follow.
+Allowed = Callable[[int, list[int], bool], list[int]]
 
 
 @final
@@ -41,6 +43,7 @@ class LatentAnswer:
         looks: How often it entered.
         first_logits: Behind the first look, or behind the prompt if there is none: of its first word's token, (vocab,).
         first_steps: Latent steps before it.
+        first_looked: Whether they are behind a look.
     """
 
     ids: list[int] = field(default_factory=list)
@@ -48,6 +51,7 @@ class LatentAnswer:
     looks: int = 0
     first_logits: Tensor | None = None
     first_steps: int = 0
+    first_looked: bool = False
 
 
 def generate_latent(
@@ -99,8 +103,10 @@ class _Machine(LogitsProcessor):
         # Together, as in training: alone, some tokenizers would put a space before the words.
         closing = backbone.tokenizer.encode(decoding.end + decoding.after, add_special_tokens=False)
         self.closing = closing[closing.index(self.end) :]
-        forced = [self.start] if self.steps and decoding.entry == "forced" else []
-        self.overhead = MOST_LOOKS * (1 + self.steps + len(self.closing)) if self.steps else 0
+        forced: list[int] = []
+        if self.steps and decoding.entry == "forced":
+            forced = list(answer_turn(backbone.processor, decoding.start).ids)  # some templates write a blank ahead
+        self.overhead = MOST_LOOKS * (1 + self.steps + len(self.closing)) + len(forced) if self.steps else 0
         self.endings = end_ids(backbone)
         self.rows = [_Row(forced) for _ in range(rows)]
         self.answers = [LatentAnswer() for _ in range(rows)]
@@ -135,6 +141,7 @@ class _Machine(LogitsProcessor):
             token = self._settled(number, row, likeliest[number])
             if free and answer.first_logits is None and (looked or token is None):
                 answer.first_logits, answer.first_steps = scores[number].clone(), answer.steps
+                answer.first_looked = bool(answer.looks)
             if token is None and sum(row.written) == self.tokens:
                 row.written.append(False)
                 token = self.endings[0]
@@ -145,7 +152,7 @@ class _Machine(LogitsProcessor):
             if self.allowed is None:
                 chosen[number] = scores[number]
             else:
-                own = self.allowed(number, self._words(number, input_ids))
+                own = self.allowed(number, self._words(number, input_ids), bool(answer.looks))
                 chosen[number, own] = scores[number, own]
         return chosen
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-import torch
 from torch import Tensor
 
 from jepa_vlm.adapters import Backbone
@@ -15,10 +14,13 @@ from jepa_vlm.generation.letters import (
     SHORT_TOKENS,
     LetterAnswer,
     LetterReader,
+    LetterTokens,
     Scoring,
     letter_trie,
-    likeliest_letters,
+    likeliest_letter,
     one_token_each,
+    tokens_of_items,
+    written_letter,
 )
 from jepa_vlm.generation.prompt import Inputs
 from jepa_vlm.recipe.latent_decoding import LatentDecoding
@@ -33,46 +35,67 @@ def latent_letters(
     tokens: int,
     read: LetterReader,
     decoding: LatentDecoding,
+    prefix: str = "",
 ) -> dict[Scoring, list[LetterAnswer]]:
     """Return a batch's answers under each scoring; what is compared or constrained is the words behind the look.
 
     Args:
-        backbone, items, scorings, read: As for ``answers_by_scoring``.
+        backbone, items, scorings, read, prefix: As for ``answers_by_scoring``.
         inputs: The prompts.
         tokens: Limit of ``free``.
         decoding: With at least one step.
     """
     found: dict[Scoring, list[LetterAnswer]] = {}
+    letters = _letters(backbone, items, decoding, prefix) if {"letter-logits", "short"} & set(scorings) else {}
     written = generate_latent(backbone, inputs, tokens if "free" in scorings else 1, decoding)
     if "free" in scorings:
         texts = _texts(backbone, written)
         plain = [LetterAnswer(item.id, read(text, item), text) for item, text in zip(items, texts, strict=True)]
         found["free"] = _with_steps(plain, [one.steps for one in written])
-    first = torch.stack([_first_logits(one) for one in written])
-    whole = one_token_each(backbone, items)
+    whole = all(map(one_token_each, letters.values()))
     likeliest: list[LetterAnswer] = []
-    if whole or "letter-logits" in scorings:
-        likeliest = _with_steps(likeliest_letters(backbone, items, first), [one.first_steps for one in written])
+    if letters and (whole or "letter-logits" in scorings):
+        own = [letters[one.first_looked][row] for row, one in enumerate(written)]
+        best = [likeliest_letter(backbone, of, _first_logits(one)) for of, one in zip(own, written, strict=True)]
+        answers = [LetterAnswer(item.id, letter, letter) for item, letter in zip(items, best, strict=True)]
+        likeliest = _with_steps(answers, [one.first_steps for one in written])
     if "letter-logits" in scorings:
         found["letter-logits"] = likeliest
     if "short" in scorings:
-        found["short"] = likeliest if whole else _short(backbone, items, inputs, decoding)
+        found["short"] = likeliest if whole else _short(backbone, items, letters, inputs, decoding)
     return found
 
 
+def _letters(
+    backbone: Backbone, items: Sequence[MultipleChoice], decoding: LatentDecoding, prefix: str
+) -> dict[bool, list[LetterTokens]]:
+    """Return the tokens of each item's letters, behind a look (True) and without one (False)."""
+    look = decoding.start + decoding.end + decoding.after
+    return {
+        looked: tokens_of_items(backbone, items, prefix=prefix, lead=look if looked else "") for looked in (True, False)
+    }
+
+
 def _short(
-    backbone: Backbone, items: Sequence[MultipleChoice], inputs: Inputs, decoding: LatentDecoding
+    backbone: Backbone,
+    items: Sequence[MultipleChoice],
+    letters: Mapping[bool, Sequence[LetterTokens]],
+    inputs: Inputs,
+    decoding: LatentDecoding,
 ) -> list[LetterAnswer]:
-    tries = [letter_trie(backbone, item.letters) for item in items]
+    tries = {looked: [letter_trie(backbone, own) for own in of] for looked, of in letters.items()}
     ended = [pad_id(backbone)]
 
-    def allowed(row: int, words: list[int]) -> list[int]:
-        return tries[row].get(tuple(words), ended)
+    def allowed(row: int, words: list[int], looked: bool) -> list[int]:
+        return tries[looked][row].get(tuple(words), ended)
 
     written = generate_latent(backbone, inputs, SHORT_TOKENS, decoding, allowed)
     texts = _texts(backbone, written)
-    read = [text if text in item.letters else None for item, text in zip(items, texts, strict=True)]
-    plain = [LetterAnswer(item.id, letter, text) for item, letter, text in zip(items, read, texts, strict=True)]
+    read = [
+        written_letter(letters[True][row], one.ids) or written_letter(letters[False][row], one.ids)
+        for row, one in enumerate(written)
+    ]
+    plain = [LetterAnswer(item.id, letter, text.strip()) for item, letter, text in zip(items, read, texts, strict=True)]
     return _with_steps(plain, [one.steps for one in written])
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, final
 
 from torch import Tensor
 
 from jepa_vlm.adapters import Backbone
+from jepa_vlm.adapters.answer_turn import answer_turn
 from jepa_vlm.errors import BackboneError
 from jepa_vlm.generation.greedy import end_ids
 from jepa_vlm.generation.letter_parser import parse_letter
@@ -19,6 +20,7 @@ Scoring = Literal["letter-logits", "short", "free", "tools"]
 SCORINGS: tuple[Scoring, ...] = ("letter-logits", "short", "free")  # those of one prompt
 SHORT_TOKENS = 4  # the paper's limit for a constrained answer
 
+LetterTokens = Mapping[str, tuple[int, ...]]  # of each option letter, as an answer writes it
 LetterReader = Callable[[str, MultipleChoice], str | None]  # from a generated text to an option letter
 
 
@@ -50,44 +52,71 @@ class LetterAnswer:
     opened: int | None = None
 
 
-def letter_ids(backbone: Backbone, letters: Sequence[str]) -> list[int]:
-    """Return the token of each letter.
+def letter_tokens(backbone: Backbone, letters: Sequence[str], *, prefix: str = "", lead: str = "") -> LetterTokens:
+    """Return the tokens with which a model that was trained to answer with a letter writes it; see ``answer_turn``.
+
+    Args:
+        backbone: Its tokenizer and chat template say which.
+        letters: The option letters.
+        prefix: What the prompt already holds of the answer.
+        lead: What the answer says ahead of the letter.
 
     Raises:
-        BackboneError: If a letter takes more than one token.
+        BackboneError: If prompts are not as trained, or the tokenizer joins a letter with what comes ahead of it.
     """
-    ids = [backbone.tokenizer.encode(letter, add_special_tokens=False) for letter in letters]
-    for letter, tokens in zip(letters, ids, strict=True):
-        if len(tokens) != 1:
-            raise BackboneError(
-                f"letter-logits compares option letters by one token each, but {letter!r} takes {len(tokens)} tokens "
-                f"in the tokenizer of {backbone.name!r}; use the scoring 'short'."
-            )
-    return [tokens[0] for tokens in ids]
+    said = {letter: answer_turn(backbone.processor, prefix + lead + letter, prefix=prefix) for letter in letters}
+    return {letter: turn.behind(prefix + lead) for letter, turn in said.items()}
 
 
-def likeliest_letters(backbone: Backbone, items: Sequence[MultipleChoice], logits: Tensor) -> list[LetterAnswer]:
-    """Return for each item the option letter with the largest logit behind its prompt, ("items vocab")."""
-    answers = []
-    for item, row in zip(items, logits, strict=True):
-        best = int(row[letter_ids(backbone, item.letters)].argmax())
-        answers.append(LetterAnswer(item.id, item.letters[best], item.letters[best]))
-    return answers
+def tokens_of_items(
+    backbone: Backbone, items: Sequence[MultipleChoice], *, prefix: str = "", lead: str = ""
+) -> list[LetterTokens]:
+    """Return for each item the tokens of its letters; see ``letter_tokens``."""
+    every = sorted({letter for item in items for letter in item.letters})
+    known = letter_tokens(backbone, every, prefix=prefix, lead=lead)
+    return [{letter: known[letter] for letter in item.letters} for item in items]
 
 
-def one_token_each(backbone: Backbone, items: Sequence[MultipleChoice]) -> bool:
+def one_token_each(tokens: Sequence[LetterTokens]) -> bool:
     """Say whether every letter is one token: constrained greedy decoding then takes the likeliest letter and ends."""
-    letters = {letter for item in items for letter in item.letters}
-    return all(len(backbone.tokenizer.encode(letter, add_special_tokens=False)) == 1 for letter in letters)
+    return all(len(ids) == 1 for own in tokens for ids in own.values())
 
 
-def letter_trie(backbone: Backbone, letters: Sequence[str]) -> dict[tuple[int, ...], list[int]]:
+def likeliest_letter(backbone: Backbone, tokens: LetterTokens, logits: Tensor) -> str:
+    """Return the letter whose first token has the largest logit, (vocab,).
+
+    Args:
+        backbone: For messages.
+        tokens: Of each letter; see ``letter_tokens``.
+        logits: Where an answer's first token is written.
+
+    Raises:
+        BackboneError: If two letters begin with the same token.
+    """
+    first = {letter: own[0] for letter, own in tokens.items()}
+    for letter, token in first.items():
+        twin = next((other for other in first if other != letter and first[other] == token), None)
+        if twin is not None:
+            shown = backbone.tokenizer.convert_ids_to_tokens(token)
+            raise BackboneError(
+                f"letter-logits compares the first token of each option letter, but in an answer of {backbone.name!r} "
+                f"{letter!r} and {twin!r} both begin with {shown!r}; use the scoring 'short'."
+            )
+    return tuple(first)[int(logits[list(first.values())].argmax())]
+
+
+def letter_trie(backbone: Backbone, tokens: LetterTokens) -> dict[tuple[int, ...], list[int]]:
     """Return by tokens so far those that may follow, so that a letter and then the end comes out."""
     trie: dict[tuple[int, ...], list[int]] = {}
-    for letter in letters:
-        path = [*backbone.tokenizer.encode(letter, add_special_tokens=False), end_ids(backbone)[0]]
+    for own in tokens.values():
+        path = [*own, end_ids(backbone)[0]]
         for depth, token in enumerate(path):
             branches = trie.setdefault(tuple(path[:depth]), [])
             if token not in branches:
                 branches.append(token)
     return trie
+
+
+def written_letter(tokens: LetterTokens, ids: Sequence[int]) -> str | None:
+    """Return the letter that constrained decoding wrote, or None if its limit cut it off."""
+    return next((letter for letter, own in tokens.items() if tuple(ids[: len(own)]) == own), None)

@@ -18,11 +18,14 @@ from jepa_vlm.generation.letters import (
     SHORT_TOKENS,
     LetterAnswer,
     LetterReader,
+    LetterTokens,
     Scoring,
     letter_trie,
-    likeliest_letters,
+    likeliest_letter,
     one_token_each,
     read_letter,
+    tokens_of_items,
+    written_letter,
 )
 from jepa_vlm.generation.prompt import Inputs, prompt_inputs, user_turn
 from jepa_vlm.recipe.latent_decoding import LatentDecoding
@@ -78,7 +81,8 @@ def answers_by_scoring(
 
     Raises:
         ValueError: If a scoring, ``batch_size`` or ``max_new_tokens`` is out of range.
-        BackboneError: If an option letter is not one token, which ``letter-logits`` needs.
+        BackboneError: If ``letter-logits`` or ``short`` cannot compare letters: prompts are not as trained, a letter is
+            joined with what comes ahead of it, or, under ``letter-logits``, two letters begin with the same token.
     """
     for scoring in scorings:
         if scoring not in SCORINGS:
@@ -91,9 +95,11 @@ def answers_by_scoring(
             batch = items[start : start + batch_size]
             inputs = prompt_inputs(backbone, [_turns(item, system) for item in batch], prefix=prefix)
             if latents is not None and latents.steps:
-                found = latent_letters(backbone, batch, inputs, scorings, max_new_tokens, read, latents)
+                found = latent_letters(backbone, batch, inputs, scorings, max_new_tokens, read, latents, prefix)
             else:
-                found = _answers(backbone, batch, inputs, scorings, max_new_tokens, read, opening)
+                compared = set(scorings) & {"letter-logits", "short"}
+                letters = tokens_of_items(backbone, batch, prefix=prefix) if compared else []
+                found = _answers(backbone, batch, letters, inputs, scorings, max_new_tokens, read, opening)
             for scoring, own in found.items():
                 answers[scoring] += own
     return answers
@@ -107,6 +113,7 @@ def _turns(item: MultipleChoice, system: str) -> list[Turn]:
 def _answers(
     backbone: Backbone,
     items: Sequence[MultipleChoice],
+    letters: Sequence[LetterTokens],
     inputs: Inputs,
     scorings: Sequence[Scoring],
     tokens: int,
@@ -127,10 +134,12 @@ def _answers(
         if "letter-logits" in scorings:
             if not first:
                 backbone.model(**inputs, logits_to_keep=1, use_cache=False)
-            found["letter-logits"] = likeliest_letters(backbone, items, first[0])
+            found["letter-logits"] = _likeliest(backbone, items, letters, first[0])
         if "short" in scorings:
-            known = bool(first) and one_token_each(backbone, items)
-            found["short"] = likeliest_letters(backbone, items, first[0]) if known else _short(backbone, items, inputs)
+            known = bool(first) and one_token_each(letters)
+            found["short"] = (
+                _likeliest(backbone, items, letters, first[0]) if known else _short(backbone, items, letters, inputs)
+            )
     return found
 
 
@@ -159,19 +168,24 @@ def _first_logits(model: nn.Module) -> Iterator[list[Tensor]]:
         handle.remove()
 
 
-def _short(backbone: Backbone, items: Sequence[MultipleChoice], inputs: Inputs) -> list[LetterAnswer]:
+def _likeliest(
+    backbone: Backbone, items: Sequence[MultipleChoice], letters: Sequence[LetterTokens], logits: Tensor
+) -> list[LetterAnswer]:
+    found = [likeliest_letter(backbone, own, row) for own, row in zip(letters, logits, strict=True)]
+    return [LetterAnswer(item.id, letter, letter) for item, letter in zip(items, found, strict=True)]
+
+
+def _short(
+    backbone: Backbone, items: Sequence[MultipleChoice], letters: Sequence[LetterTokens], inputs: Inputs
+) -> list[LetterAnswer]:
     prompt = inputs["input_ids"].shape[1]
-    tries = [letter_trie(backbone, item.letters) for item in items]
+    tries = [letter_trie(backbone, own) for own in letters]
     ended = [pad_id(backbone)]
 
     def allowed(row: int, ids: Tensor) -> list[int]:
         return tries[row].get(tuple(ids[prompt:].tolist()), ended)
 
-    texts = _decoded(backbone, generate(backbone, inputs, SHORT_TOKENS, allowed))
-    read = [text if text in item.letters else None for item, text in zip(items, texts, strict=True)]
-    return [LetterAnswer(item.id, letter, text) for item, letter, text in zip(items, read, texts, strict=True)]
-
-
-def _decoded(backbone: Backbone, produced: Tensor) -> list[str]:
-    texts: list[str] = backbone.tokenizer.batch_decode(produced, skip_special_tokens=True)
-    return texts
+    produced = generate(backbone, inputs, SHORT_TOKENS, allowed)
+    texts = backbone.tokenizer.batch_decode(produced, skip_special_tokens=True)
+    read = [written_letter(own, ids) for own, ids in zip(letters, produced.tolist(), strict=True)]
+    return [LetterAnswer(item.id, letter, text.strip()) for item, letter, text in zip(items, read, texts, strict=True)]

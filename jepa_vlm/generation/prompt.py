@@ -10,6 +10,7 @@ from PIL import Image
 from torch import Tensor
 
 from jepa_vlm.adapters import Backbone
+from jepa_vlm.adapters.answer_turn import turn_opening
 from jepa_vlm.adapters.chat import Turn, chat_text
 
 Inputs = Mapping[str, Tensor]
@@ -22,8 +23,12 @@ def user_turn(text: str, images: Sequence[Image.Image]) -> Turn:
 
 
 def prompt_text(backbone: Backbone, turns: Sequence[Turn], *, prefix: str = "") -> str:
-    """Return a conversation as the chat template writes it, the generation prompt and ``prefix`` behind it."""
-    return chat_text(backbone.processor, turns, prompt=True) + prefix
+    """Return a conversation as the chat template writes it, the generation prompt and ``prefix`` behind it.
+
+    The blanks that the template writes ahead of an answer come ahead of the prefix.
+    """
+    blanks = turn_opening(backbone.processor).blanks if prefix else ""
+    return chat_text(backbone.processor, turns, prompt=True) + blanks + prefix
 
 
 def prompt_inputs(backbone: Backbone, conversations: Sequence[Sequence[Turn]], *, prefix: str = "") -> Inputs:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from functools import cached_property
+from itertools import islice
 from typing import Any, cast, final
 
 import torch
@@ -29,6 +30,7 @@ from jepa_vlm.runs.negatives import Alone, compare, count_alone
 from jepa_vlm.runs.scan import Scanned, scan
 from jepa_vlm.runs.settings import FROM_RECIPE, Asked, Resolved, run_values, training_values
 from jepa_vlm.runs.term_rows import RowCounter, TermRows, warnings
+from jepa_vlm.serialization import check_template
 from jepa_vlm.terms import Objective
 from jepa_vlm.training import Part, apply_lora, parts
 from jepa_vlm.training.order import Passes
@@ -57,6 +59,7 @@ class Plan:
         decoded: Tokens that the decoder computes for each training trajectory, where micro-batches are cut by them.
         term_rows: By term that needs something of a trajectory: how many have it.
         alone: Micro-batches of one trajectory, where a term compares trajectories.
+        notes: What must be known before the run begins.
     """
 
     asked: Asked
@@ -71,6 +74,7 @@ class Plan:
     decoded: Sequence[int] | None = None
     term_rows: Mapping[str, TermRows] = field(default_factory=dict)
     alone: Alone | None = None
+    notes: tuple[str, ...] = ()
 
     def __getitem__(self, name: str) -> Any:
         return self.values[name].value
@@ -191,9 +195,12 @@ def plan_run(asked: Asked, recipe: Recipe | None = None) -> Plan:
     for store in model.target_stores.values():
         store.is_complete()  # refuses other targets' folders before any work is done
     data = load_data(values["data"].value, seed=seed)
+    notes = check_template(backbone.processor, backbone.adapter, calls=0)
     rows = RowCounter(model.objective)
     scanned = scan(model, data, limit=values["max_tokens"].value, policy=values["too_long"].value, count=rows.add)
     train, validation = scanned.train.kept, scanned.validation.kept
+    if any(trajectory.calls for trajectory in islice(train, SAMPLED)):
+        check_template(backbone.processor, backbone.adapter, calls=2)
     decoded = None
     if values["batch_tokens"].value is not None:
         decoded = count_tokens(model.collator(), train, workers=values["workers"].value)
@@ -210,6 +217,7 @@ def plan_run(asked: Asked, recipe: Recipe | None = None) -> Plan:
         decoded=decoded,
         term_rows=rows.found(recipe.stages),
         alone=_alone(model.objective, values, train, validation, decoded),
+        notes=notes,
     )
 
 

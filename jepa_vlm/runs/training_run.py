@@ -226,6 +226,8 @@ def _say(console: Console, plan: Plan, folder: RunFolder) -> None:
                 highlight=False,
                 soft_wrap=True,
             )
+    for note in plan.notes:
+        console.print(f"Note: {note}", highlight=False, soft_wrap=True, markup=False)
     if plan.filling is not None and plan.filling.warning:
         console.print(plan.filling.warning, highlight=False, soft_wrap=True)
     for line in plan.warnings:

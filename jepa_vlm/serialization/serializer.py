@@ -5,12 +5,14 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, final
 
 import torch
 from torch import Tensor
 
 from jepa_vlm.adapters import Adapter, ImageTokens
+from jepa_vlm.adapters.answer_turn import turn_opening
 from jepa_vlm.errors import BackboneError, DataError
 from jepa_vlm.serialization.latent_turn import latent_turn
 from jepa_vlm.serialization.padded_turn import padded_turn
@@ -47,6 +49,10 @@ class Serializer:
         added = processor.tokenizer.added_tokens_decoder.values()
         self._added = tuple(token.content for token in added)
         self._reserved = tuple(token.content for token in added if token.special)
+
+    @cached_property
+    def _blanks(self) -> str:
+        return turn_opening(self.processor).blanks
 
     def images(self, trajectory: Trajectory) -> list[ImageTokens]:
         """Return the tokens that stand for each image, from its header alone.
@@ -134,7 +140,7 @@ class Serializer:
             reserved=[token for token in self._reserved_of(trajectory, images) if token not in structure],
         )
         tokens = tokenise(self.processor.tokenizer, rendered, images, self.adapter.feature_id)
-        return _mark(tokens, self.adapter, rendered, images)
+        return _mark(tokens, self.adapter, rendered, images, self._blanks)
 
     def _reserved_of(self, trajectory: Trajectory, images: Sequence[ImageTokens]) -> tuple[str, ...]:
         """Return the special tokens that no text of a trajectory may hold: all but those that it keeps.
@@ -310,8 +316,11 @@ class _Marked:
         return self.cut(kept, last=self.last_question, turn_end=end, insertions=insertions, filler=pad)
 
 
-def _mark(tokens: Tokens, adapter: Adapter, rendered: Rendered, images: Sequence[ImageTokens]) -> _Marked:
-    """Carry the text's spans over to its tokens."""
+def _mark(tokens: Tokens, adapter: Adapter, rendered: Rendered, images: Sequence[ImageTokens], blanks: str) -> _Marked:
+    """Carry the text's spans over to its tokens.
+
+    A prompt ends ahead of ``blanks``, which open a turn, so that the model must learn to write them.
+    """
     question = torch.zeros_like(tokens.special)
     for span in rendered.question:
         question |= tokens.inside(span)
@@ -321,7 +330,8 @@ def _mark(tokens: Tokens, adapter: Adapter, rendered: Rendered, images: Sequence
         content |= tokens.inside(span)
     starts_of_turns, ends = [], []
     for span in rendered.reasoning:
-        spoken = tokens.inside(span)
+        ahead = len(blanks) if rendered.text.endswith(blanks, 0, span[0]) else 0
+        spoken = tokens.inside((span[0] - ahead, span[1]))
         if span[0] < span[1] and not spoken.any():
             raise DataError(f"A reasoning step has no token of its own: {rendered.text[span[0] : span[1]]!r}.")
         # A turn that only looks has no tokens; what ends it follows at once.

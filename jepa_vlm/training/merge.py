@@ -26,8 +26,9 @@ from jepa_vlm.adapters.base_folder import base_folder, kept_files
 from jepa_vlm.adapters.inside_peft import base_name, belongs_to_adapter
 from jepa_vlm.adapters.processors import load_processor
 from jepa_vlm.adapters.tiny import TINY
-from jepa_vlm.errors import ExportError, RunError
+from jepa_vlm.errors import BackboneError, ExportError, RunError
 from jepa_vlm.generation.inference import inference
+from jepa_vlm.serialization import check_template
 from jepa_vlm.training.base_files import Changes, check_files, copy_files
 from jepa_vlm.training.base_weights import stored_type, write_weights
 from jepa_vlm.training.checkpoint import ADAPTER, ORIGIN, PARTS, load_adapter, load_latent_head, load_parts, read_origin
@@ -224,6 +225,10 @@ def _write(checkpoint: Path, draft: Path) -> dict[str, Any]:
             raise ExportError(f"{len(odd)} tensors that did not train are no longer the base's, {min(odd)} first.")
         copied = copy_files(base, draft, backbone, added=written.added)
         check_files(base, draft, copied)
+        try:
+            check_template(load_processor(str(draft)), backbone.adapter, calls=0)
+        except BackboneError as err:
+            raise ExportError(f"The exported model would be asked otherwise than it was trained. {err}") from None
         write_inference(draft, inference_of(checkpoint), backbone.latent_head)
         rounded = _logits(backbone.base, backbone.processor, ids, backbone.precision())
     del backbone

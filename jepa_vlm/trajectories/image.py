@@ -8,6 +8,7 @@ import struct
 import warnings
 import zlib
 from collections.abc import Callable, Hashable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from functools import cache, partial
 from pathlib import Path
@@ -26,6 +27,7 @@ SHOWN = 200  # characters of a path that a message repeats
 # say, such as ICO.
 KINDS = ("AVIF", "BMP", "GIF", "JPEG", "JPEG2000", "MPO", "PNG", "PPM", "TIFF", "WEBP")
 ORIENTATION, ON_ITS_SIDE = 274, (5, 6, 7, 8)  # the EXIF tag, and its values that swap width and height
+BITS_PER_SAMPLE = 258  # the TIFF tag
 BROKEN = (  # what Pillow's readers raise over bytes that are not what they should be
     OSError, EOFError, SyntaxError, ValueError, TypeError, LookupError, OverflowError, struct.error, zlib.error,
     Image.DecompressionBombError,
@@ -37,7 +39,8 @@ BROKEN = (  # what Pillow's readers raise over bytes that are not what they shou
 class LazyImage:
     """An image by path, by encoded bytes (given, or read when needed), or already open: exactly one of the four.
 
-    Size and pixels are those of the picture as viewers show it: turned as its EXIF orientation says.
+    Size and pixels are those of the picture as viewers and the stock processors of transformers show it: turned as its
+    EXIF orientation says, transparency on white, the first of several frames.
 
     Args:
         path: A file.
@@ -81,7 +84,7 @@ class LazyImage:
         """Width and height in pixels, read from the header alone.
 
         Raises:
-            DataError: If the image is missing, unreadable or larger than ``MAX_PIXELS``.
+            DataError: If the image is missing, unreadable, larger than ``MAX_PIXELS``, or of values of unknown range.
         """
         if self.resized is not None:
             return self.resized
@@ -120,11 +123,9 @@ class LazyImage:
         """Return the decoded RGB image; a path is read anew on every call, so that a data set stays small in memory.
 
         Raises:
-            DataError: If the image is missing, unreadable or larger than ``MAX_PIXELS``.
+            DataError: If the image is missing, unreadable, larger than ``MAX_PIXELS``, or of values of unknown range.
         """
-        if self.pixels is not None:
-            return self._cut(_upright_rgb(self._checked(self.pixels)))
-        with self._open() as image:
+        with nullcontext(self._checked(self.pixels)) if self.pixels is not None else self._open() as image:
             try:
                 return self._cut(_upright_rgb(image))
             except BROKEN as err:
@@ -208,6 +209,12 @@ class LazyImage:
                 "shrink it first.",
                 "image too large",
             )
+        if image.mode in ("I", "F") and _bits(image) is None:
+            kind = "32-bit whole numbers" if image.mode == "I" else "fractions (32-bit floats)"
+            raise DataError(
+                f"{self._where()} holds {kind}, which state no range from black to white; save it with 8 or 16 bits.",
+                "image unreadable",
+            )
         return image
 
     def _where(self) -> str:
@@ -225,12 +232,11 @@ def _kinds() -> tuple[str, ...]:
 
 
 def _orientation(image: Image.Image) -> int:
-    """Return the EXIF orientation that the header holds; a PNG is not decoded to look for a later one.
-
-    EXIF that cannot be read says nothing, as in viewers.
-    """
+    """Return the orientation that the header holds, in EXIF or XMP; what cannot be read says nothing, as in viewers."""
+    if image.format == "TIFF":
+        return 1  # Pillow turns it while it decodes, and its header has the turned size already
     try:
-        found = image.getexif().get(ORIENTATION, 1) if "exif" in image.info else 1
+        found = Image.Image.getexif(image).get(ORIENTATION, 1)  # a PNG's own would decode it to look behind its pixels
     except BROKEN:
         return 1
     return found if isinstance(found, int) else 1
@@ -241,9 +247,27 @@ def _upright_size(image: Image.Image) -> tuple[int, int]:
     return (height, width) if _orientation(image) in ON_ITS_SIDE else (width, height)
 
 
+def _bits(image: Image.Image) -> int | None:
+    """Return the bits that a gray picture of more than 8 uses, or None where its kind does not say."""
+    if image.mode.startswith("I;16"):
+        return int(getattr(image, "tag_v2", {}).get(BITS_PER_SAMPLE, (16,))[0])  # a TIFF may use 12 of them
+    return 16 if image.mode == "I" and image.format in ("PNG", "PPM") else None
+
+
 def _upright_rgb(image: Image.Image) -> Image.Image:
+    """Return a picture as ``convert_to_rgb`` of transformers 5.23 does, but for gray ones of more than 8 bits.
+
+    Pillow clips those at 255, and transformers with it: everything but the darkest shades would turn white.
+    """
     turned = _orientation(image) != 1
-    if image.mode.startswith("I;16"):  # Pillow would clip 16 bits to white
-        image = image.point(lambda value: value / 256).convert("L")
+    bits = _bits(image)
+    if bits is not None:
+        shades, clear = np.asarray(image), image.info.get("transparency")
+        image = Image.fromarray((shades >> (bits - 8)).astype(np.uint8))
+        if isinstance(clear, int):
+            image.putalpha(Image.fromarray(np.where(shades == clear, 0, 255).astype(np.uint8)))
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
     pixels = image.convert("RGB")
     return ImageOps.exif_transpose(pixels) if turned else pixels

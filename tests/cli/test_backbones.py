@@ -9,8 +9,8 @@ from typer.testing import CliRunner
 
 from jepa_vlm.adapters.names import BACKBONES, UNVERIFIED
 from jepa_vlm.cli.app import app
-from jepa_vlm.cli.backbones import held, report, table
-from jepa_vlm.conformance import CHECKS, Result
+from jepa_vlm.cli.backbones import held, line, table
+from jepa_vlm.conformance import Result
 
 NAME = "tiny-random-mllama"
 
@@ -23,8 +23,8 @@ def cli():
 
 def results(verdict="pass"):
     return (
-        Result("one", verdict, "2 is 2", "nothing can be trusted" if verdict == "fail" else ""),
-        Result("one_pass equals separate", "not applicable", "separate passes only"),
+        Result("first", "one", verdict, "2 is 2", "nothing can be trusted" if verdict == "fail" else ""),
+        Result("engines", "one_pass equals separate", "not applicable", "separate passes only"),
     )
 
 
@@ -39,19 +39,41 @@ def test_the_list_says_what_was_verified_on_real_weights(cli):
     assert "nothing yet" in text
 
 
-def test_verify_prints_a_verdict_for_every_check(cli):
-    done = cli("backbones", "verify", NAME, "--json")
+@pytest.mark.parametrize("option", ["--json", "--markdown", None])
+def test_verify_prints_a_line_when_a_check_ends(cli, monkeypatch, option):
+    def one_by_one(name, *, after_each, **settings):
+        for result in results():
+            after_each(result)
+        return results()
+
+    monkeypatch.setattr("jepa_vlm.conformance.verify", one_by_one)
+    done = cli("backbones", "verify", NAME, *([option] if option else []))
     assert done.exit_code == 0, done.stderr
-    found = json.loads(done.stdout)["backbones"][NAME]
-    assert len(found) == len(CHECKS)
-    assert {each["verdict"] for each in found} == {"pass", "not applicable"}
+    lines = (done.stderr if option else done.stdout).splitlines()
+    assert lines[0] == NAME
+    assert [words.split()[:2] for words in lines[1:3]] == [["PASS", "first"], ["NOT", "APPLICABLE"]]
+    assert lines[3].strip() == "1 of 1 checks hold"
+    if option == "--json":
+        assert [each["verdict"] for each in json.loads(done.stdout)["backbones"][NAME]] == ["pass", "not applicable"]
+
+
+def test_verify_runs_the_checks_that_are_named(cli):
+    done = cli("backbones", "verify", NAME, "--only", "prompt,tokens", "--json")
+    assert done.exit_code == 0, done.stderr
+    assert [each["key"] for each in json.loads(done.stdout)["backbones"][NAME]] == ["prompt", "tokens"]
+    assert cli("backbones", "verify", NAME, "--only", "promt").exit_code == 2
+    assert cli("backbones", "verify", NAME, "--only", "prompt", "--markdown").exit_code == 2
 
 
 def test_a_failure_says_what_it_means_and_exits_with_1(cli, monkeypatch):
-    monkeypatch.setattr("jepa_vlm.conformance.verify", lambda name, **settings: results("fail"))
+    def failing(name, *, after_each, **settings):
+        after_each(results("fail")[0])
+        return results("fail")
+
+    monkeypatch.setattr("jepa_vlm.conformance.verify", failing)
     done = cli("backbones", "verify", NAME)
     assert done.exit_code == 1
-    assert "one: if it does not hold, nothing can be trusted." in done.stdout
+    assert "if it does not hold, nothing can be trusted" in done.stdout
     assert "0 of 1 checks hold" in done.stdout
 
 
@@ -62,7 +84,7 @@ def test_the_table_has_a_row_for_each():
     )
     assert found[3].startswith("| `a/folder` | `a/folder` | separate | 0 of 1 | one: 2 is 2;")
     assert held(results()) == "1 of 1"
-    assert report(NAME, results()).endswith("1 of 1 checks hold")
+    assert line(results()[0]).split() == ["PASS", "first", "one:", "2", "is", "2"]
 
 
 def test_every_public_checkpoint_is_of_a_family_with_an_adapter():

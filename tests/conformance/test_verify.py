@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import io
+from dataclasses import replace
+
 import pytest
 import torch
+from PIL import Image
 
 from jepa_vlm.adapters.adapter import Adapter
-from jepa_vlm.conformance import CHECKS, NotApplicable, Subject, engines
+from jepa_vlm.conformance import CHECKS, NotApplicable, Subject, engines, pictures, verify
+from jepa_vlm.conformance import template as conformance_template
 from jepa_vlm.conformance.result import Check, Failure, hold
 from jepa_vlm.encoders import ahead, masked
-from jepa_vlm.serialization import template
+from jepa_vlm.errors import UnknownNameError
+from jepa_vlm.serialization import template_check
+from jepa_vlm.trajectories import LazyImage
 
 BY_NAME = {check.name: check for check in CHECKS}
 
@@ -37,10 +44,10 @@ def test_a_failure_says_what_differs_and_what_it_means():
         next(iter(()))
 
     runs = (fails, breaks, silent, lambda subject: "fine", wordless)
-    found = [hold(Check("n", "bad", run), None) for run in runs]
+    found = [hold(Check("key", "n", "bad", run), None) for run in runs]
     assert [result.verdict for result in found] == ["fail", "fail", "not applicable", "pass", "fail"]
     assert found[4].detail == "StopIteration"
-    assert (found[0].detail, found[0].meaning) == ("3 is not 4", "bad")
+    assert (found[0].key, found[0].detail, found[0].meaning) == ("key", "3 is not 4", "bad")
     assert "KeyError" in found[1].detail
     assert found[3].meaning == ""
 
@@ -103,6 +110,80 @@ def test_features_in_another_order_are_found_out(gemma, monkeypatch):
     assert held("images encoded once equal images per view", gemma).verdict == "fail"
 
 
+def test_features_without_a_value_are_called_so(gemma, monkeypatch):
+    plain = Adapter.encode_images
+    monkeypatch.setattr(type(gemma.backbone.adapter), "encode_images", lambda *given: 0 * plain(*given))
+    assert "features are all zero" in held("images encoded once equal images per view", gemma).detail
+
+
+def test_a_head_without_weights_is_called_so(gemma):
+    handle = gemma.backbone.base.lm_head.register_forward_hook(lambda module, args, out: 0 * out)
+    try:
+        assert "logits are all zero" in held("the state is what the head reads", gemma).detail
+    finally:
+        handle.remove()
+
+
+def test_gradients_that_are_zero_in_both_engines_differ_by_nothing(gemma):
+    zeros = {f"gate {number}": torch.zeros(2) for number in range(3)}
+    assert engines._largest({"loss": torch.ones(()), **zeros}, {"loss": torch.ones(()), **zeros}, gemma) == 0
+    with pytest.raises(Failure, match="gate 1"):
+        engines._largest({**zeros, "gate 1": torch.ones(2)}, zeros, gemma)
+
+
+@pytest.mark.parametrize("kind", ["RGBA", "CMYK", "16 bits", "EXIF orientation"])
+def test_a_picture_that_becomes_another_is_found_out(gemma, monkeypatch, kind):
+    changed = dict(pictures.files())[kind]
+    plain = LazyImage.load
+
+    def load(self):
+        return Image.open(io.BytesIO(changed)).convert("RGB") if self.data == changed else plain(self)
+
+    monkeypatch.setattr(LazyImage, "load", load)
+    result = held("pixels are the stock processor's", gemma)
+    expected = "pass" if kind == "CMYK" else "fail"  # of CMYK Pillow's own conversion is right
+    assert result.verdict == expected
+    assert kind in result.detail
+
+
+def test_tokens_that_are_counted_wrongly_are_found_out(gemma, monkeypatch):
+    plain = Adapter.image_tokens
+    monkeypatch.setattr(
+        type(gemma.backbone.adapter),
+        "image_tokens",
+        lambda *given, **more: replace(one := plain(*given, **more), runs=(*one.runs, 1)),
+    )
+    assert "tokens are counted, the stock processor writes" in held("pixels are the stock processor's", gemma).detail
+
+
+def test_a_letter_that_is_compared_by_another_token_is_found_out(gemma, monkeypatch):
+    plain = template_check.answer_turn
+    monkeypatch.setattr(template_check, "answer_turn", lambda processor, said: plain(processor, said.lower()))
+    found = held("letters are compared by trained tokens", gemma)
+    assert found.verdict == "fail"
+    assert "is trained as 'A', and compared as 'a'" in found.detail
+
+
+def test_letters_that_begin_with_the_same_token_are_found_out(gemma, monkeypatch):
+    monkeypatch.setattr(conformance_template, "letter_tokens", lambda backbone, letters: {"A": (5, 6), "B": (5, 7)})
+    assert "both begin with" in held("letters are compared by trained tokens", gemma).detail
+
+
+def test_some_checks_alone_in_their_own_order_each_told_when_it_ends():
+    told = []
+    results = verify("tiny-random-qwen2.5-vl", only=["tokens", "prompt"], visual_tokens=9, after_each=told.append)
+    assert [result.key for result in results] == ["prompt", "tokens"]
+    assert tuple(told) == results
+    with pytest.raises(UnknownNameError, match=r"No check named 'promt'. Did you mean 'prompt'\?"):
+        verify("no such model", only=["promt"])
+
+
+def test_a_limit_of_visual_tokens_reaches_the_model_and_its_export():
+    subject = Subject.load("tiny-random-qwen2.5-vl", torch.float64, 9)
+    assert subject.backbone.adapter.image_tokens(subject.backbone.processor, 112, 112).length <= 9
+    assert held("an export reloads in stock transformers", subject).verdict == "pass"
+
+
 def test_too_many_features_are_found_out(gemma, monkeypatch):
     plain = Adapter.encode_images
     monkeypatch.setattr(type(gemma.backbone.adapter), "encode_images", lambda *given: plain(*given).repeat(2, 1))
@@ -152,8 +233,8 @@ def test_a_hook_that_stays_is_found_out(gemma, monkeypatch):
 
 
 def test_another_text_is_found_out(gemma, monkeypatch):
-    plain = template.chat_text
-    monkeypatch.setattr(template, "chat_text", lambda *given: plain(*given).replace("<end_of_turn>\n", "<end_of_turn>"))
+    plain = template_check.chat_text
+    monkeypatch.setattr(template_check, "chat_text", lambda *given: plain(*given)[:-2])
     assert held("the cut-out trajectory is its golden text", gemma).verdict == "fail"
 
 

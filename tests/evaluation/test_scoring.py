@@ -7,10 +7,11 @@ import torch
 from PIL import Image
 
 from jepa_vlm.adapters import load_backbone
-from jepa_vlm.errors import DataError, UnknownNameError
+from jepa_vlm.errors import BackboneError, DataError, UnknownNameError
 from jepa_vlm.evaluation import Evaluation, evaluate, load_benchmark, scoring
 from jepa_vlm.generation import LetterAnswer
 from jepa_vlm.trajectories import LazyImage, MultipleChoice
+from tests.factories import opens_a_thought
 
 
 @pytest.fixture(scope="module")
@@ -51,6 +52,21 @@ def test_counts_by_hand(backbone, monkeypatch):
     # Wilson for 1 of 2 at z = 1.96: 0.5 -+ sqrt(0.125 z^2 + z^4 / 16) / (2 + z^2)
     assert scored.tasks["search"].low == pytest.approx(0.0945, abs=1e-3)
     assert scored.tasks["search"].high == pytest.approx(0.9055, abs=1e-3)
+
+
+def test_a_template_that_opens_a_thought_is_refused_or_noted(tmp_path):
+    """Letters cannot be compared inside of a thought; what the model writes behind its own prompt can be read."""
+    thinking = load_backbone("tiny-random-qwen2.5-vl", seed=0)
+    opens_a_thought(thinking.processor)
+    items = [item("a", task="search", options=4, answer=0)]
+    for compared in (None, ["short"], ["free", "letter-logits"]):
+        with pytest.raises(BackboneError, match=r"<think>.*can be read by the scoring 'free'"):
+            evaluate(thinking, items, scorings=compared, samples=tmp_path / "none")
+    assert not (tmp_path / "none").exists()
+    found = evaluate(thinking, items, scorings=["free"])
+    assert "<think>" in found.notes[0]
+    found.to_json(tmp_path / "found.json")
+    assert Evaluation.from_json(tmp_path / "found.json") == found
 
 
 def test_the_playground_is_answered_and_recorded(backbone, tmp_path):

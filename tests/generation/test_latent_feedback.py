@@ -13,12 +13,13 @@ from transformers import PreTrainedTokenizerFast
 
 import jepa_vlm as jv
 from jepa_vlm.errors import BackboneError
-from jepa_vlm.generation import answers_by_scoring, inference
+from jepa_vlm.generation import answers_by_scoring, inference, latent_letters
 from jepa_vlm.generation.greedy import end_ids, generate
 from jepa_vlm.generation.latent_feedback import LatentAnswer, _Machine, generate_latent
 from jepa_vlm.generation.prompt import Inputs, prompt_inputs, user_turn
 from jepa_vlm.latent_vlm import LatentVLM
 from jepa_vlm.recipe.latent_decoding import LatentDecoding
+from jepa_vlm.serialization import IGNORED, Serializer
 from jepa_vlm.views import LatentConversation, PooledFeatures
 from tests.factories import latent_backbone
 
@@ -182,12 +183,30 @@ def test_words_behind_end_are_the_tokens_that_training_writes_there() -> None:
     tokenizer.add_tokens(list(BORDERS.values()), special_tokens=True)
     settings = SimpleNamespace(generation_config=SimpleNamespace(eos_token_id=None))
     stand_in = SimpleNamespace(tokenizer=tokenizer, model=settings, latent_head=None)
-    machine = _Machine(stand_in, 1, LatentDecoding(steps=1), 1, None)
+    machine = _Machine(stand_in, 1, LatentDecoding(steps=1, entry="model"), 1, None)
     start, end = tokenizer.convert_tokens_to_ids(list(BORDERS.values()))
     trained = tokenizer.encode(f"{BORDERS['start']}{BORDERS['end']}\n", add_special_tokens=False)
     assert trained == [start, end, pieces["\n"]]
     assert tokenizer.encode("\n", add_special_tokens=False) == [pieces["▁\n"]]
     assert [machine.start, *machine.closing] == trained
+
+
+def test_a_blank_of_the_template_stands_ahead_of_start_as_in_training() -> None:
+    """Training writes a blank and START behind "Assistant:"; a letter is " A" without a look, and "A" behind one."""
+    backbone = jv.load_backbone("tiny-random-smolvlm", dtype="float64", added_tokens=tuple(BORDERS.values()))
+    item, decoding = jv.playground.questions("visual-search", count=1)[0], LatentDecoding(steps=1)
+    said = jv.Step("".join(BORDERS.values()) + "\nA")
+    serializer = Serializer(processor=backbone.processor, adapter=backbone.adapter)
+    example = jv.Trajectory(item.id, item.images, item.prompt, (said,), answer="A")
+    marked = serializer.conversation(example, serializer.images(example), structure=tuple(BORDERS.values()))
+    trained = marked.input_ids[marked.labels != IGNORED].tolist()[:-1]
+    assert backbone.tokenizer.convert_ids_to_tokens(trained) == ["Ġ", *BORDERS.values(), "Ċ", "A"]
+    machine = _Machine(backbone, 1, decoding, 1, None)
+    letters = latent_letters._letters(backbone, [item], decoding, "")
+    assert [*machine.rows[0].queue, *machine.closing, *letters[True][0]["A"]] == trained
+    assert letters[False][0]["A"] == tuple(backbone.tokenizer.encode(" A"))
+    found = answers_by_scoring(backbone, [item], scorings=["letter-logits", "short"], latents=decoding)
+    assert found["short"][0].letter == found["letter-logits"][0].letter
 
 
 def scores_for(*likeliest: int) -> Tensor:

@@ -10,10 +10,12 @@ from PIL import Image
 from jepa_vlm.adapters import load_backbone
 from jepa_vlm.errors import BackboneError
 from jepa_vlm.generation import SCORINGS, answer_letters, answers_by_scoring, option_letters
-from jepa_vlm.generation.letters import letter_ids
+from jepa_vlm.generation.letters import letter_tokens
 from jepa_vlm.generation.prompt import prompt_inputs, user_turn
+from jepa_vlm.latent_vlm import LatentVLM
+from jepa_vlm.objectives import NextToken
 from jepa_vlm.recipe import Opening
-from jepa_vlm.trajectories import LazyImage, MultipleChoice
+from jepa_vlm.trajectories import LazyImage, MultipleChoice, Step, Trajectory
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +77,7 @@ def test_scorings_share_one_reading_of_the_prompt(backbone, scorings):
 
 
 def test_letter_logits_takes_the_likeliest_option_letter(backbone, monkeypatch):
-    ids = letter_ids(backbone, ("A", "B", "C"))
+    ids = [own[0] for own in letter_tokens(backbone, ("A", "B", "C")).values()]
     monkeypatch.setattr(type(backbone.model), "forward", lambda self, input_ids, **_: SimpleNamespace(logits=logits))
     logits = torch.zeros(2, 1, len(backbone.tokenizer))
     logits[0, 0, ids] = torch.tensor([1.0, 2.0, 9.0])  # C is likeliest, but not offered by an item with two options
@@ -134,22 +136,53 @@ def test_runs_on_half_precision_with_float32_adapters(scoring):
     assert len(answer_letters(backbone, ITEMS, scoring=scoring, max_new_tokens=3)) == len(ITEMS)
 
 
-def test_a_letter_of_several_tokens_is_refused(backbone, monkeypatch):
-    monkeypatch.setattr(type(backbone.tokenizer), "encode", lambda self, text, **_: [1, 2] if text == "B" else [1])
-    with pytest.raises(BackboneError, match=r"'B' takes 2 tokens.*use the scoring 'short'"):
-        answer_letters(backbone, ITEMS[:1])
+@pytest.fixture(scope="module")
+def smolvlm():
+    """Behind its "Assistant:", A to D are one token with the blank ahead, and E and F begin with the blank alone."""
+    return load_backbone("tiny-random-smolvlm", seed=0)
 
 
-def test_short_walks_letters_of_several_tokens(backbone, monkeypatch):
-    encode = type(backbone.tokenizer).encode
+SIX = item("six", options=tuple("uvwxyz"), sizes=((56, 56),))
 
-    def spelled(self, text, **options):
-        return encode(self, text * 2, **options) if text in ("A", "B") else encode(self, text, **options)
 
-    monkeypatch.setattr(type(backbone.tokenizer), "encode", spelled)
-    for scorings in (("short",), ("short", "free")):
-        (answer,) = answers_by_scoring(backbone, ITEMS[:1], scorings=scorings)["short"]
-        assert answer.text in ("AA", "BB")
+def test_letters_that_begin_with_the_same_token_are_refused(smolvlm):
+    with pytest.raises(BackboneError, match=r"'E' and 'F' both begin with 'Ġ'; use the scoring 'short'"):
+        answer_letters(smolvlm, [SIX])
+
+
+@pytest.mark.parametrize("scorings", [("short",), ("short", "free")])
+@pytest.mark.parametrize("wanted", ["A", "F"])
+def test_short_walks_the_tokens_of_a_trained_answer(smolvlm, scorings, wanted):
+    untrained, path = (
+        smolvlm.tokenizer.encode("ABCD", add_special_tokens=False),
+        letter_tokens(smolvlm, "ABCDEF")[wanted],
+    )
+    assert len(path) == {"A": 1, "F": 2}[wanted]
+
+    def prefer(module, args, out):  # the letters without the blank are likeliest, but may not follow
+        for tokens, value in ((slice(None), 0.0), (untrained, 9.0), (list(path), 5.0)):
+            out.logits[..., tokens] = value
+
+    handle = smolvlm.model.register_forward_hook(prefer)
+    answer = answers_by_scoring(smolvlm, [SIX], scorings=scorings)["short"][0]
+    handle.remove()
+    assert (answer.letter, answer.text) == (wanted, wanted)
+
+
+def test_a_turn_that_was_trained_is_answered_under_every_scoring():
+    """After training on "Assistant: B" alone, the letter is B whatever the scoring."""
+    backbone = load_backbone("tiny-random-smolvlm", seed=0)
+    asked = item("asked", sizes=((56, 56),), options=("r", "b", "g"))
+    example = Trajectory("asked", asked.images, asked.prompt, (Step("B"),), answer="B")
+    model = LatentVLM(backbone, NextToken(), engine="separate")
+    optimizer = torch.optim.Adam(backbone.model.lm_head.parameters(), lr=0.05)
+    batch = model.collator()([example])
+    for _ in range(6):
+        optimizer.zero_grad()
+        model(batch).total.backward()
+        optimizer.step()
+    found = answers_by_scoring(backbone, [asked], scorings=SCORINGS, max_new_tokens=2)
+    assert {name: answers[0].letter for name, answers in found.items()} == dict.fromkeys(SCORINGS, "B")
 
 
 @pytest.mark.parametrize("wrong", [{"scoring": "guess"}, {"batch_size": 0}, {"max_new_tokens": 0}])

@@ -10,10 +10,11 @@ import pytest
 import jepa_vlm as jv
 from jepa_vlm.cli.summary import plan_text
 from jepa_vlm.errors import BackboneError, DataError, RecipeError, RunError
-from jepa_vlm.runs import data
+from jepa_vlm.runs import data, plan
 from jepa_vlm.runs.plan import plan_run
 from jepa_vlm.runs.settings import Asked, Resolved
 from jepa_vlm.trajectories.formats import write_jsonl
+from tests.factories import opens_a_thought
 
 
 @pytest.fixture(autouse=True)
@@ -83,6 +84,30 @@ def test_latent_steps_are_fed_through_the_head_that_trains():
     assert plan["learning_rate"] == 3e-3
     assert plan.backbone.latent_head is plan.model.objective.terms["latent_reconstruction"].predictor
     assert plan.values["decoding"].value["head"]["kind"] == "MLPPredictor"
+
+
+def test_blanks_in_which_a_prompt_differs_are_told_before_training(monkeypatch):
+    def blank(name, **loading):
+        backbone = jv.load_backbone("tiny-random-qwen2.5-vl")
+        template = backbone.processor.chat_template
+        backbone.processor.chat_template = template.replace("message.role + '\\n'", "message.role + ' \\n'")
+        return backbone
+
+    monkeypatch.setattr(plan, "load_backbone", blank)
+    found = plan_run(Asked(recipe="sft"))
+    assert "they differ in blanks" in found.notes[0]
+    assert found.notes[0] in plan_text(found)
+
+
+def test_a_template_that_asks_otherwise_than_it_trains_is_refused_before_training(monkeypatch):
+    def thinking(name, **loading):
+        backbone = jv.load_backbone("tiny-random-qwen2.5-vl")
+        opens_a_thought(backbone.processor)
+        return backbone
+
+    monkeypatch.setattr(plan, "load_backbone", thinking)
+    with pytest.raises(BackboneError, match=r"ends in .*<think>.*Instruct instead of Thinking"):
+        plan_run(Asked(recipe="sft"))
 
 
 def test_memory_counts_weights_gradients_and_two_averages():

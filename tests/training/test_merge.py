@@ -15,6 +15,7 @@ from safetensors.torch import load_file
 import jepa_vlm as jv
 from jepa_vlm.errors import ExportError, RunError
 from jepa_vlm.training import export, merge, save_weights
+from tests.factories import opens_a_thought
 from tests.training.setting import BACKBONE, ORIGIN, small_model
 
 STOCK = """
@@ -87,6 +88,19 @@ def test_an_adapter_that_changes_nothing_is_refused_and_nothing_is_left(tmp_path
 def test_other_logits_are_refused_and_nothing_is_left(checkpoint, tmp_path, monkeypatch):
     monkeypatch.setitem(merge.TOLERANCE, torch.float32, 0.0)
     with pytest.raises(ExportError, match="Logits of the merged model differ"):
+        export(checkpoint[0], to=tmp_path / "export")
+    assert [path.name for path in tmp_path.iterdir()] == ["best"]
+
+
+def test_a_template_that_asks_otherwise_is_refused_and_nothing_is_left(checkpoint, tmp_path, monkeypatch):
+    plain = merge.save_processor
+
+    def thinking(processor, folder, **options):
+        opens_a_thought(processor)
+        plain(processor, folder, **options)
+
+    monkeypatch.setattr(merge, "save_processor", thinking)
+    with pytest.raises(ExportError, match="would be asked otherwise than it was trained"):
         export(checkpoint[0], to=tmp_path / "export")
     assert [path.name for path in tmp_path.iterdir()] == ["best"]
 

@@ -2,12 +2,15 @@ from __future__ import annotations
 
 import io
 import struct
+import zlib
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
+from transformers.image_transforms import convert_to_rgb
 
 from jepa_vlm.errors import DataError
 from jepa_vlm.trajectories import Box, LazyImage
@@ -16,10 +19,23 @@ from jepa_vlm.trajectories import image as image_module
 RED = Image.new("RGB", (6, 4), (255, 0, 0))
 
 
-def encoded(image: Image.Image, kind: str = "PNG") -> bytes:
+XMP = (
+    b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'
+    b'<rdf:Description xmlns:tiff="http://ns.adobe.com/tiff/1.0/" tiff:Orientation="6"/></rdf:RDF></x:xmpmeta>'
+)
+
+
+def encoded(image: Image.Image, kind: str = "PNG", **options) -> bytes:
     stream = io.BytesIO()
-    image.save(stream, format=kind)
+    image.save(stream, format=kind, **options)
     return stream.getvalue()
+
+
+def noise(mode: str) -> Image.Image:
+    picture = Image.fromarray(np.random.default_rng(0).integers(0, 256, (9, 7, 4), dtype=np.uint8))
+    if mode == "P":
+        return picture.quantize(16)  # a palette with transparent entries
+    return picture.convert("RGB").convert("P").convert(mode) if mode == "PA" else picture.convert("RGB").convert(mode)
 
 
 @pytest.fixture(params=["path", "data", "pixels"])
@@ -38,6 +54,38 @@ def test_every_source_gives_size_and_pixels(red):
 def test_other_modes_become_rgb():
     assert LazyImage(pixels=Image.new("L", (2, 2), 7)).load().getpixel((0, 0)) == (7, 7, 7)
     assert LazyImage(data=encoded(Image.new("P", (2, 2)), "GIF")).load().mode == "RGB"
+
+
+@pytest.mark.parametrize(
+    ("mode", "kind"),
+    [
+        ("RGBA", "PNG"), ("RGBA", "WEBP"), ("RGBA", "TIFF"), ("LA", "PNG"), ("PA", "TIFF"), ("P", "PNG"), ("P", "GIF"),
+        ("CMYK", "JPEG"), ("CMYK", "TIFF"), ("YCbCr", "JPEG"), ("YCbCr", "TIFF"), ("L", "PNG"), ("1", "PNG"),
+    ],
+)  # fmt: skip
+def test_a_file_becomes_the_picture_that_stock_processors_make_of_it(mode, kind):
+    picture = noise(mode)
+    if "A" in mode:
+        picture.putalpha(Image.fromarray(np.linspace(0, 255, 63).astype(np.uint8).reshape(9, 7)))
+    file = encoded(picture, kind)
+    stock = convert_to_rgb(Image.open(io.BytesIO(file)), return_numpy=True)
+    np.testing.assert_array_equal(np.asarray(LazyImage(data=file).load()), stock)
+
+
+def test_transparency_shows_white():
+    black = Image.new("RGBA", (4, 1))
+    black.putalpha(Image.fromarray(np.array([[0, 51, 204, 255]], dtype=np.uint8)))
+    shown = np.asarray(LazyImage(data=encoded(black)).load())[0]
+    assert shown.tolist() == [[255] * 3, [204] * 3, [51] * 3, [0] * 3]
+    assert LazyImage(pixels=black).load().tobytes() == shown.tobytes()
+
+
+@pytest.mark.parametrize("kind", ["GIF", "WEBP", "PNG", "TIFF"])
+def test_the_first_of_several_frames_is_shown(kind):
+    frames = [Image.new("RGB", (16, 16), color) for color in ("red", "blue")]
+    file = encoded(frames[0], kind, save_all=True, append_images=frames[1:])
+    red, _, blue = LazyImage(data=file).load().getpixel((8, 8))
+    assert red > 250 > 5 > blue
 
 
 @pytest.mark.parametrize("given", [{}, {"data": b"", "pixels": RED}])
@@ -92,6 +140,24 @@ def test_a_photograph_lies_as_viewers_show_it():
         assert not shown.getexif().get(274)  # or the next reader would turn it again
 
 
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF", "MPO"])
+@pytest.mark.parametrize("orientation", [3, 5, 8])
+def test_every_kind_is_turned_as_transformers_turns_it(kind, orientation):
+    exif = Image.Exif()
+    exif[274] = orientation
+    file = encoded(noise("RGB"), kind, exif=exif)
+    stock = ImageOps.exif_transpose(Image.open(io.BytesIO(file))).convert("RGB")
+    image = LazyImage(data=file)
+    assert image.size == stock.size
+    assert image.load().tobytes() == stock.tobytes()
+
+
+def test_an_orientation_in_xmp_turns_a_picture_too():
+    file = encoded(noise("RGB"), "JPEG", xmp=XMP)
+    stock = ImageOps.exif_transpose(Image.open(io.BytesIO(file)))
+    assert LazyImage(data=file).size == LazyImage(data=file).load().size == stock.size == (9, 7)
+
+
 @pytest.mark.parametrize(
     "exif",
     [
@@ -130,12 +196,48 @@ def test_whatever_a_decoder_raises_is_one_message(monkeypatch, error):
         LazyImage(data=encoded(RED)).load()
 
 
-def test_sixteen_bits_keep_their_shades():
-    grey = Image.new("I;16", (2, 1))
-    grey.putpixel((0, 0), 65535)
-    grey.putpixel((1, 0), 32768)
-    pixels = LazyImage(data=encoded(grey)).load()
-    assert [pixels.getpixel((x, 0)) for x in (0, 1)] == [(255, 255, 255), (128, 128, 128)]
+GRAY = np.array([[0, 300, 32768, 65535]], dtype=np.uint16)
+
+
+@pytest.mark.parametrize("kind", ["PNG", "TIFF", "JPEG2000", "PPM"])
+def test_sixteen_bits_keep_their_shades(kind):
+    options = {"irreversible": False} if kind == "JPEG2000" else {}
+    pixels = LazyImage(data=encoded(Image.fromarray(GRAY), kind, **options)).load()
+    assert [pixels.getpixel((x, 0)) for x in range(4)] == [(0,) * 3, (1,) * 3, (128,) * 3, (255,) * 3]
+
+
+def test_a_transparent_shade_of_sixteen_bits_is_white():
+    file = encoded(Image.fromarray(GRAY))
+    before = file.index(b"IDAT") - 4
+    body = b"tRNS" + struct.pack(">H", 300)
+    file = file[:before] + struct.pack(">I", 2) + body + struct.pack(">I", zlib.crc32(body)) + file[before:]
+    assert np.asarray(LazyImage(data=file).load())[0, :, 0].tolist() == [0, 255, 128, 255]
+
+
+def test_twelve_bits_of_a_tiff_keep_their_shades():
+    shades = bytes.fromhex("000064800fff")  # 0, 100, 2048, 4095
+    tags = [
+        (256, 3, 1, 4), (257, 3, 1, 1), (258, 3, 1, 12), (259, 3, 1, 1), (262, 3, 1, 1), (273, 4, 1, 8), (277, 3, 1, 1),
+        (278, 3, 1, 1), (279, 4, 1, 6),
+    ]  # fmt: skip
+    directory = struct.pack("<H", len(tags)) + b"".join(struct.pack("<HHII", *tag) for tag in tags) + bytes(4)
+    file = b"II*\0" + struct.pack("<I", 14) + shades + directory
+    assert np.asarray(LazyImage(data=file).load())[0, :, 0].tolist() == [0, 6, 128, 255]
+
+
+@pytest.mark.parametrize("use", [lambda image: image.size, LazyImage.load])
+@pytest.mark.parametrize(("kind", "said"), [(np.int32, "32-bit whole numbers"), (np.float32, "fractions")])
+def test_values_without_a_range_are_refused_not_clipped(kind, said, use):
+    picture = Image.fromarray(np.array([[0, 70000]], dtype=kind))
+    for image in (LazyImage(pixels=picture), LazyImage(data=encoded(picture, "TIFF"))):
+        with pytest.raises(DataError, match=f"holds {said}.*save it with 8 or 16 bits") as caught:
+            use(image)
+        assert caught.value.problem == "image unreadable"
+
+
+def test_open_pixels_that_cannot_be_converted_are_one_message():
+    with pytest.raises(DataError, match="cannot be decoded"):
+        LazyImage(pixels=Image.new("La", (2, 2))).load()
 
 
 def test_size_is_refused_by_one_message(recwarn):

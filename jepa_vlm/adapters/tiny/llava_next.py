@@ -16,11 +16,11 @@ PINPOINTS = [[28, 56], [56, 28], [56, 56]]
 TEMPLATE = """\
 {{- '<s>' -}}
 {%- for message in messages -%}
-{%- if message.role == 'user' -%}{{ '[INST] ' }}{%- endif -%}
+{{- '[INST] ' if message.role == 'user' else ' ' -}}
 {%- for part in message.content -%}
 {%- if part.type == 'image' -%}{{ '<image>\\n' }}{%- else -%}{{ part.text }}{%- endif -%}
 {%- endfor -%}
-{{- ' [/INST] ' if message.role == 'user' else '</s>' -}}
+{{- ' [/INST]' if message.role == 'user' else '</s>' -}}
 {%- endfor -%}
 """
 

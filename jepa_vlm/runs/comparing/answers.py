@@ -124,7 +124,7 @@ def _answer(backbone: Backbone, model: str, benchmark: str, asking: Asking, fold
         "tokens": _generated(backbone, found.scored[0]),
         "scoring": scoring,
         "machine": machine(device()),
-        "notes": list(questions.notes),
+        "notes": [*questions.notes, *found.notes],
     }
     write_whole(folder / SPENT, json.dumps(spent, indent=1) + "\n")
 
