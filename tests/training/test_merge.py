@@ -13,6 +13,7 @@ import torch
 from safetensors.torch import load_file
 
 import jepa_vlm as jv
+from jepa_vlm.adapters.processors import load_processor
 from jepa_vlm.errors import ExportError, RunError
 from jepa_vlm.training import export, merge, save_weights
 from tests.factories import opens_a_thought
@@ -93,13 +94,12 @@ def test_other_logits_are_refused_and_nothing_is_left(checkpoint, tmp_path, monk
 
 
 def test_a_template_that_asks_otherwise_is_refused_and_nothing_is_left(checkpoint, tmp_path, monkeypatch):
-    plain = merge.save_processor
-
-    def thinking(processor, folder, **options):
+    def thinking(folder):
+        processor = load_processor(folder)
         opens_a_thought(processor)
-        plain(processor, folder, **options)
+        return processor
 
-    monkeypatch.setattr(merge, "save_processor", thinking)
+    monkeypatch.setattr(merge, "load_processor", thinking)
     with pytest.raises(ExportError, match="would be asked otherwise than it was trained"):
         export(checkpoint[0], to=tmp_path / "export")
     assert [path.name for path in tmp_path.iterdir()] == ["best"]
