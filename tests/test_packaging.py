@@ -141,6 +141,7 @@ def test_the_wheel_holds_the_package_and_nothing_else(wheel):
     assert [name for name in names if name.endswith("licenses/LICENSE")]
 
 
+@pytest.mark.slow
 def test_the_wheel_finds_its_recipes(wheel, tmp_path):
     zipfile.ZipFile(wheel).extractall(tmp_path / "site")
     package, recipes, names, rank = python(FIND_RECIPES, path=str(tmp_path / "site"), folder=tmp_path)

@@ -22,7 +22,7 @@ from jepa_vlm.trajectories import MultipleChoice
 
 NAME = "tiny-qwen2.5-vl"
 FOLDER = WEIGHTS / NAME
-COUNT = 80
+COUNT = 60
 SEEN = ("visual-search", "relative-position", "sequential-crops", "chart-reading", "jigsaw", "maze")
 
 

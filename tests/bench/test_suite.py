@@ -31,6 +31,7 @@ def shape_of(value):
     return {key: shape_of(held) for key, held in value.items() if key not in ("machine", "versions")}
 
 
+@pytest.mark.slow
 def test_a_record_looks_as_the_readers_of_records_expect(measured):
     hand = record()
     assert shape_of({**measured, "cases": None}) == shape_of({**hand, "cases": None})
@@ -47,10 +48,12 @@ def test_a_record_looks_as_the_readers_of_records_expect(measured):
     assert measured["crossover"][0]["variants"]["sft"].keys() == hand["crossover"][0]["variants"]["sft"].keys()
 
 
+@pytest.mark.slow
 def test_a_record_is_json(measured):
     assert json.loads(json.dumps(measured)) == measured
 
 
+@pytest.mark.slow
 def test_figures_follow_from_counts_and_times(measured):
     case, roofs = measured["cases"][0], measured["calls"][0]["ceilings"]
     pearl = case["variants"]["pearl"]
@@ -67,6 +70,7 @@ def test_figures_follow_from_counts_and_times(measured):
     assert sft["over"]["sft"]["median"] == 1
 
 
+@pytest.mark.slow
 def test_a_record_compared_with_itself_is_quiet(measured):
     found = compare_records(measured, measured)
     assert found.movements == ()

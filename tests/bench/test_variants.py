@@ -83,6 +83,7 @@ def test_steps_that_minimise_the_same_agree(pair, checkpointing, exact_setting, 
         torch.testing.assert_close(gradient, others[name], rtol=1e-9, atol=1e-12)
 
 
+@pytest.mark.slow
 def test_cached_targets_are_those_of_the_frozen_base(exact_setting, trained_adapter, pure_float64):
     setting = exact_setting
     loss, gradients = loss_and_gradients("pearl_cached", setting)
@@ -127,6 +128,7 @@ def test_the_released_step_pads_three_views_to_the_longest(setting):
     assert (inputs["labels"][len(views) :] == IGNORED).all()
 
 
+@pytest.mark.slow
 def test_the_released_loss_is_the_sum_of_its_parts(exact_setting, float64_losses, monkeypatch):
     """Without its latent terms it is the stock loss over the first third: the other views carry no label."""
     from jepa_vlm.bench import released
@@ -153,6 +155,7 @@ def test_the_released_step_copies_the_head_and_trains_through_it(setting, monkey
     step.release()
 
 
+@pytest.mark.slow
 def test_memory_of_the_steps_is_in_the_order_that_it_should_be(setting):
     peaks = {
         name: count_memory(VARIANTS[name](setting)).peak for name in ("sft", "pearl", "sft_stock", "pearl_released")

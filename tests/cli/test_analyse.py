@@ -101,6 +101,7 @@ def test_latent_steps_of_saved_evaluations(cli, tmp_path):
         assert (wrong.exit_code, "STEPS=FILE" in wrong.stderr) == (2, True)
 
 
+@pytest.mark.slow
 def test_latent_steps_of_a_run(cli, tmp_path):
     write_run(tmp_path / "lvr", "lvr")
     words = ("latent-steps", "lvr", "--on", "playground:visual-search", "--steps", "0,2", "--questions", "6")

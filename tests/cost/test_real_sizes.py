@@ -98,6 +98,7 @@ def test_stock_and_released_steps_are_seen_to_do_more():
     assert totals["pearl_released"] > 2.8 * totals["pearl"]
 
 
+@pytest.mark.slow
 def test_launches_have_a_budget():
     """Operations of a Pearl step over those of a next-token step: one more forward-only row, and branches in attention.
 

@@ -180,6 +180,7 @@ def test_it_has_a_rate_of_its_own_and_matrices_alone_decay(tmp_path: Any) -> Non
             assert (decay[id(parameter)] == 0) == (parameter.ndim < 2), name
 
 
+@pytest.mark.slow
 def test_it_moves_and_is_resumed_bit_for_bit(tmp_path: Any) -> None:
     settings = {"steps": 3, "batch_size": 2, "validate_every": 3}
     whole = small_model(objective=objective())

@@ -11,7 +11,7 @@ from jepa_vlm.playground.vocabulary import pieces
 
 @cache
 def drawn(task):
-    return playground.trajectories(task, count=400)
+    return playground.trajectories(task, count=250)
 
 
 @pytest.mark.parametrize("task", list(playground.TASKS))
@@ -28,7 +28,7 @@ def test_no_listed_word_is_unused():
         for trajectory in drawn(task):
             used.update(pieces(" ".join((trajectory.question, *(step.spoken for step in trajectory.steps)))))
     for teacher in TEACHERS:
-        for lesson, _ in lessons(teacher, count=400):
+        for lesson, _ in lessons(teacher, count=250):
             for turn in lesson.turns:
                 used.update(
                     pieces(" ".join(text for form in turn.forms for text in (turn.prompt(form), turn.reply(form))))

@@ -11,6 +11,7 @@ from tests.trajectories.formats.files import make_root, write_example
 ASKED = {"backbone": "tiny-random-qwen2.5-vl", "steps": 2, "batch_size": 4, "validate_every": 1, "questions": 0}
 
 
+@pytest.mark.slow
 def test_a_mixture_of_three_trains_and_logs_each_source(tmp_path):
     root = make_root(tmp_path)
     specs = [write_example(name, root, 6) for name in ("lvr", "thinkmorph", "pixelreasoner")]

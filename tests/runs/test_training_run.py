@@ -118,6 +118,7 @@ def test_a_composed_objective_trains_from_a_file_without_questions(tmp_path):
     assert set(result.terms) == {"next_token", "next_latent"}
 
 
+@pytest.mark.slow
 def test_cached_targets_are_computed_by_the_first_run_and_read_by_the_next(tmp_path, capsys):
     prediction = jv.LatentPrediction(
         context=jv.ViewEncoder(jv.views.Question(), readout="last_pred"),
@@ -141,6 +142,7 @@ def test_cached_targets_are_computed_by_the_first_run_and_read_by_the_next(tmp_p
         jv.train(recipe, output=tmp_path / "three", **few)
 
 
+@pytest.mark.slow
 def test_options_of_the_data_hold_for_questions_and_examples(tmp_path):
     spec = "playground:maze#direct=1,path=1"
     folder = Path(jv.train("sft", data=spec, output=tmp_path / "run", **{**SMALL, "steps": 1}).run)

@@ -157,7 +157,7 @@ def test_plain_peft_loads_them_under_its_own_names(tmp_path):
         torch.testing.assert_close(loss(plain), loss(backbone))
 
 
-@EVERY_WAY
+@pytest.mark.parametrize(("name", "lora"), [(TIED, LORA), (UNTIED, None)])
 def test_a_resumed_run_equals_the_uninterrupted_one_bit_for_bit(tmp_path, name, lora):
     def trainer(folder, **more):
         model = jv.LatentVLM(grown(name, lora), jv.NextToken())

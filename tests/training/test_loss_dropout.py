@@ -150,6 +150,7 @@ def test_a_run_with_loss_dropout(tmp_path: Any) -> None:
             assert row["terms"]["latent_prediction"]["count"] == 5
 
 
+@pytest.mark.slow
 def test_a_log_over_several_steps_shows_the_value_where_it_was_computed(tmp_path: Any) -> None:
     (_, each), (_, sparse) = train(tmp_path / "each"), train(tmp_path / "sparse", log_every=6)
     values = [

@@ -43,6 +43,7 @@ def checkpoint(tmp_path):
     return tmp_path, model
 
 
+@pytest.mark.slow
 def test_stock_transformers_computes_what_the_live_model_computes(checkpoint, tmp_path):
     run, model = checkpoint
     done = export(run, to=tmp_path / "export")

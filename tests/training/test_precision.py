@@ -161,6 +161,7 @@ def test_an_average_of_the_adapter_is_what_its_rows_are_encoded_with(engine):
     torch.testing.assert_close(moved[1], at_start[1], rtol=0, atol=0)
 
 
+@pytest.mark.slow
 def test_a_resumed_run_in_bfloat16_equals_the_uninterrupted_one_bit_for_bit(tmp_path):
     rows = jv.playground.trajectories("visual-search", count=4)
 

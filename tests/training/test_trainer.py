@@ -93,6 +93,7 @@ def test_the_loss_is_the_sum_of_the_weighted_terms(four_by_one):
         assert row["loss"] == pytest.approx(sum(term["weighted"] for term in row["terms"].values()), rel=1e-5)
 
 
+@pytest.mark.slow
 def test_two_processes_change_nothing_and_one_of_them_writes(four_by_one, tmp_path):
     found = in_two_processes(tmp_path, "2", "1")
     close(found, {saved_name(name): value for name, value in four_by_one[0].items()}, 5e-6)
@@ -164,7 +165,7 @@ def test_with_batches_of_tokens_each_process_takes_as_many_micro_batches(cheap, 
     assert keys == [(row["kind"], row["step"], row["passes"]) for row in read_metrics(tmp_path / "metrics.jsonl")]
 
 
-@pytest.mark.parametrize("workers", [0, 1])
+@pytest.mark.parametrize("workers", [pytest.param(0, marks=pytest.mark.slow), 1])
 def test_with_batches_of_tokens_a_resumed_run_equals_the_uninterrupted_one(cheap, tmp_path, workers):
     cheap_trainer(tmp_path, TOKENS, 2, callbacks=[StopAfter(2)], workers=workers).train()
     resumed = cheap_trainer(tmp_path, TOKENS, 2, workers=workers)
@@ -195,7 +196,7 @@ class StopAfter(TrainerCallback):
             control.should_save = control.should_training_stop = True
 
 
-@pytest.mark.parametrize("dropout", [0.0, 0.5])
+@pytest.mark.parametrize("dropout", [pytest.param(0.0, marks=pytest.mark.slow), 0.5])
 def test_a_resumed_run_equals_the_uninterrupted_one_bit_for_bit(tmp_path, dropout):
     settings = {"steps": 5, "accumulation": 2, "validate_every": 5}
     whole = small_model(dropout=dropout)

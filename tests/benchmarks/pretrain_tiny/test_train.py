@@ -64,6 +64,7 @@ def test_a_short_training_learns_and_resumes_bit_for_bit(tmp_path, monkeypatch):
     assert (tmp_path / "whole" / STATE).stat().st_size == (tmp_path / "broken" / STATE).stat().st_size
 
 
+@pytest.mark.slow
 def test_every_parameter_moves_and_is_saved_in_float32(tmp_path):
     model, _ = train(settings(tmp_path, steps=8, test_every=8), Console(quiet=True))
     saved = load_file(tmp_path / STATE)

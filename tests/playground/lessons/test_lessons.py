@@ -20,6 +20,7 @@ from jepa_vlm.playground.tasks.maze import step
 from jepa_vlm.playground.tools import TOOLS
 from jepa_vlm.playground.vocabulary import LETTERS, MOVES, pieces, words
 
+pytestmark = pytest.mark.slow  # thousands of lessons are drawn
 every_teacher = pytest.mark.parametrize("teacher", list(TEACHERS))
 RARE = 1e-4  # how unlikely a chance result must be before a test calls it a leak; seeds are fixed
 VALUES = {
