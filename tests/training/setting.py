@@ -18,11 +18,14 @@ from jepa_vlm.trajectories.mixture import Mixture, Source
 
 BACKBONE = "tiny-random-qwen2.5-vl"
 ORIGIN = Origin(BACKBONE, 0, "float32")
+EXACT = "float64"  # of runs that are compared: AdamW turns rounding of a small gradient into a whole step
 
 
-def small_model(*, seed: int = 0, recipe: str = "pearl", dropout: float = 0.0, objective: Any = None) -> jv.LatentVLM:
+def small_model(
+    *, seed: int = 0, recipe: str = "pearl", dropout: float = 0.0, objective: Any = None, dtype: str = "float32"
+) -> jv.LatentVLM:
     """Return a tiny backbone with a small adapter and an objective."""
-    backbone = jv.load_backbone(BACKBONE, seed=seed)
+    backbone = jv.load_backbone(BACKBONE, seed=seed, dtype=dtype)
     apply_lora(backbone, jv.Lora(rank=4, alpha=8, dropout=dropout), seed=seed)
     return jv.LatentVLM(backbone, objective or jv.load_recipe(recipe).objective, seed=seed)
 
@@ -58,7 +61,7 @@ def cheap_objective(targets: Path) -> jv.Objective:
 
 def cheap_trainer(folder: Path, tokens: int, accumulation: int, **changed: Any) -> ObjectiveTrainer:
     """Return a trainer of that objective, its targets computed."""
-    model = small_model(objective=cheap_objective(folder / "targets"))
+    model = small_model(objective=cheap_objective(folder / "targets"), dtype=EXACT)
     settings = {"steps": 6, "validate_every": 3, "batch_tokens": tokens, "accumulation": accumulation}
     trainer = small_trainer(model, folder, **settings, **changed)
     seen = [
@@ -86,7 +89,9 @@ if __name__ == "__main__":
     trainer = (
         cheap_trainer(out, batch, accumulation)
         if sys.argv[4:] == ["cheap"]
-        else small_trainer(small_model(), out, batch_size=batch, accumulation=accumulation, examples=examples)
+        else small_trainer(
+            small_model(dtype=EXACT), out, batch_size=batch, accumulation=accumulation, examples=examples
+        )
     )
     trainer.train()
     if trainer.is_world_process_zero():

@@ -14,7 +14,7 @@ from jepa_vlm.errors import DataError, RunError
 from jepa_vlm.training import target_filling
 from jepa_vlm.views import TargetPolicy
 from tests.factories import back_propagated, lora_backbone, random_batch
-from tests.training.setting import small_model, small_trainer, trained
+from tests.training.setting import EXACT, small_model, small_trainer, trained
 
 EXAMPLES = [example for seed in range(3) for example in random_batch(seed)]
 
@@ -180,14 +180,14 @@ def test_without_an_adapter_the_targets_are_those_of_the_untrained_weights(tmp_p
 def test_a_run_with_cached_targets_equals_one_with_frozen_ones(tmp_path: Path) -> None:
     weights = []
     for policy in (jv.frozen(), jv.cached(tmp_path / "a")):
-        model = small_model(objective=jv.NextToken() + prediction(policy))
+        model = small_model(objective=jv.NextToken() + prediction(policy), dtype=EXACT)
         trainer = small_trainer(model, tmp_path / policy.weights, accumulation=2, workers=len(weights))
         seen = [*jv.playground.trajectories("visual-search", count=10), *trainer.validation.examples]
         jv.fill_targets(model, seen)
         trainer.train()
         weights.append({**trained(model), "held out": torch.tensor(trainer.evaluate()["eval_loss"])})
     for name, value in weights[0].items():
-        torch.testing.assert_close(weights[1][name], value, rtol=1e-6, atol=1e-7)
+        torch.testing.assert_close(weights[1][name], value, rtol=1e-7, atol=1e-7)
 
 
 def test_what_cannot_be_stored_is_refused(tmp_path: Path) -> None:

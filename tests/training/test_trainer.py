@@ -18,24 +18,23 @@ from jepa_vlm.training import apply_lora, trainer
 from jepa_vlm.training.checkpoint import ADAPTER, HEADS
 from jepa_vlm.training.lora import adapted
 from jepa_vlm.training.metrics import read_metrics
-from tests.training.setting import BACKBONE, cheap_trainer, small_mixture, small_model, small_trainer, trained
+from tests.training.setting import BACKBONE, EXACT, cheap_trainer, small_mixture, small_model, small_trainer, trained
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
 def run(folder, **changed):
-    model = small_model()
+    model = small_model(dtype=EXACT)
     trainer = small_trainer(model, folder, **changed)
     trainer.train()
     return trained(model), read_metrics(folder / "metrics.jsonl")
 
 
-def close(one, other, tolerance):
+def close(one, other):
+    """Stock norms round to float32 inside, so that equality is a little wider than float64's."""
     assert one.keys() == other.keys()
     for name, value in one.items():
-        torch.testing.assert_close(
-            value, other[name], rtol=tolerance, atol=tolerance, msg=lambda m, n=name: f"{n}: {m}"
-        )
+        torch.testing.assert_close(value, other[name], rtol=1e-7, atol=1e-7, msg=lambda m, n=name: f"{n}: {m}")
 
 
 @pytest.fixture(scope="module")
@@ -46,11 +45,11 @@ def four_by_one(tmp_path_factory):
 @pytest.mark.parametrize(("batch", "accumulation"), [(2, 2), (1, 4)])
 def test_accumulation_changes_nothing(four_by_one, tmp_path, batch, accumulation):
     weights, rows = run(tmp_path, batch_size=batch, accumulation=accumulation)
-    close(weights, four_by_one[0], 5e-6)
+    close(weights, four_by_one[0])
     for row, expected in zip(rows, four_by_one[1], strict=True):
         assert row["loss"] == pytest.approx(expected["loss"], rel=1e-6)
         for name, term in row["terms"].items():
-            assert term["raw"] == pytest.approx(expected["terms"][name]["raw"], rel=2e-5), (row["step"], name)
+            assert term["raw"] == pytest.approx(expected["terms"][name]["raw"], rel=1e-7), (row["step"], name)
 
 
 def test_rows_without_gradient_run_once_a_step_and_change_nothing(tmp_path, monkeypatch):
@@ -65,7 +64,7 @@ def test_rows_without_gradient_run_once_a_step_and_change_nothing(tmp_path, monk
     apart, _ = run(tmp_path / "apart", **settings)
     assert sum(rows) == sum(fewer) == 2 * 3
     assert len(rows) - len(fewer) == 2 * (3 - 1)
-    close(joined, apart, 5e-6)
+    close(joined, apart)
 
 
 def test_adapters_keep_no_copies_in_float32_of_a_half_precision_run(tmp_path, monkeypatch):
@@ -96,7 +95,7 @@ def test_the_loss_is_the_sum_of_the_weighted_terms(four_by_one):
 @pytest.mark.slow
 def test_two_processes_change_nothing_and_one_of_them_writes(four_by_one, tmp_path):
     found = in_two_processes(tmp_path, "2", "1")
-    close(found, {saved_name(name): value for name, value in four_by_one[0].items()}, 5e-6)
+    close(found, {saved_name(name): value for name, value in four_by_one[0].items()})
     rows, alone = read_metrics(tmp_path / "metrics.jsonl"), four_by_one[1]
     assert [(row["kind"], row["step"]) for row in rows] == [(row["kind"], row["step"]) for row in alone]
     for row, one in zip(rows, alone, strict=True):
@@ -142,7 +141,7 @@ def test_a_sources_losses_are_the_same_however_a_step_is_split(mixed, tmp_path):
         assert found.keys() == expected.keys()
         for key, (raw, count) in found.items():
             assert count == expected[key][1]
-            assert raw == pytest.approx(expected[key][0], rel=2e-5), key
+            assert raw == pytest.approx(expected[key][0], rel=1e-7), key
 
 
 TOKENS = 450  # two to four examples
@@ -160,7 +159,7 @@ def cheap(tmp_path_factory):
 def test_with_batches_of_tokens_each_process_takes_as_many_micro_batches(cheap, tmp_path):
     weights, rows = cheap
     found = in_two_processes(tmp_path, str(TOKENS), "1", "cheap")
-    close(found, {saved_name(name): value for name, value in weights.items()}, 5e-6)
+    close(found, {saved_name(name): value for name, value in weights.items()})
     keys = [(row["kind"], row["step"], row["passes"]) for row in rows]
     assert keys == [(row["kind"], row["step"], row["passes"]) for row in read_metrics(tmp_path / "metrics.jsonl")]
 
