@@ -63,7 +63,10 @@ def test_its_tokenizer_is_the_random_models(backbone: jv.Backbone) -> None:
     assert backbone.tokenizer.get_vocab() == jv.load_backbone("tiny-random-qwen2.5-vl").tokenizer.get_vocab()
 
 
-@pytest.mark.parametrize("task", SEEN)
+@pytest.mark.parametrize(
+    "task",
+    [pytest.param(task, marks=[pytest.mark.slow] * (task not in ("sequential-crops", "jigsaw"))) for task in SEEN],
+)
 def test_it_answers_by_letter_what_it_sees_and_not_what_it_does_not(backbone: jv.Backbone, task: str) -> None:
     items = playground.questions(task, count=COUNT, split="test", seed=3)
     assert right(backbone, items) > 0.4 * COUNT

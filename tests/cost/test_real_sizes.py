@@ -74,7 +74,9 @@ def test_pearl_at_real_sizes_with_checkpointing(name, mix):
 
 @pytest.mark.parametrize("checkpointing", [False, True], ids=["held", "checkpointed"])
 @pytest.mark.parametrize("mix", FAST_AND_SLOW)
-@pytest.mark.parametrize("variant", ["sft", "pearl", "pearl_cached", "lvr"])
+@pytest.mark.parametrize(
+    "variant", ["pearl", "lvr", *(pytest.param(name, marks=pytest.mark.slow) for name in ("sft", "pearl_cached"))]
+)
 def test_small_shapes_by_real_execution(variant, mix, checkpointing):
     work, bound = counted_and_bound("tiny", mix, variant, checkpointing=checkpointing)
     assert work.total_flops == pytest.approx(bound, rel=WITHIN)

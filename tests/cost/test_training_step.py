@@ -47,7 +47,7 @@ def test_pearl(backbone, seed):
 
 
 @pytest.mark.parametrize("horizon", [1, 3])
-@pytest.mark.parametrize("seed", seeds(2, 4))
+@pytest.mark.parametrize("seed", seeds(1, 4))
 def test_pearl_with_checkpointing(seed, horizon):
     backbone = lora_backbone(torch.float32, rank=RANK)
     LatentVLM(backbone, pearl_objective()).activation_checkpointing_enable()
@@ -89,6 +89,7 @@ def test_a_pass_too_many_is_seen(backbone, monkeypatch):
     assert count > (1 + WITHIN) * closed
 
 
+@pytest.mark.slow
 def test_separate_passes_are_seen(backbone):
     count, closed = pearl(backbone, 0, engine="separate")
     assert count > (1 + WITHIN) * closed

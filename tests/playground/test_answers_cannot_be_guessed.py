@@ -13,7 +13,10 @@ from sklearn.linear_model import LogisticRegression
 from jepa_vlm import playground
 from jepa_vlm.playground.vocabulary import DIRECT_INSTRUCTION
 
-every_task = pytest.mark.parametrize("task", list(playground.TASKS))
+FAST = ("visual-search", "sequential-crops")
+every_task = pytest.mark.parametrize(
+    "task", [pytest.param(task, marks=[pytest.mark.slow] * (task not in FAST)) for task in playground.TASKS]
+)
 RARE = 1e-4  # how unlikely a chance result must be before a test calls it a leak; seeds are fixed
 
 

@@ -85,14 +85,12 @@ def small_mixture() -> Mixture:
 
 if __name__ == "__main__":
     out, batch, accumulation = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
-    examples = small_mixture() if sys.argv[4:] == ["mixed"] else None
-    trainer = (
-        cheap_trainer(out, batch, accumulation)
-        if sys.argv[4:] == ["cheap"]
-        else small_trainer(
-            small_model(dtype=EXACT), out, batch_size=batch, accumulation=accumulation, examples=examples
-        )
-    )
+    if sys.argv[4:] == ["cheap"]:
+        trainer = cheap_trainer(out, batch, accumulation)
+    else:
+        examples = small_mixture() if sys.argv[4:] == ["mixed"] else None
+        settings = {"batch_size": batch, "accumulation": accumulation, "examples": examples}
+        trainer = small_trainer(small_model(dtype=EXACT), out, **settings)
     trainer.train()
     if trainer.is_world_process_zero():
         save_weights(trainer.model, out / "final", ORIGIN)

@@ -177,6 +177,7 @@ def test_without_an_adapter_the_targets_are_those_of_the_untrained_weights(tmp_p
         jv.fill_targets(late, EXAMPLES[:2])
 
 
+@pytest.mark.slow
 def test_a_run_with_cached_targets_equals_one_with_frozen_ones(tmp_path: Path) -> None:
     weights = []
     for policy in (jv.frozen(), jv.cached(tmp_path / "a")):

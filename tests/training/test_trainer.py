@@ -42,7 +42,7 @@ def four_by_one(tmp_path_factory):
     return run(tmp_path_factory.mktemp("whole"), batch_size=4, accumulation=1)
 
 
-@pytest.mark.parametrize(("batch", "accumulation"), [(2, 2), (1, 4)])
+@pytest.mark.parametrize(("batch", "accumulation"), [pytest.param(2, 2, marks=pytest.mark.slow), (1, 4)])
 def test_accumulation_changes_nothing(four_by_one, tmp_path, batch, accumulation):
     weights, rows = run(tmp_path, batch_size=batch, accumulation=accumulation)
     close(weights, four_by_one[0])
@@ -164,7 +164,8 @@ def test_with_batches_of_tokens_each_process_takes_as_many_micro_batches(cheap, 
     assert keys == [(row["kind"], row["step"], row["passes"]) for row in read_metrics(tmp_path / "metrics.jsonl")]
 
 
-@pytest.mark.parametrize("workers", [pytest.param(0, marks=pytest.mark.slow), 1])
+@pytest.mark.slow
+@pytest.mark.parametrize("workers", [0, 1])
 def test_with_batches_of_tokens_a_resumed_run_equals_the_uninterrupted_one(cheap, tmp_path, workers):
     cheap_trainer(tmp_path, TOKENS, 2, callbacks=[StopAfter(2)], workers=workers).train()
     resumed = cheap_trainer(tmp_path, TOKENS, 2, workers=workers)

@@ -51,6 +51,7 @@ def test_a_trajectory_costs_what_the_runs_own_first_micro_batches_do(asked, tmp_
     assert found["terms"]["next_token"].startswith("1 * NextToken(")
 
 
+@pytest.mark.slow
 def test_pearl_costs_its_slots_and_its_targets_more_than_sft(asked, tmp_path):
     costs = {}
     for recipe in ("sft", "pearl"):
