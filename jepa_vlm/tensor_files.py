@@ -1,25 +1,35 @@
-"""Safetensors files that are written whole or not at all, and that everybody may read whom the umask lets."""
+"""Files that are written whole or not at all. Safetensors files get the mode that the umask allows."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 from safetensors.torch import save_file
 from torch import Tensor
 
+PART = ".part"
 
-def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> None:
-    """Write tensors beside ``path`` and move them there: a killed process leaves the old file, never half a new one."""
-    plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    part = path.with_name(f"{path.name}.{os.getpid()}.part")
+
+@contextmanager
+def whole(path: Path) -> Iterator[Path]:
+    """Give a path to write to, and move what was written to ``path``: a killed process leaves the old file."""
+    part = path.with_name(f"{path.name}.{os.getpid()}{PART}")
     try:
-        save_file(plain, part, metadata=None if metadata is None else dict(metadata))
-        follow_umask(part)
+        yield part
         part.replace(path)
     finally:
         part.unlink(missing_ok=True)
+
+
+def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> None:
+    """Write a safetensors file; see ``whole``."""
+    plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    with whole(path) as part:
+        save_file(plain, part, metadata=None if metadata is None else dict(metadata))
+        follow_umask(part)
 
 
 def follow_umask(path: Path) -> None:

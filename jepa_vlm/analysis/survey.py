@@ -105,8 +105,7 @@ class _Reader(Dataset[RowFacts]):
         try:
             return self._facts(self.rows[index], place)
         except (DataError, BackboneError) as err:
-            message = str(err)
-            return RowFacts(place, problem_of(err), message if message.startswith(place) else f"{place}: {message}")
+            return RowFacts(place, *problem_of(err, place))
 
     def _facts(self, trajectory: Trajectory, place: str) -> RowFacts:
         written = self.serializer.images(trajectory)

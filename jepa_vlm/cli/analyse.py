@@ -13,7 +13,7 @@ from jepa_vlm.cli.analyse_steps import Output, whole_numbers
 from jepa_vlm.cli.data_check import model_that_counts, surveyed
 from jepa_vlm.cli.output import SPEC, Json, columns, quiet_stdout, written
 
-app = typer.Typer(no_args_is_help=True, help="The paper's analyses: data, CSV and JSON, and a figure of each.")
+app = typer.Typer(no_args_is_help=True, help="Analyses of the paper: numbers as JSON and CSV, and a figure, of each.")
 analyse_embeddings.register(app)
 analyse_steps.register(app)
 
@@ -23,7 +23,7 @@ def latent_counts(
     spec: Annotated[str, SPEC],
     output: Output = Path("analysis"),
     inference: Annotated[str, typer.Option(help="Fixed numbers of latent steps to compare with.")] = "4,8,16",
-    backbone: Annotated[str | None, typer.Option(help="Whose tokens are counted.")] = None,
+    backbone: Annotated[str | None, typer.Option(help="Model whose tokens are counted.")] = None,
     visual_tokens: Annotated[int | None, typer.Option(min=1, help="Most tokens of one image.")] = None,
     count: Annotated[int, typer.Option(min=1, help="Trajectories of a playground; files are read whole.")] = 512,
     workers: Annotated[int, typer.Option(min=0, help="Processes that read; 0 reads in this one.")] = 0,

@@ -21,15 +21,17 @@ if TYPE_CHECKING:
 
 Output = Annotated[Path, typer.Option(help="The folder for figure and numbers.")]
 MODELS = typer.Argument(help="Runs, checkpoints, model folders, names of `backbones`, or .safetensors of embeddings.")
-Data = Annotated[str | None, typer.Option(help="Held-out part of this; the first run's own data if not given.")]
+Data = Annotated[
+    str | None, typer.Option(help="Data whose held-out part is encoded; the first run's own data if not given.")
+]
 Count = Annotated[int, typer.Option(min=2, help="Most held-out trajectories.")]
-MinCalls = Annotated[int, typer.Option(min=0, help="Trajectories with fewer tool calls are passed over.")]
+MinCalls = Annotated[int, typer.Option(min=0, help="Fewest tool calls of a trajectory that is encoded.")]
 ReadoutOption = Annotated[
     Literal["last_token", "turn_end", "mean"] | None,
-    typer.Option(help="Read every model alike at these states; else each by its own prediction, if it has one."),
+    typer.Option(help="Readout for every model; if not given, each model's own prediction, if it has one."),
 ]
 BatchSize = Annotated[int, typer.Option(min=1, help="Trajectories per forward.")]
-Seed = Annotated[int, typer.Option(min=0, help="Of a playground's draws, and of t-SNE.")]
+Seed = Annotated[int, typer.Option(min=0, help="Random seed of a playground's draws and of t-SNE.")]
 FIGURES = ("alignment", "recall_at_1", "recall_at_5", "alignment_within_task", "recall_at_1_within_task")
 WITHIN = ("alignment_within_kind", "recall_at_1_within_kind", "explained_within_kind", "explained_centred_within_kind")
 SILHOUETTES = ("silhouette_predicted", "silhouette_target", "silhouette_both", "silhouette_views")
@@ -48,7 +50,7 @@ def embeddings(
     count: Count = 256,
     min_calls: MinCalls = 1,
     readout: ReadoutOption = None,
-    perplexity: Annotated[float | None, typer.Option(min=1, help="Of t-SNE; 30 if not given.")] = None,
+    perplexity: Annotated[float | None, typer.Option(min=1, help="Perplexity of t-SNE; 30 if not given.")] = None,
     batch_size: BatchSize = 8,
     seed: Seed = 0,
     json: Json = False,

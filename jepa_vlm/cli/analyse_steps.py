@@ -40,19 +40,24 @@ def latent_steps(
     on: Annotated[
         str, typer.Option(help="Benchmark: playground:TASK, vstar:PATH, mmvp:PATH, blink:PATH.")
     ] = "playground",
-    protocol: Annotated[str | None, typer.Option(help="Of vstar, mmvp and blink.")] = None,
+    protocol: Annotated[str | None, typer.Option(help="Protocol of vstar, mmvp and blink.")] = None,
     steps: Annotated[str, typer.Option(help="Numbers of latent tokens; 0 is plain decoding.")] = "0,1,2,4,8,16",
     controls: Annotated[str, typer.Option(help="noise, dropped, or both with a comma between.")] = "noise,dropped",
     leave: Annotated[
         Literal["count", "end"] | None,
-        typer.Option(help="When latent steps end: after their number, or at END, their number at most; the recipe's."),
+        typer.Option(
+            help="End of latent steps: after their number, or at END, after their number at most; if not given, the recipe's."
+        ),
     ] = None,
     entry: Annotated[
-        Literal["forced", "model"] | None, typer.Option(help="Who begins to think in latents; the recipe's own.")
+        Literal["forced", "model"] | None,
+        typer.Option(help="Whether latent steps are forced, or the model decides; if not given, the recipe's."),
     ] = None,
-    scoring: Annotated[str | None, typer.Option(help="Which scoring; the protocol's if not given.")] = None,
-    questions: Annotated[int | None, typer.Option(min=1, help="How many; 512 of the playground, else all.")] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Of the questions.")] = 0,
+    scoring: Annotated[str | None, typer.Option(help="Scoring; the protocol's own if not given.")] = None,
+    questions: Annotated[
+        int | None, typer.Option(min=1, help="Number of questions; 512 of the playground, else all.")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Random seed of the questions.")] = 0,
     batch_size: Annotated[int, typer.Option(min=1, help="Questions per forward.")] = 16,
     json: Json = False,
 ) -> None:

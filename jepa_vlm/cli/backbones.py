@@ -38,15 +38,22 @@ def verify(
     names: Annotated[list[str], typer.Argument(help="Names of `backbones`, folders, or hub ids.")],
     dtype: Annotated[
         Literal["float32", "float64", "bfloat16"] | None,
-        typer.Option(help="In which to compute; float64 for a tiny-random model, else float32."),
+        typer.Option(
+            help="Type in which the checks compute; if not given, float64 for tiny-random models, else float32."
+        ),
     ] = None,
     only: Annotated[
-        str | None, typer.Option(help="Checks to run, by the names in the second column of the output; commas.")
+        str | None,
+        typer.Option(
+            help="Checks to run, by the names in the second column of the output, with commas; all if not given."
+        ),
     ] = None,
     visual_tokens: Annotated[
-        int | None, typer.Option(min=1, help="Most tokens of one image; the processor's own limit.")
+        int | None, typer.Option(min=1, help="Most tokens of one image; the processor's own limit if not given.")
     ] = None,
-    markdown: Annotated[bool, typer.Option("--markdown", help="Print one table row for each.")] = False,
+    markdown: Annotated[
+        bool, typer.Option("--markdown", help="Print one row of a Markdown table for each model.")
+    ] = False,
     json: Json = False,
 ) -> None:
     """Hold every promise that the library makes about a model on the model itself; exit 1 if one fails.

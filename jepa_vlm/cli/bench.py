@@ -35,24 +35,28 @@ def step(
             help="sft, sft_stock, pearl, pearl_cached, pearl_separate, pearl_released, lvr; default all; repeats."
         ),
     ] = None,
-    checkpointing: Annotated[Literal["off", "on", "both"], typer.Option(help="Of the decoder's layers.")] = "off",
-    examples: Annotated[int, typer.Option(min=1, help="Of a micro-batch.")] = 4,
-    rounds: Annotated[int, typer.Option(min=1, help="That count.")] = 9,
-    warmup: Annotated[int, typer.Option(min=0, help="Rounds before them.")] = 2,
+    checkpointing: Annotated[
+        Literal["off", "on", "both"], typer.Option(help="Activation checkpointing of the decoder's layers.")
+    ] = "off",
+    examples: Annotated[int, typer.Option(min=1, help="Examples of a micro-batch.")] = 4,
+    rounds: Annotated[int, typer.Option(min=1, help="Rounds that are measured.")] = 9,
+    warmup: Annotated[int, typer.Option(min=0, help="Rounds before the measured ones.")] = 2,
     device: Annotated[
         Literal["auto", "cpu", "cuda", "meta"], typer.Option(help="meta counts work and memory, and times nothing.")
     ] = "auto",
-    dtype: Annotated[Literal["auto", "float32", "bfloat16"], typer.Option(help="Of the base weights.")] = "auto",
+    dtype: Annotated[Literal["auto", "float32", "bfloat16"], typer.Option(help="Type of the base weights.")] = "auto",
     stock_attention: Annotated[str, typer.Option(help="transformers' attention in the stock steps.")] = "sdpa",
     crossover: Annotated[
         list[int] | None, typer.Option(min=1, help="Tokens of a micro-batch to time as well; repeats.")
     ] = None,
     deterministic: Annotated[bool, typer.Option("--deterministic", help="Ask for deterministic kernels.")] = False,
-    seed: Annotated[int, typer.Option(min=0, help="Of lengths, words, pictures and weights.")] = 0,
-    against: Annotated[Path | None, typer.Option(help="An earlier record: say what moved, 1 on a regression.")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Random seed of lengths, words, pictures and weights.")] = 0,
+    against: Annotated[
+        Path | None, typer.Option(help="An earlier record to compare with; the exit code is 1 on a regression.")
+    ] = None,
     output: Annotated[Path | None, typer.Option(help="The record, .json; the pages stand beside it.")] = None,
-    note: Annotated[str, typer.Option(help="Stands on the page: what else the machine did, say.")] = "",
-    add: Annotated[bool, typer.Option("--add", help="Put the cases into the record that is there.")] = False,
+    note: Annotated[str, typer.Option(help="Remark for the page, such as what else the machine did.")] = "",
+    add: Annotated[bool, typer.Option("--add", help="Add the cases to the record that is there.")] = False,
     json: Json = False,
 ) -> None:
     """Count and time the training step against stock, reference and released ones; write a record and its page."""
@@ -109,16 +113,16 @@ def step(
 def inference(
     shape: Annotated[str, typer.Option(help="tiny, 3b or 7b: sizes of Qwen2.5-VL, random weights.")] = "tiny",
     mix: Annotated[list[str] | None, typer.Option(help="lvr, pixelreasoner, thinkmorph; default all; repeats.")] = None,
-    tokens: Annotated[int, typer.Option(min=1, help="Of every answer's words, its end included.")] = 32,
+    tokens: Annotated[int, typer.Option(min=1, help="Tokens of every answer, its end included.")] = 32,
     latents: Annotated[int, typer.Option(min=1, help="Latent steps of lvr's one look.")] = 8,
     examples: Annotated[int, typer.Option(min=1, help="Prompts, asked together.")] = 1,
-    rounds: Annotated[int, typer.Option(min=1, help="That count.")] = 9,
-    warmup: Annotated[int, typer.Option(min=0, help="Rounds before them.")] = 2,
-    device: Annotated[Literal["cpu", "cuda"], typer.Option(help="Where answers are written.")] = "cpu",
-    dtype: Annotated[Literal["auto", "float32", "bfloat16"], typer.Option(help="Of the base weights.")] = "auto",
-    seed: Annotated[int, typer.Option(min=0, help="Of lengths, words, pictures and weights.")] = 0,
+    rounds: Annotated[int, typer.Option(min=1, help="Rounds that are measured.")] = 9,
+    warmup: Annotated[int, typer.Option(min=0, help="Rounds before the measured ones.")] = 2,
+    device: Annotated[Literal["cpu", "cuda"], typer.Option(help="Device that generates.")] = "cpu",
+    dtype: Annotated[Literal["auto", "float32", "bfloat16"], typer.Option(help="Type of the base weights.")] = "auto",
+    seed: Annotated[int, typer.Option(min=0, help="Random seed of lengths, words, pictures and weights.")] = 0,
     output: Annotated[Path | None, typer.Option(help="The record, .json.")] = None,
-    note: Annotated[str, typer.Option(help="Stands in the record: what else the machine did, say.")] = "",
+    note: Annotated[str, typer.Option(help="Remark for the record, such as what else the machine did.")] = "",
     json: Json = False,
 ) -> None:
     """Count and time answers of one length: plain generation, latent feedback and the tool loop; write a record."""

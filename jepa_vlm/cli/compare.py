@@ -27,12 +27,12 @@ def compare(
             help="RECIPE, RECIPE:KEY=VALUE,..., RECIPE@DATA, or the folder of a finished run; NAME= before it names it."
         ),
     ],
-    seeds: Annotated[int, typer.Option(min=1, help="How many seeds each recipe trains with.")] = 3,
+    seeds: Annotated[int, typer.Option(min=1, help="Number of seeds that each recipe trains with.")] = 3,
     match: Annotated[
-        Literal["steps", "tokens", "flops"], typer.Option(help="What all of them spend alike in training.")
+        Literal["steps", "tokens", "flops"], typer.Option(help="Budget that all entries share in training.")
     ] = "steps",
     baseline: Annotated[
-        str | None, typer.Option(help="What the others are held against; default the first entry; or untrained.")
+        str | None, typer.Option(help="Entry that the others are compared with; the first if not given, or untrained.")
     ] = None,
     backbone: Annotated[str | None, typer.Option(help="A name of `backbones`, a folder, or a hub id.")] = None,
     data: Annotated[
@@ -42,33 +42,36 @@ def compare(
         list[str] | None,
         typer.Option(help="Benchmarks, as for `evaluate`; default the playground's three regimes of tool use."),
     ] = None,
-    protocol: Annotated[str | None, typer.Option(help="Of vstar, mmvp and blink, as for `evaluate`.")] = None,
+    protocol: Annotated[str | None, typer.Option(help="Protocol of vstar, mmvp and blink, as for `evaluate`.")] = None,
     scoring: Annotated[
         str | None, typer.Option(help=f"{', '.join(SCORINGS)}; default: each answers as its recipe does.")
     ] = None,
-    questions: Annotated[int | None, typer.Option(min=1, help="How many; 512 of the playground, else all.")] = None,
-    question_seed: Annotated[int, typer.Option(min=0, help="Of the questions.")] = 0,
+    questions: Annotated[
+        int | None, typer.Option(min=1, help="Number of questions; 512 of the playground, else all.")
+    ] = None,
+    question_seed: Annotated[int, typer.Option(min=0, help="Random seed of the questions.")] = 0,
     steps: Annotated[
-        int | None, typer.Option(min=1, help="Optimiser steps; of the baseline, when others match.")
+        int | None, typer.Option(min=1, help="Optimiser steps; those of the baseline, when others match it.")
     ] = None,
     batch_size: Annotated[int | None, typer.Option(min=1, help="Trajectories per micro-batch.")] = None,
     accumulation: Annotated[int | None, typer.Option(min=1, help="Micro-batches per step.")] = None,
     lr: Annotated[float | None, typer.Option(min=0, help="Peak learning rate.")] = None,
     dtype: Annotated[
         Literal["float32", "bfloat16"] | None,
-        typer.Option(help="In which the backbone computes; what trains is held in float32 in any case."),
+        typer.Option(help="Type in which the backbone computes. What trains is stored in float32 in any case."),
     ] = None,
     visual_tokens: Annotated[int | None, typer.Option(min=1, help="Most tokens an image may take.")] = None,
     max_tokens: Annotated[int | None, typer.Option(min=1, help="Most tokens a trajectory may have.")] = None,
     too_long: Annotated[
-        Literal["error", "drop", "shrink"] | None, typer.Option(help="What becomes of longer ones.")
+        Literal["error", "drop", "shrink"] | None,
+        typer.Option(help="Over-length policy: stop, leave longer trajectories out, or shrink their images."),
     ] = None,
     validate_every: Annotated[int | None, typer.Option(min=1, help="Steps between validations.")] = None,
     workers: Annotated[int | None, typer.Option(min=0, help="Processes that load data.")] = None,
     jobs: Annotated[int | None, typer.Option(min=1, help="Runs at once; tiny models take a core each.")] = None,
-    output: Annotated[Path, typer.Option(help="The comparison's folder; what it holds is used again.")] = Path(
-        "runs/compare"
-    ),
+    output: Annotated[
+        Path, typer.Option(help="Folder of the comparison; results that are already there are used again.")
+    ] = Path("runs/compare"),
     json: Json = False,
 ) -> None:
     """Train several recipes over several seeds, ask all of them the same questions, and write one table.

@@ -14,7 +14,7 @@ from jepa_vlm.cli.output import SPEC, Json, progress_bar, quiet_stdout, write, w
 if TYPE_CHECKING:
     from jepa_vlm.trajectories import Trajectory
 
-app = typer.Typer(help="Look at data, check it, convert it.", no_args_is_help=True)
+app = typer.Typer(help="Show, check and convert data.", no_args_is_help=True)
 
 data_check.register(app)
 
@@ -59,16 +59,16 @@ def convert(
 @app.command()
 def show(
     spec: Annotated[str, typer.Argument(help="playground:TASK, FORMAT:PATH, or a path.")],
-    count: Annotated[int, typer.Option(min=1, help="How many trajectories of each source.")] = 4,
-    task: Annotated[str | None, typer.Option(help="Only of this task.")] = None,
-    tool: Annotated[str | None, typer.Option(help="Only with a call of this tool.")] = None,
-    min_calls: Annotated[int, typer.Option(min=0, help="Only with so many tool images or more.")] = 0,
-    max_calls: Annotated[int | None, typer.Option(min=0, help="Only with so many tool images or fewer.")] = None,
-    containing: Annotated[str, typer.Option(help="Only with this text in question, steps or id.")] = "",
-    recipe: Annotated[str, typer.Option(help="Whose views are shown.")] = "pearl",
-    backbone: Annotated[str | None, typer.Option(help="Whose tokens are shown.")] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Of a playground's draws.")] = 0,
-    output: Annotated[Path, typer.Option(help="The page.")] = Path("trajectories.html"),
+    count: Annotated[int, typer.Option(min=1, help="Number of trajectories of each source.")] = 4,
+    task: Annotated[str | None, typer.Option(help="Only trajectories of this task.")] = None,
+    tool: Annotated[str | None, typer.Option(help="Only trajectories with a call of this tool.")] = None,
+    min_calls: Annotated[int, typer.Option(min=0, help="Fewest tool images of a trajectory.")] = 0,
+    max_calls: Annotated[int | None, typer.Option(min=0, help="Most tool images of a trajectory.")] = None,
+    containing: Annotated[str, typer.Option(help="Only trajectories with this text in question, steps or id.")] = "",
+    recipe: Annotated[str, typer.Option(help="Recipe whose views are shown.")] = "pearl",
+    backbone: Annotated[str | None, typer.Option(help="Model whose tokens are shown.")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Random seed of a playground's draws.")] = 0,
+    output: Annotated[Path, typer.Option(help="File of the page.")] = Path("trajectories.html"),
     json: Json = False,
 ) -> None:
     """Write an HTML page of a few trajectories: images with their boxes, each view's tokens by what they are for."""

@@ -26,11 +26,13 @@ def register(app: typer.Typer) -> None:
 
 def check(
     spec: Annotated[str, SPEC],
-    backbone: Annotated[str | None, typer.Option(help="Whose tokens are counted.")] = None,
-    recipe: Annotated[str, typer.Option(help="Whose views are counted.")] = "pearl",
+    backbone: Annotated[str | None, typer.Option(help="Model whose tokens are counted.")] = None,
+    recipe: Annotated[str, typer.Option(help="Recipe whose views are counted.")] = "pearl",
     visual_tokens: Annotated[int | None, typer.Option(min=1, help="Most tokens of one image.")] = None,
-    max_tokens: Annotated[int | None, typer.Option(min=1, help="A longer view is a problem.")] = None,
-    decode: Annotated[bool, typer.Option(help="Decode every image; else read headers.")] = True,
+    max_tokens: Annotated[
+        int | None, typer.Option(min=1, help="Most tokens of a view; a longer one is a problem.")
+    ] = None,
+    decode: Annotated[bool, typer.Option(help="Decode every image; without it, headers alone are read.")] = True,
     workers: Annotated[int, typer.Option(min=0, help="Processes that read; 0 reads in this one.")] = 0,
     json: Json = False,
 ) -> None:
@@ -67,8 +69,8 @@ def check(
 def stats(
     spec: Annotated[str, SPEC],
     output: Annotated[Path, typer.Option(help="The figure; its numbers go beside it as .json.")] = Path("stats.svg"),
-    backbone: Annotated[str | None, typer.Option(help="Whose tokens are counted.")] = None,
-    recipe: Annotated[str, typer.Option(help="Whose views are counted.")] = "pearl",
+    backbone: Annotated[str | None, typer.Option(help="Model whose tokens are counted.")] = None,
+    recipe: Annotated[str, typer.Option(help="Recipe whose views are counted.")] = "pearl",
     visual_tokens: Annotated[int | None, typer.Option(min=1, help="Most tokens of one image.")] = None,
     workers: Annotated[int, typer.Option(min=0, help="Processes that read; 0 reads in this one.")] = 0,
     json: Json = False,

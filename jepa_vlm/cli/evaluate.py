@@ -33,7 +33,7 @@ def register(app: typer.Typer) -> None:
 
 def evaluate(
     model: Annotated[str, typer.Argument(help="A run, a checkpoint, a model folder, or a name of `backbones`.")],
-    against: Annotated[str | None, typer.Option(help="A second one, compared item by item with the first.")] = None,
+    against: Annotated[str | None, typer.Option(help="A second model, compared item by item with the first.")] = None,
     on: Annotated[
         list[str] | None,
         typer.Option(
@@ -41,26 +41,33 @@ def evaluate(
         ),
     ] = None,
     protocol: Annotated[
-        str | None, typer.Option(help="Of vstar, mmvp and blink: pearl-paper (the default), lvr, lmms-eval, ...")
+        str | None,
+        typer.Option(help="Protocol of vstar, mmvp and blink: pearl-paper (the default), lvr, lmms-eval, ..."),
     ] = None,
     scoring: Annotated[
         list[str] | None, typer.Option(help=f"{', '.join(SCORINGS)}; may repeat; the model's own.")
     ] = None,
-    questions: Annotated[int | None, typer.Option(min=1, help="How many; 512 of the playground, else all.")] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Of the questions.")] = 0,
+    questions: Annotated[
+        int | None, typer.Option(min=1, help="Number of questions; 512 of the playground, else all.")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Random seed of the questions.")] = 0,
     batch_size: Annotated[int, typer.Option(min=1, help="Questions per forward.")] = 16,
     latents: Annotated[
-        int | None, typer.Option(min=0, help="Latent steps before an answer; the recipe's own, 0 for none.")
+        int | None,
+        typer.Option(min=0, help="Number of latent steps before an answer; 0 for none, the recipe's own if not given."),
     ] = None,
     leave: Annotated[
         Literal["count", "end"] | None,
-        typer.Option(help="When latent steps end: after --latents, or at END, --latents at most; the recipe's own."),
+        typer.Option(
+            help="End of latent steps: after --latents, or at END, after --latents at most; if not given, the recipe's."
+        ),
     ] = None,
     entry: Annotated[
-        Literal["forced", "model"] | None, typer.Option(help="Who begins to think in latents; the recipe's own.")
+        Literal["forced", "model"] | None,
+        typer.Option(help="Whether latent steps are forced, or the model decides; if not given, the recipe's."),
     ] = None,
     control: Annotated[
-        Literal["none", "noise", "dropped"], typer.Option(help="What is fed in the place of latent states.")
+        Literal["none", "noise", "dropped"], typer.Option(help="Control that is fed in place of latent states.")
     ] = "none",
     output: Annotated[
         Path | None,

@@ -47,7 +47,7 @@ def recipe(
         str | None, typer.Option(help="playground:TASK, FORMAT:PATH, a path, or a mixture of them.")
     ] = None,
     output: Annotated[Path | None, typer.Option(help="A new folder for the run.")] = None,
-    set_: Annotated[list[str] | None, typer.Option("--set", help="KEY=VALUE, a parameter of the recipe.")] = None,
+    set_: Annotated[list[str] | None, typer.Option("--set", help="Parameter of the recipe, KEY=VALUE.")] = None,
     steps: Annotated[int | None, typer.Option(min=1, help="Optimiser steps.")] = None,
     batch_size: Annotated[int | None, typer.Option(min=1, help="Trajectories per micro-batch and device.")] = None,
     batch_tokens: Annotated[
@@ -58,18 +58,21 @@ def recipe(
     train: Annotated[
         list[str] | None, typer.Option(help="PART=FACTOR: language, projector or vision trains at FACTOR x --lr.")
     ] = None,
-    seed: Annotated[int | None, typer.Option(min=0, help="Of weights, order and questions.")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Random seed of weights, data order and questions.")] = None,
     dtype: Annotated[
         Literal["float32", "bfloat16"] | None,
-        typer.Option(help="In which the backbone computes; what trains is held in float32 in any case."),
+        typer.Option(help="Type in which the backbone computes. What trains is stored in float32 in any case."),
     ] = None,
     visual_tokens: Annotated[int | None, typer.Option(min=1, help="Most tokens an image may take.")] = None,
-    quantize: Annotated[bool, typer.Option("--quantize", help="Hold the base in 4 bits (QLoRA).")] = False,
+    quantize: Annotated[bool, typer.Option("--quantize", help="Load the base in 4 bits (QLoRA).")] = False,
     max_tokens: Annotated[int | None, typer.Option(min=1, help="Most tokens a trajectory may have.")] = None,
     too_long: Annotated[
-        Literal["error", "drop", "shrink"] | None, typer.Option(help="What becomes of longer ones.")
+        Literal["error", "drop", "shrink"] | None,
+        typer.Option(help="Over-length policy: stop, leave longer trajectories out, or shrink their images."),
     ] = None,
-    questions: Annotated[int | None, typer.Option(min=0, help="Held-out questions, asked before and after.")] = None,
+    questions: Annotated[
+        int | None, typer.Option(min=0, help="Number of held-out questions, asked before and after training.")
+    ] = None,
     validate_every: Annotated[int | None, typer.Option(min=1, help="Steps between validations.")] = None,
     workers: Annotated[int | None, typer.Option(min=0, help="Processes that load data.")] = None,
     engine: Annotated[Literal["one_pass", "separate"] | None, typer.Option(help="How views are encoded.")] = None,

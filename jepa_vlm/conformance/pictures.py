@@ -13,9 +13,9 @@ from transformers.image_transforms import convert_to_rgb
 from jepa_vlm.conformance.result import Failure
 from jepa_vlm.conformance.subject import Subject
 from jepa_vlm.trajectories import LazyImage
+from jepa_vlm.trajectories.image import ORIENTATION
 
 DEEP = "16 bits"
-ORIENTATION = 274  # the EXIF tag
 
 
 def pixels_are_the_processors(subject: Subject) -> str:

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
+
+from jepa_vlm.tensor_files import whole
 
 
 def write_whole(path: Path, text: str) -> None:
-    """Write ``text`` beside ``path`` and move it there: a killed process leaves the old file, never half a new one."""
+    """Write a text file, its folder too; see ``whole``."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f"{path.name}.{os.getpid()}.part")
-    try:
+    with whole(path) as part:
         part.write_text(text, encoding="utf-8")
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)

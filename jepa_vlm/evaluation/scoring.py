@@ -21,13 +21,13 @@ from jepa_vlm.evaluation.results import Answer, Evaluation, Scored
 from jepa_vlm.evaluation.samples import SampleFiles
 from jepa_vlm.evaluation.tool_use import default_loop, letters_with_tools, total_use
 from jepa_vlm.generation import LetterAnswer, Scoring, answers_by_scoring, read_letter
+from jepa_vlm.generation.letters import COMPARED
 from jepa_vlm.generation.tool_loop import ToolLoop
 from jepa_vlm.recipe.latent_decoding import LatentDecoding
 from jepa_vlm.recipe.opening import Opening
 from jepa_vlm.serialization import check_template
 from jepa_vlm.trajectories import MultipleChoice
 
-COMPARED = frozenset(("letter-logits", "short"))  # the scorings that look at the tokens of letters
 Answers = Mapping[Scoring, list[LetterAnswer]]
 
 

@@ -11,6 +11,7 @@ from jepa_vlm.adapters import Backbone
 from jepa_vlm.generation.greedy import pad_id
 from jepa_vlm.generation.latent_feedback import LatentAnswer, generate_latent
 from jepa_vlm.generation.letters import (
+    COMPARED,
     SHORT_TOKENS,
     LetterAnswer,
     LetterReader,
@@ -46,7 +47,7 @@ def latent_letters(
         decoding: With at least one step.
     """
     found: dict[Scoring, list[LetterAnswer]] = {}
-    letters = _letters(backbone, items, decoding, prefix) if {"letter-logits", "short"} & set(scorings) else {}
+    letters = _letters(backbone, items, decoding, prefix) if COMPARED & set(scorings) else {}
     written = generate_latent(backbone, inputs, tokens if "free" in scorings else 1, decoding)
     if "free" in scorings:
         texts = _texts(backbone, written)

@@ -18,6 +18,7 @@ from jepa_vlm.trajectories import MultipleChoice
 
 Scoring = Literal["letter-logits", "short", "free", "tools"]
 SCORINGS: tuple[Scoring, ...] = ("letter-logits", "short", "free")  # those of one prompt
+COMPARED: frozenset[Scoring] = frozenset(("letter-logits", "short"))  # those that compare the tokens of letters
 SHORT_TOKENS = 4  # the paper's limit for a constrained answer
 
 LetterTokens = Mapping[str, tuple[int, ...]]  # of each option letter, as an answer writes it

@@ -14,6 +14,7 @@ from jepa_vlm.generation.greedy import generate, pad_id
 from jepa_vlm.generation.inference import inference
 from jepa_vlm.generation.latent_letters import latent_letters
 from jepa_vlm.generation.letters import (
+    COMPARED,
     SCORINGS,
     SHORT_TOKENS,
     LetterAnswer,
@@ -97,8 +98,7 @@ def answers_by_scoring(
             if latents is not None and latents.steps:
                 found = latent_letters(backbone, batch, inputs, scorings, max_new_tokens, read, latents, prefix)
             else:
-                compared = set(scorings) & {"letter-logits", "short"}
-                letters = tokens_of_items(backbone, batch, prefix=prefix) if compared else []
+                letters = tokens_of_items(backbone, batch, prefix=prefix) if COMPARED & set(scorings) else []
                 found = _answers(backbone, batch, letters, inputs, scorings, max_new_tokens, read, opening)
             for scoring, own in found.items():
                 answers[scoring] += own

@@ -12,11 +12,10 @@ from jepa_vlm.playground import World
 from jepa_vlm.runs.row_digests import digest_rows
 from jepa_vlm.runs.split import MOST, SHARE, Split, split_by_picture
 from jepa_vlm.trajectories import Trajectory
-from jepa_vlm.trajectories.bad_rows import BadRows
 from jepa_vlm.trajectories.load import load_trajectories, parse_spec, split_mixture
 from jepa_vlm.trajectories.mixture import Mixture, Source
 from jepa_vlm.trajectories.row_reader import RowReader
-from jepa_vlm.trajectories.rows import Picked, Rows
+from jepa_vlm.trajectories.rows import Picked, Rows, policy_of
 
 PLAYGROUND = "playground"
 SEARCHED = 256  # of a playground, when only some trajectories are asked for
@@ -244,6 +243,5 @@ def drawn_or_read(spec: str, *, count: int, seed: int = 0) -> list[tuple[str, Se
 
 def usable(source: Sequence[Trajectory]) -> Iterator[Trajectory]:
     """Yield the trajectories of a source, without the bad rows that its policy leaves out."""
-    policy = source.bad if isinstance(source, Rows) else BadRows()
-    for _, trajectory, _ in RowReader(policy).read(source, lambda _: None):
+    for _, trajectory, _ in RowReader(policy_of(source)).read(source, lambda _: None):
         yield trajectory

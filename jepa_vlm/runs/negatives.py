@@ -45,7 +45,7 @@ class Alone:
         return lines
 
 
-def compare(objective: Objective) -> tuple[str, ...]:
+def comparing_terms(objective: Objective) -> tuple[str, ...]:
     """Return the names of the terms that compare the trajectories of a micro-batch."""
     return tuple(term.name for _, term in objective.parts() if term.compares_examples)
 

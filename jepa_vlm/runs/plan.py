@@ -26,7 +26,7 @@ from jepa_vlm.runs.data import RunData, load_data
 from jepa_vlm.runs.environment import device, prepare, processes
 from jepa_vlm.runs.length import Fitted, longest
 from jepa_vlm.runs.memory import estimate_memory, in_full
-from jepa_vlm.runs.negatives import Alone, compare, count_alone
+from jepa_vlm.runs.negatives import Alone, comparing_terms, count_alone
 from jepa_vlm.runs.scan import Scanned, scan
 from jepa_vlm.runs.settings import FROM_RECIPE, Asked, Resolved, run_values, training_values
 from jepa_vlm.runs.term_rows import RowCounter, TermRows, warnings
@@ -229,7 +229,7 @@ def _alone(
     decoded: Sequence[int] | None,
 ) -> Alone | None:
     """Return how many of the run's micro-batches hold one trajectory, where that matters."""
-    if not (terms := compare(objective)):
+    if not (terms := comparing_terms(objective)):
         return None
     steps, accumulation, size, budget = (
         values[name].value for name in ("steps", "accumulation", "batch_size", "batch_tokens")

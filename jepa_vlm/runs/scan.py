@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING, Any, final
 from jepa_vlm.errors import DataError
 from jepa_vlm.runs.length import Fitted, fit
 from jepa_vlm.runs.term_rows import HELD_OUT
-from jepa_vlm.trajectories.bad_rows import BadRows
 from jepa_vlm.trajectories.mixture import Mixture, Source
 from jepa_vlm.trajectories.row_reader import RowReader
-from jepa_vlm.trajectories.rows import Rows
+from jepa_vlm.trajectories.rows import Rows, policy_of
 
 if TYPE_CHECKING:
     from jepa_vlm.latent_vlm import LatentVLM
@@ -46,8 +45,8 @@ class Scanned:
         return found
 
 
-Count = Callable[["Trajectory", str], object]
-"""Takes a trajectory that is used, and its source to train on, or HELD_OUT."""
+Count = Callable[[str, "Trajectory"], object]
+"""Takes the source of a trajectory to train on, or HELD_OUT, and the trajectory."""
 
 
 def scan(model: LatentVLM, data: RunData, *, limit: int | None, policy: str, count: Count = lambda *_: None) -> Scanned:
@@ -58,7 +57,7 @@ def scan(model: LatentVLM, data: RunData, *, limit: int | None, policy: str, cou
     """
     if not (isinstance(data.train, Mixture) and isinstance(data.validation, Mixture)):
         train, validation, found = _scan_one(
-            model, Source(data.name or "data", data.train), data.validation, limit=limit, policy=policy, count=count
+            model, Source(data.name, data.train), data.validation, limit=limit, policy=policy, count=count
         )
         return Scanned(train, validation, {data.name: found})
     parts = zip(data.train.sources, data.validation.sources, strict=True)
@@ -81,20 +80,16 @@ def _scan_one(
     count: Count,
 ) -> tuple[Fitted, Fitted, dict[str, Any]]:
     train = source.examples
-    reader = RowReader(train.bad if isinstance(train, Rows) else BadRows())
+    reader = RowReader(policy_of(train))
     fitted = []
     for part, name in ((train, source.name), (validation, HELD_OUT)):
-        fitted.append(fit(model, part, limit=limit, policy=policy, reader=reader, count=partial(_counted, count, name)))
+        fitted.append(fit(model, part, limit=limit, policy=policy, reader=reader, count=partial(count, name)))
     own, held = fitted
     reader.finish()
     for used, what in ((own, "to train on"), (held, "to hold out")):
         if not used.kept:
             raise DataError(f"Every row {what} is bad; repair the data.\n{reader.lines()}")
     return own, held, {**reader.summary(), "dropped": dict(train.dropped) if isinstance(train, Rows) else {}}
-
-
-def _counted(count: Count, source: str, trajectory: Trajectory) -> None:
-    count(trajectory, source)
 
 
 def _joined(mixture: Mixture, parts: Sequence[Fitted]) -> Fitted:

@@ -63,7 +63,7 @@ class RowCounter:
         self._read: Counter[str] = Counter()
         self._have: dict[str, Counter[str]] = {name: Counter() for name in self._needing}
 
-    def add(self, trajectory: Trajectory, source: str) -> None:
+    def add(self, source: str, trajectory: Trajectory) -> None:
         """Count a trajectory of a source to train on, or of those ``HELD_OUT``."""
         self._read[source] += 1
         for name, views in self._needing.items():

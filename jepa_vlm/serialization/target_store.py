@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, final
@@ -18,10 +17,10 @@ import torch
 from safetensors import SafetensorError, safe_open
 
 from jepa_vlm.errors import DataError, RunError
-from jepa_vlm.tensor_files import write_tensors
+from jepa_vlm.tensor_files import PART, whole, write_tensors
 from jepa_vlm.typing import Latent, shape_checked
 
-STORE, SHARDS, PART = "store.json", "targets-*.safetensors", ".part"
+STORE, SHARDS = "store.json", "targets-*.safetensors"
 
 
 @final
@@ -129,13 +128,8 @@ class TargetStore:
 
     def _mark(self, *, complete: bool) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
-        path = self.folder / STORE
-        part = path.with_name(f"{path.name}.{os.getpid()}{PART}")
-        try:
+        with whole(self.folder / STORE) as part:
             part.write_text(json.dumps({"complete": complete, "key": self.key}, indent=1) + "\n", encoding="utf-8")
-            part.replace(path)
-        finally:
-            part.unlink(missing_ok=True)
 
     def _key_digest(self) -> str:
         return hashlib.sha256(json.dumps(self.key, sort_keys=True).encode()).hexdigest()

@@ -16,10 +16,11 @@ the time spent training so far. A run that is resumed repeats no step: later row
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, final
+
+from jepa_vlm.tensor_files import whole
 
 
 @final
@@ -46,12 +47,8 @@ class MetricsFile:
         if not self._write or not self.path.exists():
             return
         kept = [row for row in read_metrics(self.path) if row["step"] <= step]
-        part = self.path.with_name(f"{self.path.name}.{os.getpid()}.part")  # a run killed here keeps its rows
-        try:
+        with whole(self.path) as part:  # a run killed here keeps its rows
             part.write_text("".join(json.dumps(row) + "\n" for row in kept), encoding="utf-8")
-            part.replace(self.path)
-        finally:
-            part.unlink(missing_ok=True)
 
     def seconds(self) -> float:
         """Return the time spent training at the last row that knows it, 0 before the first."""

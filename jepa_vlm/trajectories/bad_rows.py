@@ -93,6 +93,7 @@ def problem_lines(found: Mapping[str, Any]) -> list[str]:
     return lines
 
 
-def problem_of(err: DataError | BackboneError) -> str:
-    """Return the kind of problem that an error about a row is."""
-    return err.problem if isinstance(err, DataError) else "chat template"
+def problem_of(err: DataError | BackboneError, place: str) -> tuple[str, str]:
+    """Return the kind of problem that an error about a row is, and its message with the row's place in front."""
+    kind, message = err.problem if isinstance(err, DataError) else "chat template", str(err)
+    return kind, message if message.startswith(place) else f"{place}: {message}"

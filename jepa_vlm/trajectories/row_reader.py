@@ -58,16 +58,14 @@ class RowReader:
             yield index, trajectory, found
 
     def _leave_out(self, err: DataError | BackboneError, place: str) -> None:
-        message = str(err)
-        if not message.startswith(place):
-            message = f"{place}: {message}"
+        kind, message = problem_of(err, place)
         if self.bad.policy != "refuse":
-            self.problems.add(problem_of(err), message)
+            self.problems.add(kind, message)
             return
         if place:
             message = f"{message} {WAYS}"
         if isinstance(err, DataError):
-            raise DataError(message, err.problem) from None
+            raise DataError(message, kind) from None
         raise BackboneError(message) from None
 
     def finish(self) -> None:

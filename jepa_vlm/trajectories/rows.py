@@ -212,3 +212,8 @@ class Joined(Rows):
     def _find(self, index: int) -> tuple[Rows, int]:
         number = bisect_right(self._starts, index) - 1
         return self.parts[number], index - self._starts[number]
+
+
+def policy_of(source: Sequence[Trajectory]) -> BadRows:
+    """Return the policy of a source for bad rows; trajectories that come from no file have the default one."""
+    return source.bad if isinstance(source, Rows) else BadRows()

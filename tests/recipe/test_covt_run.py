@@ -15,7 +15,7 @@ from jepa_vlm.training.merge import inference_of
 @pytest.mark.slow
 def test_all_stages_share_their_heads_and_the_answers_are_read_from_what_is_written(tmp_path: Path, monkeypatch):
     monkeypatch.setattr(data, "TRAIN", 32)
-    monkeypatch.setattr(data, "VALIDATION", 4)
+    monkeypatch.setattr(data, "VALIDATION", 8)  # so many that each has another of its kind
     small = {"steps": 8, "batch_size": 2, "validate_every": 4, "questions": 4}
     result = jv.train("covt", output=tmp_path / "run", parameters={"stages": "all"}, **small)
     recipe = jv.load_recipe("covt", stages="all")

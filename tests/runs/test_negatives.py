@@ -6,9 +6,9 @@ import pytest
 
 import jepa_vlm as jv
 from jepa_vlm.errors import RecipeError
-from jepa_vlm.runs.negatives import Alone, compare, count_alone
+from jepa_vlm.runs.negatives import Alone, comparing_terms, count_alone
 
-CONTRASTIVE = compare(jv.load_recipe("vl_jepa").objective)
+CONTRASTIVE = comparing_terms(jv.load_recipe("vl_jepa").objective)
 
 
 def alone(starts, *, examples=20, held_out=4):
@@ -33,4 +33,4 @@ def test_one_held_out_trajectory_is_told():
 
 def test_losses_of_single_examples_compare_nothing():
     assert CONTRASTIVE == ("latent_prediction",)
-    assert compare(jv.load_recipe("pearl").objective) == ()
+    assert comparing_terms(jv.load_recipe("pearl").objective) == ()

@@ -19,7 +19,7 @@ def counted(recipe, *train, validation=LOOKS, **parameters):
     counter = RowCounter(found.objective)
     for source, rows in (*zip(("lvr", "chat"), train, strict=False), (HELD_OUT, validation)):
         for row in rows:
-            counter.add(row, source)
+            counter.add(source, row)
     return counter.found(found.stages)
 
 

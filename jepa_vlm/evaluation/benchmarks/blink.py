@@ -8,7 +8,7 @@ all fourteen, ``subsets=Counting+Jigsaw`` some of them.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +17,8 @@ from jepa_vlm.evaluation.benchmarks.benchmark import BENCHMARKS
 from jepa_vlm.evaluation.benchmarks.sizes import PAPER_SUBSETS, SIZES
 from jepa_vlm.evaluation.benchmarks.source import folder_of, parse_source
 from jepa_vlm.evaluation.item import BenchmarkItem, drawn, option_index
-from jepa_vlm.trajectories import LazyImage
 from jepa_vlm.trajectories.formats.fields import checked, field
-from jepa_vlm.trajectories.formats.images import check_image, image_in
+from jepa_vlm.trajectories.formats.images import image_in
 
 FILES = "val-*.parquet"
 IMAGES = ("image_1", "image_2", "image_3", "image_4")
@@ -91,17 +90,10 @@ def _item(row: dict[str, Any], subset: str, folder: Path, origin: str) -> Benchm
     return BenchmarkItem(
         benchmark="blink",
         id=field(row, "idx", str),
-        images=tuple(_image(checked(image, dict, "an image"), folder, origin) for image in given),
+        images=tuple(image_in(folder, checked(image, dict, "an image"), origin=origin) for image in given),
         question=field(row, "question", str),
         options=options,
         answer=option_index(field(row, "answer", str), options),
         task=subset,
         source=field(row, "prompt", str),
     )
-
-
-def _image(image: Mapping[str, Any], folder: Path, origin: str) -> LazyImage:
-    data = image.get("bytes")
-    if isinstance(data, bytes):
-        return check_image(LazyImage(data=data, origin=origin))
-    return image_in(folder, field(image, "path", str), origin=origin)

@@ -43,6 +43,11 @@ Parts = Sequence[str | None]
 """A turn's content, in order: texts, and None where an image stands."""
 
 
+def words_of(parts: Parts) -> str:
+    """Return the texts of a turn's parts, joined."""
+    return "".join(part or "" for part in parts)
+
+
 def parts_of(text: str) -> list[str | None]:
     """Return the parts of a text in which placeholders stand for images.
 

@@ -19,7 +19,7 @@ from jepa_vlm.trajectories.image import LazyImage
 _ADDRESS = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 
 
-def image_in(root: Path, reference: str, *, origin: str) -> LazyImage:
+def image_in(root: Path, reference: object, *, origin: str) -> LazyImage:
     """Return the image that a row refers to, in the one folder that images may lie in; see ``ImageRoots.image``."""
     return ImageRoots(root).image(reference, origin=origin)
 

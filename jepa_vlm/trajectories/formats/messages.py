@@ -35,6 +35,7 @@ from jepa_vlm.trajectories.formats.conversation import (
     split_call,
     tagged_answer,
     without_placeholders,
+    words_of,
 )
 from jepa_vlm.trajectories.formats.fields import checked, field, shown
 from jepa_vlm.trajectories.formats.hub import HubPath
@@ -44,7 +45,7 @@ from jepa_vlm.trajectories.formats.keys import Keys
 from jepa_vlm.trajectories.formats.parsed import ParsedRows
 from jepa_vlm.trajectories.formats.reader import FORMATS
 from jepa_vlm.trajectories.formats.records import Record, Records, parse_json
-from jepa_vlm.trajectories.formats.tables import is_table
+from jepa_vlm.trajectories.formats.tables import CELL, is_table
 from jepa_vlm.trajectories.formats.tabular import open_tables
 from jepa_vlm.trajectories.rows import Joined, Rows
 from jepa_vlm.trajectories.trajectory import Step, Trajectory
@@ -53,7 +54,6 @@ ROLES = {"system": "system", "developer": "system", "user": "user", "assistant":
 TEXTS, IMAGES = ("text", "input_text", "output_text"), ("image", "image_url", "input_image")
 REFERENCES = ("image", "path", "url", "image_url")  # keys of a part that holds its image
 RESPONSE = "<tool_response>"
-CELL = Keys(("bytes", "path"))
 PART = Keys(("type", "text", "path", "url"), {"image": CELL, "image_url": Keys(("url",), labels=("detail",))})
 CALL = Keys(inside={"function": Keys(("name", "arguments"))}, labels=("id", "type", "index"))
 MESSAGE = Keys(("role",), {"content": PART, "tool_calls": CALL}, ("id", "name", "tool_call_id"))
@@ -164,7 +164,7 @@ class _Turn:
 
     @property
     def text(self) -> str:
-        return "".join(part or "" for part in self.parts)
+        return words_of(self.parts)
 
 
 def _by_turns(turns: list[_Turn]) -> list[_Turn]:

@@ -7,7 +7,7 @@ from typing import Any
 
 from jepa_vlm.errors import DataError
 from jepa_vlm.trajectories.formats.boxes import Boxes
-from jepa_vlm.trajectories.formats.conversation import IMAGE, placed, split_at_images
+from jepa_vlm.trajectories.formats.conversation import IMAGE, placed, split_at_images, words_of
 from jepa_vlm.trajectories.formats.fields import checked, field, shown
 from jepa_vlm.trajectories.formats.keys import Keys
 from jepa_vlm.trajectories.formats.records import Record
@@ -71,7 +71,7 @@ def _question(row: Record, images: int) -> tuple[str, tuple[int, ...]]:
     if (found := parts.count(None)) not in (0, images):
         message = f"key 'question' has {found} image parts for {images} images; it needs none, or one for each."
         raise DataError(message, "placeholder")
-    return placed(parts) if found else ("".join(part or "" for part in parts), ())
+    return placed(parts) if found else (words_of(parts), ())
 
 
 def _part(part: dict[str, Any]) -> str | None:

@@ -21,7 +21,7 @@ from typing import Any
 
 from jepa_vlm.errors import DataError
 from jepa_vlm.trajectories.formats.boxes import Boxes
-from jepa_vlm.trajectories.formats.conversation import Parts, crop_of, placed, split_call, tagged_answer
+from jepa_vlm.trajectories.formats.conversation import Parts, crop_of, placed, split_call, tagged_answer, words_of
 from jepa_vlm.trajectories.formats.fields import checked, choice, field, shown
 from jepa_vlm.trajectories.formats.images import ImageRoots
 from jepa_vlm.trajectories.formats.json_files import JsonRecords
@@ -74,7 +74,7 @@ def _trajectory(
 ) -> Trajectory:
     messages = [_message(one, number) for number, one in enumerate(field(record, "message_list", list))]
     roles = [role for role, _, _ in messages]
-    system = _text(messages.pop(0)[1]) if roles[:1] == ["system"] else ""
+    system = words_of(messages.pop(0)[1]) if roles[:1] == ["system"] else ""
     if len(messages) % 2 or [role for role, _, _ in messages] != ["user", "assistant"] * (len(messages) // 2):
         found = shown(", ".join(roles))
         raise DataError(f"message_list must hold system, then user and assistant by turns, got {found}.", "turns")
@@ -85,13 +85,13 @@ def _trajectory(
         return tuple(roots.image(path, origin=origin) for path in paths)
 
     def read(parts: Parts) -> tuple[str, tuple[int, ...]]:
-        return placed(parts) if style == "original" else (_text(parts).strip(), ())
+        return placed(parts) if style == "original" else (words_of(parts).strip(), ())
 
     images = opened(messages[0][2])
     sizes = [image.size for image in images]
     steps = []
     for turn in range(0, len(messages) - 2, 2):
-        words, written, call = split_call(_text(messages[turn + 1][1]))
+        words, written, call = split_call(words_of(messages[turn + 1][1]))
         _, observed, paths = messages[turn + 2]
         if len(paths) != 1:
             message = f"message {turn + 2} must show the tool's one image, got {len(paths)}."
@@ -103,7 +103,7 @@ def _trajectory(
         sizes.append(image.size)
         observation, places = read(observed)
         steps.append(Step(words if style == "original" else words.strip(), made, image, observation, *places))
-    last, _, call = split_call(_text(messages[-1][1]))
+    last, _, call = split_call(words_of(messages[-1][1]))
     if call is not None:
         raise DataError("the last turn must be the answer, but it ends with a tool call.", "tool call")
     question, places = read(messages[0][1])
@@ -131,10 +131,6 @@ def _message(message: object, number: int) -> tuple[str, Parts, list[str]]:
         parts.append(value if kind == "text" else None)
         images += [value] if kind != "text" else []
     return role, parts or [""], images
-
-
-def _text(parts: Parts) -> str:
-    return "".join(part or "" for part in parts)
 
 
 def _item(item: Mapping[str, Any], number: int) -> tuple[str, Any]:
