@@ -46,7 +46,7 @@ def latent_steps(
     leave: Annotated[
         Literal["count", "end"] | None,
         typer.Option(
-            help="End of latent steps: after their number, or at END, after their number at most; if not given, the recipe's."
+            help="End of latent steps: after their number, or at END (that number at most); if not given, the recipe's."
         ),
     ] = None,
     entry: Annotated[

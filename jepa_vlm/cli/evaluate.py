@@ -59,7 +59,7 @@ def evaluate(
     leave: Annotated[
         Literal["count", "end"] | None,
         typer.Option(
-            help="End of latent steps: after --latents, or at END, after --latents at most; if not given, the recipe's."
+            help="End of latent steps: after --latents, or at END (--latents at most); if not given, the recipe's."
         ),
     ] = None,
     entry: Annotated[
