@@ -21,6 +21,7 @@ from jepa_vlm.adapters.backbone import Backbone, Profile
 from jepa_vlm.adapters.names import BACKBONES, DTYPES, Named
 from jepa_vlm.adapters.pretrained import read_config, read_model, read_processor
 from jepa_vlm.adapters.tiny import TINY
+from jepa_vlm.adapters.tiny.build import build_tiny
 from jepa_vlm.adapters.unlisted import UnlistedAdapter
 from jepa_vlm.errors import BackboneError, UnknownNameError, missing_extra
 
@@ -81,7 +82,7 @@ def load_backbone(
     _load_plug_ins()
     quantized = _four_bits(name, torch_dtype) if quantize else {}
     if name in TINY:
-        model, processor = TINY[name](seed=seed)
+        model, processor = build_tiny(TINY[name], seed=seed)
         model = nn.Module.to(model, torch.promote_types(model.dtype, torch_dtype) if exact else torch_dtype)
     else:
         source = source_of(name)

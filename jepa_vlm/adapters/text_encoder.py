@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoConfig, AutoModel, AutoTokenizer, PreTrainedModel
+from tokenizers.processors import TemplateProcessing
+from transformers import AutoConfig, AutoModel, AutoTokenizer, BertConfig, BertModel, PreTrainedModel
 
 from jepa_vlm.adapters.pretrained import one_message
-from jepa_vlm.adapters.tiny.bert import tiny_bert
+from jepa_vlm.adapters.tiny.build import tiny_tokenizer
+from jepa_vlm.adapters.tiny.model import Vocabulary
 from jepa_vlm.errors import BackboneError, UnknownNameError
 
-TINY_TEXT: dict[str, Callable[..., tuple[PreTrainedModel, Any]]] = {"tiny-random-bert": tiny_bert}
+TINY_TEXT = ("tiny-random-bert",)
+WIDTH = 32  # of the tiny BERT
 
 
 def load_text_encoder(name: str, *, seed: int = 0) -> tuple[PreTrainedModel, Any]:
@@ -28,7 +30,7 @@ def load_text_encoder(name: str, *, seed: int = 0) -> tuple[PreTrainedModel, Any
         BackboneError: If it cannot be loaded, is an encoder with a decoder, or its tokenizer cannot pad.
     """
     if name in TINY_TEXT:
-        return TINY_TEXT[name](seed=seed)
+        return _tiny_bert(seed)
     path = Path(name).expanduser()
     if not path.is_dir() and name.count("/") != 1:
         hint = "A local folder or a hub id (owner/name) works too."
@@ -47,3 +49,25 @@ def load_text_encoder(name: str, *, seed: int = 0) -> tuple[PreTrainedModel, Any
     if getattr(model, "pooler", None) is not None:
         model.pooler = None  # the states are pooled here; what nothing reads would never train
     return model, tokenizer
+
+
+def _tiny_bert(seed: int) -> tuple[PreTrainedModel, Any]:
+    """Return a BERT of two layers with random weights, without pooler and dropout, and a tokenizer."""
+    tokenizer = tiny_tokenizer(Vocabulary(specials=("[PAD]", "[CLS]", "[SEP]"), eos="[SEP]", pad="[PAD]"))
+    ends = [(token, tokenizer.convert_tokens_to_ids(token)) for token in ("[CLS]", "[SEP]")]
+    tokenizer.backend_tokenizer.post_processor = TemplateProcessing(single="[CLS] $A [SEP]", special_tokens=ends)
+    config = BertConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=WIDTH,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=2 * WIDTH,
+        max_position_embeddings=128,
+        initializer_range=WIDTH**-0.5,
+        hidden_dropout_prob=0.0,
+        attention_probs_dropout_prob=0.0,
+        pad_token_id=tokenizer.pad_token_id,
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return BertModel(config, add_pooling_layer=False), tokenizer

@@ -9,7 +9,7 @@ import pytest
 
 import jepa_vlm as jv
 from jepa_vlm.adapters.chat import chat_text
-from jepa_vlm.adapters.tiny.chatml import chatml
+from jepa_vlm.adapters.tiny.model import chatml
 from jepa_vlm.errors import BackboneError
 
 LISTS = (

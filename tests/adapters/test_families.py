@@ -12,7 +12,7 @@ from PIL import Image
 import jepa_vlm as jv
 from jepa_vlm.adapters import ImageTokens
 from jepa_vlm.adapters.grid import GridAdapter
-from jepa_vlm.adapters.tiny import TINY, TORCHVISION
+from jepa_vlm.adapters.tiny import TINY
 from jepa_vlm.errors import BackboneError
 from jepa_vlm.serialization import Serializer
 from jepa_vlm.views import Conversation, Encoding, TrajectoryOnly, with_gradient
@@ -91,7 +91,7 @@ def test_a_budget_allows_as_many_tiles_as_fit_beside_the_whole(name, budget, mos
     assert max(lengths) == most
 
 
-@pytest.mark.parametrize("name", sorted(TORCHVISION))
+@pytest.mark.parametrize("name", [name for name, tiny in TINY.items() if tiny.torchvision])
 def test_what_needs_torchvision_says_so(name, monkeypatch):
     monkeypatch.setattr("jepa_vlm.adapters.processors.torchvision_works", lambda: False)
     with pytest.raises(BackboneError, match="needs torchvision, which is not installed"):
