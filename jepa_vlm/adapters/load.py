@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import cache
 from importlib.metadata import entry_points
@@ -11,26 +12,30 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from torch import nn
-from transformers import BitsAndBytesConfig, PretrainedConfig
+from transformers import (
+    AutoConfig,
+    AutoModelForImageTextToText,
+    BitsAndBytesConfig,
+    PretrainedConfig,
+    PreTrainedModel,
+)
 
-from jepa_vlm.adapters import families as families  # file themselves in ADAPTERS
-from jepa_vlm.adapters.adapter import ADAPTERS, Adapter
+from jepa_vlm.adapters.adapter import Adapter
 from jepa_vlm.adapters.added_tokens import add_tokens
 from jepa_vlm.adapters.backbone import Backbone, Profile
+from jepa_vlm.adapters.families import adapter_of
 from jepa_vlm.adapters.names import BACKBONES, DTYPES, Named
-from jepa_vlm.adapters.pretrained import read_config, read_model, read_processor
+from jepa_vlm.adapters.processors import load_processor
 from jepa_vlm.adapters.tiny import TINY
 from jepa_vlm.adapters.tiny.build import build_tiny
-from jepa_vlm.adapters.unlisted import UnlistedAdapter
 from jepa_vlm.errors import BackboneError, UnknownNameError, missing_extra
 
 WEIGHTS = Path(__file__).with_name("weights")
 PLUG_INS = "jepa_vlm.adapters"
-# Settings of a decoder: name, what it does to the logits, value at which it does nothing. The listed families' models
-# read the first alone.
-CAP = ("final_logit_softcapping", "caps", 0)
-SCALES = (("logits_scaling", "scales", 1), ("output_multiplier", "scales", 1))
+PROCESSOR_FILES = ("processor_config.json", "preprocessor_config.json")
+TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "tekken.json")
 _SHIPPED = {"tiny-qwen2.5-vl": WEIGHTS / "tiny-qwen2.5-vl"}
 # The shipped weights answer at the prompt's end. Training moves that behind latent steps at 5e-4 and 1e-3; at 3e-3 the
 # words that are trained first destroy it (docs/method.md, "Coconut on the embedded default").
@@ -86,11 +91,11 @@ def load_backbone(
         model = nn.Module.to(model, torch.promote_types(model.dtype, torch_dtype) if exact else torch_dtype)
     else:
         source = source_of(name)
-        config = read_config(source, trust_remote_code)
+        config = _read_config(source, trust_remote_code)
         adapter_of(config)  # before gigabytes are read
-        processor = read_processor(source, trust_remote_code)
+        processor = _read_processor(source, trust_remote_code)
         kept = torch.promote_types(_dtype(config.dtype or torch.float32), torch_dtype) if exact else torch_dtype
-        model = read_model(source, dtype=kept, trust_remote_code=trust_remote_code, **quantized)
+        model = _read_model(source, dtype=kept, trust_remote_code=trust_remote_code, **quantized)
     adapter = adapter_of(model.config)
     _check_processor(name, adapter, processor)
     if visual_tokens is not None:
@@ -104,25 +109,6 @@ def load_backbone(
     backbone = Backbone(name, model.eval(), processor, adapter, profile, added)
     backbone.dtype = torch_dtype
     return backbone
-
-
-def adapter_of(config: PretrainedConfig) -> Adapter:
-    """Return the adapter of a model's family.
-
-    Raises:
-        UnknownNameError: If there is none, and transformers' interfaces do not suffice for one.
-        BackboneError: If the model does something that no adapter can answer for.
-    """
-    kind, text = config.model_type, config.get_text_config()
-    unlisted = kind not in ADAPTERS and UnlistedAdapter.fits(config)
-    adapter = UnlistedAdapter(config=config) if unlisted else ADAPTERS[kind](config=config)
-    for name, verb, idle in (CAP, *SCALES) if unlisted else (CAP,):
-        if getattr(text, name, None) not in (None, idle):
-            raise BackboneError(
-                f"A decoder of {text.model_type!r} {verb} its logits behind the head ({name}), so that token losses on "
-                "its states would not be the model's; it is not supported."
-            )
-    return adapter
 
 
 @cache
@@ -197,3 +183,69 @@ def _four_bits(name: str, dtype: torch.dtype) -> dict[str, Any]:
         raise missing_extra("bitsandbytes", "qlora", "Holding the base in 4 bits")
     kinds = {"bnb_4bit_quant_type": "nf4", "bnb_4bit_compute_dtype": dtype, "bnb_4bit_use_double_quant": True}
     return {"quantization_config": BitsAndBytesConfig(load_in_4bit=True, **kinds)}
+
+
+def _read_config(source: str, trust_remote_code: bool) -> PretrainedConfig:
+    """Return the configuration of a model.
+
+    Raises:
+        BackboneError: If it cannot be read.
+    """
+    with one_message(source):
+        config: PretrainedConfig = AutoConfig.from_pretrained(source, trust_remote_code=trust_remote_code)
+    return config
+
+
+def _read_processor(source: str, trust_remote_code: bool) -> Any:
+    """Return the processor that belongs to a model.
+
+    Raises:
+        BackboneError: If a file of it is missing or cannot be read.
+    """
+    folder = Path(source)
+    if folder.is_dir():
+        for what, names in (("image processor", PROCESSOR_FILES), ("tokenizer", TOKENIZER_FILES)):
+            if not any((folder / name).is_file() for name in names):
+                raise BackboneError(
+                    f"Folder {source} has no {what} ({' or '.join(names)}); copy it from the model that this one was "
+                    "made from, or save the processor there with save_pretrained."
+                )
+    with one_message(source):
+        return load_processor(source, trust_remote_code=trust_remote_code)
+
+
+def _read_model(source: str, **settings: Any) -> PreTrainedModel:
+    """Return a model with all its weights; ``settings`` go to ``from_pretrained``.
+
+    Raises:
+        BackboneError: If the weights cannot be read, or some are missing: transformers would make them up.
+    """
+    with one_message(source):
+        loaded: Any = AutoModelForImageTextToText.from_pretrained(
+            source, use_safetensors=True, output_loading_info=True, **settings
+        )
+    model, info = loaded
+    missing = sorted(info["missing_keys"])
+    if missing:
+        raise BackboneError(
+            f"The weights of {source} leave out {len(missing)} of the model's, {missing[0]} first, which would be "
+            "random; the files are not whole, or belong to another model than config.json says."
+        )
+    found: PreTrainedModel = model
+    return found
+
+
+@contextmanager
+def one_message(source: str) -> Iterator[None]:
+    """Turn what transformers raises into one sentence on what happened and one on what to do."""
+    try:
+        yield
+    except (OSError, ValueError, RuntimeError, ImportError, SafetensorError) as err:
+        if Path(source).is_dir():
+            where, remedy = "folder", "check that it holds a whole model and its processor, saved by transformers"
+        else:
+            where, remedy = "hub id", "check the id and the network, or download it elsewhere and give the folder"
+        if isinstance(err, ImportError):
+            remedy = "install what it asks for"
+        reason = next(iter(str(err).strip().splitlines()), type(err).__name__).rstrip(".")
+        raise BackboneError(f"Cannot load {where} {source}: {reason}. To mend it, {remedy}.") from None

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from jepa_vlm.adapters.feeding import flat
+from jepa_vlm.adapters.adapter import joined_features
 from jepa_vlm.conformance.result import Failure, NotApplicable
 from jepa_vlm.conformance.subject import Subject, two_targets
 from jepa_vlm.latent_vlm import LatentVLM
@@ -121,7 +121,7 @@ def images_encode_alone(subject: Subject) -> str:
                 raise Failure(f"an image has {image.length} tokens and {len(features)} features")
         if not joint.any():
             raise Failure("features are all zero: the model sees nothing of its images")
-        error = float((joint - flat(apart)).norm() / joint.norm())
+        error = float((joint - joined_features(apart)).norm() / joint.norm())
         if not error <= subject.tolerance:
             raise Failure(f"features differ by {error:.2g} when images are encoded together")
         compared += len(images)

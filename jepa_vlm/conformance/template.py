@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import torch
 
-from jepa_vlm.adapters.answer_turn import turn_opening
+from jepa_vlm.adapters.chat import turn_opening
 from jepa_vlm.conformance.result import Failure, NotApplicable
 from jepa_vlm.conformance.subject import Subject
 from jepa_vlm.errors import BackboneError

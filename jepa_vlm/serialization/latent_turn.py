@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from jepa_vlm.adapters import ImageTokens
-from jepa_vlm.adapters.regions import region_rows
+from jepa_vlm.adapters.image_tokens import region_rows
 from jepa_vlm.errors import DataError
 from jepa_vlm.trajectories import Step, Trajectory
 from jepa_vlm.views import LatentConversation, PictureFeatures, PooledFeatures, RegionFeatures, SlotContent, Thoughts

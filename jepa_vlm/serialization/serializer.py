@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from jepa_vlm.adapters import Adapter, ImageTokens
-from jepa_vlm.adapters.answer_turn import turn_opening
+from jepa_vlm.adapters.chat import turn_opening
 from jepa_vlm.errors import BackboneError, DataError
 from jepa_vlm.serialization.latent_turn import latent_turn
 from jepa_vlm.serialization.padded_turn import padded_turn

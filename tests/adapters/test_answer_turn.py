@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 import jepa_vlm as jv
-from jepa_vlm.adapters.answer_turn import answer_turn, turn_opening
+from jepa_vlm.adapters.chat import answer_turn, turn_opening
 from jepa_vlm.errors import BackboneError
 from jepa_vlm.serialization import IGNORED, Serializer
 from jepa_vlm.views import Conversation, Encoding, with_gradient

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from jepa_vlm.adapters import ImageTokens
-from jepa_vlm.adapters.regions import region_rows
+from jepa_vlm.adapters.image_tokens import region_rows
 from jepa_vlm.errors import BackboneError, DataError
 from jepa_vlm.trajectories import Box
 

@@ -66,4 +66,4 @@ def test_a_budget_bounds_the_longer_side(subject):
     adapter.limit_visual_tokens(processor, 16)
     assert all(adapter.image_tokens(processor, *size).length <= 16 for size in ((300, 300), (400, 100)))
     processor.image_processor.size = before
-    adapter._known.clear()
+    adapter._tokens_by_size.clear()
