@@ -16,9 +16,8 @@ from jepa_vlm.adapters.tiny.build import tiny_config, tiny_tokenizer
 from jepa_vlm.adapters.tiny.llava_and_mistral import MISTRAL3
 from jepa_vlm.adapters.tiny.model import MERGE, PATCH
 from jepa_vlm.conformance import CHECKS, Subject
-from jepa_vlm.conformance.result import hold
-from jepa_vlm.conformance.sample import sample_trajectories
-from jepa_vlm.conformance.subject import RANK, disturb
+from jepa_vlm.conformance.check import run_check
+from jepa_vlm.conformance.subject import RANK, randomize_lora, sample_trajectories
 from jepa_vlm.training import apply_lora
 
 
@@ -50,13 +49,13 @@ def subject() -> Subject:
     processor = StandIn(image_processor, tokenizer, chat_template=MISTRAL3.template)
     backbone = Backbone("mistral3", model, processor, ADAPTERS["mistral3"](config=model.config))
     apply_lora(backbone, Lora(rank=RANK, alpha=2 * RANK))
-    disturb(backbone)
+    randomize_lora(backbone)
     return Subject("mistral3", backbone, tuple(sample_trajectories()))
 
 
 @pytest.mark.parametrize("check", CHECKS[:-1], ids=lambda check: check.name)  # the last one loads it anew, by name
-def test_the_promise_holds(check, subject):
-    result = hold(check, subject)
+def test_the_check_passes(check, subject):
+    result = run_check(check, subject)
     assert result.verdict == "pass", result.detail
 
 
