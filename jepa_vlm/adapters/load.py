@@ -1,4 +1,4 @@
-"""``load_backbone``: a tiny model of the package, a local folder or a hub id, behind one call."""
+"""``load_backbone``: load a tiny model of the package, a local folder or a hub id."""
 
 from __future__ import annotations
 
@@ -36,9 +36,9 @@ WEIGHTS = Path(__file__).with_name("weights")
 PLUG_INS = "jepa_vlm.adapters"
 PROCESSOR_FILES = ("processor_config.json", "preprocessor_config.json")
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "tekken.json")
-_SHIPPED = {"tiny-qwen2.5-vl": WEIGHTS / "tiny-qwen2.5-vl"}
-# The shipped weights answer at the prompt's end. Training moves that behind latent steps at 5e-4 and 1e-3; at 3e-3 the
-# words that are trained first destroy it (docs/method.md, "Coconut on the embedded default").
+_BUNDLED = {"tiny-qwen2.5-vl": WEIGHTS / "tiny-qwen2.5-vl"}
+# The bundled model answers at the prompt's end. Training at 5e-4 and 1e-3 moves the answer behind latent steps; at 3e-3
+# the words that are trained first destroy it (docs/method.md, "Coconut on the embedded default").
 _TINY = Profile(
     learning_rate=3e-3,
     forced_learning_rate=5e-4,
@@ -65,23 +65,22 @@ def load_backbone(
 
     Args:
         name: A name of ``jepa-vlm backbones``, a local folder saved by transformers, or a hub id ("owner/name").
-        seed: Of the weights of a ``tiny-random-*`` model, and of the rows of added tokens; the rest has weights of its
-            own.
-        dtype: Of the weights: ``float32``, ``bfloat16``, ``float16``, ``float64``, or a torch dtype.
-        exact: Whether weights that are stored in a wider type keep it for the moment, so that what trains starts from
-            the stored values and not from values rounded to ``dtype``: ``apply_lora`` brings all others to ``dtype``.
+        seed: Random seed of the weights of a ``tiny-random-*`` model, and of the rows of added tokens.
+        dtype: Type of the weights: ``float32``, ``bfloat16``, ``float16``, ``float64``, or a torch dtype.
+        exact: Whether weights that are stored in a wider type keep it, so that parameters that train start from the
+            stored values and not from values rounded to ``dtype``; ``apply_lora`` casts all others to ``dtype``.
         visual_tokens: Most tokens that one image may take; larger images are shrunk, or cut into fewer tiles. None
             keeps the processor's limit.
-        quantize: Whether the base's linear layers are held in 4 bits (NF4), for an adapter in full precision on top
-            (QLoRA, arXiv 2305.14314). Needs bitsandbytes.
+        quantize: Whether the base's linear layers are held in 4 bits (NF4), under LoRA in full precision (QLoRA, arXiv
+            2305.14314). Needs bitsandbytes.
         trust_remote_code: Passed to transformers; code of the repository runs only if this is set.
-        added_tokens: Special tokens that the vocabulary gets, where it does not have them; see ``add_tokens``.
+        added_tokens: Special tokens to add to the vocabulary, where it does not have them; see ``add_tokens``.
 
     Raises:
         UnknownNameError: If nothing has this name, or transformers' interfaces do not cover the model's kind.
-        BackboneError: If the folder holds no whole model or no processor, the hub cannot be reached, model and
+        BackboneError: If the folder holds no complete model or no processor, the hub cannot be reached, model and
             processor do not fit, or a token cannot be added.
-        JepaVLMError: If ``quantize`` is asked for and bitsandbytes is not installed.
+        JepaVLMError: If ``quantize`` is set and bitsandbytes is not installed.
     """
     torch_dtype = _dtype(dtype)
     _load_plug_ins()
@@ -102,7 +101,7 @@ def load_backbone(
         if visual_tokens < 1:
             raise BackboneError(f"visual_tokens must be at least 1, got {visual_tokens}.")
         adapter.limit_visual_tokens(processor, visual_tokens)
-    profile = _TINY if name in TINY or name in _SHIPPED else Profile()
+    profile = _TINY if name in TINY or name in _BUNDLED else Profile()
     if adapter.separate_because:
         profile = replace(profile, engine="separate")
     added = add_tokens(model, processor.tokenizer, added_tokens, seed=seed) if added_tokens else None
@@ -113,7 +112,7 @@ def load_backbone(
 
 @cache
 def _load_plug_ins() -> None:
-    """Import the adapters of installed packages, which file themselves in ``ADAPTERS``."""
+    """Import the adapters of installed packages, which register themselves in ``ADAPTERS``."""
     for point in entry_points(group=PLUG_INS):
         try:
             point.load()
@@ -122,10 +121,12 @@ def _load_plug_ins() -> None:
 
 
 def _check_processor(name: str, adapter: Adapter, processor: Any) -> None:
-    """Check that the processor writes what the model expects in an image's place, and give it a template if need be.
+    """Check that the processor writes the token that the model expects in an image's place.
+
+    A processor without chat template gets that of the family.
 
     Raises:
-        BackboneError: If it does not.
+        BackboneError: If it writes another token, or there is no template.
     """
     if not processor.chat_template:
         if not adapter.template:
@@ -153,8 +154,8 @@ def _dtype(dtype: str | torch.dtype) -> torch.dtype:
 
 def source_of(name: str) -> str:
     """Return the folder or hub id behind a name."""
-    if name in _SHIPPED:
-        return str(_SHIPPED[name])
+    if name in _BUNDLED:
+        return str(_BUNDLED[name])
     named: Named | None = BACKBONES.get(name)
     if named is not None:
         return named.hub_id
@@ -178,7 +179,9 @@ def source_of(name: str) -> str:
 
 def _four_bits(name: str, dtype: torch.dtype) -> dict[str, Any]:
     if name in TINY:
-        raise BackboneError(f"{name} is made on the spot and has no weights to quantize; leave it in full precision.")
+        raise BackboneError(
+            f"{name} is built with random weights and has no weights to quantize; leave it in full precision."
+        )
     if importlib.util.find_spec("bitsandbytes") is None:
         raise missing_extra("bitsandbytes", "qlora", "Holding the base in 4 bits")
     kinds = {"bnb_4bit_quant_type": "nf4", "bnb_4bit_compute_dtype": dtype, "bnb_4bit_use_double_quant": True}
@@ -237,7 +240,7 @@ def _read_model(source: str, **settings: Any) -> PreTrainedModel:
 
 @contextmanager
 def one_message(source: str) -> Iterator[None]:
-    """Turn what transformers raises into one sentence on what happened and one on what to do."""
+    """Turn exceptions of transformers into one sentence on what happened and one on what to do."""
     try:
         yield
     except (OSError, ValueError, RuntimeError, ImportError, SafetensorError) as err:

@@ -1,4 +1,4 @@
-"""The backbones that have a name; plain data, so that listing them imports no torch."""
+"""The backbones that have a name: plain data, so that listing them imports no torch."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ class Named:
     """A named backbone.
 
     Args:
-        hub_id: Where its weights are, or "" if they are in the package or made on the spot.
-        family: Its ``model_type`` in transformers, which names the adapter that it needs.
+        hub_id: Repository with its weights, or "" if they are in the package or random.
+        family: Its ``model_type`` in transformers, under which its adapter is registered.
         note: One line for the list.
-        visual_tokens: How many an image takes.
-        template: The chat template's manner.
+        visual_tokens: Number of tokens that an image takes.
+        template: Format of its chat template.
         verified: What was checked on the real weights.
     """
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from jepa_vlm.adapters import Backbone
-from jepa_vlm.adapters.fingerprint import fingerprint
+from jepa_vlm.adapters.digests import state_digests
 from jepa_vlm.serialization.serializer import Serializer
 from jepa_vlm.serialization.target_store import TargetStore
 from jepa_vlm.serialization.tokenized import TokenizedView
@@ -22,7 +22,7 @@ def target_stores(backbone: Backbone, requests: Sequence[ViewRequest]) -> dict[V
         ValueError: If one folder is to hold two targets.
     """
     asked = [request for request in requests if request.policy.weights == "cached"]
-    made = fingerprint(backbone) if asked else {}
+    made = state_digests(backbone) if asked else {}
     stores: dict[ViewRequest, TargetStore] = {}
     for request in asked:
         folder = Path(request.policy.folder).expanduser()

@@ -1,4 +1,4 @@
-"""``load_text_encoder``: a text encoder and its tokenizer, for views that are encoded beside the backbone."""
+"""``load_text_encoder``: a text encoder and its tokenizer, for views that the backbone does not encode."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def load_text_encoder(name: str, *, seed: int = 0) -> tuple[PreTrainedModel, Any
 
     Args:
         name: ``tiny-random-bert``, a local folder saved by transformers, or a hub id ("owner/name").
-        seed: Of the weights of the tiny one.
+        seed: Random seed of the weights of ``tiny-random-bert``.
 
     Raises:
         UnknownNameError: If the name is none of these.
@@ -47,7 +47,7 @@ def load_text_encoder(name: str, *, seed: int = 0) -> tuple[PreTrainedModel, Any
         raise BackboneError(f"The tokenizer of {name} has no padding token; set one and save it as pad_token.")
     tokenizer.padding_side = "right"
     if getattr(model, "pooler", None) is not None:
-        model.pooler = None  # the states are pooled here; what nothing reads would never train
+        model.pooler = None  # the library pools the states itself; nothing reads this layer, so it would never train
     return model, tokenizer
 
 
