@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 import torch
 
-from jepa_vlm.adapters import fingerprint
-from jepa_vlm.adapters.fingerprint import weights_digest
+from jepa_vlm.adapters import digests
+from jepa_vlm.adapters.digests import weights_digest
 from jepa_vlm.bench import stock
 from jepa_vlm.bench.count import count_memory
 from jepa_vlm.bench.released import VIEWS
@@ -101,7 +101,7 @@ def test_the_weights_are_digested_once(setting, monkeypatch):
         read.append(base)
         return weights_digest(base)
 
-    for module in (fingerprint, target_filling):
+    for module in (digests, target_filling):
         monkeypatch.setattr(module, "weights_digest", counted)
     VARIANTS["pearl_cached"](setting)
     assert len(read) == 1

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import jepa_vlm as jv
-from jepa_vlm.adapters.fingerprint import fingerprint, weights_digest
+from jepa_vlm.adapters.digests import state_digests, weights_digest
 from tests.factories import lora_backbone
 
 NAME = "tiny-random-qwen2.5-vl"
@@ -17,7 +17,7 @@ NAME = "tiny-random-qwen2.5-vl"
 def changed_by(change: Callable[[jv.Backbone], None]) -> set[str]:
     plain, other = jv.load_backbone(NAME), jv.load_backbone(NAME)
     change(other)
-    one, two = fingerprint(plain), fingerprint(other)
+    one, two = state_digests(plain), state_digests(other)
     assert one.keys() == two.keys()
     return {name for name in one if one[name] != two[name]}
 
@@ -74,7 +74,9 @@ def test_each_part_has_its_name(change: Callable[[jv.Backbone], None], names: se
 
 
 def test_an_adapter_changes_nothing() -> None:
-    assert fingerprint(lora_backbone()) == fingerprint(lora_backbone(rank=2)) == fingerprint(jv.load_backbone(NAME))
+    assert (
+        state_digests(lora_backbone()) == state_digests(lora_backbone(rank=2)) == state_digests(jv.load_backbone(NAME))
+    )
 
 
 def test_on_the_meta_device_names_shapes_and_types_are_all_there_is() -> None:

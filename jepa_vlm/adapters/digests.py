@@ -1,4 +1,4 @@
-"""What the states of a backbone's base depend on, as short digests: equal ones mean equal states for equal tokens."""
+"""Digests of what the states of a backbone's base depend on: equal digests mean equal states for equal tokens."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from torch import nn
 from jepa_vlm.adapters.backbone import Backbone
 from jepa_vlm.adapters.inside_peft import base_name, belongs_to_adapter
 
-# Of a configuration, what says where a model came from or how it is run, not what it computes.
-PASSING = (
+# Entries of a configuration that say where a model came from or how it is run, not what it computes.
+PROVENANCE = (
     "_name_or_path",
     "transformers_version",
     "architectures",
@@ -27,8 +27,8 @@ PASSING = (
 CALLED_WITH = ("padding", "truncation")  # a tokenizer keeps what it was last called with
 
 
-def fingerprint(backbone: Backbone) -> dict[str, str]:
-    """Return digests of the base weights (an adapter is left out), the architecture and the processor's parts.
+def state_digests(backbone: Backbone) -> dict[str, str]:
+    """Return digests of the base weights (LoRA is left out), the architecture and the processor's parts.
 
     Reads every weight once: seconds for some gigabytes.
     """
@@ -38,7 +38,7 @@ def fingerprint(backbone: Backbone) -> dict[str, str]:
     return {
         "weights": weights_digest(base),
         "dtype": str(next(base.parameters()).dtype).removeprefix("torch."),
-        "architecture": _digest(lasting(base.config.to_dict())),
+        "architecture": _digest(without_provenance(base.config.to_dict())),
         "tokenizer": _digest({name: value for name, value in tokenizer.items() if name not in CALLED_WITH}),
         "chat template": _digest(processor.chat_template or processor.tokenizer.chat_template),
         "visual tokens": json.dumps(image.pop("size", None), sort_keys=True, default=str),
@@ -47,9 +47,9 @@ def fingerprint(backbone: Backbone) -> dict[str, str]:
 
 
 def weights_digest(base: nn.Module) -> str:
-    """Return a digest of names, shapes, types and bits of a model's weights, the same with an adapter inside it.
+    """Return a digest of names, shapes, types and bits of a model's weights, the same with LoRA inside it.
 
-    On the meta device weights have no bits, and the digest is one of the rest.
+    On the meta device weights have no bits, and the digest covers the rest.
     """
     digest = hashlib.sha256()
     named = {base_name(name): p for name, p in base.named_parameters() if not belongs_to_adapter(name)}
@@ -60,12 +60,12 @@ def weights_digest(base: nn.Module) -> str:
     return digest.hexdigest()[:16]
 
 
-def lasting(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a configuration without what passes, in its parts too."""
+def without_provenance(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a configuration without the entries in ``PROVENANCE``, in its parts too."""
     return {
-        name: lasting(value) if isinstance(value, Mapping) else value
+        name: without_provenance(value) if isinstance(value, Mapping) else value
         for name, value in config.items()
-        if name not in PASSING
+        if name not in PROVENANCE
     }
 
 

@@ -1,11 +1,11 @@
-"""Which tokens a box touches, by hand."""
+"""The tokens of an image, and those that a box touches, by hand."""
 
 from __future__ import annotations
 
 import pytest
 
 from jepa_vlm.adapters import ImageTokens
-from jepa_vlm.adapters.regions import region_rows
+from jepa_vlm.adapters.image_tokens import region_rows
 from jepa_vlm.errors import BackboneError, DataError
 from jepa_vlm.trajectories import Box
 
@@ -44,3 +44,10 @@ def test_boxes_beyond_the_image_and_families_without_a_grid_are_refused():
         region_rows(Box(0, 0, 81, 60, relative=False), SIZE, TOKENS)
     with pytest.raises(BackboneError, match="recipe mirage"):
         region_rows(Box(0, 0, 1, 1, relative=True), SIZE, ImageTokens("<i>", (12,)))
+
+
+def test_runs_are_shortened_to_one_token_each():
+    image = ImageTokens.of("<a><i><i><i>\n<b><i><i>", "<i>")
+    assert image.text == "<a><i>\n<b><i>"
+    assert image.runs == (3, 2)
+    assert image.length == 5
