@@ -13,17 +13,12 @@ from functools import partial
 from pathlib import Path
 
 from jepa_vlm.errors import DataError
-from jepa_vlm.trajectories.formats.conversation import TURN_KEYS
-from jepa_vlm.trajectories.formats.fields import choice
-from jepa_vlm.trajectories.formats.hub import HubPath
+from jepa_vlm.trajectories.formats.chat_texts import TURN_KEYS
 from jepa_vlm.trajectories.formats.images import ImageRoots
-from jepa_vlm.trajectories.formats.keys import Keys
 from jepa_vlm.trajectories.formats.llava import TURNS, answered
-from jepa_vlm.trajectories.formats.parsed import ParsedRows
-from jepa_vlm.trajectories.formats.reader import FORMATS
-from jepa_vlm.trajectories.formats.records import Record, parse_json
-from jepa_vlm.trajectories.formats.tables import CELL, Columns, embedded_image
-from jepa_vlm.trajectories.formats.tabular import open_tables
+from jepa_vlm.trajectories.formats.records import FORMATS, Keys, ParsedRows
+from jepa_vlm.trajectories.formats.tables import CELL, Columns, HubPath, embedded_image, open_tables
+from jepa_vlm.trajectories.json_values import JsonObject, choice, parse_json
 from jepa_vlm.trajectories.rows import Joined, Rows
 from jepa_vlm.trajectories.trajectory import Trajectory
 
@@ -53,7 +48,7 @@ def read_covt(
     )
 
 
-def _trajectory(row: Record, identity: str, origin: str, *, roots: ImageRoots, turns: str) -> Trajectory:
+def _trajectory(row: JsonObject, identity: str, origin: str, *, roots: ImageRoots, turns: str) -> Trajectory:
     image = embedded_image(row.get("image"), "image", roots=roots, origin=origin)
     conversations = row.get("conversations")
     if isinstance(conversations, str):

@@ -12,15 +12,12 @@ from functools import partial
 from pathlib import Path
 
 from jepa_vlm.errors import DataError
-from jepa_vlm.trajectories.formats.conversation import TURN_KEYS, llava_turns, question_of, tagged_answer
-from jepa_vlm.trajectories.formats.fields import choice
+from jepa_vlm.trajectories.formats.chat_texts import TURN_KEYS, llava_turns, question_of, tagged_answer
 from jepa_vlm.trajectories.formats.images import ImageRoots, references
 from jepa_vlm.trajectories.formats.json_files import JsonRecords
-from jepa_vlm.trajectories.formats.keys import Keys
-from jepa_vlm.trajectories.formats.parsed import ParsedRows
-from jepa_vlm.trajectories.formats.reader import FORMATS
-from jepa_vlm.trajectories.formats.records import Record
+from jepa_vlm.trajectories.formats.records import FORMATS, Keys, ParsedRows
 from jepa_vlm.trajectories.image import LazyImage
+from jepa_vlm.trajectories.json_values import JsonObject, choice
 from jepa_vlm.trajectories.rows import Rows
 from jepa_vlm.trajectories.trajectory import Step, Trajectory
 
@@ -47,19 +44,19 @@ def read_llava(path: Path, *, images: str = "", roots: str = "", turns: str = "o
     return ParsedRows(records, partial(_trajectory, roots=roots_of, turns=turns), KEYS)
 
 
-def _reason(record: Record) -> str:
+def _reason(record: JsonObject) -> str:
     """Say why a conversation is left out, or ""."""
     if record.get("video"):
         return "video"
     return "" if record.get("image") else "no image"
 
 
-def _trajectory(record: Record, identity: str, origin: str, *, roots: ImageRoots, turns: str) -> Trajectory:
+def _trajectory(record: JsonObject, identity: str, origin: str, *, roots: ImageRoots, turns: str) -> Trajectory:
     images = tuple(roots.image(one, origin=origin) for one in references(record.get("image"), "image"))
     return answered(identity, images, record, turns=turns, task="llava")
 
 
-def answered(identity: str, images: tuple[LazyImage, ...], record: Record, *, turns: str, task: str) -> Trajectory:
+def answered(identity: str, images: tuple[LazyImage, ...], record: JsonObject, *, turns: str, task: str) -> Trajectory:
     """Return a record's first question and its answer as a trajectory, with a note if further ones are left out.
 
     Raises:

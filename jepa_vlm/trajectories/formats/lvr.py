@@ -12,23 +12,24 @@ Source: VincentLeebang/lvr@637a9f7, README.md and src/dataset/lvr_sft_dataset_pa
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 from jepa_vlm.errors import DataError
-from jepa_vlm.trajectories.formats.boxes import Boxes
-from jepa_vlm.trajectories.formats.conversation import TURN_KEYS, llava_turns, question_of, tagged_answer
-from jepa_vlm.trajectories.formats.fields import choice, field
+from jepa_vlm.trajectories.box import Box, Boxes
+from jepa_vlm.trajectories.formats.chat_texts import TURN_KEYS, llava_turns, question_of, tagged_answer
 from jepa_vlm.trajectories.formats.images import ImageRoots, references
 from jepa_vlm.trajectories.formats.json_files import JsonRecords
-from jepa_vlm.trajectories.formats.keys import Keys, unread_keys
-from jepa_vlm.trajectories.formats.looks import look_at
-from jepa_vlm.trajectories.formats.parsed import ParsedRows
-from jepa_vlm.trajectories.formats.reader import FORMATS
-from jepa_vlm.trajectories.formats.records import Record
+from jepa_vlm.trajectories.formats.records import FORMATS, Keys, ParsedRows, unread_keys
+from jepa_vlm.trajectories.image import LazyImage
+from jepa_vlm.trajectories.json_values import JsonObject, choice, field
 from jepa_vlm.trajectories.rows import Joined, Rows
-from jepa_vlm.trajectories.trajectory import Step, Trajectory
+from jepa_vlm.trajectories.trajectory import Step, ToolCall, Trajectory
 
+# The sentences of Pearl's released code (pearl/data.py, get_messages_lvr).
+FOCUS = "Now I will focus on the relevant part of the image within the normalized bounding boxes: {}."
+RESULT = "Here is the relevant cropped part of the image within the normalized bounding boxes: {}."
 SLOT = "<lvr>"
 STYLES = ("pearl", "original")
 KEYS = Keys(("dataset", "image", "bboxes"), {"conversations": TURN_KEYS}, ("id", "split", "question_id"))
@@ -74,7 +75,7 @@ def read_lvr(
     return Joined(parts)
 
 
-def _first(records: JsonRecords) -> Record:
+def _first(records: JsonRecords) -> JsonObject:
     try:
         return records.read(0)
     except DataError:
@@ -94,7 +95,7 @@ def _rows(records: JsonRecords, roots: ImageRoots, style: str, boxes: Boxes, not
 
 
 def _trajectory(
-    record: Record, identity: str, origin: str, *, roots: ImageRoots, style: str, read: Boxes
+    record: JsonObject, identity: str, origin: str, *, roots: ImageRoots, style: str, read: Boxes
 ) -> Trajectory:
     paths = references(record.get("image"), "image")
     if len(paths) != 1:
@@ -124,3 +125,22 @@ def _trajectory(
         task=field(record, "dataset", str, ""),
         image_places=places,
     )
+
+
+def look_at(image: LazyImage, box: Box, text: str, *, style: str) -> Step:
+    """Return the step that crops a box out of an image; the crop is cut whenever it is loaded.
+
+    Args:
+        image: What is looked at, the trajectory's first.
+        box: What of it; said in fractions.
+        text: Words before the look.
+        style: ``pearl`` says the box in Pearl's sentences; ``original`` calls the crop as JSON.
+    """
+    box = box.in_fractions(*image.size)
+    edges = list(box.edges)
+    crop = replace(image, region=box)
+    arguments = {"bbox_2d": edges}
+    if style == "original":
+        return Step(text, ToolCall("crop", arguments, box), crop)
+    written = " " * bool(text) + FOCUS.format(edges)
+    return Step(text, ToolCall("crop", arguments, box, written=written), crop, RESULT.format(edges))

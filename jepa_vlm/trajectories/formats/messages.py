@@ -18,15 +18,15 @@ chat that goes on otherwise has several turns, which no trajectory holds.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, final
 
 from jepa_vlm.errors import DataError
-from jepa_vlm.trajectories.formats.boxes import Boxes
-from jepa_vlm.trajectories.formats.conversation import (
+from jepa_vlm.trajectories.box import Boxes
+from jepa_vlm.trajectories.formats.chat_texts import (
     IMAGE,
     Parts,
     crop_of,
@@ -37,16 +37,11 @@ from jepa_vlm.trajectories.formats.conversation import (
     without_placeholders,
     words_of,
 )
-from jepa_vlm.trajectories.formats.fields import checked, field, shown
-from jepa_vlm.trajectories.formats.hub import HubPath
 from jepa_vlm.trajectories.formats.images import ImageRoots
 from jepa_vlm.trajectories.formats.json_files import JsonRecords
-from jepa_vlm.trajectories.formats.keys import Keys
-from jepa_vlm.trajectories.formats.parsed import ParsedRows
-from jepa_vlm.trajectories.formats.reader import FORMATS
-from jepa_vlm.trajectories.formats.records import Record, Records, parse_json
-from jepa_vlm.trajectories.formats.tables import CELL, is_table
-from jepa_vlm.trajectories.formats.tabular import open_tables
+from jepa_vlm.trajectories.formats.records import FORMATS, Keys, ParsedRows, Records
+from jepa_vlm.trajectories.formats.tables import CELL, HubPath, is_table, open_tables
+from jepa_vlm.trajectories.json_values import JsonObject, checked, field, parse_json, shown
 from jepa_vlm.trajectories.rows import Joined, Rows
 from jepa_vlm.trajectories.trajectory import Step, Trajectory
 
@@ -89,7 +84,7 @@ def read_messages(
     return rows(JsonRecords(path), path.parent)
 
 
-def _trajectory(record: Record, identity: str, origin: str, *, roots: ImageRoots, boxes: Boxes) -> Trajectory:
+def _trajectory(record: JsonObject, identity: str, origin: str, *, roots: ImageRoots, boxes: Boxes) -> Trajectory:
     paths = None if record.get("images") is None else iter(field(record, "images", list))
     turns = [_turn(checked(one, dict, f"message {i}"), i, paths) for i, one in enumerate(_listed(record))]
     if paths is not None and (left := len(list(paths))) > 0:
@@ -130,7 +125,7 @@ def _trajectory(record: Record, identity: str, origin: str, *, roots: ImageRoots
     )
 
 
-def _listed(record: Record) -> list[Any]:
+def _listed(record: JsonObject) -> list[Any]:
     """Return a record's messages."""
     given = [key for key in ("messages", "prompt", "completion") if record.get(key) is not None]
     if given == ["messages"]:
@@ -160,7 +155,7 @@ class _Turn:
     role: str
     parts: Parts = ("",)
     images: tuple[object, ...] = ()
-    call: Mapping[str, Any] | None = None
+    call: JsonObject | None = None
 
     @property
     def text(self) -> str:
@@ -182,7 +177,7 @@ def _by_turns(turns: list[_Turn]) -> list[_Turn]:
     return [system, question, *turns]
 
 
-def _turn(message: Mapping[str, Any], number: int, paths: Iterator[object] | None) -> _Turn:
+def _turn(message: JsonObject, number: int, paths: Iterator[object] | None) -> _Turn:
     role, content = field(message, "role", str), message.get("content")
     if role not in ROLES:
         known = ", ".join(ROLES)
@@ -206,7 +201,7 @@ def _turn(message: Mapping[str, Any], number: int, paths: Iterator[object] | Non
     return _Turn(ROLES[role], parts, images, call)
 
 
-def _part(part: Mapping[str, Any], number: int, paths: Iterator[object] | None) -> tuple[str | None, object]:
+def _part(part: JsonObject, number: int, paths: Iterator[object] | None) -> tuple[str | None, object]:
     """Return the text of a part, or the reference to its image."""
     kind = field(part, "type", str)
     if kind in TEXTS:
@@ -219,7 +214,7 @@ def _part(part: Mapping[str, Any], number: int, paths: Iterator[object] | None) 
     return None, held[0] if held else _next(paths, number)
 
 
-def _call(turn: _Turn) -> tuple[str, str | None, Mapping[str, Any] | None]:
+def _call(turn: _Turn) -> tuple[str, str | None, JsonObject | None]:
     """Return words, how the call is written (None: as JSON), and the call."""
     words, written, call = split_call(turn.text)
     if turn.call is None:

@@ -13,15 +13,12 @@ from functools import partial
 from pathlib import Path
 
 from jepa_vlm.errors import DataError
-from jepa_vlm.trajectories.formats.conversation import question_of, tagged_answer
-from jepa_vlm.trajectories.formats.fields import field
+from jepa_vlm.trajectories.formats.chat_texts import question_of, tagged_answer
 from jepa_vlm.trajectories.formats.images import ImageRoots, references
 from jepa_vlm.trajectories.formats.json_files import JsonRecords
-from jepa_vlm.trajectories.formats.keys import Keys
-from jepa_vlm.trajectories.formats.parsed import ParsedRows
-from jepa_vlm.trajectories.formats.reader import FORMATS
-from jepa_vlm.trajectories.formats.records import Record
+from jepa_vlm.trajectories.formats.records import FORMATS, Keys, ParsedRows
 from jepa_vlm.trajectories.image import LazyImage
+from jepa_vlm.trajectories.json_values import JsonObject, field
 from jepa_vlm.trajectories.rows import Rows
 from jepa_vlm.trajectories.trajectory import Step, Trajectory
 
@@ -42,7 +39,7 @@ def read_mirage(path: Path, *, root: str = "", roots: str = "") -> Rows:
     return ParsedRows(JsonRecords(path), partial(_trajectory, roots=roots_of, task=path.stem), KEYS)
 
 
-def _trajectory(record: Record, identity: str, origin: str, *, roots: ImageRoots, task: str) -> Trajectory:
+def _trajectory(record: JsonObject, identity: str, origin: str, *, roots: ImageRoots, task: str) -> Trajectory:
     images = _images(record, "image_input", roots, origin)
     helpers = _images(record, "image_output", roots, origin)
     asked, told = field(record, "text_input", str), field(record, "text_output", str)
@@ -63,7 +60,7 @@ def _trajectory(record: Record, identity: str, origin: str, *, roots: ImageRoots
     )
 
 
-def _images(record: Record, key: str, roots: ImageRoots, origin: str) -> tuple[LazyImage, ...]:
+def _images(record: JsonObject, key: str, roots: ImageRoots, origin: str) -> tuple[LazyImage, ...]:
     paths = references(record.get(key), key)
     try:
         return tuple(roots.image(one, origin=origin) for one in paths)

@@ -14,22 +14,19 @@ Source: TIGER-AI-Lab/Pixel-Reasoner@a3a6c3a, instruction_tuning/sft_tool.py, and
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from jepa_vlm.errors import DataError
-from jepa_vlm.trajectories.formats.boxes import Boxes
-from jepa_vlm.trajectories.formats.conversation import Parts, crop_of, placed, split_call, tagged_answer, words_of
-from jepa_vlm.trajectories.formats.fields import checked, choice, field, shown
+from jepa_vlm.trajectories.box import Boxes
+from jepa_vlm.trajectories.formats.chat_texts import Parts, crop_of, placed, split_call, tagged_answer, words_of
 from jepa_vlm.trajectories.formats.images import ImageRoots
 from jepa_vlm.trajectories.formats.json_files import JsonRecords
-from jepa_vlm.trajectories.formats.keys import Keys
-from jepa_vlm.trajectories.formats.parsed import ParsedRows
-from jepa_vlm.trajectories.formats.reader import FORMATS
-from jepa_vlm.trajectories.formats.records import Record
+from jepa_vlm.trajectories.formats.records import FORMATS, Keys, ParsedRows
 from jepa_vlm.trajectories.image import LazyImage
+from jepa_vlm.trajectories.json_values import JsonObject, checked, choice, field, shown
 from jepa_vlm.trajectories.rows import Rows
 from jepa_vlm.trajectories.trajectory import Step, Trajectory
 
@@ -58,7 +55,7 @@ def read_pixelreasoner(path: Path, *, images: str = "", roots: str = "", style: 
     return ParsedRows(records, partial(_trajectory, roots=roots_of, style=style, boxes=read), KEYS)
 
 
-def _reason(record: Record) -> str:
+def _reason(record: JsonObject) -> str:
     """Say why a chat is left out, or ""; what is malformed is kept, to be refused."""
     messages = record.get("message_list")
     for message in messages if isinstance(messages, list) else []:
@@ -70,7 +67,7 @@ def _reason(record: Record) -> str:
 
 
 def _trajectory(
-    record: Record, identity: str, origin: str, *, roots: ImageRoots, style: str, boxes: Boxes
+    record: JsonObject, identity: str, origin: str, *, roots: ImageRoots, style: str, boxes: Boxes
 ) -> Trajectory:
     messages = [_message(one, number) for number, one in enumerate(field(record, "message_list", list))]
     roles = [role for role, _, _ in messages]
@@ -133,7 +130,7 @@ def _message(message: object, number: int) -> tuple[str, Parts, list[str]]:
     return role, parts or [""], images
 
 
-def _item(item: Mapping[str, Any], number: int) -> tuple[str, Any]:
+def _item(item: JsonObject, number: int) -> tuple[str, Any]:
     given = [(kind, item[kind]) for kind in ("text", "image", "video") if item.get(kind) is not None]
     if len(given) != 1:
         message = f"an item of message {number} must set one of text, image and video, got {shown(dict(item))}."

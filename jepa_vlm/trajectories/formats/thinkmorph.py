@@ -15,15 +15,10 @@ from functools import partial
 from pathlib import Path
 
 from jepa_vlm.errors import DataError
-from jepa_vlm.trajectories.formats.fields import choice, field, whole_number
-from jepa_vlm.trajectories.formats.hub import HubPath
 from jepa_vlm.trajectories.formats.images import ImageRoots
-from jepa_vlm.trajectories.formats.keys import Keys
-from jepa_vlm.trajectories.formats.parsed import ParsedRows
-from jepa_vlm.trajectories.formats.reader import FORMATS
-from jepa_vlm.trajectories.formats.records import Record
-from jepa_vlm.trajectories.formats.tables import CELL, Columns, embedded_image
-from jepa_vlm.trajectories.formats.tabular import open_tables
+from jepa_vlm.trajectories.formats.records import FORMATS, Keys, ParsedRows
+from jepa_vlm.trajectories.formats.tables import CELL, Columns, HubPath, embedded_image, open_tables
+from jepa_vlm.trajectories.json_values import JsonObject, choice, field
 from jepa_vlm.trajectories.rows import Joined, Picked, Rows
 from jepa_vlm.trajectories.trajectory import Step, Trajectory
 
@@ -67,7 +62,9 @@ def read_thinkmorph(
         roots: A JSON file of folders by the beginning of a path, as for ``lvr``.
     """
     choice(style, STYLES, "style")
-    most = whole_number(cap, "cap") if cap else None
+    if cap and not (cap.isdecimal() and int(cap) >= 1):
+        raise DataError(f"cap must be a whole number of at least 1, got {cap!r}.")
+    most = int(cap) if cap else None
     tasks: dict[str, list[Rows]] = {}
     for task, folder, records in open_tables(path, COLUMNS, split=split):
         parse = partial(_trajectory, task=task, roots=ImageRoots.of(images or folder, roots), style=style)
@@ -84,7 +81,7 @@ def capped(rows: Rows, most: int | None) -> Rows:
     return Picked(rows, sorted(first), why="beyond the cap")
 
 
-def _trajectory(row: Record, identity: str, origin: str, *, task: str, roots: ImageRoots, style: str) -> Trajectory:
+def _trajectory(row: JsonObject, identity: str, origin: str, *, task: str, roots: ImageRoots, style: str) -> Trajectory:
     problem, result = (
         embedded_image(row.get(name), name, roots=roots, origin=origin)
         for name in ("problem_image_0", "reasoning_image_0")

@@ -13,15 +13,12 @@ from functools import partial
 from pathlib import Path
 
 from jepa_vlm.errors import DataError
-from jepa_vlm.trajectories.formats.boxes import Boxes
-from jepa_vlm.trajectories.formats.fields import field
+from jepa_vlm.trajectories.box import Boxes
 from jepa_vlm.trajectories.formats.images import ImageRoots
 from jepa_vlm.trajectories.formats.json_files import JsonRecords
-from jepa_vlm.trajectories.formats.keys import Keys
-from jepa_vlm.trajectories.formats.looks import look_at
-from jepa_vlm.trajectories.formats.parsed import ParsedRows
-from jepa_vlm.trajectories.formats.reader import FORMATS
-from jepa_vlm.trajectories.formats.records import Record
+from jepa_vlm.trajectories.formats.lvr import look_at
+from jepa_vlm.trajectories.formats.records import FORMATS, Keys, ParsedRows
+from jepa_vlm.trajectories.json_values import JsonObject, field
 from jepa_vlm.trajectories.rows import Rows
 from jepa_vlm.trajectories.trajectory import Step, Trajectory
 
@@ -46,7 +43,7 @@ def read_viscot(path: Path, *, images: str = "", roots: str = "", boxes: str = "
     return ParsedRows(JsonRecords(path), partial(_trajectory, roots=roots_of, read=read), KEYS)
 
 
-def _trajectory(record: Record, identity: str, origin: str, *, roots: ImageRoots, read: Boxes) -> Trajectory:
+def _trajectory(record: JsonObject, identity: str, origin: str, *, roots: ImageRoots, read: Boxes) -> Trajectory:
     dataset = field(record, "dataset", str)
     image = roots.image(field(record, "image", str), origin=origin, below=SHARED.get(dataset, dataset))
     stated = field(record, "width", int), field(record, "height", int)

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from itertools import accumulate
-from typing import Any
 
 from jepa_vlm.errors import DataError
-from jepa_vlm.trajectories.formats.boxes import Boxes
-from jepa_vlm.trajectories.formats.fields import checked, field, shown
-from jepa_vlm.trajectories.formats.keys import Keys
-from jepa_vlm.trajectories.formats.records import parse_json
+from jepa_vlm.trajectories.box import Boxes
+from jepa_vlm.trajectories.formats.records import Keys
+from jepa_vlm.trajectories.json_values import JsonObject, checked, field, parse_json, shown
 from jepa_vlm.trajectories.trajectory import ToolCall
 
 IMAGE = "<image>"  # in a text of a format that defines it: here stands an image
@@ -20,7 +18,7 @@ TURN_KEYS = Keys(("from", "value"), json_text=True)  # of ``llava_turns``
 CALL, ANSWER = ("<tool_call>", "</tool_call>"), ("<answer>", "</answer>")
 
 
-def llava_turns(record: Mapping[str, Any]) -> list[tuple[str, str]]:
+def llava_turns(record: JsonObject) -> list[tuple[str, str]]:
     """Return (who, text) of each turn of ``conversations``, who being human or gpt, by turns, human first.
 
     Raises:
@@ -110,7 +108,7 @@ def question_of(text: str, images: int, *, ends_first: bool = False) -> tuple[st
     return (words.strip(), ()) if ends_first and not inside else (words, places)
 
 
-def split_call(text: str) -> tuple[str, str, Mapping[str, Any] | None]:
+def split_call(text: str) -> tuple[str, str, JsonObject | None]:
     """Return (words, the call as written, the call) of a turn that may end with ``<tool_call>{...}</tool_call>``.
 
     Raises:
@@ -145,7 +143,7 @@ def _between(text: str, opening: str, closing: str) -> list[tuple[int, int]]:
     return found
 
 
-def crop_of(call: Mapping[str, Any], sizes: list[tuple[int, int]], *, written: str | None, boxes: Boxes) -> ToolCall:
+def crop_of(call: JsonObject, sizes: list[tuple[int, int]], *, written: str | None, boxes: Boxes) -> ToolCall:
     """Return a call with the box that it looked at, if its arguments have a ``bbox_2d``.
 
     ``target_image`` counts from 1.
