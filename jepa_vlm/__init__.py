@@ -14,7 +14,7 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from jepa_vlm import experts, playground, views
     from jepa_vlm.adapters import Backbone, load_backbone
-    from jepa_vlm.encoders import TextEncoder, ViewEncoder
+    from jepa_vlm.encoders import TextEncoder
     from jepa_vlm.latent_vlm import LatentVLM, LossTerms
     from jepa_vlm.losses import CosineLoss, InfoNCELoss, L1Loss, LatentLoss, MSELoss, SmoothL1Loss
     from jepa_vlm.objectives import ExpertDistillation, LatentPrediction, LatentReconstruction, NextToken, Objective
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from jepa_vlm.runs import compare, train
     from jepa_vlm.training import fill_targets
     from jepa_vlm.trajectories import Box, LazyImage, MultipleChoice, Step, ToolCall, Trajectory
+    from jepa_vlm.view_encoder import ViewEncoder
     from jepa_vlm.views import cached, ema, frozen, stop_gradient, with_gradient
 
 _HOMES = {
@@ -33,7 +34,7 @@ _HOMES = {
     "Backbone": "adapters",
     "load_backbone": "adapters",
     "TextEncoder": "encoders",
-    "ViewEncoder": "encoders",
+    "ViewEncoder": "view_encoder",
     "LatentVLM": "latent_vlm",
     "LossTerms": "latent_vlm",
     "CosineLoss": "losses",

@@ -14,11 +14,8 @@ from torch import Tensor, nn
 from jepa_vlm.adapters import Backbone
 from jepa_vlm.encoders import (
     AHEAD,
-    Head,
     OnePassPlanner,
-    RegionStates,
     SeparatePlanner,
-    States,
     TargetWeights,
     one_pass,
     run_ahead,
@@ -27,6 +24,7 @@ from jepa_vlm.encoders import (
 from jepa_vlm.errors import BackboneError
 from jepa_vlm.serialization import IGNORED, Collator, Read, Serializer, TokenizedView
 from jepa_vlm.serialization.stored_targets import target_stores
+from jepa_vlm.states import Head, RegionStates, States
 from jepa_vlm.terms import Objective, Shuffled, Term, Unit
 from jepa_vlm.trajectories import Trajectory
 from jepa_vlm.typing import Latent, PerSource, Scalar
@@ -131,7 +129,7 @@ class LatentVLM(nn.Module):
             else functools.partial(OnePassPlanner, share_detached=not dropout),
             counters={name: _UnitCounter(unit) for name, unit in self.objective.units().items()},
             stores=self.target_stores,
-            beside=self.objective.beside(),
+            extra_inputs=self.objective.extra_inputs(),
         )
 
     def serialize(self, trajectory: Trajectory) -> dict[str, TokenizedView]:
@@ -264,7 +262,7 @@ class LatentVLM(nn.Module):
                 regions[request] = RegionStates(picked.hidden, read["labels"], read["document"], inputs, targets)
         head = self.backbone.base.get_output_embeddings()
         weights = Head(head.weight, getattr(head, "bias", None))
-        return States(latents, regions, weights, beside=batch["beside"])
+        return States(latents, regions, weights, extra=batch["extra"])
 
 
 @final

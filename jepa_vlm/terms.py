@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import copy
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, final
+from typing import TYPE_CHECKING, Literal, Protocol, final
 
 import torch
 from torch import Tensor, nn
 
-from jepa_vlm.encoders.states import States
-from jepa_vlm.serialization import Beside
+from jepa_vlm.states import States
 from jepa_vlm.typing import Latent, Scalar, at_least_float32
 from jepa_vlm.views import ViewRequest
+
+if TYPE_CHECKING:
+    from jepa_vlm.trajectories import Trajectory
 
 
 @final
@@ -73,6 +75,26 @@ class TermValue:
     shuffled: Mapping[str, Shuffled] = field(default_factory=dict)
 
 
+class ExtraInputs(Protocol):
+    """Makes, of a batch's trajectories, the tensors that a term reads besides states. Picklable; holds no weights."""
+
+    def __call__(
+        self, trajectories: Sequence[Trajectory], others: Sequence[Trajectory | None] = ()
+    ) -> Mapping[str, Tensor]:
+        """Return the tensors by name; ``others`` are as the collator's.
+
+        Raises:
+            DataError: If a trajectory is not what it must be.
+        """
+
+    def check(self, trajectory: Trajectory) -> None:
+        """Check what can be checked cheaply before a run begins: no image is opened.
+
+        Raises:
+            DataError: If the trajectory is not what it must be.
+        """
+
+
 class Term(nn.Module, ABC):
     """One summand of an objective: it says which views it needs, and turns their states into a sum and a count.
 
@@ -112,8 +134,8 @@ class Term(nn.Module, ABC):
         """Return the learned inputs that this term places into a view ("slots dim"), or None."""
         return None
 
-    def beside(self) -> Beside | None:
-        """Return what makes the tensors that this term reads besides states (``States.beside``), or None."""
+    def extra_inputs(self) -> ExtraInputs | None:
+        """Return what makes the tensors that this term reads besides states (``States.extra``), or None."""
         return None
 
     def skipped(self, like: Tensor) -> TermValue:
@@ -183,10 +205,10 @@ class Objective(nn.Module):
         found = {term.name: term.slot_inputs() for _, term in self.parts()}
         return {name: slots for name, slots in found.items() if slots is not None}
 
-    def beside(self) -> dict[str, Beside]:
+    def extra_inputs(self) -> dict[str, ExtraInputs]:
         """Return what makes the tensors that terms read besides states, by the name of the term."""
-        found = {term.name: term.beside() for _, term in self.parts()}
-        return {name: beside for name, beside in found.items() if beside is not None}
+        found = {term.name: term.extra_inputs() for _, term in self.parts()}
+        return {name: extra for name, extra in found.items() if extra is not None}
 
     def setup(self, dim: int, generator: torch.Generator) -> None:
         """Create every term's parameters, in order, from one generator."""

@@ -15,7 +15,6 @@ from peft import PeftModel
 from safetensors import SafetensorError, safe_open
 from torch.utils.data import DataLoader
 
-from jepa_vlm.encoders import ViewEncoder
 from jepa_vlm.errors import DataError, RecipeError
 from jepa_vlm.generation.inference import inference
 from jepa_vlm.latent_vlm import LatentVLM
@@ -25,6 +24,7 @@ from jepa_vlm.tensor_files import write_tensors
 from jepa_vlm.training.within_kinds import kind_of
 from jepa_vlm.trajectories import Trajectory
 from jepa_vlm.typing import Latent
+from jepa_vlm.view_encoder import ViewEncoder
 from jepa_vlm.views import Question, Readout, TrajectoryOnly, frozen, stop_gradient
 
 FORMAT = "jepa-vlm-embeddings-2"

@@ -13,13 +13,13 @@ from jepa_vlm.adapters.inside_peft import without_input_casts
 from jepa_vlm.bench.released import pearl_released
 from jepa_vlm.bench.step import Setting, Step
 from jepa_vlm.bench.stock import on_meta, sft_stock
-from jepa_vlm.encoders import ViewEncoder
 from jepa_vlm.latent_vlm import Engine, LatentVLM
 from jepa_vlm.objectives import LatentPrediction, LatentReconstruction, NextToken, Objective, Term
 from jepa_vlm.recipe import load_recipe
 from jepa_vlm.registry import Registry
 from jepa_vlm.serialization.stored_targets import target_digests
 from jepa_vlm.training.target_filling import fill_store
+from jepa_vlm.view_encoder import ViewEncoder
 from jepa_vlm.views import LatentConversation, RegionFeatures, TargetPolicy, cached
 
 VARIANTS: Registry[Callable[[Setting], Step]] = Registry("variant", hint="Add one in jepa_vlm/bench/variants.py.")

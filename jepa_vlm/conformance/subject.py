@@ -14,7 +14,6 @@ from torch import Tensor
 from jepa_vlm.adapters import Backbone, load_backbone
 from jepa_vlm.conformance.sample import sample_trajectories
 from jepa_vlm.conformance.wide import KeepFloat64
-from jepa_vlm.encoders import ViewEncoder
 from jepa_vlm.latent_vlm import Engine, LatentVLM
 from jepa_vlm.objectives import LatentPrediction, NextToken
 from jepa_vlm.predictors import IdentityPredictor, PredTokenPredictor
@@ -23,6 +22,7 @@ from jepa_vlm.regularizers import NextLatentRegularizer
 from jepa_vlm.terms import Objective
 from jepa_vlm.training import apply_lora
 from jepa_vlm.trajectories import Trajectory
+from jepa_vlm.view_encoder import ViewEncoder
 from jepa_vlm.views import Question, TrajectoryOnly, frozen, stop_gradient
 
 TOLERANCE = {torch.float64: 1e-9, torch.float32: 2e-4, torch.bfloat16: 0.1, torch.float16: 0.02}

@@ -21,7 +21,7 @@ from jepa_vlm.encoders import blocks
 from jepa_vlm.encoders.attention import kernel_indices
 from jepa_vlm.encoders.one_pass import encode_images, run_row
 from jepa_vlm.encoders.planner import FEEDBACK, GRADIENT
-from jepa_vlm.encoders.states import AHEAD, Ahead, RowStates
+from jepa_vlm.encoders.row_states import AHEAD, Ahead, RowStates
 from jepa_vlm.encoders.target_weights import TargetWeights
 from jepa_vlm.views import Layout
 

@@ -17,7 +17,7 @@ from jepa_vlm.adapters import Backbone
 from jepa_vlm.encoders import attention, feedback, vision_attention
 from jepa_vlm.encoders.latent_slots import slot_targets
 from jepa_vlm.encoders.planner import FEEDBACK, GRADIENT
-from jepa_vlm.encoders.states import AHEAD, Ahead, RowStates
+from jepa_vlm.encoders.row_states import AHEAD, Ahead, RowStates
 from jepa_vlm.encoders.stock import call_attention
 from jepa_vlm.encoders.target_weights import TargetWeights
 from jepa_vlm.typing import Hidden

@@ -12,7 +12,7 @@ from accelerate.utils import send_to_device
 from torch import Tensor
 
 from jepa_vlm.adapters import Backbone
-from jepa_vlm.encoders.states import RowStates
+from jepa_vlm.encoders.row_states import RowStates
 from jepa_vlm.encoders.stock import call_attention
 from jepa_vlm.encoders.target_weights import TargetWeights
 from jepa_vlm.serialization import TokenizedView

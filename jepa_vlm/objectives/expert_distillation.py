@@ -9,11 +9,10 @@ from typing import cast, final
 import torch
 from torch import Tensor, nn
 
-from jepa_vlm.encoders import States
 from jepa_vlm.errors import DataError
 from jepa_vlm.experts.expert import Expert
-from jepa_vlm.serialization import Beside
-from jepa_vlm.terms import Shuffled, Term, TermValue, Unit, zero_through
+from jepa_vlm.states import States
+from jepa_vlm.terms import ExtraInputs, Shuffled, Term, TermValue, Unit, zero_through
 from jepa_vlm.trajectories import LazyImage, Trajectory
 from jepa_vlm.typing import at_least_float32
 from jepa_vlm.views import PaddedConversation, ViewRequest
@@ -85,8 +84,8 @@ class ExpertDistillation(Term):
         for expert in self.experts.values():
             cast("Expert", expert).head.setup(dim, generator)
 
-    def beside(self) -> Beside:
-        """See ``Term.beside``: by expert, what it reads of the images of its examples, and where their pads are."""
+    def extra_inputs(self) -> ExtraInputs:
+        """See ``Term.extra_inputs``: by expert, its inputs and where its pads are."""
         return _Looks(self.view, {expert.name: expert.target.inputs for expert in self._each()})
 
     def forward(self, states: States) -> TermValue:
@@ -95,18 +94,18 @@ class ExpertDistillation(Term):
         Where the batch names another example for one, every expert is also asked about that one's image
         (``TermValue.shuffled``).
         """
-        region, beside = states.regions[self._request], states.beside[self.name]
+        region, extra = states.regions[self._request], states.extra[self.name]
         (nothing,) = at_least_float32(region.hidden.new_zeros(()))
         parts, shuffled = {}, {}
         summands, document = [], []
         for expert in self._each():
-            if expert.name in beside:
-                places = beside[AT + expert.name]
-                asked = region.hidden[places], beside[expert.name]
-                if OTHER + expert.name not in beside:
+            if expert.name in extra:
+                places = extra[AT + expert.name]
+                asked = region.hidden[places], extra[expert.name]
+                if OTHER + expert.name not in extra:
                     (each,) = at_least_float32(expert(*asked))
                 else:
-                    at, others = beside[OTHER_AT + expert.name], beside[OTHER + expert.name]
+                    at, others = extra[OTHER_AT + expert.name], extra[OTHER + expert.name]
                     each, other = at_least_float32(*expert.against_others(*asked, at, others))
                     matched, mixed = (expert.weight * loss.detach().sum() for loss in (each[at], other))
                     shuffled[expert.name] = Shuffled(matched, mixed, len(at))

@@ -7,12 +7,12 @@ from typing import final
 import torch
 from torch import Tensor
 
-from jepa_vlm.encoders import States, ViewEncoder
 from jepa_vlm.errors import BackboneError
 from jepa_vlm.losses import LatentLoss, SmoothL1Loss
 from jepa_vlm.predictors import Predictor
-from jepa_vlm.serialization import Beside
-from jepa_vlm.terms import Term, TermValue, Unit
+from jepa_vlm.states import States
+from jepa_vlm.terms import ExtraInputs, Term, TermValue, Unit
+from jepa_vlm.view_encoder import ViewEncoder
 from jepa_vlm.views import Slots, ViewRequest
 
 
@@ -133,9 +133,9 @@ class LatentPrediction(Term):
                 f"target {width}; map both with MLPPredictor(out=...), as predictor and as target_head."
             )
 
-    def beside(self) -> Beside | None:
-        """See ``Term.beside``: tokens for a text encoder of the target's own."""
-        return self.target.beside()
+    def extra_inputs(self) -> ExtraInputs | None:
+        """See ``Term.extra_inputs``: tokens for a text encoder of the target's own."""
+        return self.target.extra_inputs()
 
     def slot_inputs(self) -> Tensor | None:
         """See ``Term.slot_inputs``."""

@@ -6,9 +6,9 @@ from typing import Literal, final
 
 from torch import Generator
 
-from jepa_vlm.encoders import States
 from jepa_vlm.losses import LatentLoss, MSELoss
 from jepa_vlm.predictors import IdentityPredictor, Predictor
+from jepa_vlm.states import States
 from jepa_vlm.terms import Objective, Term, TermValue, Unit, zero_through
 from jepa_vlm.views import LatentConversation, ViewRequest
 

@@ -6,8 +6,8 @@ from typing import Literal, final
 
 import torch
 
-from jepa_vlm.encoders import States
 from jepa_vlm.losses.token_cross_entropy import token_cross_entropies, token_cross_entropy
+from jepa_vlm.states import States
 from jepa_vlm.terms import Term, TermValue, Unit
 from jepa_vlm.views import Conversation, View, ViewRequest
 

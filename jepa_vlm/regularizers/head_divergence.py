@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from jepa_vlm.encoders.states import Head
+from jepa_vlm.states import Head
 from jepa_vlm.typing import Hidden, PerToken, full_precision, shape_checked
 
 

@@ -9,10 +9,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from jepa_vlm.encoders import RegionStates, States
-from jepa_vlm.encoders.states import Head
 from jepa_vlm.regularizers.head_divergence import head_divergence
 from jepa_vlm.regularizers.regularizer import Regularizer
+from jepa_vlm.states import Head, RegionStates, States
 from jepa_vlm.terms import TermValue, Unit, zero_through
 from jepa_vlm.typing import Hidden, at_least_float32, shape_checked
 from jepa_vlm.views import Conversation, Question, Region, View, ViewRequest

@@ -1,6 +1,6 @@
 """From trajectories to tokens and batches."""
 
-from jepa_vlm.serialization.collator import Beside, Collator, Counter, Planner
+from jepa_vlm.serialization.collator import Collator, Counter, Planner
 from jepa_vlm.serialization.reads import Read
 from jepa_vlm.serialization.serializer import Serializer
 from jepa_vlm.serialization.target_store import TargetStore
@@ -11,7 +11,6 @@ from jepa_vlm.serialization.tokenized import IGNORED, TokenizedView
 
 __all__ = [
     "IGNORED",
-    "Beside",
     "Collator",
     "Counter",
     "Planner",

@@ -16,6 +16,7 @@ from jepa_vlm.serialization.stored_targets import target_digest
 from jepa_vlm.serialization.target_store import TargetStore
 from jepa_vlm.serialization.texts import answered_directly
 from jepa_vlm.serialization.tokenized import TokenizedView
+from jepa_vlm.terms import ExtraInputs
 from jepa_vlm.trajectories import LazyImage, Trajectory
 from jepa_vlm.views import Answer, BatchPlan, Encoding, Location, ViewRequest
 
@@ -45,26 +46,6 @@ class Counter(Protocol):
         """Return the count."""
 
 
-class Beside(Protocol):
-    """Makes, of a batch's trajectories, the tensors that a term reads besides states. Picklable; holds no weights."""
-
-    def __call__(
-        self, trajectories: Sequence[Trajectory], others: Sequence[Trajectory | None] = ()
-    ) -> Mapping[str, Tensor]:
-        """Return the tensors by name; ``others`` are as the collator's.
-
-        Raises:
-            DataError: If a trajectory is not what it must be.
-        """
-
-    def check(self, trajectory: Trajectory) -> None:
-        """Check what can be checked cheaply before a run begins: no image is opened.
-
-        Raises:
-            DataError: If the trajectory is not what it must be.
-        """
-
-
 @final
 class Collator:
     """Makes batches of trajectories. Picklable, so that data-loading workers can run it; holds no weights.
@@ -75,7 +56,7 @@ class Collator:
         planner: Makes the planner of some encodings; the engine's that will run the batch.
         counters: By term: counts what its sum is divided by.
         stores: Where the states of requests with a ``cached`` policy are.
-        beside: By term: what makes the tensors that it reads besides states.
+        extra_inputs: By term: what makes the tensors that it reads besides states.
     """
 
     def __init__(
@@ -86,10 +67,10 @@ class Collator:
         planner: Callable[..., Planner],
         counters: Mapping[str, Counter],
         stores: Mapping[ViewRequest, TargetStore],
-        beside: Mapping[str, Beside],
+        extra_inputs: Mapping[str, ExtraInputs],
     ) -> None:
         self.serializer, self.planner, self.stores = serializer, planner, dict(stores)
-        self.requests, self.counters, self.beside = dict(requests), dict(counters), dict(beside)
+        self.requests, self.counters, self.extra_inputs = dict(requests), dict(counters), dict(extra_inputs)
 
     def __call__(
         self,
@@ -147,7 +128,7 @@ class Collator:
             else [[None if number is None else images.processed[number] for number in own] for own in shown],
             "rows": dict(plan.rows),
             "reads": [read.tensors for read in reads.values()],
-            "beside": {name: make(trajectories, others) for name, make in self.beside.items() if name not in without},
+            "extra": {n: make(trajectories, others) for n, make in self.extra_inputs.items() if n not in without},
         }
 
     def check(self, trajectory: Trajectory) -> None:
@@ -160,8 +141,8 @@ class Collator:
         self.serializer.check(trajectory, [encoding.view for encoding in self.encodings])
         if any(isinstance(encoding.view, Answer) for encoding in self.encodings):
             self.serializer.check(answered_directly(trajectory))
-        for beside in self.beside.values():
-            beside.check(trajectory)
+        for extra in self.extra_inputs.values():
+            extra.check(trajectory)
 
     def tokens(self, trajectories: Sequence[Trajectory]) -> list[int]:
         """Return how many tokens the decoder computes for each trajectory, counted from texts and image headers.

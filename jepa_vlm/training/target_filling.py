@@ -13,12 +13,12 @@ from peft import PeftModel
 from torch.utils.data import DataLoader
 
 from jepa_vlm.adapters.fingerprint import weights_digest
-from jepa_vlm.encoders import States
 from jepa_vlm.errors import RunError
 from jepa_vlm.generation.inference import inference
 from jepa_vlm.latent_vlm import LatentVLM
 from jepa_vlm.serialization import TargetStore
 from jepa_vlm.serialization.stored_targets import target_digests
+from jepa_vlm.states import States
 from jepa_vlm.terms import Term, TermValue, Unit
 from jepa_vlm.trajectories import Trajectory
 from jepa_vlm.views import ViewRequest, frozen, stop_gradient

@@ -7,8 +7,8 @@ import torch
 
 import jepa_vlm as jv
 from jepa_vlm.analysis.embeddings import Embeddings, embed, own_prediction, readout_prediction
-from jepa_vlm.encoders import ViewEncoder
 from jepa_vlm.errors import DataError, RecipeError
+from jepa_vlm.view_encoder import ViewEncoder
 from jepa_vlm.views import Question, TrajectoryOnly
 from tests.factories import lora_backbone, pearl_objective, random_trajectory
 

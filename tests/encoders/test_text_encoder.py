@@ -150,9 +150,7 @@ def test_its_tokens_travel_with_the_batch_and_no_row_knows_of_them() -> None:
     model = small_model(objective=objective())
     collator = pickle.loads(pickle.dumps(model.collator()))
     batch = collator(answers("B", "red"))
-    assert {name: sorted(made) for name, made in batch["beside"].items()} == {
-        "latent_prediction": ["input_ids", "mask"]
-    }
+    assert {name: sorted(made) for name, made in batch["extra"].items()} == {"latent_prediction": ["input_ids", "mask"]}
     assert all("row" in read for read in batch["reads"])
     assert {encoding.view.name for encoding in collator.encodings} == {"conversation", "question"}
     assert set(model.serialize(answers("B")[0])) == {"conversation", "question"}

@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 import jepa_vlm as jv
-from jepa_vlm.encoders import States, one_pass
+from jepa_vlm.encoders import one_pass
 from jepa_vlm.errors import BackboneError, ExportError, RunError
 from jepa_vlm.generation import inference
 from jepa_vlm.generation.latent_feedback import generate_latent
@@ -20,6 +20,7 @@ from jepa_vlm.generation.prompt import prompt_inputs, user_turn
 from jepa_vlm.objectives.latent_reconstruction import feeding_head
 from jepa_vlm.recipe import LatentDecoding, list_recipes
 from jepa_vlm.runs.questions import load_model
+from jepa_vlm.states import States
 from jepa_vlm.terms import Term, TermValue, Unit
 from jepa_vlm.training import Origin, apply_lora, export, save_weights
 from jepa_vlm.training.checkpoint import HEADS

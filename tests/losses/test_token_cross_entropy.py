@@ -5,9 +5,9 @@ import torch
 import torch.nn.functional as F
 from jaxtyping import TypeCheckError
 
-from jepa_vlm.encoders.states import Head
 from jepa_vlm.losses import token_cross_entropy
 from jepa_vlm.losses.token_cross_entropy import chunked_cross_entropy
+from jepa_vlm.states import Head
 from tests.alive import Alive
 
 ROWS, DIM, VOCAB = 37, 16, 101

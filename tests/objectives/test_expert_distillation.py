@@ -9,9 +9,9 @@ import pytest
 import torch
 
 import jepa_vlm as jv
-from jepa_vlm.encoders import Head, RegionStates, States
 from jepa_vlm.errors import BackboneError, DataError
 from jepa_vlm.experts import Expert, ExpertHead, ExpertTarget, MeanLoss, Seen, true_depth, true_edges, true_segmentation
+from jepa_vlm.states import Head, RegionStates, States
 from jepa_vlm.training import apply_lora
 from jepa_vlm.views import AsAnswer, BehindImages, PaddedConversation, Pads, SomeKinds
 
@@ -56,7 +56,7 @@ def test_two_tokens_by_hand():
         **{"one": torch.tensor([[[1.0, 1.0]]]), "at.one": torch.tensor([[0]])},
         **{"two": torch.tensor([[[0.0, 2.0]]]), "at.two": torch.tensor([[1]])},
     }
-    states = States({}, {request: region}, Head(torch.eye(2)), beside={term.name: inputs})
+    states = States({}, {request: region}, Head(torch.eye(2)), extra={term.name: inputs})
     value = term(states)
     # one: 2h = (2, -2), off by (1, 3), mean 2, times 0.5; two: 2h = (1, 0), off by (1, 2), squares' mean 2.5, times 3
     assert value.total.item() == pytest.approx(1.0 + 7.5)
@@ -75,7 +75,7 @@ def test_a_part_of_the_pads_by_hand():
     hidden = torch.tensor([[0.0, 0.5], [1.0, -1.0]], requires_grad=True)  # at <|b|> of one example, of another
     region = RegionStates(hidden, torch.tensor([8, 8]), torch.tensor([0, 2]), hidden)
     inputs = {"two": torch.tensor([[[0.0, 0.0]], [[2.0, 0.0]]]), "at.two": torch.tensor([[0], [1]])}
-    value = term(States({}, {request: region}, Head(torch.eye(2)), beside={term.name: inputs}))
+    value = term(States({}, {request: region}, Head(torch.eye(2)), extra={term.name: inputs}))
     # two: 2h = (0, 1), off by (0, 1), squares' mean 0.5; 2h = (2, -2), off by (0, -2), 2; 2.5 times 3; one: no example
     assert {name: part.item() for name, part in value.parts.items()} == {"one": 0.0, "two": 7.5}
     assert (value.each.tolist(), value.document.tolist()) == ([1.5, 6.0], [0, 2])
@@ -89,11 +89,11 @@ def test_another_example_s_target_by_hand():
     (request,) = term.requests()
     hidden = torch.tensor([[1.0, 0.0], [5.0, 5.0], [0.0, 1.0]])
     region = RegionStates(hidden, torch.arange(3), torch.arange(3), hidden)
-    beside = {"one": torch.tensor([[[2.0, 0.0]], [[0.0, 0.0]], [[0.0, 4.0]]]), "at.one": torch.arange(3)[:, None]}
-    plain = term(States({}, {request: region}, Head(torch.eye(2)), beside={term.name: beside}))
+    extra = {"one": torch.tensor([[[2.0, 0.0]], [[0.0, 0.0]], [[0.0, 4.0]]]), "at.one": torch.arange(3)[:, None]}
+    plain = term(States({}, {request: region}, Head(torch.eye(2)), extra={term.name: extra}))
     assert plain.shuffled == {}
     others = {"other.one": torch.tensor([[[0.0, 4.0]], [[2.0, 0.0]]]), "other.at.one": torch.tensor([0, 2])}
-    value = term(States({}, {request: region}, Head(torch.eye(2)), beside={term.name: {**beside, **others}}))
+    value = term(States({}, {request: region}, Head(torch.eye(2)), extra={term.name: {**extra, **others}}))
     found = value.shuffled["one"]
     # 2h = (2, 0) and (0, 2): off by (0, 0) and (0, 2) from the own, (2, 4) and (2, 2) from the other's; means, halved
     assert (found.matched.item(), found.shuffled.item(), found.count) == (0.5, 2.5, 2)
@@ -105,7 +105,7 @@ def test_where_the_pads_of_each_expert_stand_among_all():
     view = PaddedConversation(pads=pads, kinds=SomeKinds(none=0.4))
     experts = [true_segmentation(), true_depth(), true_edges()]
     trajectories = jv.playground.trajectories("visual-search", count=12)
-    found = jv.ExpertDistillation(view=view, experts=experts).beside()(trajectories)
+    found = jv.ExpertDistillation(view=view, experts=experts).extra_inputs()(trajectories)
     chosen = [view.chosen(trajectory.id) for trajectory in trajectories]
     assert {len(own) for own in chosen} == {0, 1, 2, 3}
     owners = [

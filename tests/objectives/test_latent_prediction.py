@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import jepa_vlm as jv
-from jepa_vlm.encoders import Head, States
+from jepa_vlm.states import Head, States
 
 
 def term(**changes: Any) -> jv.LatentPrediction:

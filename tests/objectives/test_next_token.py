@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import jepa_vlm as jv
-from jepa_vlm.encoders import Head, RegionStates, States
+from jepa_vlm.states import Head, RegionStates, States
 
 
 def test_a_mean_over_examples_by_hand():

@@ -12,19 +12,19 @@ from safetensors import safe_open
 
 import jepa_vlm as jv
 from jepa_vlm.adapters.load import WEIGHTS
-from jepa_vlm.encoders import Head, RegionStates, States
 from jepa_vlm.runs import data
+from jepa_vlm.states import Head, RegionStates, States
 from jepa_vlm.views import Answer, Question, TrajectoryOnly, with_gradient
 
 LATENT = {"llm_jepa": "latent_prediction", "next_latent": "next_latent", "vl_jepa": "latent_prediction"}
 
 
-def filled(objective: jv.Objective, latents: dict, hidden: torch.Tensor, labels: list[int], beside=None) -> States:
+def filled(objective: jv.Objective, latents: dict, hidden: torch.Tensor, labels: list[int], extra=None) -> States:
     """States of two tokens of one conversation: the same for every region that is asked for."""
     inputs = torch.zeros_like(hidden)
     region = RegionStates(hidden, torch.tensor(labels), torch.zeros(2, dtype=torch.long), inputs)
     regions = {request: region for request in objective.requests() if request.region is not None}
-    return States(latents, regions, Head(torch.eye(2)), beside or {})
+    return States(latents, regions, Head(torch.eye(2)), extra or {})
 
 
 def weighted(objective: jv.Objective, states: States, counts: dict[str, int]) -> dict[str, float]:
@@ -104,10 +104,10 @@ def test_vl_jepa_by_hand():
     answers = torch.zeros(2, 32)
     answers[0, 0] = answers[1, 0] = 5.0  # both (1, 0) after the head and the normalisation
     target.encoder.forward = lambda tokens, readout: answers if tokens == "theirs" else None
-    beside = {term.name: {"tokens": "theirs"}}
+    extra = {term.name: {"tokens": "theirs"}}
     latents = {context: torch.tensor([[2.0, 0.0], [0.0, 3.0]])}
     found = weighted(
-        objective, filled(objective, latents, HIDDEN, LABELS, beside), {"next_token": 2, "latent_prediction": 2}
+        objective, filled(objective, latents, HIDDEN, LABELS, extra), {"next_token": 2, "latent_prediction": 2}
     )
     # cosines [[1, 1], [0, 0]]. rows: log 2 each. columns: (1, 0) has its own at 1, then at 0
     rows, columns = 2 * math.log(2), math.log(1 + math.exp(-1)) + math.log(1 + math.e)

@@ -10,9 +10,9 @@ import pytest
 import torch
 
 import jepa_vlm as jv
-from jepa_vlm.encoders import Head, RegionStates, States
 from jepa_vlm.recipe.stage import stage_at
 from jepa_vlm.runs import data
+from jepa_vlm.states import Head, RegionStates, States
 from jepa_vlm.training.merge import inference_of
 from jepa_vlm.views import LatentConversation, PooledFeatures, RegionFeatures, Thoughts, ViewRequest
 

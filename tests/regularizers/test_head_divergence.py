@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from jepa_vlm.encoders import Head
 from jepa_vlm.regularizers.head_divergence import head_divergence
+from jepa_vlm.states import Head
 from tests.alive import Alive
 
 ROWS, DIM, VOCAB = 37, 8, 50

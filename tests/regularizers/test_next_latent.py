@@ -5,8 +5,8 @@ import torch
 import torch.nn.functional as F
 
 import jepa_vlm as jv
-from jepa_vlm.encoders import Head, RegionStates, States
 from jepa_vlm.regularizers.next_latent import LatentDynamics
+from jepa_vlm.states import Head, RegionStates, States
 
 
 def region(hidden: torch.Tensor, document: list[int], labels: list[int] | None = None) -> RegionStates:

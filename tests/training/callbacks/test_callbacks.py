@@ -12,8 +12,8 @@ from rich.console import Console
 from transformers import TrainerCallback
 
 import jepa_vlm as jv
-from jepa_vlm.encoders import States
 from jepa_vlm.errors import RunError
+from jepa_vlm.states import States
 from jepa_vlm.terms import Term, TermValue, Unit
 from jepa_vlm.training.callbacks import Progress, StopRequest, StopWhenAsked
 from jepa_vlm.training.loss_dropout import LossDropout

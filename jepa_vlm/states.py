@@ -1,4 +1,4 @@
-"""What the engines hand to the terms: decoder states, filed by what was asked."""
+"""What an engine hands to the terms: decoder states, by request."""
 
 from __future__ import annotations
 
@@ -6,55 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import final
 
-import torch
 from torch import Tensor
 
 from jepa_vlm.typing import HeadWeight, Hidden, Latent, TokenIds
 from jepa_vlm.views import ViewRequest
-
-AHEAD = "ahead"  # a batch's key to its ``Ahead``
-
-
-@final
-@dataclass(frozen=True)
-class RowStates:
-    """Tokens of one computed row.
-
-    Args:
-        hidden: ``last_hidden_state`` after the final norm.
-        inputs: What the decoder was fed.
-        targets: What its latent slots stand for, ("slots dim"), in the order of the slots; None without any.
-        slot_at: The token of each slot, ascending.
-    """
-
-    hidden: Hidden
-    inputs: Hidden
-    targets: Hidden | None = None
-    slot_at: Tensor | None = None
-
-    def targets_at(self, places: Tensor) -> Hidden:
-        """Return what the latent slots at these places stand for; of no places, nothing."""
-        if self.targets is None or self.slot_at is None:
-            return self.inputs[:0]
-        return self.targets[torch.searchsorted(self.slot_at, places)]
-
-    def at(self, places: Tensor) -> RowStates:
-        """Return the tokens at these places, in this order."""
-        return RowStates(self.hidden[places], self.inputs[places])
-
-
-@final
-@dataclass(frozen=True)
-class Ahead:
-    """What was computed of a batch before its turn.
-
-    Args:
-        features: Of its images.
-        read: By the number of the read: the states that it asks for, of a row without gradient.
-    """
-
-    features: Hidden
-    read: Mapping[int, RowStates]
 
 
 @final
@@ -97,12 +52,12 @@ class States:
         latents: One state per example, by request with a readout.
         regions: States at many positions, by request with a region.
         head: The language model's head.
-        beside: By term: the tensors that it reads besides states, see ``Term.beside``.
+        extra: By term: the tensors that it reads besides states, see ``Term.extra_inputs``.
         by_example: Whether terms are to return their summands too (``TermValue.each``).
     """
 
     latents: Mapping[ViewRequest, Latent]
     regions: Mapping[ViewRequest, RegionStates]
     head: Head
-    beside: Mapping[str, Mapping[str, Tensor]] = field(default_factory=dict)
+    extra: Mapping[str, Mapping[str, Tensor]] = field(default_factory=dict)
     by_example: bool = False

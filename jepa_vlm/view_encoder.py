@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from typing import final
+from typing import TYPE_CHECKING, final
 
 import torch
 from torch import nn
 
-from jepa_vlm.encoders.states import States
-from jepa_vlm.encoders.text_encoder import TextEncoder
-from jepa_vlm.serialization import Beside
+from jepa_vlm.states import States
+from jepa_vlm.terms import ExtraInputs
 from jepa_vlm.typing import Latent, shape_checked
 from jepa_vlm.views import Answer, Readout, Slots, TargetPolicy, View, ViewRequest, with_gradient
+
+if TYPE_CHECKING:
+    from jepa_vlm.encoders import TextEncoder
 
 
 @final
@@ -59,7 +61,7 @@ class ViewEncoder(nn.Module):
         """Return what the backbone has to compute of a view without slots: nothing for an encoder of its own."""
         return () if self.encoder is not None else (self.request(),)
 
-    def beside(self) -> Beside | None:
+    def extra_inputs(self) -> ExtraInputs | None:
         """Return what makes the tokens of its own encoder's texts; None if it has none."""
         return None if self.encoder is None else self.encoder.reader()
 
@@ -83,7 +85,7 @@ class ViewEncoder(nn.Module):
         """
         if self.encoder is None:
             return states.latents[self.request(slots)]
-        latent: Latent = self.encoder(**states.beside[owner], readout=self.readout)
+        latent: Latent = self.encoder(**states.extra[owner], readout=self.readout)
         return latent
 
     def extra_repr(self) -> str:
