@@ -1,8 +1,8 @@
 """The training data of CoVT (Chain-of-Visual-Thought): parquet with LLaVA conversations and embedded images.
 
 Columns are id, image ``{"bytes", "path"}``, image_relpath and conversations, a list of ``{"from", "value"}`` or the
-same as JSON text. ``<image>`` opens the first human turn. CoVT trains on the first question and answer alone, and so do
-we (``turns=first``); it has no boxes and no tool images.
+same as JSON text. ``<image>`` opens the first human turn. CoVT trains on the first question and answer alone, which is
+the default here too (``turns=first``). There are no boxes and no tool images.
 
 Source: Wakals/CoVT@80a28bf, train/src/data_transform.py and train/src/training/data.py.
 """
@@ -34,9 +34,9 @@ def read_covt(
 
     Args:
         path: The file, the folder, or the data set on the hub.
-        split: Of a folder with several splits, the one to read.
+        split: The split to read, in a folder of several or on the hub.
         turns: ``first`` keeps the first question and answer; ``one`` refuses rows that have more.
-        images: Folder of images that are paths; the file's, if it is not given.
+        images: Folder of images that are stored as paths; by default the file's.
         roots: A JSON file of folders by the beginning of a path, as for ``lvr``.
     """
     choice(turns, TURNS, "turns")

@@ -4,14 +4,13 @@ A line is ``{"id", "images": [PATH, ...], "question", "steps": [STEP, ...], "ans
 STEP is ``{"text", "call": CALL, "image": PATH, "observation", "image_place"}``; a CALL is
 ``{"name", "arguments", "box": [left, top, right, bottom], "relative": true or false, "image": which, "written"}``.
 
-A question is a list of ``{"type": "image"}``, where an image stands, and ``{"type": "text", "text"}``, or it is a text,
-before which the images come. In a text of a row of several images, just as many ``<image>`` stand for them; any other
-``<image>`` in a text is refused, since it may mean a word, which it is in a part.
+A question is a list of parts, ``{"type": "image"}`` and ``{"type": "text", "text"}``, in order, or it is one text. The
+images come before such a text, unless the row has several images and the text has as many ``<image>``, which are then
+their places. Any other ``<image>`` in it is refused, since it may mean a word; in a part it is a word.
 
 A step's image comes after ``image_place`` characters of its observation. Paths are relative to the file's folder, which
-is the data root. Of a step everything but the text may be missing. A call's box is optional, but with a box
-``relative`` must say what its numbers are, unless the option ``boxes`` does. ``keep`` lists special tokens that the
-texts may hold.
+is the data root. A step needs only its text. A call's box is optional; with a box, ``relative`` must state the unit of
+its numbers, unless the option ``boxes`` does. ``keep`` lists special tokens that the texts may hold.
 """
 
 from __future__ import annotations
@@ -50,9 +49,9 @@ def read_jsonl(path: Path, *, images: str = "", roots: str = "", boxes: str = ""
 
     Args:
         path: The file.
-        images: Folder that image paths are relative to; the file's, if it is not given.
+        images: Folder that image paths are relative to; by default the file's.
         roots: A JSON file of folders by the beginning of a path, as for ``lvr``.
-        boxes: The unit of all boxes, ``pixels``, ``fractions`` or ``thousandths``; what each says, if it is not given.
+        boxes: The unit of all boxes, ``pixels``, ``fractions`` or ``thousandths``; by default what each call says.
 
     Raises:
         DataError: If the file cannot be read.
@@ -67,7 +66,7 @@ def read_jsonl(path: Path, *, images: str = "", roots: str = "", boxes: str = ""
 def write_jsonl(trajectories: Iterable[Trajectory], path: Path) -> Path:
     """Write trajectories and, as PNG into a folder beside the file, their images; return the file.
 
-    Images are named by their content and every file is renamed into place, the data file last: whoever reads sees
+    Images are named by their content and every file is renamed into place, the data file last, so that a reader sees
     the old data or the new, never a part.
     """
     folder = path.parent / f"{path.stem}_images"
@@ -80,14 +79,14 @@ def write_jsonl(trajectories: Iterable[Trajectory], path: Path) -> Path:
 
 
 def _ids(records: JsonRecords) -> tuple[list[str], dict[str, str]]:
-    """Return every record's id, and by place the records whose id an earlier one has, with that one's place."""
+    """Return the id of every record, and for each record with the id of an earlier one both places."""
     ids: list[str] = []
     first: dict[str, int] = {}
     taken: dict[str, str] = {}
     for index in range(len(records)):
         try:
             ids.append(field(records.read(index), "id", str))
-        except DataError:  # said when the line is read
+        except DataError:  # raised again when the row is read
             ids.append(f"{records.label}-{index}")
         if first.setdefault(ids[-1], index) != index:
             taken[records.place(index)] = records.place(first[ids[-1]])
@@ -104,16 +103,16 @@ def _trajectory(
 
 
 def trajectory_of(row: JsonObject, identity: str, image: Find, *, boxes: str = "") -> Trajectory:
-    """Return the trajectory that a row holds.
+    """Return the trajectory of a row.
 
     Args:
         row: JSON values, see ``jsonl``.
         identity: The trajectory's id.
-        image: Returns the image that a reference means.
-        boxes: The unit of boxes, or "" where each says it by ``relative``.
+        image: Returns the image of a reference.
+        boxes: The unit of boxes, or "" if each states it by ``relative``.
 
     Raises:
-        DataError: If a value is missing or not what it must be.
+        DataError: If a value is missing or cannot be used.
     """
     images = [image(reference) for reference in field(row, "images", list, [])]
     steps, seen = [], [*images]
@@ -141,7 +140,7 @@ def _question(row: JsonObject, images: int) -> tuple[str, tuple[int, ...]]:
         words = field(row, "question", str)
         if not (marks := words.count(IMAGE)):
             return words, ()
-        if marks == images > 1:  # no word stands there by chance just so often
+        if marks == images > 1:  # a word does not happen to occur exactly this often
             return placed(split_at_images(words))
         raise DataError(
             f"key 'question' holds {marks} {IMAGE} for {images} images, and may mean a word; write the question in "
@@ -187,7 +186,7 @@ def _call(call: JsonObject, seen: list[LazyImage], boxes: str) -> ToolCall:
 
 
 def _boxes(call: JsonObject, unit: str) -> Boxes:
-    """Return how a call's box is read: as the option says, or else as the call does."""
+    """Return how the box of a call is read: by the option, or by the call's own key ``relative``."""
     if not unit:
         return Boxes(("fractions",)) if field(call, "relative", bool) else Boxes(("pixels",), stated=True)
     if call.get("relative") not in (None, unit == "fractions"):
@@ -200,8 +199,8 @@ def row_of(trajectory: Trajectory, save: Save) -> dict[str, object]:
     """Return a trajectory as JSON values.
 
     Args:
-        trajectory: What to write.
-        save: Puts an image away and returns the reference to it.
+        trajectory: The trajectory to write.
+        save: Stores an image and returns a reference to it.
     """
     return {
         "id": trajectory.id,

@@ -2,8 +2,8 @@
 
 A record is ``{"id", "image": PATH or [PATH, ...], "conversations": [{"from": "human" or "gpt", "value"}, ...]}`` with
 an ``<image>`` in the first human turn for each image; in an answer it is a word. Images behind all words come first, as
-in LLaVA's code. Records without an image or with a video are dropped and counted. Trajectories have one question, so a
-record of several turns is refused unless ``turns=first`` says to keep the first pair alone, which is counted.
+in LLaVA's code. Records without an image or with a video are dropped and counted. A trajectory has one question, so a
+record of several turns is refused, unless ``turns=first`` is set: then the first pair is kept and the row is noted.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def read_llava(path: Path, *, images: str = "", roots: str = "", turns: str = "o
 
     Args:
         path: The list.
-        images: Folder that image paths are relative to; the list's, if it is not given.
+        images: Folder that image paths are relative to; by default the list's.
         roots: A JSON file of folders by the beginning of a path, as for ``lvr``.
         turns: ``one`` refuses a conversation of several questions; ``first`` keeps the first question and answer.
     """
@@ -45,7 +45,7 @@ def read_llava(path: Path, *, images: str = "", roots: str = "", turns: str = "o
 
 
 def _reason(record: JsonObject) -> str:
-    """Say why a conversation is left out, or ""."""
+    """Return why a conversation is left out, or ""."""
     if record.get("video"):
         return "video"
     return "" if record.get("image") else "no image"
@@ -57,10 +57,10 @@ def _trajectory(record: JsonObject, identity: str, origin: str, *, roots: ImageR
 
 
 def answered(identity: str, images: tuple[LazyImage, ...], record: JsonObject, *, turns: str, task: str) -> Trajectory:
-    """Return a record's first question and its answer as a trajectory, with a note if further ones are left out.
+    """Return the first question of a record and its answer as a trajectory, with a note if later ones are left out.
 
     Raises:
-        DataError: If there are further ones and ``turns`` is not ``first``.
+        DataError: If there are later ones and ``turns`` is not ``first``.
     """
     found = llava_turns(record)
     if len(found) > 2 and turns != "first":

@@ -44,13 +44,13 @@ def read_lvr(
 
     Args:
         path: The list or the meta file.
-        images: Folder that image paths are relative to; the list's own, or what the meta file says.
-        roots: A JSON file ``{"viscot/flickr30k": "/data/flickr30k-images", ...}``: where paths that begin so really
-            lie, since the released paths are no official image tree.
-        root: Folder that a meta file's own paths may lead to; the meta file's, if it is not given.
-        style: ``pearl`` renders a crop as Pearl does, in words, and strips the tags; ``original`` keeps the answer's
-            tags and calls the crop as JSON, for recipes that put latents in its place.
-        boxes: The unit of boxes; ``fractions``, if it is not given.
+        images: Folder that image paths are relative to; by default the list's, or the one that the meta file names.
+        roots: A JSON file ``{"viscot/flickr30k": "/data/flickr30k-images", ...}``: the folder of paths that begin so.
+            The released paths follow no official image tree.
+        root: Folder that the paths in a meta file must lie in; by default the meta file's.
+        style: ``pearl`` writes a crop in words, as Pearl does, and strips the tags; ``original`` keeps the answer's
+            tags and writes the crop as a JSON call, for recipes that put latent tokens in its place.
+        boxes: The unit of boxes; by default ``fractions``.
 
     Raises:
         DataError: If a file is missing or no list, or a meta file leads out of the root.
@@ -79,7 +79,7 @@ def _first(records: JsonRecords) -> JsonObject:
     try:
         return records.read(0)
     except DataError:
-        return {}  # said when it is read as a row
+        return {}  # the error is raised again when the row is read
 
 
 def _inside(folder: Path, reference: str, root: str) -> Path:
@@ -131,10 +131,10 @@ def look_at(image: LazyImage, box: Box, text: str, *, style: str) -> Step:
     """Return the step that crops a box out of an image; the crop is cut whenever it is loaded.
 
     Args:
-        image: What is looked at, the trajectory's first.
-        box: What of it; said in fractions.
-        text: Words before the look.
-        style: ``pearl`` says the box in Pearl's sentences; ``original`` calls the crop as JSON.
+        image: The image, the trajectory's first.
+        box: The region to crop; written in fractions.
+        text: Words before the crop.
+        style: ``pearl`` writes the box in Pearl's sentences; ``original`` writes the crop as a JSON call.
     """
     box = box.in_fractions(*image.size)
     edges = list(box.edges)

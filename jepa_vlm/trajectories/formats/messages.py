@@ -67,11 +67,11 @@ def read_messages(
 
     Args:
         path: The file, a folder of parquet files, or a data set on the hub.
-        images: Folder that image paths are relative to; the file's, if it is not given.
+        images: Folder that image paths are relative to; by default the file's.
         roots: A JSON file of folders by the beginning of a path, as for ``lvr``.
-        boxes: The unit of boxes. If it is not given, boxes whose edges all lie below 2 are read as fractions and others
-            as pixels, which is noted on the row. Boxes in thousandths (Qwen2-VL's and Qwen3-VL's) need the option.
-        split: Of a folder of parquet files with several splits, or of a data set on the hub, the one to read.
+        boxes: The unit of boxes. By default, boxes whose edges all lie below 2 are read as fractions and others as
+            pixels, which is noted on the row. Boxes in thousandths (Qwen2-VL's and Qwen3-VL's) need the option.
+        split: The split to read, in a folder of several or on the hub.
     """
     read = Boxes.of(boxes, "pixels", "fractions")
 
@@ -147,9 +147,9 @@ class _Turn:
 
     Args:
         role: One of ``ROLES``.
-        parts: Its texts, and None where an image stands.
+        parts: Its texts, and None for each image.
         images: References to its images.
-        call: The call beside its text.
+        call: The tool call in ``tool_calls``, if there is one.
     """
 
     role: str
@@ -163,7 +163,7 @@ class _Turn:
 
 
 def _by_turns(turns: list[_Turn]) -> list[_Turn]:
-    """Return the system's turn, the question, and what follows: answers, and between them what tools show."""
+    """Return the system's turn, the question, and then by turns an answer and the images that a tool shows."""
     roles = [turn.role for turn in turns]
     system = turns.pop(0) if roles[:1] == ["system"] else _Turn("system")
     asked: list[_Turn] = []

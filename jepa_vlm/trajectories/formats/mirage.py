@@ -1,8 +1,8 @@
 """The training data of Mirage (Machine Mental Imagery): JSON lines with helper images.
 
 A line is ``{"text_input", "text_output", "image_input", "image_output"}``. ``text_input`` has an ``<image>`` for each
-input image, usually between its words; ``text_output`` an ``<output_image>`` for each helper image. Images are one path
-or a list of paths, relative to the folder that Mirage is trained from, which the option ``root`` names.
+input image, usually between its words; ``text_output`` has an ``<output_image>`` for each helper image. Images are one
+path or a list of paths, relative to the folder that Mirage is trained from, which the option ``root`` names.
 
 Source: UMass-Embodied-AGI/Mirage@53f26de, README.md, src/task.py and data/examples/sample.jsonl.
 """
@@ -32,7 +32,7 @@ def read_mirage(path: Path, *, root: str = "", roots: str = "") -> Rows:
 
     Args:
         path: The file.
-        root: Folder that image paths are relative to; the file's, if it is not given.
+        root: Folder that image paths are relative to; by default the file's.
         roots: A JSON file of folders by the beginning of a path, as for ``lvr``.
     """
     roots_of = ImageRoots.of(root or path.parent, roots, option="root")

@@ -1,12 +1,13 @@
 """The fine-tuning data of Pixel-Reasoner: a JSON list of chats in which crops are stored images.
 
 A record is ``{"qid", "message_list"}``, a message ``{"role", "content": [ITEM, ...]}``. An ITEM has no type: of its
-keys text, image and video one is set and the others are missing or null. Message 0 is the system prompt with the tools,
-1 the question with its images, then assistant turns that end with a ``<tool_call>`` and user turns with the stored
-crop, any number of them, and last an assistant turn with ``\\boxed{ANSWER}``. Paths are relative to the list's folder.
+keys text, image and video one is set and the others are missing or null. Message 0 is the system prompt with the tools
+and message 1 the question with its images. Then come, any number of times, an assistant turn that ends with a
+``<tool_call>`` and a user turn with the stored crop, and last an assistant turn with ``\\boxed{ANSWER}``. Paths are
+relative to the list's folder.
 
 Boxes (``bbox_2d``) are pixels of the image that ``target_image`` counts, from 1, or fractions of it: edges that all lie
-below 2. What reaches beyond the image is clamped for ``Box``, as the tool does, and counted; the written call stays.
+below 2. An edge beyond the image is cut to the image, as the tool does, and noted; the written call stays.
 Chats about videos, which select frames, are dropped and counted.
 
 Source: TIGER-AI-Lab/Pixel-Reasoner@a3a6c3a, instruction_tuning/sft_tool.py, and converters of its users.
@@ -41,11 +42,11 @@ def read_pixelreasoner(path: Path, *, images: str = "", roots: str = "", style: 
 
     Args:
         path: release.json.
-        images: Folder that image paths are relative to; the list's, if it is not given.
+        images: Folder that image paths are relative to; by default the list's.
         roots: A JSON file of folders by the beginning of a path, as for ``lvr``.
-        style: ``pearl`` leaves tool calls and the tools' system prompt unsaid, as Pearl does, which calls no tools at
-            inference, and has the images of a turn first; ``original`` keeps all as it is written.
-        boxes: The unit of boxes; pixels or fractions, whichever each box fits, if it is not given.
+        style: ``pearl`` leaves out tool calls and the system prompt about tools, as Pearl does, which calls no tools at
+            inference, and puts the images of a turn first; ``original`` keeps everything as it is written.
+        boxes: The unit of boxes; by default pixels or fractions, whichever each box fits.
     """
     choice(style, STYLES, "style")
     read = Boxes.of(boxes, "pixels", "fractions", cut=True)
@@ -56,7 +57,7 @@ def read_pixelreasoner(path: Path, *, images: str = "", roots: str = "", style: 
 
 
 def _reason(record: JsonObject) -> str:
-    """Say why a chat is left out, or ""; what is malformed is kept, to be refused."""
+    """Return why a chat is left out, or ""; a malformed one is kept, to be refused."""
     messages = record.get("message_list")
     for message in messages if isinstance(messages, list) else []:
         content = message.get("content") if isinstance(message, dict) else None

@@ -2,11 +2,12 @@
 
 ``store.json``          {"version": 1, "rows": rows of each shard, "images": images of each shard, "source",
                         "dropped" and "notes": what was left out, decided and changed when it was written, by kind}
-``rows-00000.parquet``   id, task, trajectory: the JSON values of ``jsonl``, an image being its number, counted over all
-                        shards, or {"image": number, "region": [left, top, right, bottom], "relative"} for a part of it
+``rows-00000.parquet``   id, task, trajectory: the JSON values of ``jsonl``. A reference to an image is its number,
+                        counted over all shards, or {"image": number, "region": [left, top, right, bottom],
+                        "relative"} for a part of it
 ``images-00000.parquet`` sha256, width, height (as viewers show it), bytes
 
-Row groups are small, so that reading a row anywhere costs about as much as its images, and few are held in memory.
+Row groups are small, so that reading any row costs about as much as its images, and few are held in memory.
 """
 
 from __future__ import annotations
@@ -137,8 +138,8 @@ class _Table:
 
     Args:
         folder: Their folder.
-        name: Their names, by number.
-        counts: How many rows each has by the store's index.
+        name: Their names, as a format string of the number.
+        counts: The number of rows of each, as the store's index states.
     """
 
     def __init__(self, folder: Path, name: str, counts: Sequence[int]) -> None:
@@ -228,18 +229,18 @@ def write_store(
     skip_bad: bool = False,
     advance: Callable[[], object] = lambda: None,
 ) -> WrittenStore:
-    """Write a store; it appears under its name when it is whole.
+    """Write a store. It gets its name when it is complete.
 
     Args:
-        rows: What to write.
+        rows: The rows to write.
         path: A new folder.
-        source: Where the rows came from, for the record.
-        skip_bad: Whether bad rows are left out and counted, however many; else as the policy of their source says.
+        source: The origin of the rows, to be stored with them.
+        skip_bad: Whether bad rows are left out and counted, however many; else the policy of their source holds.
         advance: Called after every row.
 
     Raises:
-        DataError: If the folder exists, a row is bad (two with one id are) and its source refuses bad rows, or too many
-            are.
+        DataError: If the folder exists, a row is bad (as is a second row of one id) and its source refuses bad rows, or
+            too many are bad.
     """
     if path.exists():
         raise DataError(f"{path} exists; name a new folder, or remove it first.", "file")
@@ -284,7 +285,7 @@ def _write(rows: Rows, draft: Path, *, source: str, skip_bad: bool, advance: Cal
 
 
 class _Shards:
-    """Appends rows to numbered parquet files, in groups of a size that the caller counts."""
+    """Appends rows to numbered parquet files, in groups and files of about the given sizes."""
 
     def __init__(self, folder: Path, name: str, columns: tuple[str, ...], *, group: int, shard: int) -> None:
         self._folder, self._name, self._columns, self._group, self._shard = folder, name, columns, group, shard
@@ -331,7 +332,7 @@ class _Shards:
 
 
 class _ImageShards:
-    """Puts each image away once, known by the hash of its bytes."""
+    """Stores each image once, by the hash of its bytes."""
 
     def __init__(self, folder: Path) -> None:
         columns = ("sha256", "width", "height", "bytes")
@@ -345,7 +346,7 @@ class _ImageShards:
         return len(self._numbers)
 
     def save(self, image: LazyImage) -> int | dict[str, object]:
-        """Return the reference to an image, after putting it away if it is new."""
+        """Return the reference to an image, which is stored if it is new."""
         whole = LazyImage(path=image.path, data=image.data, read=image.read, pixels=image.pixels, origin=image.origin)
         region = image.region if image.resized is None else None
         content = whole.encoded() if image.resized is None else None

@@ -53,12 +53,12 @@ def read_thinkmorph(
 
     Args:
         path: The file, the folder, or one task on the hub.
-        cap: Most rows of each task: those whose ids have the smallest SHA-256, in the file's order; the rest is
-            counted as dropped.
-        split: Of a folder with several splits, the one to read.
+        cap: The largest number of rows of each task: those whose ids have the smallest SHA-256, in the file's order.
+            The others are counted as dropped.
+        split: The split to read, in a folder of several or on the hub.
         style: ``pearl`` takes the thoughts as they are; ``original`` as ThinkMorph trains on them,
             ``<think>...</think>`` and, at the end, ``<answer>...</answer>``.
-        images: Folder of images that are paths; the file's, if it is not given.
+        images: Folder of images that are stored as paths; by default the file's.
         roots: A JSON file of folders by the beginning of a path, as for ``lvr``.
     """
     choice(style, STYLES, "style")
@@ -73,7 +73,7 @@ def read_thinkmorph(
 
 
 def capped(rows: Rows, most: int | None) -> Rows:
-    """Return at most so many rows, chosen by their ids alone."""
+    """Return at most ``most`` rows, chosen by their ids alone."""
     if most is None or len(rows) <= most:
         return rows
     ids: Sequence[str] = rows.ids

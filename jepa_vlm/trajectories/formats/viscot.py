@@ -26,7 +26,7 @@ KEYS = Keys(
     ("question", "answer", "image", "width", "height", "bboxs", "dataset"),
     labels=("id", "split", "full_answer", "thought"),
 )
-SHARED = {"textcap": "textvqa"}  # datasets whose images lie in another's folder
+SHARED = {"textcap": "textvqa"}  # data sets whose images lie in the folder of another
 
 
 @FORMATS.register("viscot")
@@ -35,9 +35,9 @@ def read_viscot(path: Path, *, images: str = "", roots: str = "", boxes: str = "
 
     Args:
         path: DATASET_cot_train.jsonl.
-        images: Folder that holds a folder for each dataset; the file's, if it is not given.
-        roots: A JSON file ``{"flickr30k": "/data/flickr30k-images", ...}``: datasets whose images lie elsewhere.
-        boxes: The unit of boxes; ``pixels``, if it is not given.
+        images: Folder that holds a folder for each data set; by default the file's.
+        roots: A JSON file ``{"flickr30k": "/data/flickr30k-images", ...}``: data sets whose images lie elsewhere.
+        boxes: The unit of boxes; by default ``pixels``.
     """
     read, roots_of = Boxes.of(boxes, "pixels"), ImageRoots.of(images or path.parent, roots)
     return ParsedRows(JsonRecords(path), partial(_trajectory, roots=roots_of, read=read), KEYS)
