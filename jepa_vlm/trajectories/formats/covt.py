@@ -16,7 +16,7 @@ from jepa_vlm.errors import DataError
 from jepa_vlm.trajectories.formats.chat_texts import TURN_KEYS
 from jepa_vlm.trajectories.formats.images import ImageRoots
 from jepa_vlm.trajectories.formats.llava import TURNS, answered
-from jepa_vlm.trajectories.formats.records import FORMATS, Keys, ParsedRows
+from jepa_vlm.trajectories.formats.records import FORMATS, Keys, OpenImage, ParsedRows
 from jepa_vlm.trajectories.formats.tables import CELL, Columns, HubPath, embedded_image, open_tables
 from jepa_vlm.trajectories.json_values import JsonObject, choice, parse_json
 from jepa_vlm.trajectories.rows import Joined, Rows
@@ -42,18 +42,18 @@ def read_covt(
     choice(turns, TURNS, "turns")
     return Joined(
         [
-            ParsedRows(records, partial(_trajectory, roots=ImageRoots.of(images or folder, roots), turns=turns), KEYS)
+            ParsedRows(records, partial(_trajectory, turns=turns), KEYS, ImageRoots.of(images or folder, roots).image)
             for _, folder, records in open_tables(path, COLUMNS, split=split)
         ]
     )
 
 
-def _trajectory(row: JsonObject, identity: str, origin: str, *, roots: ImageRoots, turns: str) -> Trajectory:
-    image = embedded_image(row.get("image"), "image", roots=roots, origin=origin)
+def _trajectory(row: JsonObject, identity: str, image: OpenImage, *, turns: str) -> Trajectory:
+    picture = embedded_image(row.get("image"), "image", image)
     conversations = row.get("conversations")
     if isinstance(conversations, str):
         try:
             conversations = parse_json(conversations)
         except ValueError as err:
             raise DataError(f"column 'conversations' is no JSON ({err}).", "json") from None
-    return answered(identity, (image,), {"conversations": conversations}, turns=turns, task="covt")
+    return answered(identity, (picture,), {"conversations": conversations}, turns=turns, task="covt")

@@ -19,7 +19,7 @@ import hashlib
 import io
 import json
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
 
@@ -28,7 +28,7 @@ from jepa_vlm.trajectories.box import Boxes
 from jepa_vlm.trajectories.formats.chat_texts import IMAGE, placed, split_at_images, words_of
 from jepa_vlm.trajectories.formats.images import ImageRoots
 from jepa_vlm.trajectories.formats.json_files import JsonRecords
-from jepa_vlm.trajectories.formats.records import FORMATS, Keys, ParsedRows
+from jepa_vlm.trajectories.formats.records import FORMATS, Keys, OpenImage, ParsedRows
 from jepa_vlm.trajectories.image import LazyImage
 from jepa_vlm.trajectories.json_values import JsonObject, checked, field, shown
 from jepa_vlm.trajectories.rows import Rows
@@ -39,7 +39,6 @@ CALL = Keys(("name", "arguments", "box", "relative", "image", "written"))
 PICTURE = Keys(("image", "region", "relative"))  # of the store
 STEP = Keys(("text", "observation", "image_place"), {"call": CALL, "image": PICTURE})
 KEYS = Keys(("id", "answer", "task", "system", "keep"), {"question": PART, "steps": STEP, "images": PICTURE})
-Find = Callable[[object], LazyImage]  # returns the image of a reference
 Save = Callable[[LazyImage], object]  # stores an image and returns a reference to it
 
 
@@ -58,9 +57,9 @@ def read_jsonl(path: Path, *, images: str = "", roots: str = "", boxes: str = ""
     """
     Boxes.of(boxes)  # refuses an unknown unit
     records = JsonRecords(path)
-    records.own_ids, taken = _ids(records)
-    roots_of = ImageRoots.of(images or path.parent, roots)
-    return ParsedRows(records, partial(_trajectory, roots=roots_of, boxes=boxes, taken=taken), KEYS)
+    records.use_own_ids()
+    opened = ImageRoots.of(images or path.parent, roots).image
+    return ParsedRows(records, partial(trajectory_of, boxes=boxes), KEYS, opened)
 
 
 def write_jsonl(trajectories: Iterable[Trajectory], path: Path) -> Path:
@@ -78,42 +77,18 @@ def write_jsonl(trajectories: Iterable[Trajectory], path: Path) -> Path:
     return path
 
 
-def _ids(records: JsonRecords) -> tuple[list[str], dict[str, str]]:
-    """Return the id of every record, and for each record with the id of an earlier one both places."""
-    ids: list[str] = []
-    first: dict[str, int] = {}
-    taken: dict[str, str] = {}
-    for index in range(len(records)):
-        try:
-            ids.append(field(records.read(index), "id", str))
-        except DataError:  # raised again when the row is read
-            ids.append(f"{records.label}-{index}")
-        if first.setdefault(ids[-1], index) != index:
-            taken[records.place(index)] = records.place(first[ids[-1]])
-    return ids, taken
-
-
-def _trajectory(
-    row: JsonObject, identity: str, origin: str, *, roots: ImageRoots, boxes: str, taken: Mapping[str, str]
-) -> Trajectory:
-    field(row, "id", str)
-    if origin in taken:
-        raise DataError(f"id {shown(identity)} is taken by {taken[origin]}; ids must be unique.", "id")
-    return trajectory_of(row, identity, partial(roots.image, origin=origin), boxes=boxes)
-
-
-def trajectory_of(row: JsonObject, identity: str, image: Find, *, boxes: str = "") -> Trajectory:
+def trajectory_of(row: JsonObject, _: str, image: OpenImage, *, boxes: str = "") -> Trajectory:
     """Return the trajectory of a row.
 
     Args:
         row: JSON values, see ``jsonl``.
-        identity: The trajectory's id.
         image: Returns the image of a reference.
         boxes: The unit of boxes, or "" if each states it by ``relative``.
 
     Raises:
         DataError: If a value is missing or cannot be used.
     """
+    identity = field(row, "id", str)
     images = [image(reference) for reference in field(row, "images", list, [])]
     steps, seen = [], [*images]
     for step in field(row, "steps", list):
@@ -161,7 +136,7 @@ def _part(part: JsonObject) -> str | None:
     return None if kind == "image" else field(part, "text", str)
 
 
-def _step(step: JsonObject, image: Find, seen: list[LazyImage], boxes: str) -> Step:
+def _step(step: JsonObject, image: OpenImage, seen: list[LazyImage], boxes: str) -> Step:
     call, reference = step.get("call"), step.get("image")
     return Step(
         text=field(step, "text", str),

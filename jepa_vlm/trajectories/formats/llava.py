@@ -15,7 +15,7 @@ from jepa_vlm.errors import DataError
 from jepa_vlm.trajectories.formats.chat_texts import TURN_KEYS, llava_turns, question_of, tagged_answer
 from jepa_vlm.trajectories.formats.images import ImageRoots, references
 from jepa_vlm.trajectories.formats.json_files import JsonRecords
-from jepa_vlm.trajectories.formats.records import FORMATS, Keys, ParsedRows
+from jepa_vlm.trajectories.formats.records import FORMATS, Keys, OpenImage, ParsedRows
 from jepa_vlm.trajectories.image import LazyImage
 from jepa_vlm.trajectories.json_values import JsonObject, choice
 from jepa_vlm.trajectories.rows import Rows
@@ -40,8 +40,8 @@ def read_llava(path: Path, *, images: str = "", roots: str = "", turns: str = "o
     choice(turns, TURNS, "turns")
     records = JsonRecords(path)
     records.keep(_reason)
-    roots_of = ImageRoots.of(images or path.parent, roots)
-    return ParsedRows(records, partial(_trajectory, roots=roots_of, turns=turns), KEYS)
+    opened = ImageRoots.of(images or path.parent, roots).image
+    return ParsedRows(records, partial(_trajectory, turns=turns), KEYS, opened)
 
 
 def _reason(record: JsonObject) -> str:
@@ -51,8 +51,8 @@ def _reason(record: JsonObject) -> str:
     return "" if record.get("image") else "no image"
 
 
-def _trajectory(record: JsonObject, identity: str, origin: str, *, roots: ImageRoots, turns: str) -> Trajectory:
-    images = tuple(roots.image(one, origin=origin) for one in references(record.get("image"), "image"))
+def _trajectory(record: JsonObject, identity: str, image: OpenImage, *, turns: str) -> Trajectory:
+    images = tuple(image(one) for one in references(record.get("image"), "image"))
     return answered(identity, images, record, turns=turns, task="llava")
 
 

@@ -21,7 +21,7 @@ from jepa_vlm.trajectories.box import Box, Boxes
 from jepa_vlm.trajectories.formats.chat_texts import TURN_KEYS, llava_turns, question_of, tagged_answer
 from jepa_vlm.trajectories.formats.images import ImageRoots, references
 from jepa_vlm.trajectories.formats.json_files import JsonRecords
-from jepa_vlm.trajectories.formats.records import FORMATS, Keys, ParsedRows, unread_keys
+from jepa_vlm.trajectories.formats.records import FORMATS, Keys, OpenImage, ParsedRows, unread_keys
 from jepa_vlm.trajectories.image import LazyImage
 from jepa_vlm.trajectories.json_values import JsonObject, choice, field
 from jepa_vlm.trajectories.rows import Joined, Rows
@@ -91,18 +91,16 @@ def _inside(folder: Path, reference: str, root: str) -> Path:
 
 
 def _rows(records: JsonRecords, roots: ImageRoots, style: str, boxes: Boxes, notes: tuple[str, ...] = ()) -> ParsedRows:
-    return ParsedRows(records, partial(_trajectory, roots=roots, style=style, read=boxes), KEYS, notes=notes)
+    return ParsedRows(records, partial(_trajectory, style=style, read=boxes), KEYS, roots.image, notes=notes)
 
 
-def _trajectory(
-    record: JsonObject, identity: str, origin: str, *, roots: ImageRoots, style: str, read: Boxes
-) -> Trajectory:
+def _trajectory(record: JsonObject, identity: str, image: OpenImage, *, style: str, read: Boxes) -> Trajectory:
     paths = references(record.get("image"), "image")
     if len(paths) != 1:
         message = f"key 'image' must hold one path, got {len(paths)}: the format does not say which one a box is in."
         raise DataError(message, "key")
-    image = roots.image(paths[0], origin=origin)
-    boxes = [read.read(one, f"bboxes[{i}]", image.size) for i, one in enumerate(field(record, "bboxes", list))]
+    picture = image(paths[0])
+    boxes = [read.read(one, f"bboxes[{i}]", picture.size) for i, one in enumerate(field(record, "bboxes", list))]
     turns = llava_turns(record)
     if len(turns) != 2:
         raise DataError(f"conversations must be one human and one gpt turn, got {len(turns)}.", "turns")
@@ -114,11 +112,11 @@ def _trajectory(
     if "<answer>" not in last:
         raise DataError("the gpt turn must end with <answer> ... </answer>.", "key")
     said = last if style == "original" else last.replace("<answer>", "").replace("</answer>", "")
-    looks = [look_at(image, box, text.strip(), style=style) for text, box in zip(before, boxes, strict=True)]
+    looks = [look_at(picture, box, text.strip(), style=style) for text, box in zip(before, boxes, strict=True)]
     question, places = question_of(asked, 1, ends_first=True)
     return Trajectory(
         id=identity,
-        images=(image,),
+        images=(picture,),
         question=question,
         steps=(*looks, Step(said.strip())),
         answer=tagged_answer(last),

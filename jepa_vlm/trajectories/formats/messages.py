@@ -22,7 +22,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, final
+from typing import final
 
 from jepa_vlm.errors import DataError
 from jepa_vlm.trajectories.box import Boxes
@@ -39,7 +39,7 @@ from jepa_vlm.trajectories.formats.chat_texts import (
 )
 from jepa_vlm.trajectories.formats.images import ImageRoots
 from jepa_vlm.trajectories.formats.json_files import JsonRecords
-from jepa_vlm.trajectories.formats.records import FORMATS, Keys, ParsedRows, Records
+from jepa_vlm.trajectories.formats.records import FORMATS, Keys, OpenImage, ParsedRows, Records
 from jepa_vlm.trajectories.formats.tables import CELL, HubPath, is_table, open_tables
 from jepa_vlm.trajectories.json_values import JsonObject, checked, field, parse_json, shown
 from jepa_vlm.trajectories.rows import Joined, Rows
@@ -76,15 +76,15 @@ def read_messages(
     read = Boxes.of(boxes, "pixels", "fractions")
 
     def rows(records: Records, folder: Path | None) -> Rows:
-        parse = partial(_trajectory, roots=ImageRoots.of(images or folder, roots), boxes=read)
-        return ParsedRows(records, parse, KEYS)
+        opened = ImageRoots.of(images or folder, roots).image
+        return ParsedRows(records, partial(_trajectory, boxes=read), KEYS, opened)
 
     if isinstance(path, HubPath) or is_table(path):
         return Joined([rows(records, folder) for _, folder, records in open_tables(path, {}, split=split)])
     return rows(JsonRecords(path), path.parent)
 
 
-def _trajectory(record: JsonObject, identity: str, origin: str, *, roots: ImageRoots, boxes: Boxes) -> Trajectory:
+def _trajectory(record: JsonObject, identity: str, image: OpenImage, *, boxes: Boxes) -> Trajectory:
     paths = None if record.get("images") is None else iter(field(record, "images", list))
     turns = [_turn(checked(one, dict, f"message {i}"), i, paths) for i, one in enumerate(_listed(record))]
     if paths is not None and (left := len(list(paths))) > 0:
@@ -93,7 +93,7 @@ def _trajectory(record: JsonObject, identity: str, origin: str, *, roots: ImageR
         )
         raise DataError(message + ', or a part {"type": "image"}.', "placeholder")
     system, asked, *later = _by_turns(turns)
-    images = [roots.image(one, origin=origin) for one in asked.images]
+    images = [image(one) for one in asked.images]
     sizes, steps = [one.size for one in images], []
     for said, seen in zip(later[:-1:2], later[1::2], strict=True):
         words, written, call = _call(said)
@@ -104,7 +104,7 @@ def _trajectory(record: JsonObject, identity: str, origin: str, *, roots: ImageR
         if len(seen.images) != 1:
             message = f"a turn after the first must show the tool's one image, got {len(seen.images)}."
             raise DataError(message, "turns")
-        result = roots.image(seen.images[0], origin=origin)
+        result = image(seen.images[0])
         made = None if call is None else crop_of(call, sizes, written=written, boxes=boxes)
         sizes.append(result.size)
         observation, places = placed(seen.parts)
@@ -125,7 +125,7 @@ def _trajectory(record: JsonObject, identity: str, origin: str, *, roots: ImageR
     )
 
 
-def _listed(record: JsonObject) -> list[Any]:
+def _listed(record: JsonObject) -> list[object]:
     """Return a record's messages."""
     given = [key for key in ("messages", "prompt", "completion") if record.get(key) is not None]
     if given == ["messages"]:
@@ -133,7 +133,7 @@ def _listed(record: JsonObject) -> list[Any]:
     if given != ["prompt", "completion"]:
         keys = shown(", ".join(record))
         raise DataError(f"a row must have the key 'messages', or else 'prompt' and 'completion', got {keys}.", "key")
-    listed: list[Any] = []
+    listed: list[object] = []
     for key, role in (("prompt", "user"), ("completion", "assistant")):
         text = isinstance(record[key], str)
         listed += [{"role": role, "content": record[key]}] if text else field(record, key, list)

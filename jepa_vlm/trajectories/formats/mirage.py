@@ -16,7 +16,7 @@ from jepa_vlm.errors import DataError
 from jepa_vlm.trajectories.formats.chat_texts import question_of, tagged_answer
 from jepa_vlm.trajectories.formats.images import ImageRoots, references
 from jepa_vlm.trajectories.formats.json_files import JsonRecords
-from jepa_vlm.trajectories.formats.records import FORMATS, Keys, ParsedRows
+from jepa_vlm.trajectories.formats.records import FORMATS, Keys, OpenImage, ParsedRows
 from jepa_vlm.trajectories.image import LazyImage
 from jepa_vlm.trajectories.json_values import JsonObject, field
 from jepa_vlm.trajectories.rows import Rows
@@ -35,19 +35,18 @@ def read_mirage(path: Path, *, root: str = "", roots: str = "") -> Rows:
         root: Folder that image paths are relative to; by default the file's.
         roots: A JSON file of folders by the beginning of a path, as for ``lvr``.
     """
-    roots_of = ImageRoots.of(root or path.parent, roots, option="root")
-    return ParsedRows(JsonRecords(path), partial(_trajectory, roots=roots_of, task=path.stem), KEYS)
+    opened = ImageRoots.of(root or path.parent, roots, option="root").image
+    return ParsedRows(JsonRecords(path), partial(_trajectory, task=path.stem), KEYS, opened)
 
 
-def _trajectory(record: JsonObject, identity: str, origin: str, *, roots: ImageRoots, task: str) -> Trajectory:
-    images = _images(record, "image_input", roots, origin)
-    helpers = _images(record, "image_output", roots, origin)
+def _trajectory(record: JsonObject, identity: str, image: OpenImage, *, task: str) -> Trajectory:
+    images, helpers = _images(record, "image_input", image), _images(record, "image_output", image)
     asked, told = field(record, "text_input", str), field(record, "text_output", str)
     *before, last = told.split(SLOT)
     if len(before) != len(helpers):
         message = f"text_output has {len(before)} {SLOT} for {len(helpers)} image_output; each image needs one."
         raise DataError(message, "placeholder")
-    looks = [Step(text.strip(), image=image) for text, image in zip(before, helpers, strict=True)]
+    looks = [Step(text.strip(), image=helper) for text, helper in zip(before, helpers, strict=True)]
     question, places = question_of(asked, len(images))
     return Trajectory(
         id=identity,
@@ -60,10 +59,10 @@ def _trajectory(record: JsonObject, identity: str, origin: str, *, roots: ImageR
     )
 
 
-def _images(record: JsonObject, key: str, roots: ImageRoots, origin: str) -> tuple[LazyImage, ...]:
+def _images(record: JsonObject, key: str, image: OpenImage) -> tuple[LazyImage, ...]:
     paths = references(record.get(key), key)
     try:
-        return tuple(roots.image(one, origin=origin) for one in paths)
+        return tuple(image(one) for one in paths)
     except DataError as err:
         if err.problem != "image missing":
             raise

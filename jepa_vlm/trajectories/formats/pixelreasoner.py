@@ -15,18 +15,15 @@ Source: TIGER-AI-Lab/Pixel-Reasoner@a3a6c3a, instruction_tuning/sft_tool.py, and
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from jepa_vlm.errors import DataError
 from jepa_vlm.trajectories.box import Boxes
 from jepa_vlm.trajectories.formats.chat_texts import Parts, crop_of, placed, split_call, tagged_answer, words_of
 from jepa_vlm.trajectories.formats.images import ImageRoots
 from jepa_vlm.trajectories.formats.json_files import JsonRecords
-from jepa_vlm.trajectories.formats.records import FORMATS, Keys, ParsedRows
-from jepa_vlm.trajectories.image import LazyImage
+from jepa_vlm.trajectories.formats.records import FORMATS, Keys, OpenImage, ParsedRows
 from jepa_vlm.trajectories.json_values import JsonObject, checked, choice, field, shown
 from jepa_vlm.trajectories.rows import Rows
 from jepa_vlm.trajectories.trajectory import Step, Trajectory
@@ -52,8 +49,8 @@ def read_pixelreasoner(path: Path, *, images: str = "", roots: str = "", style: 
     read = Boxes.of(boxes, "pixels", "fractions", cut=True)
     records = JsonRecords(path)
     records.keep(_reason)
-    roots_of = ImageRoots.of(images or path.parent, roots)
-    return ParsedRows(records, partial(_trajectory, roots=roots_of, style=style, boxes=read), KEYS)
+    opened = ImageRoots.of(images or path.parent, roots).image
+    return ParsedRows(records, partial(_trajectory, style=style, boxes=read), KEYS, opened)
 
 
 def _reason(record: JsonObject) -> str:
@@ -67,9 +64,7 @@ def _reason(record: JsonObject) -> str:
     return ""
 
 
-def _trajectory(
-    record: JsonObject, identity: str, origin: str, *, roots: ImageRoots, style: str, boxes: Boxes
-) -> Trajectory:
+def _trajectory(record: JsonObject, identity: str, image: OpenImage, *, style: str, boxes: Boxes) -> Trajectory:
     messages = [_message(one, number) for number, one in enumerate(field(record, "message_list", list))]
     roles = [role for role, _, _ in messages]
     system = words_of(messages.pop(0)[1]) if roles[:1] == ["system"] else ""
@@ -79,14 +74,11 @@ def _trajectory(
     if not messages:
         raise DataError("message_list has neither question nor answer.", "turns")
 
-    def opened(paths: Sequence[str]) -> tuple[LazyImage, ...]:
-        return tuple(roots.image(path, origin=origin) for path in paths)
-
     def read(parts: Parts) -> tuple[str, tuple[int, ...]]:
         return placed(parts) if style == "original" else (words_of(parts).strip(), ())
 
-    images = opened(messages[0][2])
-    sizes = [image.size for image in images]
+    images = [image(path) for path in messages[0][2]]
+    sizes = [one.size for one in images]
     steps = []
     for turn in range(0, len(messages) - 2, 2):
         words, written, call = split_call(words_of(messages[turn + 1][1]))
@@ -97,17 +89,17 @@ def _trajectory(
         if call is None:
             raise DataError(f"message {turn + 1} must end with a tool call, since an image follows.", "tool call")
         made = crop_of(call, sizes, written=written if style == "original" else "", boxes=boxes)
-        (image,) = opened(paths)
-        sizes.append(image.size)
+        result = image(paths[0])
+        sizes.append(result.size)
         observation, places = read(observed)
-        steps.append(Step(words if style == "original" else words.strip(), made, image, observation, *places))
+        steps.append(Step(words if style == "original" else words.strip(), made, result, observation, *places))
     last, _, call = split_call(words_of(messages[-1][1]))
     if call is not None:
         raise DataError("the last turn must be the answer, but it ends with a tool call.", "tool call")
     question, places = read(messages[0][1])
     return Trajectory(
         id=identity,
-        images=images,
+        images=tuple(images),
         question=question,
         steps=(*steps, Step(last.strip())),
         answer=tagged_answer(last),
@@ -125,15 +117,15 @@ def _message(message: object, number: int) -> tuple[str, Parts, list[str]]:
     images: list[str] = []
     for item in field(turn, "content", list):
         kind, value = _item(checked(item, dict, f"an item of message {number}"), number)
-        checked(value, str, f"key {kind!r} of message {number}")
         parts.append(value if kind == "text" else None)
         images += [value] if kind != "text" else []
     return role, parts or [""], images
 
 
-def _item(item: JsonObject, number: int) -> tuple[str, Any]:
+def _item(item: JsonObject, number: int) -> tuple[str, str]:
     given = [(kind, item[kind]) for kind in ("text", "image", "video") if item.get(kind) is not None]
     if len(given) != 1:
         message = f"an item of message {number} must set one of text, image and video, got {shown(dict(item))}."
         raise DataError(message, "key")
-    return given[0]
+    kind, value = given[0]
+    return kind, checked(value, str, f"key {kind!r} of message {number}")

@@ -11,6 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
+from functools import partial
 from typing import final
 
 from jepa_vlm.errors import DataError
@@ -18,7 +19,8 @@ from jepa_vlm.registry import Registry
 from jepa_vlm.trajectories.bad_rows import BadRows
 from jepa_vlm.trajectories.box import Box
 from jepa_vlm.trajectories.image import LazyImage
-from jepa_vlm.trajectories.json_values import JsonObject, parse_json
+from jepa_vlm.trajectories.json_values import JsonObject, parse_json, shown
+from jepa_vlm.trajectories.json_values import field as value_of
 from jepa_vlm.trajectories.rows import Rows
 from jepa_vlm.trajectories.trajectory import Trajectory
 
@@ -34,22 +36,54 @@ FORMATS: Registry[Callable[..., Rows]] = Registry(
 )
 
 
+OpenImage = Callable[..., LazyImage]
+"""Returns the image of a reference, checked by its header; see ``ImageRoots.image``."""
+
+
 class Records(ABC):
     """The records of a source, found once and parsed one at a time.
 
     Args:
-        label: Short name of the source; rows without an id of their own are called LABEL-INDEX.
+        label: Short name of the source, used in the ids of rows.
+
+    Attributes:
+        dropped: How many records were left out, by reason.
     """
 
     def __init__(self, *, label: str) -> None:
         self.label = label
         self.dropped: Mapping[str, int] = {}
-        self.own_ids: Sequence[str] | None = None
+        self._own_ids: list[str] = []
+        self._repeated: dict[int, int] = {}  # a record whose id an earlier one has, and the first such record
 
     @property
     def ids(self) -> Sequence[str]:
-        """The id of every record's row: the records' own ids if they are unique, else LABEL-INDEX."""
-        return [f"{self.label}-{i}" for i in range(len(self))] if self.own_ids is None else self.own_ids
+        """The id of every record: LABEL-INDEX, or its own after ``use_own_ids``."""
+        return self._own_ids or [f"{self.label}-{i}" for i in range(len(self))]
+
+    def id(self, index: int) -> str:
+        """Return the id of a record.
+
+        Raises:
+            DataError: If an earlier record has it.
+        """
+        name = self._own_ids[index] if self._own_ids else f"{self.label}-{index}"
+        if index in self._repeated:
+            taken = self.place(self._repeated[index])
+            raise DataError(f"id {shown(name)} is taken by {taken}; ids must be unique.", "id")
+        return name
+
+    def use_own_ids(self) -> None:
+        """Read the key ``id`` of every record, and use it as the record's id."""
+        first: dict[str, int] = {}
+        for index in range(len(self)):
+            try:
+                name = value_of(self.read(index), "id", str)
+            except DataError:  # raised again when the row is read
+                name = f"{self.label}-{index}"
+            self._own_ids.append(name)
+            if first.setdefault(name, index) != index:
+                self._repeated[index] = first[name]
 
     @abstractmethod
     def __len__(self) -> int: ...
@@ -186,21 +220,24 @@ class ParsedRows(Rows):
 
     Args:
         records: The source.
-        parse: Makes a trajectory of a record, an id for it, and its place (for later messages about its images). It
-            must be a function of a module, or a partial of one, so that rows can be pickled.
+        parse: Makes a trajectory of a record, an id for it, and a function that opens the image of a reference. It must
+            be a function of a module, or a partial of one, so that rows can be pickled.
         keys: The keys of a record that ``parse`` reads, and its labels.
+        image: Opens the image of a reference; ``origin`` is the record's place, for later messages about the image.
         notes: Notes that every trajectory gets.
     """
 
     def __init__(
         self,
         records: Records,
-        parse: Callable[[JsonObject, str, str], Trajectory],
+        parse: Callable[[JsonObject, str, OpenImage], Trajectory],
         keys: Keys,
+        image: OpenImage,
         *,
         notes: Sequence[str] = (),
     ) -> None:
-        self._records, self._parse, self._keys, self._notes = records, parse, keys, tuple(notes)
+        self._records, self._parse, self._keys, self._image = records, parse, keys, image
+        self._notes = tuple(notes)
 
     def __len__(self) -> int:
         return len(self._records)
@@ -225,8 +262,8 @@ class ParsedRows(Rows):
         try:
             record = records.read(index)
             notes = tuple(dict.fromkeys([*self._notes, *unread_keys(record, self._keys)]))
-            identity = f"{records.label}-{index}" if records.own_ids is None else records.own_ids[index]
-            return _settled(self._parse(record, identity, place), self.bad, self.keep, notes)
+            trajectory = self._parse(record, records.id(index), partial(self._image, origin=place))
+            return _settled(trajectory, self.bad, self.keep, notes)
         except DataError as err:
             raise err.at(place) from None
 

@@ -55,7 +55,7 @@ def read_store(path: Path) -> Rows:
         DataError: If the folder is no store, or of another version.
     """
     records = StoreRecords(path)
-    return ParsedRows(records, partial(_trajectory, store=records), KEYS)
+    return ParsedRows(records, trajectory_of, KEYS, records.image)
 
 
 def is_store(path: Path) -> bool:
@@ -104,7 +104,7 @@ class StoreRecords(Records):
         """Return the JSON values of a trajectory."""
         row = self._rows.read(index, "id", "trajectory")
         values = parse_object(value_of(row, "trajectory", str).encode())
-        return {**values, "id": row.get("id")}
+        return {**values, "id": value_of(row, "id", str)}
 
     def image_bytes(self, number: int) -> bytes:
         """Return an image as it is stored."""
@@ -123,10 +123,6 @@ class StoreRecords(Records):
         width, height, sha256 = (self._images.value(name, number) for name in ("width", "height", "sha256"))
         read = partial(self.image_bytes, number)
         return LazyImage(read=read, known=(int(width), int(height)), sha256=sha256, region=region, origin=origin)
-
-
-def _trajectory(record: JsonObject, _: str, origin: str, *, store: StoreRecords) -> Trajectory:
-    return trajectory_of(record, value_of(record, "id", str), partial(store.image, origin=origin))
 
 
 def _counts(index: JsonObject, key: str) -> list[int]:

@@ -17,8 +17,7 @@ from pathlib import Path
 from typing import Any, final
 
 from jepa_vlm.errors import DataError, missing_extra
-from jepa_vlm.trajectories.formats.images import ImageRoots
-from jepa_vlm.trajectories.formats.records import NOT_LOADED, Keys, Records, may_change_meaning
+from jepa_vlm.trajectories.formats.records import NOT_LOADED, Keys, OpenImage, Records, may_change_meaning
 from jepa_vlm.trajectories.image import LazyImage
 from jepa_vlm.trajectories.json_values import JsonObject
 
@@ -286,14 +285,13 @@ def _task(folder: Path, root: Path) -> str:
     return names[0] if names else root.resolve().name
 
 
-def embedded_image(cell: object, what: str, *, roots: ImageRoots, origin: str) -> LazyImage:
+def embedded_image(cell: object, what: str, image: OpenImage) -> LazyImage:
     """Return the image of a cell, ``{"bytes", "path"}`` or a path, checked by its header.
 
     Args:
         cell: The cell.
         what: The column, for messages.
-        roots: Where cells that hold a path and no bytes lead.
-        origin: File and row, for later messages.
+        image: Opens the image of a reference.
 
     Raises:
         DataError: If the cell is empty, or its image cannot be used.
@@ -301,6 +299,6 @@ def embedded_image(cell: object, what: str, *, roots: ImageRoots, origin: str) -
     if not isinstance(cell, str | Mapping):
         raise DataError(f"column {what!r} must hold an image {{bytes, path}}, got {type(cell).__name__}.", "key")
     try:
-        return roots.image(cell, origin=origin)
+        return image(cell)
     except DataError as err:
         raise err.at(f"column {what!r}") from None

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from jepa_vlm.errors import DataError
 from jepa_vlm.trajectories.formats.images import ImageRoots
-from jepa_vlm.trajectories.formats.records import FORMATS, Keys, ParsedRows
+from jepa_vlm.trajectories.formats.records import FORMATS, Keys, OpenImage, ParsedRows
 from jepa_vlm.trajectories.formats.tables import CELL, Columns, HubPath, embedded_image, open_tables
 from jepa_vlm.trajectories.json_values import JsonObject, choice, field
 from jepa_vlm.trajectories.rows import Joined, Picked, Rows
@@ -67,8 +67,9 @@ def read_thinkmorph(
     most = int(cap) if cap else None
     tasks: dict[str, list[Rows]] = {}
     for task, folder, records in open_tables(path, COLUMNS, split=split):
-        parse = partial(_trajectory, task=task, roots=ImageRoots.of(images or folder, roots), style=style)
-        tasks.setdefault(task, []).append(ParsedRows(records, parse, KEYS))
+        opened = ImageRoots.of(images or folder, roots).image
+        rows = ParsedRows(records, partial(_trajectory, task=task, style=style), KEYS, opened)
+        tasks.setdefault(task, []).append(rows)
     return Joined([capped(Joined(parts), most) for parts in tasks.values()])
 
 
@@ -81,11 +82,9 @@ def capped(rows: Rows, most: int | None) -> Rows:
     return Picked(rows, sorted(first), why="beyond the cap")
 
 
-def _trajectory(row: JsonObject, identity: str, origin: str, *, task: str, roots: ImageRoots, style: str) -> Trajectory:
-    problem, result = (
-        embedded_image(row.get(name), name, roots=roots, origin=origin)
-        for name in ("problem_image_0", "reasoning_image_0")
-    )
+def _trajectory(row: JsonObject, identity: str, image: OpenImage, *, task: str, style: str) -> Trajectory:
+    names = ("problem_image_0", "reasoning_image_0")
+    problem, result = (embedded_image(row.get(name), name, image) for name in names)
     thoughts = [field(row, name, str) for name in ("thought_0", "thought_1")]
     if not all(thought.strip() for thought in thoughts):
         raise DataError("a thought is empty; each row needs one before and one after its picture.", "key")

@@ -17,7 +17,7 @@ from jepa_vlm.trajectories.box import Boxes
 from jepa_vlm.trajectories.formats.images import ImageRoots
 from jepa_vlm.trajectories.formats.json_files import JsonRecords
 from jepa_vlm.trajectories.formats.lvr import look_at
-from jepa_vlm.trajectories.formats.records import FORMATS, Keys, ParsedRows
+from jepa_vlm.trajectories.formats.records import FORMATS, Keys, OpenImage, ParsedRows
 from jepa_vlm.trajectories.json_values import JsonObject, field
 from jepa_vlm.trajectories.rows import Rows
 from jepa_vlm.trajectories.trajectory import Step, Trajectory
@@ -39,17 +39,18 @@ def read_viscot(path: Path, *, images: str = "", roots: str = "", boxes: str = "
         roots: A JSON file ``{"flickr30k": "/data/flickr30k-images", ...}``: data sets whose images lie elsewhere.
         boxes: The unit of boxes; by default ``pixels``.
     """
-    read, roots_of = Boxes.of(boxes, "pixels"), ImageRoots.of(images or path.parent, roots)
-    return ParsedRows(JsonRecords(path), partial(_trajectory, roots=roots_of, read=read), KEYS)
+    read, opened = Boxes.of(boxes, "pixels"), ImageRoots.of(images or path.parent, roots).image
+    return ParsedRows(JsonRecords(path), partial(_trajectory, read=read), KEYS, opened)
 
 
-def _trajectory(record: JsonObject, identity: str, origin: str, *, roots: ImageRoots, read: Boxes) -> Trajectory:
+def _trajectory(record: JsonObject, identity: str, image: OpenImage, *, read: Boxes) -> Trajectory:
     dataset = field(record, "dataset", str)
-    image = roots.image(field(record, "image", str), origin=origin, below=SHARED.get(dataset, dataset))
+    picture = image(field(record, "image", str), below=SHARED.get(dataset, dataset))
     stated = field(record, "width", int), field(record, "height", int)
-    if stated != image.size:
-        message = f"boxes are for an image of {stated[0]} x {stated[1]}, but it has {image.size[0]} x {image.size[1]}"
-        if image.is_turned and stated == image.size[::-1]:
+    if stated != picture.size:
+        width, height = picture.size
+        message = f"boxes are for an image of {stated[0]} x {stated[1]}, but it has {width} x {height}"
+        if picture.is_turned and stated == (height, width):
             message += " as viewers show it, turned by its EXIF orientation: give boxes and size of the turned picture"
         raise DataError(f"{message}.", "box")
     boxes = [read.read(edges, f"bboxs[{i}]", stated) for i, edges in enumerate(field(record, "bboxs", list))]
@@ -58,9 +59,9 @@ def _trajectory(record: JsonObject, identity: str, origin: str, *, roots: ImageR
     answer = field(record, "answer", str)
     return Trajectory(
         id=identity,
-        images=(image,),
+        images=(picture,),
         question=field(record, "question", str),
-        steps=(*(look_at(image, box, "", style="pearl") for box in boxes), Step(answer)),
+        steps=(*(look_at(picture, box, "", style="pearl") for box in boxes), Step(answer)),
         answer=answer,
         task=dataset,
     )
