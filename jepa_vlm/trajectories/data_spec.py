@@ -42,7 +42,7 @@ _OPTIONS = re.compile(r"(.+)#(\w+=[^,#]*(?:,\w+=[^,#]*)*)", re.DOTALL)
 @final
 @dataclass(frozen=True)
 class DataSpec:
-    """Where data comes from: ``jsonl:/data/train.jsonl``, ``playground:maze#direct=1``.
+    """The parts of a data spec: ``jsonl:/data/train.jsonl``, ``playground:maze#direct=1``.
 
     Args:
         source: Name of a format, or of another source of trajectories.
@@ -59,7 +59,7 @@ class DataSpec:
 
     @property
     def whole(self) -> str:
-        """Everything behind the source's name: the path, where a ``#`` belongs to it."""
+        """Everything behind the source's name: the path, if the ``#`` belongs to it."""
         options = ",".join(f"{key}={value}" for key, value in self.options.items())
         return f"{self.rest}#{options}" if options else self.rest
 
@@ -113,7 +113,7 @@ def load_trajectories(spec: str | DataSpec) -> Rows:
 
     Args:
         spec: ``FORMAT:PATH``, ``FORMAT:PATH#KEY=VALUE``, ``FORMAT:hf://OWNER/NAME@REVISION``, or a path, whose format
-            is found. Where a file's name holds what looks like options, it is the name. Every format has the option
+            is detected. If a file is named like a path with options, that file is read. Every format has the option
             ``keep=TOKEN+TOKEN``, see ``Trajectory``.
 
     Raises:

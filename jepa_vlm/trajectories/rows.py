@@ -84,8 +84,8 @@ class Picked(Rows):
 
     Args:
         rows: The source.
-        indices: Which of its rows, in order.
-        why: The reason to count the others as dropped, or "" if they are used elsewhere.
+        indices: Indices of the picked rows, in order.
+        why: The reason under which the other rows are counted as dropped, or "" if they are used elsewhere.
     """
 
     def __init__(self, rows: Rows, indices: Sequence[int], *, why: str = "") -> None:
@@ -101,7 +101,7 @@ class Picked(Rows):
 
     @property
     def dropped(self) -> Mapping[str, int]:
-        """What the source left out, and the rows that were not picked."""
+        """The counts of the source, and the number of rows that were not picked."""
         more = {self._why: len(self._rows) - len(self)} if self._why else {}
         return {**self._rows.dropped, **more}
 
@@ -149,7 +149,7 @@ class Joined(Rows):
 
     @property
     def dropped(self) -> Mapping[str, int]:
-        """The parts' counts, added."""
+        """The sum of the parts' counts."""
         counts: Counter[str] = Counter()
         for part in self.parts:
             counts.update(part.dropped)
@@ -176,7 +176,7 @@ class Joined(Rows):
 
 
 def policy_of(source: Sequence[Trajectory]) -> BadRows:
-    """Return the policy of a source for bad rows; trajectories that come from no file have the default one."""
+    """Return the policy of a source for bad rows; trajectories without a file have the default policy."""
     return source.bad if isinstance(source, Rows) else BadRows()
 
 
