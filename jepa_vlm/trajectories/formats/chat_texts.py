@@ -18,8 +18,8 @@ TURN_KEYS = Keys(("from", "value"), json_text=True)  # keys of a turn, see ``lla
 CALL, ANSWER = ("<tool_call>", "</tool_call>"), ("<answer>", "</answer>")
 
 
-def llava_turns(record: JsonObject) -> list[tuple[str, str]]:
-    """Return (role, text) of each turn of ``conversations``; human and gpt alternate, human first.
+def llava_turns(record: JsonObject) -> list[str]:
+    """Return the texts of ``conversations``: human and gpt alternate, human first.
 
     Raises:
         DataError: If a turn has a wrong value or stands in the wrong place.
@@ -31,7 +31,7 @@ def llava_turns(record: JsonObject) -> list[tuple[str, str]]:
         expected = ("human", "gpt")[number % 2]
         if who != expected:
             raise DataError(f"conversations[{number}] must be from {expected!r}, got {shown(who)}.", "turns")
-        turns.append((who, text))
+        turns.append(text)
     if not turns or len(turns) % 2:
         raise DataError(f"conversations must hold pairs of human and gpt, got {len(turns)} turns.", "turns")
     return turns

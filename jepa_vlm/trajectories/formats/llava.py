@@ -67,7 +67,7 @@ def answered(identity: str, images: tuple[LazyImage, ...], record: JsonObject, *
         count = len(found) // 2
         message = f"conversations must be one question and its answer, got {count}; #turns=first keeps the first."
         raise DataError(message, "turns")
-    (_, asked), (_, answer), *later = found
+    asked, answer, *later = found
     question, places = question_of(asked, len(images), ends_first=True)
     return Trajectory(
         identity,

@@ -104,7 +104,7 @@ def _trajectory(record: JsonObject, identity: str, image: OpenImage, *, style: s
     turns = llava_turns(record)
     if len(turns) != 2:
         raise DataError(f"conversations must be one human and one gpt turn, got {len(turns)}.", "turns")
-    asked, told = turns[0][1], turns[1][1]
+    asked, told = turns
     *before, last = told.split(SLOT)
     if len(before) != len(boxes):
         message = f"the gpt turn has {len(before)} {SLOT} for {len(boxes)} bboxes; each box needs one."

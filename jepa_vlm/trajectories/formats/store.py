@@ -20,7 +20,7 @@ import shutil
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import accumulate
 from pathlib import Path
@@ -32,8 +32,7 @@ from jepa_vlm.trajectories.formats.jsonl import KEYS, row_of, trajectory_of
 from jepa_vlm.trajectories.formats.records import FORMATS, ParsedRows, Records
 from jepa_vlm.trajectories.formats.tables import ParquetRecords, parquet
 from jepa_vlm.trajectories.image import LazyImage
-from jepa_vlm.trajectories.json_values import JsonObject, checked, parse_object, shown
-from jepa_vlm.trajectories.json_values import field as value_of
+from jepa_vlm.trajectories.json_values import JsonObject, checked, field, parse_object, shown
 from jepa_vlm.trajectories.rows import RowReader, Rows
 from jepa_vlm.trajectories.trajectory import Trajectory
 
@@ -82,7 +81,7 @@ class StoreRecords(Records):
                 raise DataError(f"the store has version {shown(index.get('version'))}; this reads {VERSION}.", "file")
             self._rows = _Table(path, ROWS, _counts(index, "rows"))
             self._images = _Table(path, IMAGES, _counts(index, "images"))
-            self.dropped = value_of(index, "dropped", dict, {})
+            self.dropped = field(index, "dropped", dict, {})
         except OSError:
             raise DataError(f"{path} is no store: it has no {INDEX}; write one with `data convert`.", "file") from None
         except DataError as err:
@@ -103,8 +102,8 @@ class StoreRecords(Records):
     def read(self, index: int) -> JsonObject:
         """Return the JSON values of a trajectory."""
         row = self._rows.read(index, "id", "trajectory")
-        values = parse_object(value_of(row, "trajectory", str).encode())
-        return {**values, "id": value_of(row, "id", str)}
+        values = parse_object(field(row, "trajectory", str).encode())
+        return {**values, "id": field(row, "id", str)}
 
     def image_bytes(self, number: int) -> bytes:
         """Return an image as it is stored."""
@@ -115,7 +114,7 @@ class StoreRecords(Records):
         region = None
         if isinstance(reference, dict):
             edges = four_numbers(reference.get("region"), "key 'region'")
-            region = Box(*edges, relative=value_of(reference, "relative", bool))
+            region = Box(*edges, relative=field(reference, "relative", bool))
             reference = reference.get("image")
         number = checked(reference, int, "an image's number")
         if not 0 <= number < len(self._images):
@@ -126,7 +125,7 @@ class StoreRecords(Records):
 
 
 def _counts(index: JsonObject, key: str) -> list[int]:
-    return [checked(count, int, f"an entry of key {key!r}") for count in value_of(index, key, list)]
+    return [checked(count, int, f"an entry of key {key!r}") for count in field(index, key, list)]
 
 
 class _Table:
@@ -213,8 +212,8 @@ class WrittenStore:
     rows: int
     images: int
     repeated: int
-    skipped: Mapping[str, int] = field(default_factory=dict)
-    notes: Mapping[str, int] = field(default_factory=dict)
+    skipped: Mapping[str, int]
+    notes: Mapping[str, int]
 
 
 def write_store(
@@ -251,7 +250,7 @@ def write_store(
 
 
 def _write(rows: Rows, draft: Path, *, source: str, skip_bad: bool, advance: Callable[[], object]) -> WrittenStore:
-    table = _Shards(draft, ROWS, ("id", "task", "trajectory"), group=ROW_GROUP, shard=ROW_SHARD)
+    table = _Shards(draft, ROWS, group=ROW_GROUP, shard=ROW_SHARD)
     images = _ImageShards(draft)
     ids: set[str] = set()
     skipped, notes = Counter[str](), Counter[str]()
@@ -266,7 +265,7 @@ def _write(rows: Rows, draft: Path, *, source: str, skip_bad: bool, advance: Cal
         reader = RowReader(part.bad.without_limit() if skip_bad else part.bad)
         for _, trajectory, values in reader.read(part, saved, advance=advance):
             ids.add(trajectory.id)
-            table.add((trajectory.id, trajectory.task, values), size=1)
+            table.add({"id": trajectory.id, "task": trajectory.task, "trajectory": values}, size=1)
         if not skip_bad:
             reader.finish()
         skipped.update(reader.problems.counts)
@@ -283,14 +282,14 @@ def _write(rows: Rows, draft: Path, *, source: str, skip_bad: bool, advance: Cal
 class _Shards:
     """Appends rows to numbered parquet files, in groups and files of about the given sizes."""
 
-    def __init__(self, folder: Path, name: str, columns: tuple[str, ...], *, group: int, shard: int) -> None:
-        self._folder, self._name, self._columns, self._group, self._shard = folder, name, columns, group, shard
-        self._waiting: list[tuple[Any, ...]] = []
+    def __init__(self, folder: Path, name: str, *, group: int, shard: int) -> None:
+        self._folder, self._name, self._group, self._shard = folder, name, group, shard
+        self._waiting: list[JsonObject] = []
         self._size = self._written = 0
         self._file: Any = None
         self.counts: list[int] = []
 
-    def add(self, row: tuple[Any, ...], *, size: int) -> None:
+    def add(self, row: JsonObject, *, size: int) -> None:
         """Add a row of some size."""
         self._waiting.append(row)
         self._size += size
@@ -308,8 +307,7 @@ class _Shards:
             return
         import pyarrow
 
-        columns = dict(zip(self._columns, zip(*self._waiting, strict=True), strict=True))
-        table = pyarrow.table({name: list(values) for name, values in columns.items()})
+        table = pyarrow.Table.from_pylist(self._waiting)
         if self._file is None:
             path = self._folder / self._name.format(len(self.counts))
             self._file = parquet().ParquetWriter(path, table.schema, compression="zstd", use_dictionary=False)
@@ -331,8 +329,7 @@ class _ImageShards:
     """Stores each image once, by the hash of its bytes."""
 
     def __init__(self, folder: Path) -> None:
-        columns = ("sha256", "width", "height", "bytes")
-        self._shards = _Shards(folder, IMAGES, columns, group=IMAGE_GROUP, shard=IMAGE_SHARD)
+        self._shards = _Shards(folder, IMAGES, group=IMAGE_GROUP, shard=IMAGE_SHARD)
         self._numbers: dict[bytes, int] = {}
         self.repeated = 0
         self.close = self._shards.close
@@ -343,23 +340,23 @@ class _ImageShards:
 
     def save(self, image: LazyImage) -> int | dict[str, object]:
         """Return the reference to an image, which is stored if it is new."""
-        whole = LazyImage(path=image.path, data=image.data, read=image.read, pixels=image.pixels, origin=image.origin)
-        region = image.region if image.resized is None else None
-        content = whole.encoded() if image.resized is None else None
-        if content is None:
-            content = _png(whole if image.resized is None else image)
+        region = image.region
+        if image.resized is not None:
+            region, content = None, _png(image)
+        else:
+            content = image.encoded() or _png(replace(image, region=None))
         key = hashlib.sha256(content).digest()
         if key in self._numbers:
             self.repeated += 1
         else:
             width, height = LazyImage(data=content, origin=image.origin).size
-            self._shards.add((key, width, height, content), size=len(content))
+            row = {"sha256": key, "width": width, "height": height, "bytes": content}
+            self._shards.add(row, size=len(content))
             self._numbers[key] = len(self._numbers)
         number = self._numbers[key]
         if region is None:
             return number
-        edges = [region.left, region.top, region.right, region.bottom]
-        return {"image": number, "region": edges, "relative": region.relative}
+        return {"image": number, "region": list(region.edges), "relative": region.relative}
 
 
 def _png(image: LazyImage) -> bytes:
