@@ -10,7 +10,7 @@ from jepa_vlm.errors import DataError, UnknownNameError
 from jepa_vlm.playground.difficulty import Dials, Difficulty
 from jepa_vlm.playground.generate import DIRECT_SHARE, questions, trajectories
 from jepa_vlm.trajectories import MultipleChoice, Trajectory
-from jepa_vlm.trajectories.load import DataSpec
+from jepa_vlm.trajectories.data_spec import DataSpec
 
 DIALS = tuple(dial.name for dial in fields(Difficulty))
 KEYS = ("direct", *DIALS)

@@ -6,7 +6,7 @@ import pytest
 
 from jepa_vlm.errors import DataError, JepaVLMError, UnknownNameError
 from jepa_vlm.playground import DIRECT_SHARE, World, questions, trajectories
-from jepa_vlm.trajectories.load import parse_spec
+from jepa_vlm.trajectories.data_spec import parse_spec
 
 
 def world(text):

@@ -1,30 +1,28 @@
-"""What chat-like formats share: turns, image placeholders, tool calls and answers inside texts."""
+"""Texts of chats, shared by several formats: turns, image placeholders, tool calls and answers inside texts."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from itertools import accumulate
-from typing import Any
 
 from jepa_vlm.errors import DataError
-from jepa_vlm.trajectories.formats.boxes import Boxes
-from jepa_vlm.trajectories.formats.fields import checked, field, shown
-from jepa_vlm.trajectories.formats.keys import Keys
-from jepa_vlm.trajectories.formats.records import parse_json
+from jepa_vlm.trajectories.box import Boxes
+from jepa_vlm.trajectories.formats.records import Keys
+from jepa_vlm.trajectories.json_values import JsonObject, checked, field, parse_json, shown
 from jepa_vlm.trajectories.trajectory import ToolCall
 
-IMAGE = "<image>"  # in a text of a format that defines it: here stands an image
-NO_PICTURES = ("<video>", "<audio>")  # likewise, and never a picture
-NEVER_WORDS = ("<bbox>", "<ref-object>")  # which other libraries fill in; nobody says them
-TURN_KEYS = Keys(("from", "value"), json_text=True)  # of ``llava_turns``
+IMAGE = "<image>"  # the place of an image, in texts of formats that define it
+NO_PICTURES = ("<video>", "<audio>")  # the place of something that is no picture, in the same texts
+NEVER_WORDS = ("<bbox>", "<ref-object>")  # placeholders that other libraries fill in
+TURN_KEYS = Keys(("from", "value"), json_text=True)  # keys of a turn, see ``llava_turns``
 CALL, ANSWER = ("<tool_call>", "</tool_call>"), ("<answer>", "</answer>")
 
 
-def llava_turns(record: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Return (who, text) of each turn of ``conversations``, who being human or gpt, by turns, human first.
+def llava_turns(record: JsonObject) -> list[str]:
+    """Return the texts of ``conversations``: human and gpt alternate, human first.
 
     Raises:
-        DataError: If a turn is not what it must be, or not in its place.
+        DataError: If a turn has a wrong value or stands in the wrong place.
     """
     turns = []
     for number, turn in enumerate(field(record, "conversations", list)):
@@ -33,14 +31,14 @@ def llava_turns(record: Mapping[str, Any]) -> list[tuple[str, str]]:
         expected = ("human", "gpt")[number % 2]
         if who != expected:
             raise DataError(f"conversations[{number}] must be from {expected!r}, got {shown(who)}.", "turns")
-        turns.append((who, text))
+        turns.append(text)
     if not turns or len(turns) % 2:
         raise DataError(f"conversations must hold pairs of human and gpt, got {len(turns)} turns.", "turns")
     return turns
 
 
 Parts = Sequence[str | None]
-"""A turn's content, in order: texts, and None where an image stands."""
+"""The content of a turn, in order: texts, and None for each image."""
 
 
 def words_of(parts: Parts) -> str:
@@ -49,25 +47,25 @@ def words_of(parts: Parts) -> str:
 
 
 def parts_of(text: str) -> list[str | None]:
-    """Return the parts of a text in which placeholders stand for images.
+    """Return the parts of a text that may hold ``<image>``.
 
     Raises:
-        DataError: If it has another placeholder.
+        DataError: If it holds another placeholder.
     """
     return split_at_images(without_placeholders(text, *NO_PICTURES))
 
 
 def split_at_images(text: str) -> list[str | None]:
-    """Return the parts of a text in which every ``<image>`` stands for an image."""
+    """Return the parts of a text; every ``<image>`` becomes an image."""
     first, *others = text.split(IMAGE)
     return [first, *(part for other in others for part in (None, other))]
 
 
 def without_placeholders(text: str, *further: str) -> str:
-    """Return a text that holds none of ``NEVER_WORDS``, nor of the further placeholders.
+    """Return the text after a check that it holds none of ``NEVER_WORDS`` and none of the further placeholders.
 
     Raises:
-        DataError: If it does.
+        DataError: If it holds one.
     """
     if found := [one for one in (*NEVER_WORDS, *further) if one in text]:
         message = (
@@ -79,9 +77,9 @@ def without_placeholders(text: str, *further: str) -> str:
 
 
 def placed(parts: Parts) -> tuple[str, tuple[int, ...]]:
-    """Return the words of a question, and the places of its images in them, as a trajectory has both.
+    """Return the words of a question, and the places of its images in them, as ``Trajectory`` stores them.
 
-    Images ahead of all words have no places, and what blanks part them from the words goes.
+    Images before all words have no places; blanks between them and the words are dropped.
     """
     texts = [part or "" for part in parts]
     texts[0], texts[-1] = texts[0].lstrip(), texts[-1].rstrip()
@@ -91,13 +89,12 @@ def placed(parts: Parts) -> tuple[str, tuple[int, ...]]:
 
 
 def question_of(text: str, images: int, *, ends_first: bool = False) -> tuple[str, tuple[int, ...]]:
-    """Return the words of a question with a placeholder for each image, and the images' places in them.
+    """Return the words of a question that has a placeholder for each image, and the images' places in the words.
 
     Args:
         text: The question.
-        images: How many images there are.
-        ends_first: Whether images behind all words are meant to come first, as in LLaVA's code, unless others stand
-            between words.
+        images: Number of images.
+        ends_first: Whether images behind all words come first, as in LLaVA's code, unless others stand between words.
 
     Raises:
         DataError: If there is not one placeholder for each image.
@@ -110,7 +107,7 @@ def question_of(text: str, images: int, *, ends_first: bool = False) -> tuple[st
     return (words.strip(), ()) if ends_first and not inside else (words, places)
 
 
-def split_call(text: str) -> tuple[str, str, Mapping[str, Any] | None]:
+def split_call(text: str) -> tuple[str, str, JsonObject | None]:
     """Return (words, the call as written, the call) of a turn that may end with ``<tool_call>{...}</tool_call>``.
 
     Raises:
@@ -134,9 +131,9 @@ def split_call(text: str) -> tuple[str, str, Mapping[str, Any] | None]:
 
 
 def _between(text: str, opening: str, closing: str) -> list[tuple[int, int]]:
-    """Return where what stands between two marks begins and ends, each time, left to right.
+    """Return begin and end of every stretch between two marks, left to right.
 
-    In linear time, which a regular expression does not take where many marks open and none closes.
+    A regular expression would take quadratic time if many marks open and none closes.
     """
     found, at = [], 0
     while (begin := text.find(opening, at)) >= 0 and (end := text.find(closing, begin)) >= 0:
@@ -145,10 +142,8 @@ def _between(text: str, opening: str, closing: str) -> list[tuple[int, int]]:
     return found
 
 
-def crop_of(call: Mapping[str, Any], sizes: list[tuple[int, int]], *, written: str | None, boxes: Boxes) -> ToolCall:
-    """Return a call with the box that it looked at, if its arguments have a ``bbox_2d``.
-
-    ``target_image`` counts from 1.
+def crop_of(call: JsonObject, sizes: list[tuple[int, int]], *, written: str | None, boxes: Boxes) -> ToolCall:
+    """Return a tool call, with a box if its arguments have a ``bbox_2d``. Their ``target_image`` counts from 1.
 
     Args:
         call: ``{"name", "arguments"}``.
@@ -157,7 +152,7 @@ def crop_of(call: Mapping[str, Any], sizes: list[tuple[int, int]], *, written: s
         boxes: How boxes are read.
 
     Raises:
-        DataError: If name, arguments, image or box are not what they must be.
+        DataError: If name, arguments, image or box cannot be used.
     """
     name, arguments = field(call, "name", str), field(call, "arguments", dict, {})
     target = arguments.get("target_image")
@@ -171,7 +166,7 @@ def crop_of(call: Mapping[str, Any], sizes: list[tuple[int, int]], *, written: s
 
 
 def tagged_answer(text: str) -> str:
-    """Return what stands in the last ``<answer>...</answer>``, or in the last ``\\boxed{...}``, or the whole text."""
+    """Return the content of the last ``<answer>...</answer>``, or of the last ``\\boxed{...}``, or the whole text."""
     if found := _between(text, *ANSWER):
         return text[slice(*found[-1])].strip()
     start = text.rfind("\\boxed{")

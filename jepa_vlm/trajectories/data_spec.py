@@ -1,9 +1,9 @@
-"""From what a user writes after ``--data`` to trajectories."""
+"""Data specs: from the text behind ``--data`` to the rows of a file."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from inspect import Parameter, signature
 from pathlib import Path
@@ -11,29 +11,43 @@ from typing import final
 
 from jepa_vlm.errors import DataError, UnknownNameError
 from jepa_vlm.trajectories.bad_rows import OPTIONS, BadRows
-from jepa_vlm.trajectories.formats import FORMATS, Reader
-from jepa_vlm.trajectories.formats.detect import detect
-from jepa_vlm.trajectories.formats.hub import PREFIX, HubPath, no_hub
-from jepa_vlm.trajectories.rows import Keeping, Rows
+from jepa_vlm.trajectories.formats import FORMATS
+from jepa_vlm.trajectories.formats.json_files import JsonRecords
+from jepa_vlm.trajectories.formats.store import is_store
+from jepa_vlm.trajectories.formats.tables import HUB, HubPath, is_table, parquet, parquet_files
+from jepa_vlm.trajectories.json_values import shown
+from jepa_vlm.trajectories.rows import Rows
 
 _NAMED = re.compile(r"([A-Za-z][\w-]+):(.*)", re.DOTALL)
 _NEXT = re.compile(r",(?=[A-Za-z][\w-]+:)")
 _WEIGHTED = re.compile(r"(.+)\*(\d+(?:\.\d+)?)", re.DOTALL)
 KEEP = "keep"  # the option of every format: special tokens that its texts may hold
-AUTO = "auto"  # the source of a bare path: the format is found by what the file holds
+AUTO = "auto"  # the source of a bare path: the file's content tells the format
 SUFFIXES = (".json", ".jsonl", ".ndjson", ".parquet")
+# Keys that only the records of one format have. The format of a file is the first whose keys its first record has.
+KEYS = {
+    "jsonl": {"steps", "question"},
+    "mirage": {"text_input", "text_output"},
+    "pixelreasoner": {"message_list"},
+    "viscot": {"bboxs", "dataset"},
+    "lvr": {"bboxes", "conversations"},
+    "thinkmorph": {"problem_image_0", "reasoning_image_0"},
+    "covt": {"image_relpath", "conversations"},
+    "messages": {"messages"},
+}
+META = {"data_path", "image_folder"}  # keys of LVR's meta file
 _OPTIONS = re.compile(r"(.+)#(\w+=[^,#]*(?:,\w+=[^,#]*)*)", re.DOTALL)
 
 
 @final
 @dataclass(frozen=True)
 class DataSpec:
-    """Where data comes from: ``jsonl:/data/train.jsonl``, ``playground:maze#direct=1``.
+    """The parts of a data spec: ``jsonl:/data/train.jsonl``, ``playground:maze#direct=1``.
 
     Args:
         source: Name of a format, or of another source of trajectories.
-        rest: What the source is asked for; for a format, a path.
-        options: What stood behind a ``#``, as KEY=VALUE pairs.
+        rest: The path of a file; for another source, its argument.
+        options: The KEY=VALUE pairs behind a ``#``.
     """
 
     source: str
@@ -45,13 +59,13 @@ class DataSpec:
 
     @property
     def whole(self) -> str:
-        """Everything behind the source's name: the path, where a ``#`` belongs to it."""
+        """Everything behind the source's name: the path, if the ``#`` belongs to it."""
         options = ",".join(f"{key}={value}" for key, value in self.options.items())
         return f"{self.rest}#{options}" if options else self.rest
 
 
 def split_mixture(spec: str) -> list[tuple[str, float]]:
-    """Return (spec, weight) of each source of ``SPEC*WEIGHT,SPEC,...``; a comma parts sources where NAME: follows it.
+    """Return (spec, weight) of each source of ``SPEC*WEIGHT,SPEC,...``; a comma separates sources if NAME: follows it.
 
     Raises:
         DataError: If a weight is zero.
@@ -90,7 +104,7 @@ def parse_spec(spec: str) -> DataSpec:
 
 
 def _is_path(text: str) -> bool:
-    """Say whether a text without a format's name is meant as a file or a folder."""
+    """Return whether a text without a format's name is meant as a file or a folder."""
     return text.lower().endswith(SUFFIXES) or (text != "" and Path(text).is_dir())
 
 
@@ -99,11 +113,11 @@ def load_trajectories(spec: str | DataSpec) -> Rows:
 
     Args:
         spec: ``FORMAT:PATH``, ``FORMAT:PATH#KEY=VALUE``, ``FORMAT:hf://OWNER/NAME@REVISION``, or a path, whose format
-            is found. Where a file's name holds what looks like options, it is the name. Every format has the option
+            is detected. If a file is named like a path with options, that file is read. Every format has the option
             ``keep=TOKEN+TOKEN``, see ``Trajectory``.
 
     Raises:
-        DataError: If the file is not what it must be, or holds no trajectory.
+        DataError: If the file cannot be read, or holds no trajectory.
         UnknownNameError: If there is no such format or option.
     """
     parts = parse_spec(spec) if isinstance(spec, str) else spec
@@ -115,10 +129,11 @@ def load_trajectories(spec: str | DataSpec) -> Rows:
 
 
 def _opened(parts: DataSpec) -> Rows:
-    if parts.rest.startswith(PREFIX):
+    if parts.rest.startswith(HUB):
         reader, hub = FORMATS[parts.source], HubPath.parse(parts.rest)
         if "split" not in signature(reader).parameters:
-            raise no_hub(parts.source, hub)
+            message = f"{parts.source} reads files; download them with `hf download --repo-type dataset {hub.id} "
+            raise DataError(message + f"--revision {hub.revision} --local-dir FOLDER` and give their path.", "file")
         return _read(reader, hub, parts)
     path = Path(parts.whole).expanduser()
     if path.exists():
@@ -128,13 +143,46 @@ def _opened(parts: DataSpec) -> Rows:
     return _read(FORMATS[detect(path) if parts.source == AUTO else parts.source], path, parts)
 
 
-def _read(reader: Reader, path: Path | HubPath, parts: DataSpec) -> Rows:
-    """Return the rows of a reader under the options, those that every format takes and its own."""
+def _read(reader: Callable[..., Rows], path: Path | HubPath, parts: DataSpec) -> Rows:
+    """Return the rows of a reader under the options: its own, and those of every format."""
     known = [name for name, one in signature(reader).parameters.items() if one.kind is Parameter.KEYWORD_ONLY]
     for name in parts.options:
         if name not in (*known, *OPTIONS, KEEP):
             raise UnknownNameError(f"option of {parts.source}", name, known=(*known, *OPTIONS, KEEP))
     own = {name: value for name, value in parts.options.items() if name in known}
-    rows = reader(path, **own).under(BadRows.of(parts.options))
     tokens = [token for token in parts.options.get(KEEP, "").split("+") if token]
-    return Keeping(rows, tokens) if tokens else rows
+    return reader(path, **own).under(BadRows.of(parts.options), tokens)
+
+
+def detect(path: Path) -> str:
+    """Return the name of the format of a file, by the keys of its first record.
+
+    Raises:
+        DataError: If the file is missing or cannot be read, or the keys are those of no format or of several.
+    """
+    if path.is_dir() and is_store(path):
+        return "parquet"
+    found = _keys(path)
+    if found >= META:
+        return "lvr"
+    for name, keys in KEYS.items():
+        if found >= keys:
+            return name
+    raise DataError(
+        f"{path}: the format cannot be told from the keys {shown(', '.join(sorted(found)) or 'none')}; say "
+        "FORMAT:PATH, such as llava:PATH."
+    )
+
+
+def _keys(path: Path) -> set[str]:
+    if is_table(path):
+        (_, file), *_ = parquet_files(path, split="train")
+        try:
+            return set(parquet().read_schema(file).names)
+        except (OSError, ValueError) as err:
+            raise DataError(f"Data file {file} is no readable parquet file ({err}).", "file") from None
+    records = JsonRecords(path)
+    try:
+        return set(records.read(0))
+    except DataError as err:
+        raise err.at(records.place(0)) from None
