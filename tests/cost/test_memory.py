@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 import torch
 
-from jepa_vlm.bench.count import count_memory
-from jepa_vlm.bench.mixes import make_trajectories
-from jepa_vlm.bench.shapes import SHAPES, build_backbone, lora_rank
-from jepa_vlm.bench.step import Setting
-from jepa_vlm.bench.variants import VARIANTS, pearl_objective
+from benchmarks.mixes import make_trajectories
+from benchmarks.shapes import SHAPES, build_backbone, lora_rank
+from benchmarks.step.counting import count_memory
+from benchmarks.step.training_step import Setting
+from benchmarks.step.variants import VARIANTS, pearl_objective
 from jepa_vlm.cost import DecoderShape, MicroBatch, Shape, VisionShape, step_memory
 from jepa_vlm.cost.memory import layer_saved
 from jepa_vlm.latent_vlm import LatentVLM
