@@ -128,7 +128,7 @@ def test_every_command_and_flag_that_is_named_exists():
     text = named_text()
     for program, command in commands().items():
         spans = re.findall(rf"`({program}(?: [^`]*)?)`", text)
-        spans += re.findall(rf"^ *(?:.*&& )?({program} .*)$", text, re.MULTILINE)
+        spans += re.findall(rf"^ *(?:.*&& )?({program}(?: .*)?)$", text, re.MULTILINE)
         assert spans
         for span in spans:
             named, words = command, span.removeprefix(program).split()
