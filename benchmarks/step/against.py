@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, final
 
 from jepa_vlm.bench.record import case_key
+
 from jepa_vlm.errors import JepaVLMError
 
 ERRORS = 3.0  # standard errors of the difference that a time must move by

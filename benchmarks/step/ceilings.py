@@ -8,7 +8,6 @@ from statistics import median
 from typing import final
 
 import torch
-
 from jepa_vlm.bench.phases import Gauge
 from jepa_vlm.bench.timing import clock_of
 

@@ -8,6 +8,7 @@ from typing import final
 
 from jepa_vlm.bench.phases import PHASES, PhaseMeter, Reading
 from jepa_vlm.bench.step import Step
+
 from jepa_vlm.cost import AliveBytes, FlopCounter, SavedBytes, Traffic, fused_on_meta
 
 

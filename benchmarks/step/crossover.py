@@ -6,7 +6,6 @@ from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
-from jepa_vlm.adapters import Backbone
 from jepa_vlm.bench.ceilings import Ceilings
 from jepa_vlm.bench.count import count_work
 from jepa_vlm.bench.mixes import MIXES, make_trajectories
@@ -16,6 +15,8 @@ from jepa_vlm.bench.spread import Spread
 from jepa_vlm.bench.step import Setting
 from jepa_vlm.bench.timing import time_steps
 from jepa_vlm.bench.variants import VARIANTS
+
+from jepa_vlm.adapters import Backbone
 from jepa_vlm.serialization import Serializer
 
 COMPARED = ("sft", "pearl")

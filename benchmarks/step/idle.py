@@ -6,12 +6,11 @@ from collections.abc import Iterable
 from typing import Any
 
 import torch
-from torch._C._autograd import DeviceType
-from torch.profiler import ProfilerActivity, profile
-
 from jepa_vlm.bench.phases import PhaseMeter
 from jepa_vlm.bench.step import Step
 from jepa_vlm.bench.timing import clock_of
+from torch._C._autograd import DeviceType
+from torch.profiler import ProfilerActivity, profile
 
 Span = tuple[int, int]  # begin and end, in nanoseconds
 

@@ -13,10 +13,10 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from einops import rearrange
-from torch import Tensor, nn
-
 from jepa_vlm.bench import stock
 from jepa_vlm.bench.step import Setting, Step
+from torch import Tensor, nn
+
 from jepa_vlm.latent_vlm import LatentVLM
 from jepa_vlm.recipe import load_recipe
 from jepa_vlm.regularizers.next_latent import LatentDynamics

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from typing import final
 
 import torch
+from jepa_vlm.bench.phases import PhaseMeter
 from torch import Tensor, nn
 
 from jepa_vlm.adapters import Backbone
-from jepa_vlm.bench.phases import PhaseMeter
 from jepa_vlm.trajectories import Trajectory
 
 RATE, DECAY, CLIP = 1e-5, 0.1, 1.0  # the recipes' learning rate, weight decay and norm of the gradient

@@ -7,12 +7,12 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
+from jepa_vlm.bench.step import Setting, Step
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from jepa_vlm.adapters import Backbone
 from jepa_vlm.adapters.inside_peft import without_input_casts
-from jepa_vlm.bench.step import Setting, Step
 from jepa_vlm.errors import BackboneError
 from jepa_vlm.latent_vlm import LatentVLM
 from jepa_vlm.objectives import NextToken

@@ -1,19 +1,23 @@
-"""Scene lessons: colour, shape, place, number and relative position of scattered objects."""
+"""Lessons on scenes of scattered objects: questions, close-ups, and sentences to write."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import final
 
 import numpy as np
+from PIL import Image
 
+from benchmarks.pretrain_tiny.lessons.lesson import Lesson, Shown, Teacher, Turn, turn
 from jepa_vlm.playground.canvas import GRID
 from jepa_vlm.playground.chance import pick
 from jepa_vlm.playground.difficulty import Difficulty
-from jepa_vlm.playground.lessons.lesson import Lesson, Shown, Teacher, Turn, turn
-from jepa_vlm.playground.scene import Scene, Thing, scatter
-from jepa_vlm.playground.vocabulary import COLORS, DIRECTIONS, LETTERS, ORDINALS, SHAPES
+from jepa_vlm.playground.scene import Cell, Scene, Thing, scatter
+from jepa_vlm.playground.tools import assemble_call, crop_call, draw_path_call, highlight_call, use
+from jepa_vlm.playground.vocabulary import COLORS, DIRECTIONS, LETTERS, MOVES, ORDINALS, SHAPES, TOOL_INSTRUCTION
+from jepa_vlm.trajectories import Step, ToolCall
 
 COUNTS = tuple(str(n) for n in range(5))  # of objects of one colour or one shape
 PLACES = tuple(str(n) for n in range(1, GRID + 1))
@@ -213,3 +217,86 @@ RELATION = SceneTeacher(
     name="relation", weights={"relative": 6.0, "column": 1.0, "row": 1.0, "color-at": 0.5}, turns=16
 )
 OPTION = SceneTeacher(name="option", weights={"option": 1.0}, turns=16)
+
+
+@final
+@dataclass(frozen=True)
+class Closeup:
+    """One cell of a scene, enlarged."""
+
+    scene: Scene
+    cell: Cell
+
+    @property
+    def key(self) -> str:
+        """The scene's."""
+        return self.scene.key
+
+    def draw(self, rng: np.random.Generator) -> Image.Image:
+        """Return what the crop tool makes of the drawn scene."""
+        return use(crop_call(*self.cell), self.scene.draw(rng))
+
+
+@final
+class CloseupTeacher(Teacher):
+    """Two questions on one crop: the colour and the shape of its object."""
+
+    name = "closeup"
+    turns_per_lesson = 2
+
+    def sample(self, rng: np.random.Generator, difficulty: Difficulty) -> Lesson:
+        """Return one lesson."""
+        scene = scatter(rng, difficulty, pinned=[])
+        thing = scene.things[int(rng.integers(len(scene.things)))]
+        turns = (
+            turn(rng, "closeup-color", "What color is the object?", thing.color, COLORS),
+            turn(rng, "closeup-shape", "What shape is the object?", thing.shape, SHAPES),
+        )
+        return Lesson(Closeup(scene, thing.cell), turns, None)
+
+
+@final
+class TalkTeacher(Teacher):
+    """Up to four places to say and four calls to write, on a scene."""
+
+    name = "talk"
+    turns_per_lesson = 8
+
+    def sample(self, rng: np.random.Generator, difficulty: Difficulty) -> Lesson:
+        """Return one lesson."""
+        scene = scatter(rng, difficulty, pinned=[])
+        turns = []
+        for at in rng.permutation(len(scene.things))[:4]:
+            thing = scene.things[at]
+            if (name := called(rng, scene, thing)) is not None:
+                turns.append(_turn("say", f"Where is the {name}?", f"The {name} is at {thing.place}."))
+        while len(turns) < self.turns_per_lesson:
+            turns.append(_call(rng))
+        return Lesson(scene, tuple(turns), {thing.cell: Shown(thing.color, thing.shape) for thing in scene.things})
+
+
+def _call(rng: np.random.Generator) -> Turn:
+    column, row = rng.integers(1, GRID + 1, 2).tolist()
+    tool = pick(rng, ("crop", "wide crop", "highlight", "assemble", "draw_path"))
+    place = f"column {column} row {row}"
+    if tool == "crop":
+        return _written(f"The one is at {place}.", crop_call(column, row))
+    if tool == "wide crop":
+        column, row = min(column, GRID - 1), min(row, GRID - 1)
+        return _written(f"Both are at column {column} row {row}.", crop_call(column, row, cells=2))
+    if tool == "highlight":
+        return _written(f"The {pick(rng, COLORS)} bar is in column {column}.", highlight_call(column))
+    if tool == "assemble":
+        piece = int(rng.integers(len(ORDINALS)))
+        said = f"The {ORDINALS[piece]} piece is put in {place}."
+        return _written(said, assemble_call(piece + 1, column, row))
+    moves = [pick(rng, MOVES) for _ in range(int(rng.integers(1, 7)))]
+    return _written(f"Go from {place}. {' '.join(moves)}.", draw_path_call(column, row, moves))
+
+
+def _written(said: str, call: ToolCall) -> Turn:
+    return _turn("call", said, Step("", call).spoken)
+
+
+def _turn(kind: str, question: str, answer: str) -> Turn:
+    return Turn(kind, question, answer, instruction=TOOL_INSTRUCTION)

@@ -12,8 +12,8 @@ from scipy.stats import binom, chisquare
 from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.linear_model import LogisticRegression
 
+from benchmarks.pretrain_tiny.lessons import TEACHERS, Shown, Turn, lessons
 from jepa_vlm.playground.canvas import CELL, GRID, RGB
-from jepa_vlm.playground.lessons import TEACHERS, Shown, Turn, lessons
 from jepa_vlm.playground.splits import split_of
 from jepa_vlm.playground.tasks.jigsaw import paint_blobs
 from jepa_vlm.playground.tasks.maze import step

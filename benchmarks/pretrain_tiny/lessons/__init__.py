@@ -1,4 +1,4 @@
-"""Lessons drawn from the teachers."""
+"""Lessons: pictures with dense questions in words and by letter, from which the bundled model learns to see."""
 
 from __future__ import annotations
 
@@ -7,18 +7,16 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from benchmarks.pretrain_tiny.lessons.lesson import FORMS, Form, Lesson, Shown, Teacher, Turn
+from benchmarks.pretrain_tiny.lessons.pictures import MAZE, WAY, ChartTeacher, PuzzleTeacher
+from benchmarks.pretrain_tiny.lessons.scenes import OPTION, PLACE, RELATION, SCENE, CloseupTeacher, TalkTeacher
 from jepa_vlm.playground.difficulty import Difficulty
-from jepa_vlm.playground.lessons.charts import ChartTeacher
-from jepa_vlm.playground.lessons.closeups import CloseupTeacher
-from jepa_vlm.playground.lessons.lesson import Lesson, Teacher
-from jepa_vlm.playground.lessons.mazes import MAZE, WAY
-from jepa_vlm.playground.lessons.puzzles import PuzzleTeacher
-from jepa_vlm.playground.lessons.scenes import OPTION, PLACE, RELATION, SCENE
-from jepa_vlm.playground.lessons.talk import TalkTeacher
 from jepa_vlm.playground.splits import SPLITS, split_of
 from jepa_vlm.registry import Registry
 
-TEACHERS: Registry[Teacher] = Registry("playground teacher", hint="Teachers live in jepa_vlm/playground/lessons/.")
+__all__ = ["EASY", "FORMS", "FULL", "TEACHERS", "Form", "Lesson", "Shown", "Teacher", "Turn", "lessons"]
+
+TEACHERS: Registry[Teacher] = Registry("playground teacher", hint="Teachers live in benchmarks/pretrain_tiny/lessons/.")
 for _teacher in (
     SCENE,
     PLACE,
