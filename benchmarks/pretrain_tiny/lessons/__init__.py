@@ -10,8 +10,8 @@ import numpy as np
 from benchmarks.pretrain_tiny.lessons.lesson import FORMS, Form, Lesson, Shown, Teacher, Turn
 from benchmarks.pretrain_tiny.lessons.pictures import MAZE, WAY, ChartTeacher, PuzzleTeacher
 from benchmarks.pretrain_tiny.lessons.scenes import OPTION, PLACE, RELATION, SCENE, CloseupTeacher, TalkTeacher
-from jepa_vlm.playground.difficulty import Difficulty
-from jepa_vlm.playground.splits import SPLITS, split_of
+from jepa_vlm.playground.generate import SPLITS, split_of
+from jepa_vlm.playground.task import Difficulty
 from jepa_vlm.registry import Registry
 
 __all__ = ["EASY", "FORMS", "FULL", "TEACHERS", "Form", "Lesson", "Shown", "Teacher", "Turn", "lessons"]

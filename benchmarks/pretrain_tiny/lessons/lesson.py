@@ -9,10 +9,8 @@ from typing import Literal, final
 
 import numpy as np
 
-from jepa_vlm.playground.chance import choices
-from jepa_vlm.playground.difficulty import Difficulty
-from jepa_vlm.playground.scene import Cell
-from jepa_vlm.playground.task import Picture
+from jepa_vlm.playground.scene import Cell, choices
+from jepa_vlm.playground.task import Difficulty, Picture
 from jepa_vlm.playground.vocabulary import DIRECT_INSTRUCTION, LETTERS, TEXT_INSTRUCTION, WORD_INSTRUCTION
 
 Form = Literal["word", "choice", "letter"]

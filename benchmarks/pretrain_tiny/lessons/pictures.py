@@ -9,9 +9,8 @@ from einops import rearrange
 
 from benchmarks.pretrain_tiny.lessons.lesson import Lesson, Shown, Teacher, Turn, turn
 from jepa_vlm.playground.canvas import CELL, GRID, shape_mask
-from jepa_vlm.playground.chance import pick
-from jepa_vlm.playground.difficulty import Difficulty
-from jepa_vlm.playground.scene import Cell
+from jepa_vlm.playground.scene import Cell, pick
+from jepa_vlm.playground.task import Difficulty
 from jepa_vlm.playground.tasks.chart_reading import BASE, LEVEL, LEVELS, Chart, some_chart
 from jepa_vlm.playground.tasks.jigsaw import Puzzle, some_puzzle
 from jepa_vlm.playground.tasks.maze import CORNERS, Labyrinth, some_maze, step

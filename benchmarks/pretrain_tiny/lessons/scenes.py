@@ -12,9 +12,8 @@ from PIL import Image
 
 from benchmarks.pretrain_tiny.lessons.lesson import Lesson, Shown, Teacher, Turn, turn
 from jepa_vlm.playground.canvas import GRID
-from jepa_vlm.playground.chance import pick
-from jepa_vlm.playground.difficulty import Difficulty
-from jepa_vlm.playground.scene import Cell, Scene, Thing, scatter
+from jepa_vlm.playground.scene import Cell, Scene, Thing, pick, scatter
+from jepa_vlm.playground.task import Difficulty
 from jepa_vlm.playground.tools import assemble_call, crop_call, draw_path_call, highlight_call, use
 from jepa_vlm.playground.vocabulary import COLORS, DIRECTIONS, LETTERS, MOVES, ORDINALS, SHAPES, TOOL_INSTRUCTION
 from jepa_vlm.trajectories import Step, ToolCall

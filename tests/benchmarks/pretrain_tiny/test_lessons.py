@@ -14,7 +14,7 @@ from sklearn.linear_model import LogisticRegression
 
 from benchmarks.pretrain_tiny.lessons import TEACHERS, Shown, Turn, lessons
 from jepa_vlm.playground.canvas import CELL, GRID, RGB
-from jepa_vlm.playground.splits import split_of
+from jepa_vlm.playground.generate import split_of
 from jepa_vlm.playground.tasks.jigsaw import paint_blobs
 from jepa_vlm.playground.tasks.maze import step
 from jepa_vlm.playground.tools import TOOLS

@@ -18,7 +18,7 @@ def test_the_dial_sets_sizes_and_counts_of_objects():
         assert len(scene.things) in (5, 6)
 
 
-def test_it_sets_bars_and_ways():
+def test_the_dial_sets_bars_of_charts_and_paths_of_mazes():
     assert {len(chart.bars) for chart in scenes("chart-reading", bars=(7, 7))} == {7}
     assert {len(maze.way(maze.start)[0]) for maze in scenes("maze", path=(2, 3))} == {2, 3}
 
@@ -53,7 +53,7 @@ def test_smaller_objects_cover_fewer_pixels():
     assert ink(5) < ink(8) < ink(12)
 
 
-def test_what_is_not_dialled_is_the_task_s_own():
+def test_a_field_without_a_dial_is_the_task_s_own():
     own = TASKS["sequential-crops"].difficulty
     assert own != TASKS["visual-search"].difficulty == Difficulty()
     for scene in scenes("sequential-crops", size=(13, 13)):
