@@ -1,9 +1,7 @@
 """What a training step costs: counters for running code, and an estimate of its memory."""
 
-from jepa_vlm.cost.alive_bytes import AliveBytes
-from jepa_vlm.cost.flop_counter import FlopCounter, fused_on_meta
-from jepa_vlm.cost.memory import MicroBatch, StepMemory, step_memory
-from jepa_vlm.cost.shape import DecoderShape, Shape, VisionShape
+from jepa_vlm.cost.counters import AliveBytes, FlopCounter, fused_on_meta
+from jepa_vlm.cost.memory import DecoderShape, MicroBatch, Shape, StepMemory, VisionShape, step_memory
 
 __all__ = [
     "AliveBytes",

@@ -1,4 +1,4 @@
-"""Every formula against the same mathematics done by plain matrix products, which the stock counter knows."""
+"""Formulas of FLOPs against plain matrix products, which torch's counter knows, and memory against sums by hand."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import torch.nn.functional as F
 from torch.utils.checkpoint import checkpoint, set_checkpoint_early_stop
 from torch.utils.flop_counter import FlopCounterMode
 
-from jepa_vlm.cost import FlopCounter
-from jepa_vlm.cost.flop_counter import attention_pairs, packed_pairs
+from jepa_vlm.cost import AliveBytes, FlopCounter
+from jepa_vlm.cost.counters import attention_pairs, packed_pairs
 
 HEADS, WIDTH = 4, 8
 
@@ -157,7 +157,7 @@ def test_a_product_added_in_place():
     assert counter.total == 60
 
 
-def test_by_module():
+def test_flops_are_listed_by_module():
     model = torch.nn.Sequential(torch.nn.Linear(4, 6, bias=False), torch.nn.Linear(6, 1, bias=False))
     with FlopCounter() as counter:
         model(torch.ones(2, 4))
@@ -171,7 +171,38 @@ def test_attention_pairs(queries, keys, causal, pairs):
     assert attention_pairs(queries, keys, causal=causal) == pairs
 
 
-def test_its_example_is_true():
-    names = {"FlopCounter": FlopCounter, "torch": torch}
-    (example,) = doctest.DocTestFinder(recurse=False).find(FlopCounter, globs=names)
+def test_what_is_freed_no_longer_counts():
+    outside = torch.ones(100)
+    with AliveBytes() as memory:
+        first = outside * 2
+        second = first.view(10, 10) + 1
+        del first
+        third = second.exp()
+    assert (memory.peak, memory.now, memory.largest) == (800, 800, 400)
+    assert third.sum() > 0
+
+
+def test_a_storage_counts_once_and_views_not_at_all():
+    outside = torch.ones(8, 8)
+    with AliveBytes() as memory:
+        views = [outside.T, outside[0], outside.view(64), outside.add_(1)]
+    assert memory.peak == 0
+    assert len(views) == 4
+
+
+@pytest.mark.parametrize("device", ["cpu", "meta"])
+def test_a_backward_pass_by_hand(device):
+    x, w = (torch.ones(10, 10, device=device, requires_grad=True) for _ in range(2))
+    with AliveBytes() as memory:
+        y = (x @ w).exp()  # product and result: 800
+        assert memory.now == 400  # the product is gone, its exponential is held
+        y.sum().backward()
+    assert memory.peak == 400 + 4 + 4 + 400 + 400 + 400  # y, sum, its gradient; gradients of y@w, then of x and w
+    assert memory.now == 400 + 400 + 400  # y and the two gradients
+
+
+@pytest.mark.parametrize("counter", [FlopCounter, AliveBytes])
+def test_the_examples_are_true(counter):
+    names = {counter.__name__: counter, "torch": torch}
+    (example,) = doctest.DocTestFinder(recurse=False).find(counter, globs=names)
     assert doctest.DocTestRunner().run(example).failed == 0

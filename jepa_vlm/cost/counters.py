@@ -1,7 +1,8 @@
-"""Count the floating point operations that running code performs."""
+"""Count what code does while it runs: floating point operations, and the memory that its tensors hold."""
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from importlib import import_module
@@ -11,6 +12,8 @@ from typing import Any, final
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
 _SDPA = (
@@ -72,11 +75,11 @@ class FlopCounter:
 
 @contextmanager
 def fused_on_meta() -> Iterator[None]:
-    """Inside, ``scaled_dot_product_attention`` of meta tensors is one fused operation, forward and backward.
+    """Make ``scaled_dot_product_attention`` of meta tensors one fused operation, forward and backward.
 
     torch has no fused kernel for meta tensors and falls back to plain products: a causal mask then costs the whole
-    square, and the probabilities are held for the backward pass. Dropout is left out: it is no matrix-like work. Other
-    tensors go where they always go.
+    square, and the probabilities are saved for the backward pass. Dropout is left out: it is no matrix-like work.
+    Tensors of other devices run as before.
     """
     stock: Any = F.scaled_dot_product_attention
 
@@ -211,3 +214,50 @@ def _named(operator: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> dict[s
     schema = operator.default._schema.arguments
     given = {argument.name: argument.default_value for argument in schema if argument.has_default_value()}
     return {**given, **dict(zip((argument.name for argument in schema), args, strict=False)), **kwargs}
+
+
+@final
+class AliveBytes(TorchDispatchMode):
+    """Counts the bytes of every storage that operations make inside a ``with`` block, until it is freed.
+
+    Tensors from before the block are not counted, nor is what a kernel allocates and frees inside itself, nor an
+    allocator's rounding.
+
+    Example:
+        >>> with AliveBytes() as memory:
+        ...     a = torch.ones(10) + torch.ones(10)
+        >>> memory.peak, memory.now, memory.largest
+        (120, 40, 40)
+    """
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.now = self.peak = self.largest = 0
+        self._known: dict[int, Any] = {}
+
+    def __torch_dispatch__(
+        self, func: Callable[..., Any], types: Sequence[Any], args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        """Run one operation and follow what it returns."""
+        self._follow((args, kwargs), counted=False)  # what came from outside
+        out = func(*args, **(kwargs or {}))
+        self._follow(out, counted=True)
+        return out
+
+    def _follow(self, tensors: Any, *, counted: bool) -> None:
+        for tensor in tree_leaves(tensors):
+            if isinstance(tensor, Tensor):
+                self._follow_storage(tensor.untyped_storage(), counted=counted)
+
+    def _follow_storage(self, storage: Any, *, counted: bool) -> None:
+        key = storage._cdata
+        if key in self._known:
+            return
+        size = storage.nbytes() if counted else 0
+        self._known[key] = weakref.ref(storage, lambda _: self._forget(key, size))
+        self.now += size
+        self.peak, self.largest = max(self.peak, self.now), max(self.largest, size)
+
+    def _forget(self, key: int, size: int) -> None:
+        if self._known.pop(key, None) is not None:
+            self.now -= size
