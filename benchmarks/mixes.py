@@ -52,11 +52,11 @@ def make_trajectories(
     """Return ``count`` trajectories whose lengths are exactly the mix's on average, rounded to tokens.
 
     Args:
-        name: Of ``MIXES``.
+        name: A name of ``MIXES``.
         serializer: Counts the tokens.
-        count: How many.
-        scale: What the mix's lengths are multiplied with.
-        seed: Of the lengths' order, the words and the pictures.
+        count: Number of trajectories.
+        scale: Factor on the mix's lengths.
+        seed: Random seed of the order of lengths, the words and the pictures.
 
     Raises:
         UnknownNameError: If no mix has this name.
@@ -81,7 +81,7 @@ def view_lengths(serializer: Serializer, trajectory: Trajectory) -> tuple[int, i
 
 
 def _lengths(mean: float, count: int, generator: torch.Generator) -> list[int]:
-    """Return lengths spread evenly around a mean, in random order; rounding is carried on, so that the sum is kept."""
+    """Return lengths spread evenly around a mean, in random order; rounding errors carry over, so the sum is exact."""
     factors = [1 + SPREAD * ((2 * i + 1) / count - 1) for i in range(count)]
     ends = [round(mean * sum(factors[: i + 1])) for i in range(count)]
     lengths = [end - start for start, end in zip([0, *ends[:-1]], ends, strict=True)]
@@ -99,8 +99,8 @@ def _trajectory(
 ) -> Trajectory:
     image = _image(mix.seen * context, generator)
     tools = [_image(mix.shown * rest / calls, generator) for _ in range(calls)]
-    looks = [ToolCall("crop", box=_box(tool, image), written="") for tool in tools]
-    turns = [Step(_words(1, generator), call, tool) for call, tool in zip(looks, tools, strict=True)]
+    made_calls = [ToolCall("crop", box=_box(tool, image), written="") for tool in tools]
+    turns = [Step(_words(1, generator), call, tool) for call, tool in zip(made_calls, tools, strict=True)]
     turns.append(Step(_words(1, generator)))
     bare = Trajectory(identity, (image,), _words(1, generator), tuple(turns), answer="A")
     question, spoken = view_lengths(serializer, bare)
@@ -129,7 +129,7 @@ def _plain_words() -> Sequence[str]:
 
 
 def _image(tokens: float, generator: torch.Generator) -> LazyImage:
-    """Return a picture of noise, as nearly square as it can be, of about that many visual tokens."""
+    """Return a picture of noise, nearly square, of about this many visual tokens."""
     rows = max(1, round(math.sqrt(tokens)))
     columns = max(1, math.floor(tokens / rows))
     size = (rows * SIDE, columns * SIDE, 3)

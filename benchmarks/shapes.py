@@ -1,4 +1,4 @@
-"""Backbones of real sizes with random weights, made on the spot: a step's cost does not depend on what was learned."""
+"""Backbones of real sizes with random weights; the cost of a step does not depend on the values of the weights."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ LATENT_START, LATENT_END = "<|vision_pad|>", "<|endoftext|>"  # special tokens t
 @final
 @dataclass(frozen=True, kw_only=True)
 class BenchShape:
-    """Sizes of a Qwen2.5-VL, and of what is put on it.
+    """Sizes of a Qwen2.5-VL and of its adapter.
 
     Args:
         note: Where the sizes come from.
-        text, vision: As in its configuration.
-        lora_rank: Of the adapter.
-        lengths: What the lengths of a mix are multiplied with.
+        text, vision: Values of its configuration.
+        lora_rank: Rank of the adapter.
+        lengths: Factor on the lengths of a mix.
     """
 
     note: str
@@ -107,10 +107,10 @@ def build_backbone(shape: BenchShape, *, device: torch.device, dtype: torch.dtyp
     """Return a backbone with random weights and its adapter on, in training mode.
 
     Args:
-        shape: Its sizes.
-        device: Where its weights are made; on ``meta`` they are sizes alone.
-        dtype: Of the base weights; the adapter is float32 at least.
-        seed: Of the weights.
+        shape: The sizes.
+        device: Device of the weights; on ``meta`` they have sizes and no values.
+        dtype: Type of the base weights; the adapter is at least float32.
+        seed: Random seed of the weights.
     """
     tokenizer = qwen_tokenizer()
     config = _config(shape, {token: tokenizer.get_vocab()[token] for token in SPECIALS})

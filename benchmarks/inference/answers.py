@@ -1,7 +1,7 @@
-"""What an answer costs: plain generation, latent feedback and the tool loop on the same prompts, as one record.
+"""The cost of an answer: plain generation, latent feedback and the tool loop on the same prompts, as one record.
 
-Weights are random, so what is written is settled beforehand: every way ends in an answer of the same length, whose
-tokens the model is made to choose. Each of them takes the forward pass that it would take anyway.
+Weights are random, so the answers are fixed beforehand: every way ends in an answer of the same length, and the
+model is forced to choose its tokens. Each token takes the forward pass that it would take anyway.
 """
 
 from __future__ import annotations
@@ -46,9 +46,9 @@ class Written:
     """What one way wrote for all prompts together.
 
     Args:
-        tokens: Words, calls and the tokens that end a turn.
-        latent_steps: States that were fed back.
-        calls: Of tools.
+        tokens: Number of tokens of words and calls, end tokens included.
+        latent_steps: Number of states that were fed back.
+        calls: Number of tool calls.
     """
 
     tokens: int
@@ -72,11 +72,11 @@ def run_inference(
 
     Args:
         settings: Shape, mixes, examples, rounds, device, precision and seed; the rest is not used.
-        tokens: Of an answer's words, the one that ends it included; calls come on top.
-        latents: Latent steps of the one look of ``lvr``.
-        command: That asked for it, for the record.
-        note: What a reader of the record should know.
-        say: Told what goes on.
+        tokens: Length of an answer's words, the end token included; calls come on top.
+        latents: Latent steps of the one latent segment of ``lvr``.
+        command: The command line, for the record.
+        note: A remark for readers of the record.
+        say: Receives lines of progress.
 
     Raises:
         JepaVLMError: If the device is meta, where no token can be chosen.
@@ -114,14 +114,14 @@ def run_inference(
 def answer_ways(backbone: Backbone, trajectories: Sequence[Trajectory], *, tokens: int, latents: int) -> dict[str, Way]:
     """Return the ways to answer the questions of some trajectories, by name.
 
-    ``plain`` is how models of the recipes ``sft`` and ``pearl`` answer, ``lvr`` looks once before its words, ``tools``
-    makes the trajectory's own calls, each in a turn of its own, and then answers.
+    ``plain`` is how models of the recipes ``sft`` and ``pearl`` answer. ``lvr`` writes one latent segment before its
+    words. ``tools`` makes the trajectory's own calls, each in a turn of its own, and then answers.
 
     Args:
-        backbone: Its modes are restored.
-        trajectories: Asked together, as one batch.
-        tokens: Of an answer's words, the one that ends it included.
-        latents: Latent steps of a look.
+        backbone: The model; its modes are restored.
+        trajectories: The questions, asked as one batch.
+        tokens: Length of an answer's words, the end token included.
+        latents: Latent steps of a latent segment.
     """
     items = [Asked(one.id, one.images, one.question) for one in trajectories]
     end = end_ids(backbone)[0]
@@ -167,13 +167,13 @@ def answer_ways(backbone: Backbone, trajectories: Sequence[Trajectory], *, token
 def measure(
     ways: Mapping[str, Way], *, device: torch.device, rounds: int, warmup: int, count: int
 ) -> dict[str, dict[str, Any]]:
-    """Count every way once and time it round by round, each round beginning with the next one.
+    """Count every way once, then time all ways in every round. Each round starts with another way.
 
     Args:
-        ways: By name.
-        device: Whose clock is read.
-        rounds, warmup: That count, and before them.
-        count: Answers of one call, by which everything is divided.
+        ways: The ways to answer, by name.
+        device: The device whose clock is read.
+        rounds, warmup: Number of measured rounds, and of rounds before them.
+        count: Answers of one call; all figures are divided by it.
     """
     found: dict[str, dict[str, Any]] = {}
     for name, way in ways.items():
@@ -199,7 +199,7 @@ def measure(
 
 
 def _dictated(backbone: Backbone, inputs: Inputs, rows: Sequence[Sequence[int]]) -> Tensor:
-    """Generate through the model, which may choose one token only at every place: the row's own."""
+    """Generate with the model, which may choose at every position only the token that ``rows`` gives."""
     prompt, end = inputs["input_ids"].shape[1], end_ids(backbone)[0]
 
     def allowed(row: int, ids: Tensor) -> list[int]:

@@ -27,7 +27,10 @@ Shown = tuple[TokenizedView, Sequence[dict[str, Tensor]]]  # a view, and what th
 
 
 def sft_stock(setting: Setting) -> Step:
-    """Return the step of stock supervised fine-tuning."""
+    """Return the step as ``transformers.Trainer`` runs it.
+
+    Views are padded on the right, the stock forward gets the labels, and all logits are computed.
+    """
     model = LatentVLM(setting.backbone, NextToken(), seed=setting.seed)
     views = [model.serialize(trajectory)["conversation"] for trajectory in setting.trajectories]
     inputs = padded(setting, list(zip(views, images_of(setting), strict=True)))
@@ -148,7 +151,13 @@ VIEWS = ("conversation", "question", "trajectory")
 
 
 def pearl_released(setting: Setting) -> Step:
-    """Return the step."""
+    """Return the step of Pearl's released code, re-created: three views of each example in one padded batch.
+
+    The exact step saves these costs: every view is padded to the longest, each view runs the vision tower and the head
+    anew, the states of all layers stay in memory, and every step copies the head for the next-latent term, which
+    computes all logits once more. Dropout and adapters on the vision tower are left out, which makes the released step
+    cheaper. Its attention is that of the stock steps.
+    """
     backbone = setting.backbone
     model = LatentVLM(backbone, load_recipe("pearl_released", dropout=0.0).objective, seed=setting.seed)
     views = [model.serialize(trajectory) for trajectory in setting.trajectories]

@@ -1,4 +1,9 @@
-"""What a training step must cost"""
+"""The FLOPs of an exact training step in closed form: the bound that the running code is compared with.
+
+2 FLOPs per multiply-add, matrix-like work only. A frozen weight costs its product in the forward pass and the gradient
+of its input in the backward pass; a trained weight costs its own gradient as well. Attention costs two products per
+(query, key) pair forward and four backward. The vision tower is frozen, so it runs forward once.
+"""
 
 from __future__ import annotations
 

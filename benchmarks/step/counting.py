@@ -20,12 +20,12 @@ from jepa_vlm.cost import AliveBytes, FlopCounter, fused_on_meta
 @final
 @dataclass(frozen=True)
 class Work:
-    """What one step does; the same on every machine that takes the same code paths.
+    """The work of one step. It is the same on every machine that takes the same code paths.
 
     Args:
-        flops: Matrix-like work, by phase.
-        bytes: What operations read and write, by phase.
-        operations: How many there are, by phase.
+        flops: FLOPs of matrix-like work, by phase.
+        bytes: Bytes that operations read and write, by phase.
+        operations: Number of operations, by phase.
     """
 
     flops: dict[str, int]
@@ -34,12 +34,12 @@ class Work:
 
     @property
     def total_flops(self) -> int:
-        """Of the whole step."""
+        """FLOPs of the whole step."""
         return sum(self.flops.values())
 
     @property
     def total_operations(self) -> int:
-        """Of the whole step."""
+        """Number of operations of the whole step."""
         return sum(self.operations.values())
 
 
@@ -49,9 +49,9 @@ class Held:
     """The memory that one step takes, in bytes.
 
     Args:
-        saved: Held for the backward pass when the forward pass is over.
-        peak: The most that the step's own tensors hold at once, before the optimiser's step.
-        largest: Of the largest of them.
+        saved: What the forward pass saves for the backward pass.
+        peak: The most that the step's own tensors hold at once, before the optimizer's update.
+        largest: Size of the largest tensor.
     """
 
     saved: int
@@ -60,7 +60,7 @@ class Held:
 
 
 def count_work(step: Step) -> Work:
-    """Run a step once, slowly, and count what it does."""
+    """Run a step once, slowly, and count its work."""
     with FlopCounter() as flops, Traffic() as traffic:
         gauge = _Counters(lambda: (flops.total, traffic.bytes, traffic.operations))
         meter = PhaseMeter(backbone=step.setting.backbone, gauge=gauge)
@@ -73,9 +73,9 @@ def count_work(step: Step) -> Work:
 
 
 def count_memory(step: Step) -> Held:
-    """Run a step once, slowly, and count what it holds.
+    """Run a step once, slowly, and count its memory.
 
-    Not in the run that counts FLOPs: that holds on to tensors which a checkpointed layer makes again.
+    This needs a run of its own: the FLOP counter keeps tensors alive that a checkpointed layer makes again.
     """
     backbone = step.setting.backbone
     alive = [*backbone.model.parameters(), *backbone.model.buffers(), *step.parameters]
@@ -106,8 +106,8 @@ _EMPTY = {"aten::empty", "aten::empty_like", "aten::empty_strided", "aten::new_e
 class Traffic(TorchDispatchMode):
     """Counts the operations inside a ``with`` block, and the bytes of the tensors that each reads and writes.
 
-    On a GPU in eager mode an operation is at least one launch, and its tensors pass through the memory: fused kernels
-    would move less. Views and uninitialised tensors cost nothing; what a fused operation moves inside is not seen.
+    On a GPU in eager mode an operation is at least one launch, and its tensors pass through memory; fused kernels would
+    move less. Views and uninitialised tensors cost nothing. What a fused operation moves inside does not count.
 
     Example:
         >>> with Traffic() as traffic:
@@ -135,13 +135,13 @@ class Traffic(TorchDispatchMode):
 
 @final
 class SavedBytes:
-    """Counts the memory that a forward pass inside a ``with`` block leaves behind for its backward pass.
+    """Counts the memory that a forward pass inside a ``with`` block saves for its backward pass.
 
-    Every storage counts once and whole, however many views of it are saved: that is what stays allocated. Tensors that
-    live anyway (weights, the batch) are not counted. Works on any device, meta included.
+    Every storage counts once and whole, because all of it stays allocated, however many views are saved. Works on any
+    device, meta included.
 
     Args:
-        alive: Tensors that live anyway.
+        alive: Tensors that are in memory anyway, such as weights and the batch; they do not count.
 
     Example:
         >>> with SavedBytes() as saved:

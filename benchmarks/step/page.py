@@ -1,4 +1,4 @@
-"""The page of the step suite"""
+"""The page of the step suite: one section for each record, in HTML and in Markdown."""
 
 from __future__ import annotations
 

@@ -16,10 +16,10 @@ ONE_RECORD = ("machine", "versions", "commit", "config")  # must agree for cases
 
 
 def read_record(path: Path) -> dict[str, Any]:
-    """Read a record of the suite.
+    """Read a record of the step suite.
 
     Raises:
-        JepaVLMError: If the file is not one.
+        JepaVLMError: If the file is not such a record.
     """
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
@@ -33,10 +33,10 @@ def read_record(path: Path) -> dict[str, Any]:
 
 
 def merge_records(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
-    """Return one record with the cases of both; a case that both have is the new one's.
+    """Return one record with the cases of both. Of a case that both have, the new one stays.
 
     Raises:
-        JepaVLMError: If they were not made by the same code, with the same settings, on the same machine.
+        JepaVLMError: If code, settings or machine differ.
     """
     for part in ONE_RECORD:
         if old[part] != new[part]:
@@ -52,7 +52,7 @@ def merge_records(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, A
 
 
 def case_key(case: Mapping[str, Any]) -> str:
-    """Return what tells a case from the others of a record."""
+    """Return a name of a case that is unique in its record."""
     return f"{case['mix']}, checkpointing {'on' if case['checkpointing'] else 'off'}, {case['examples']} examples"
 
 
@@ -60,9 +60,9 @@ def _row_key(row: Mapping[str, Any]) -> str:
     return f"{row['mix']}, {row['wanted']} tokens"
 
 
-ERRORS = 3.0  # standard errors of the difference that a time must move by
-TIME = 0.05  # and this share of the old time
-MEASURE = "sft_stock"  # a pace of the machine hits it too, a change of this package does not
+ERRORS = 3.0  # a time moved if it differs by this many standard errors of the difference
+TIME = 0.05  # and by this share of the old time
+MEASURE = "sft_stock"  # the step that depends on the machine's speed, but not on the code of this package
 PACE, RATIO = "pace", f"time / {MEASURE}"
 COUNTED = {"total_flops": 0.002, "total_operations": 0.02, "saved": 0.01, "peak": 0.01}
 ALLOCATED = 0.02
@@ -73,12 +73,12 @@ SAME_MACHINE = ("kind", "gpu", "cpu", "threads")
 @final
 @dataclass(frozen=True)
 class Movement:
-    """One figure that moved; all figures are better when smaller.
+    """One figure that moved. Smaller is better for every figure.
 
     Args:
-        case: Mix, checkpointing and examples.
-        variant: Which step.
-        figure: What was measured.
+        case: Name of the case: mix, checkpointing and examples.
+        variant: Name of the step.
+        figure: Name of the figure.
         old, new: Its values; infinity for a step that failed.
     """
 
@@ -102,11 +102,11 @@ class Movement:
 @final
 @dataclass(frozen=True)
 class Comparison:
-    """What a comparison found.
+    """The result of a comparison.
 
     Args:
-        movements: What moved.
-        compared: How many figures were compared.
+        movements: The figures that moved.
+        compared: Number of figures compared.
         notes: What could not be compared, and why.
     """
 
@@ -116,16 +116,16 @@ class Comparison:
 
     @property
     def regressions(self) -> tuple[Movement, ...]:
-        """What moved for the worse."""
+        """The figures that became worse."""
         return tuple(movement for movement in self.movements if movement.worse)
 
 
 def compare_records(new: Mapping[str, Any], old: Mapping[str, Any]) -> Comparison:
     """Compare two records, figure by figure.
 
-    Times are compared as multiples of the stock step's, taken round by round, where both records have it: it runs none
-    of this package's code, so that it moves with the machine alone, and its own movement is a note. Without it, seconds
-    are compared. A time moved if its medians differ by more than 3 robust standard errors of the difference and by more
+    Times are compared as ratios to the stock step's time, round by round, if both records have that step. It runs none
+    of this package's code, so it moves with the machine alone; its own movement is a note. Without it, seconds are
+    compared. A time moved if its medians differ by more than 3 robust standard errors of the difference and by more
     than 5% of the old one. Counted figures are the same on every run: FLOPs may differ by 0.2%, operations by 2%, bytes
     by 1%. Memory that a GPU's allocator reports may differ by 2%. Times of different machines are not compared.
 
@@ -166,7 +166,7 @@ def compare_records(new: Mapping[str, Any], old: Mapping[str, Any]) -> Compariso
 
 
 def _differences(new: Mapping[str, Any], old: Mapping[str, Any]) -> tuple[list[str], bool]:
-    """Return what differs around the measurement, in words, and whether times of one machine are compared."""
+    """Return the differences of machine and versions as notes, and whether the machine is the same."""
     notes = []
     machines = [{name: record["machine"].get(name) for name in SAME_MACHINE} for record in (new, old)]
     same_machine = machines[0] == machines[1]
@@ -179,7 +179,7 @@ def _differences(new: Mapping[str, Any], old: Mapping[str, Any]) -> tuple[list[s
 
 
 def _figures(name: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[tuple[str, float, float, bool]]:
-    """Yield (figure, old, new, whether it moved) for what both have."""
+    """Yield (figure, old, new, whether it moved) for every figure of both."""
     if bool(old["failure"]) != bool(new["failure"]):
         was, now = (math.inf if one["failure"] else 1.0 for one in (old, new))
         yield "completion", was, now, True

@@ -1,4 +1,4 @@
-"""What is measured, and on what."""
+"""The settings of a benchmark run."""
 
 from __future__ import annotations
 
@@ -22,29 +22,29 @@ ORDER = (
     "pearl_separate",
     "pearl_released",
     "lvr",
-)  # known ones first, as they are read
+)  # order of the tables
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
 @final
 @dataclass(frozen=True, kw_only=True)
 class SuiteSettings:
-    """One run of the suite.
+    """The settings of one run of a suite.
 
     Args:
-        shape: Of ``SHAPES``.
-        mixes: Of ``MIXES``; all if empty.
-        variants: Of ``VARIANTS``; all that the device can run if empty.
-        checkpointing: Without, with, or both.
-        examples: Of a micro-batch.
-        rounds, warmup: That count, and before them.
+        shape: A name of ``SHAPES``.
+        mixes: Names of ``MIXES``; all if empty.
+        variants: Names of ``VARIANTS``; all that the device can run if empty.
+        checkpointing: Whether activation checkpointing is on: False, True, or both in turn.
+        examples: Examples of a micro-batch.
+        rounds, warmup: Number of measured rounds, and of rounds before them.
         device: ``meta`` counts and times nothing; ``auto`` is the GPU if there is one, else the CPU for the tiny shape
             and meta for the real ones.
-        dtype: ``auto`` is bfloat16 but on a CPU.
-        seed: Of lengths, words, pictures and weights.
+        dtype: Type of the base weights; ``auto`` is float32 on a CPU and bfloat16 elsewhere.
+        seed: Random seed of lengths, words, pictures and weights.
         stock_attention: transformers' attention in the stock steps.
-        crossover: Token counts of micro-batches to find where launching operations stops to matter; none if empty.
-        deterministic: Ask torch for deterministic kernels, as a run does.
+        crossover: Sizes in tokens of further micro-batches, to find where the time of launches stops to matter.
+        deterministic: Whether torch is asked for deterministic kernels, as in a training run.
 
     Raises:
         UnknownNameError: If a shape, mix or variant does not exist.
@@ -83,7 +83,7 @@ class SuiteSettings:
 
     @property
     def place(self) -> torch.device:
-        """The device."""
+        """The device that is measured."""
         if self.device != "auto":
             return torch.device(self.device)
         if torch.cuda.is_available():
@@ -92,7 +92,7 @@ class SuiteSettings:
 
     @property
     def precision(self) -> torch.dtype:
-        """Of the base weights."""
+        """The type of the base weights."""
         if self.dtype == "auto":
             return torch.float32 if self.place.type == "cpu" else torch.bfloat16
         return PRECISIONS[self.dtype]
@@ -102,13 +102,13 @@ class SuiteSettings:
         return self.mixes or tuple(MIXES)
 
     def chosen_variants(self) -> Sequence[str]:
-        """Return the variants to measure, in the order in which they are read."""
+        """Return the variants to measure, in the order of the tables."""
         known = [*ORDER, *(name for name in VARIANTS if name not in ORDER)]
         chosen = self.variants or tuple(name for name in known if not self._cannot(name))
         return sorted(chosen, key=known.index)
 
     def recorded(self) -> dict[str, Any]:
-        """Return what a record says about how it was made."""
+        """Return the settings that a record holds."""
         return {
             "shape": self.shape,
             "note": SHAPES[self.shape].note,

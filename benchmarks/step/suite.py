@@ -26,18 +26,21 @@ from jepa_vlm.runs.measured import machine
 from jepa_vlm.serialization import Serializer
 
 Say = Callable[[str], None]
+REFERENCES = ("sft", "sft_stock")  # steps that the times of others are divided by, round by round
+ROOFS = ("arithmetic", "memory", "launches")
+COMPARED = ("sft", "pearl")
 
 
 def run_suite(
     settings: SuiteSettings, *, command: Sequence[str] = (), note: str = "", say: Say = lambda _: None
 ) -> dict[str, Any]:
-    """Measure everything that the settings ask for and return the record, plain JSON values.
+    """Run the suite and return its record, plain JSON values.
 
     Args:
-        settings: What is measured.
-        command: That asked for it, for the record.
-        note: What a reader of the record should know, such as what else the machine did.
-        say: Told what goes on.
+        settings: What to measure.
+        command: The command line, for the record.
+        note: A remark for readers of the record, such as what else the machine did.
+        say: Receives lines of progress.
     """
     torch.manual_seed(settings.seed)
     if settings.deterministic:
@@ -127,7 +130,7 @@ def _case(
 
 
 def _count(step: Step) -> tuple[Work | None, Held | None]:
-    """Count a step; counting holds more than the step itself, so that memory may run out over it alone."""
+    """Count a step. Counting takes more memory than the step, so it may run out of memory where the step does not."""
     try:
         return count_work(step), count_memory(step)
     except torch.OutOfMemoryError:
@@ -138,9 +141,6 @@ def _count(step: Step) -> tuple[Work | None, Held | None]:
 def _bound_of(variant: str, bounds: Mapping[str, StepFlops]) -> int:
     own = "sft" if variant.startswith("sft") else "pearl"
     return bounds.get(variant, bounds[own]).total
-
-
-REFERENCES = ("sft", "sft_stock")  # what others are divided by, round by round
 
 
 def figures(
@@ -156,16 +156,16 @@ def figures(
     tokens: int,
     idle: float | None = None,
 ) -> dict[str, Any]:
-    """Return the figures.
+    """Return the figures of one variant, as they stand in a record.
 
     Args:
-        work, held, timed: Of this variant; None where it was not counted or timed.
-        times: Of all variants of the case.
-        ceilings: Of the machine; None if nothing was timed.
+        work, held, timed: Work, memory and times of this variant; None if it was not counted or timed.
+        times: Times of all variants of the case.
+        ceilings: Ceilings of the machine; None if nothing was timed.
         bound: FLOPs of the closed form of this variant's objective.
-        useful: The same without the recomputation of checkpointing: what the model utilisation counts.
-        examples, tokens: Of the micro-batch; tokens of the conversations, without padding.
-        idle: Share of the step in which a GPU waits; None where none was seen.
+        useful: The same without the recomputation of checkpointing; the model utilisation counts these.
+        examples, tokens: Size of the micro-batch; tokens of the conversations, without padding.
+        idle: Share of the step in which a GPU waits; None if it is not known.
     """
     found: dict[str, Any] = {"failure": timed.failure if timed else ""}
     if work is not None and held is not None:
@@ -205,20 +205,17 @@ def figures(
     return found
 
 
-ROOFS = ("arithmetic", "memory", "launches")
-
-
 def roofline(work: Work, ceilings: Ceilings, seconds: Mapping[str, float]) -> dict[str, dict[str, Any]]:
-    """Return for every phase that does anything what bounds it, and how close it comes.
+    """Return for every phase with an operation what bounds its time, and how close the phase comes to the bound.
 
     A phase takes at least the longest of: its FLOPs at the speed of a large matrix product, its bytes at the speed of a
     large copy, its operations at the pace at which empty ones are launched. The byte floor is that of operations run
     one by one, each reading and writing memory: a fused kernel can go below it.
 
     Args:
-        work: What the step does.
-        ceilings: Of the machine.
-        seconds: Measured, by phase.
+        work: Work of the step.
+        ceilings: Ceilings of the machine.
+        seconds: Measured time, by phase.
     """
     found = {}
     for phase in PHASES:
@@ -239,13 +236,10 @@ def roofline(work: Work, ceilings: Ceilings, seconds: Mapping[str, float]) -> di
     return found
 
 
-COMPARED = ("sft", "pearl")
-
-
 def crossover(
     settings: SuiteSettings, backbone: Backbone, ceilings: Ceilings, mix: str, *, say: Callable[[str], None]
 ) -> list[dict[str, Any]]:
-    """Return, for each number of tokens asked for, what a micro-batch of about that size costs."""
+    """Return what micro-batches of about the sizes in ``settings.crossover`` cost."""
     scale = SHAPES[settings.shape].lengths
     one = scale * (MIXES[mix].context + MIXES[mix].trajectory)
     serializer = Serializer(processor=backbone.processor, adapter=backbone.adapter)

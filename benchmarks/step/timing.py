@@ -1,4 +1,7 @@
-"""Time several steps against each other, and measure what the machine could do at best."""
+"""Time several steps against each other, and measure what the machine could do at best.
+
+All steps run in one process, round after round, so a slow minute of the machine affects all of them.
+"""
 
 from __future__ import annotations
 
@@ -15,18 +18,21 @@ from torch.profiler import ProfilerActivity, profile
 from benchmarks.clocks import Gauge, clock_of
 from benchmarks.step.training_step import PHASES, PhaseMeter, Step
 
+REPEATS = 9  # repetitions of each ceiling
+Span = tuple[int, int]  # begin and end, in nanoseconds
+
 
 @final
 @dataclass
 class Timed:
-    """What was measured of one step.
+    """The measurements of one step.
 
     Args:
-        seconds: Of each round.
-        phases: Likewise, by phase.
-        peak: On a GPU: most bytes that the allocator held for the step beyond what it held before.
-        loss: Of the last round; guards against timing a wrong step.
-        failure: Why it was given up, or "".
+        seconds: Time of each round.
+        phases: Time of each round, by phase.
+        peak: On a GPU, the allocator's peak during the step, less what it held before, in bytes.
+        loss: Loss of the last round; a guard against timing a wrong step.
+        failure: Why the step was given up, or "".
     """
 
     seconds: list[float] = field(default_factory=list)
@@ -44,16 +50,16 @@ def time_steps(
     gauge: Gauge | None = None,
     say: Callable[[str], None] = lambda _: None,
 ) -> dict[str, Timed]:
-    """Run every step in every round, each round beginning with the next one, and return what was measured.
+    """Run every step once in every round and return the measurements. Each round starts with another step.
 
     A step that runs out of memory is given up; the others go on.
 
     Args:
-        steps: By name; of one setting.
-        rounds: That count.
-        warmup: Rounds before them, which do not.
-        gauge: The clock; the device's own if not given.
-        say: Told what goes on.
+        steps: The steps of one setting, by name.
+        rounds: Number of measured rounds.
+        warmup: Number of rounds before the measured ones.
+        gauge: The clock; the device's own by default.
+        say: Receives a line of progress after each round.
 
     Raises:
         ValueError: If there is no step, no round, or a negative number of warm-up rounds.
@@ -101,18 +107,15 @@ def _run(step: Step, timed: Timed, gauge: Gauge, device: torch.device, *, counts
         timed.phases[phase].append(seconds)
 
 
-REPEATS = 9
-
-
 @final
 @dataclass(frozen=True)
 class Ceilings:
-    """Roofs.
+    """The speeds that no step of this machine exceeds.
 
     Args:
         flops: FLOPs a second of a large matrix product in the step's precision.
         bytes: Bytes a second that a large copy reads and writes.
-        operation: Seconds of an operation too small to do anything: what launching it costs.
+        operation: Seconds of an operation on one number: the cost of a launch.
     """
 
     flops: float
@@ -121,12 +124,12 @@ class Ceilings:
 
 
 def measure_ceilings(device: torch.device, dtype: torch.dtype, *, gauge: Gauge | None = None) -> Ceilings:
-    """Measure the roofs of a device: the medians of a few repetitions after a warm-up.
+    """Measure the ceilings of a device: medians of a few repetitions after a warm-up.
 
     Args:
-        device: Not meta.
-        dtype: Of the matrices.
-        gauge: The clock; the device's own if not given.
+        device: Any device but meta.
+        dtype: Type of the matrices.
+        gauge: The clock; the device's own by default.
     """
     gauge = clock_of(device) if gauge is None else gauge
     big = device.type == "cuda"
@@ -159,9 +162,6 @@ def _median(run: Callable[[], object], gauge: Gauge, device: torch.device) -> fl
     return median(found[2:])
 
 
-Span = tuple[int, int]  # begin and end, in nanoseconds
-
-
 def idle_share(spans: Iterable[Span]) -> float | None:
     """Return the share of the time from the first begin to the last end that no span covers; None without spans."""
     ordered = sorted(spans)
@@ -177,7 +177,7 @@ def idle_share(spans: Iterable[Span]) -> float | None:
 def profile_idle(step: Step) -> float | None:
     """Run a step once under the profiler and return its idle share; None where the device has no timeline.
 
-    Profiling slows the host down, so that the share is an upper bound where launching operations sets the pace.
+    Profiling slows the host down, so the share is an upper bound where the time of launches decides.
     """
     device = step.setting.device
     if device.type != "cuda":
@@ -189,7 +189,7 @@ def profile_idle(step: Step) -> float | None:
 
 
 def spans_of(events: Iterable[Any]) -> list[Span]:
-    """Return when kernels, copies and fills ran on a GPU; annotations, which cover many of them, are left out."""
+    """Return the times of kernels, copies and fills on a GPU, without annotations, which span many of them."""
     return [
         (event.start_ns(), event.end_ns())
         for event in events

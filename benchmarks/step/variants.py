@@ -1,4 +1,4 @@
-"""The steps that are compared. A further one is a function from a ``Setting`` to a ``Step``, filed by name."""
+"""The steps that are compared: functions from a ``Setting`` to a ``Step``, registered by name."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from jepa_vlm.views import LatentConversation, RegionFeatures, TargetPolicy, cac
 
 VARIANTS: Registry[Callable[[Setting], Step]] = Registry("variant", hint="Add one in benchmarks/step/variants.py.")
 LATENT_WEIGHT = 0.1  # the recipe lvr's
-ON_DEVICE_ONLY = ("pearl_separate",)  # read values of tensors, which the meta device does not have
+ON_DEVICE_ONLY = ("pearl_separate",)  # reads values of tensors; the meta device has none
 
 VARIANTS.register("sft_stock")(sft_stock)
 VARIANTS.register("pearl_released")(pearl_released)
@@ -44,36 +44,36 @@ def pearl(setting: Setting) -> Step:
 
 @VARIANTS.register("pearl_cached")
 def pearl_cached(setting: Setting) -> Step:
-    """Return the Pearl step whose targets are the frozen base's, computed beforehand and read with the batch."""
+    """Return the Pearl step with targets of the frozen base, computed beforehand and read with the batch."""
     with TemporaryDirectory() as folder:
         return step_of(setting, with_target_policy(pearl_objective(), cached(folder)))
 
 
 @VARIANTS.register("pearl_separate")
 def pearl_separate(setting: Setting) -> Step:
-    """Return the reference: every view of every example a pass of its own."""
+    """Return the Pearl step of the reference engine, one pass for each view of each example."""
     return step_of(setting, pearl_objective(), engine="separate")
 
 
 @VARIANTS.register("lvr")
 def lvr(setting: Setting) -> Step:
-    """Return the step of LVR: regions reconstructed in latent slots, in the place of tool pictures."""
+    """Return the step of LVR: regions are reconstructed in latent tokens, which replace tool pictures."""
     return step_of(setting, lvr_objective())
 
 
 def lvr_objective() -> Objective:
-    """Return what the recipe ``lvr`` minimises, between two tokens that the suite's vocabulary has already."""
+    """Return the objective of the recipe ``lvr``, with two start and end tokens that the suite's vocabulary has."""
     view = LatentConversation(RegionFeatures(), start=LATENT_START, end=LATENT_END)
     return NextToken(view=view) + LATENT_WEIGHT * LatentReconstruction(view=view)
 
 
 def pearl_objective() -> Objective | Term:
-    """Return what the recipe ``pearl`` minimises."""
+    """Return the objective of the recipe ``pearl``."""
     return load_recipe("pearl").objective
 
 
 def with_target_policy(objective: Objective | Term, policy: TargetPolicy) -> Objective:
-    """Return an objective whose latent predictions take their targets by another policy, the rest as it is."""
+    """Return the objective with another target policy in its latent predictions."""
     whole = objective if isinstance(objective, Objective) else 1.0 * objective
 
     def changed(term: Term) -> Term:
@@ -91,7 +91,7 @@ def with_target_policy(objective: Objective | Term, policy: TargetPolicy) -> Obj
 
 
 def step_of(setting: Setting, objective: Objective | Term, *, engine: Engine = "one_pass") -> Step:
-    """Return the step of an objective on one of the package's engines; cached targets are computed first."""
+    """Return the step of an objective on an engine of the package; cached targets are computed first."""
     model = LatentVLM(setting.backbone, objective, engine=engine, seed=setting.seed)
     _fill(model, setting)
     batch = model.collator()(setting.trajectories)
@@ -112,9 +112,9 @@ def step_of(setting: Setting, objective: Objective | Term, *, engine: Engine = "
 
 
 def _fill(model: LatentVLM, setting: Setting) -> None:
-    """Store the cached targets that a model reads, if it reads any; on the meta device, which computes none, zeros.
+    """Store the cached targets that a model reads, if it reads any. The meta device computes none and stores zeros.
 
-    The model was built a moment ago, so that its weights are not read once more to see whether they are still the same.
+    The model was just built, so its weights are not checked against the store again.
     """
     for request, store in model.target_stores.items():
         digests = target_digests(model.collator().serializer, request.encoding, setting.trajectories)
