@@ -20,8 +20,8 @@ from jepa_vlm.adapters import Backbone
 from jepa_vlm.cost.memory import Shape, VisionShape
 from jepa_vlm.latent_vlm import LatentVLM
 from jepa_vlm.objectives import NextToken
-from jepa_vlm.serialization import IGNORED
 from jepa_vlm.trajectories import Trajectory
+from jepa_vlm.views import IGNORED
 
 Grid = tuple[int, int, int]
 _FED = ("q_proj", "k_proj", "v_proj")  # read a layer's input
