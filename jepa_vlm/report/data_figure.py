@@ -1,4 +1,4 @@
-"""One figure of a data set: lengths, calls, tools, box sizes, and the latent tokens that boxes hold."""
+"""The figure of ``data stats``: lengths, calls, tools, box sizes, and visual tokens inside boxes."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def data_figure(found: Mapping[str, Mapping[str, Any]]) -> str:
     """Return an SVG with a row of panels for each source.
 
     Args:
-        found: Counts by source, as ``analysis.tally`` sums them up.
+        found: Counts by source, as ``runs.survey.Tally.summary`` returns them.
 
     Raises:
         JepaVLMError: If matplotlib is not installed.
@@ -44,7 +44,7 @@ def data_figure(found: Mapping[str, Mapping[str, Any]]) -> str:
 
 
 def _bars(axis: Any, title: str, values: Mapping[str, Sequence[float]]) -> None:
-    """Draw one bar for each name, its first value behind its second."""
+    """Draw a bar for each name; its second value lies in front of its first."""
     for place, colour in enumerate(("#93c5fd", BLUE)):
         heights = [own[place] if place < len(own) else 0 for own in values.values()]
         axis.barh(range(len(values)), heights, color=colour)

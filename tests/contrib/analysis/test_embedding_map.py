@@ -6,10 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from jepa_vlm.analysis.agreement import agreement
-from jepa_vlm.analysis.embedding_figure import embedding_figure
-from jepa_vlm.analysis.embedding_map import embedding_map
-from jepa_vlm.analysis.embeddings import Embeddings
+from jepa_vlm.contrib.analysis.agreement import agreement
+from jepa_vlm.contrib.analysis.embedding_map import embedding_figure, embedding_map
+from jepa_vlm.contrib.analysis.embeddings import Embeddings
 
 
 @pytest.fixture(scope="module")

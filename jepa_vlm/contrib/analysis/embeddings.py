@@ -1,31 +1,25 @@
-"""Both views' embeddings of held-out trajectories: predicted from the question, and of the trajectory itself."""
+"""Two embeddings of each held-out trajectory: predicted from its question, and read from the trajectory itself."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, final
+from typing import Any, final
 
 import torch
 from accelerate.utils import send_to_device
-from peft import PeftModel
 from safetensors import SafetensorError, safe_open
 from torch.utils.data import DataLoader
 
-from jepa_vlm.errors import DataError, RecipeError
+from jepa_vlm.errors import DataError
 from jepa_vlm.generation.inference import inference
 from jepa_vlm.latent_vlm import LatentVLM
-from jepa_vlm.objectives import LatentPrediction
-from jepa_vlm.predictors import IdentityPredictor
 from jepa_vlm.tensor_files import write_tensors
 from jepa_vlm.training.within_kinds import kind_of
 from jepa_vlm.trajectories import Trajectory
 from jepa_vlm.typing import Latent
-from jepa_vlm.view_encoder import ViewEncoder
-from jepa_vlm.views import Question, Readout, TrajectoryOnly, frozen, stop_gradient
 
 FORMAT = "jepa-vlm-embeddings-2"
 
@@ -36,12 +30,14 @@ class Embeddings:
     """Two embeddings of each example of a set.
 
     Args:
-        name: Of the model.
-        readout: How they were read, in words.
-        ids, tasks, kinds: Of the examples; see ``training.within_kinds.kind_of``.
-        predicted: From image and question, float32.
-        target: From the trajectory, float32.
-        by_direction: Whether the loss that made them sees directions alone.
+        name: Name of the model.
+        readout: Description of the readout.
+        ids: Id of each example.
+        tasks: Task of each example.
+        kinds: Kind of each example; see ``training.within_kinds.kind_of``.
+        predicted: Embeddings predicted from image and question, float32.
+        target: Embeddings of the trajectories, float32.
+        by_direction: Whether the loss of the prediction ignores the length of an embedding.
 
     Raises:
         ValueError: If there are fewer than two examples, or the parts have different lengths.
@@ -66,7 +62,7 @@ class Embeddings:
             )
 
     def save(self, path: Path) -> None:
-        """Write one safetensors file, names, tasks and kinds in its header."""
+        """Write one safetensors file, with names, tasks and kinds in its header."""
         path.parent.mkdir(parents=True, exist_ok=True)
         said = {"format": FORMAT, "name": self.name, "readout": self.readout}
         header = said | {key: json.dumps(getattr(self, key)) for key in ("ids", "tasks", "kinds", "by_direction")}
@@ -74,7 +70,7 @@ class Embeddings:
 
     @classmethod
     def load(cls, path: Path) -> Embeddings:
-        """Read a file that ``save`` wrote.
+        """Return the embeddings in a file that ``save`` wrote.
 
         Raises:
             DataError: If it is not such a file.
@@ -94,62 +90,6 @@ class Embeddings:
             ) from None
 
 
-def readout_prediction(
-    readout: Readout = "last_token", *, context: Literal["none", "image", "question"] = "none"
-) -> LatentPrediction:
-    """Return the pair of latents that any model has, whatever it was trained with, for comparing recipes.
-
-    Args:
-        readout: Of the question view, without [PRED] slots or predictor, and of the trajectory view.
-        context: What stands before the trajectory.
-    """
-    return LatentPrediction(
-        context=ViewEncoder(Question(), readout=readout),
-        predictor=IdentityPredictor(),
-        target=ViewEncoder(TrajectoryOnly(context=context), readout=readout, policy=stop_gradient()),
-    )
-
-
-def own_prediction(model: LatentVLM, term: str | None = None) -> LatentVLM:
-    """Return a model that computes one of a trained model's prediction terms alone, with its trained parts.
-
-    A cached target is computed anew, as the stored ones are of other trajectories, by the base under the adapter. Loss
-    dropout is off.
-
-    Args:
-        model: As trained; its backbone is shared.
-        term: Name of the term; None takes the only one.
-
-    Raises:
-        RecipeError: If the objective has no such term, or several and none is named, or a cached target's base weights
-            have been trained over.
-    """
-    terms = {own.name: own for _, own in model.objective.parts() if isinstance(own, LatentPrediction)}
-    if not terms:
-        raise RecipeError(
-            f"The objective ({', '.join(model.objective.weights)}) predicts no latent; name a readout, such as "
-            "last_token, to read its states."
-        )
-    if term not in terms and not (term is None and len(terms) == 1):
-        raise RecipeError(f"Which prediction is meant? The objective has {', '.join(terms)}, asked was {term!r}.")
-    trained = terms[term] if term is not None else next(iter(terms.values()))
-    alone = deepcopy(trained)
-    alone.loss_dropout = 0.0
-    if alone.target.policy.weights == "cached":
-        if not isinstance(model.backbone.model, PeftModel):
-            raise RecipeError(
-                "The target was cached from base weights that were then trained in full, so those of new trajectories "
-                "cannot be computed; name a readout, such as last_token, to read the model's states."
-            )
-        alone.target.policy = frozen()
-    reader = LatentVLM(model.backbone, alone, engine=model.engine)
-    (_, held), *_ = reader.objective.parts()
-    held.load_state_dict(trained.state_dict())
-    if reader.target_weights.decay is not None:
-        reader.target_weights.load_state_dict(model.target_weights.state_dict())
-    return reader
-
-
 def embed(
     reader: LatentVLM,
     trajectories: Sequence[Trajectory],
@@ -163,12 +103,13 @@ def embed(
     """Encode both views of every trajectory.
 
     Args:
-        reader: With one prediction term: from ``own_prediction``, or a backbone with ``readout_prediction``.
-        trajectories: Held out, at least two.
-        name, readout: For the record.
-        batch_size: Trajectories per forward.
-        workers: Processes that load data.
-        progress: Told after each batch how many trajectories it had.
+        reader: Model with one prediction term, from ``own_prediction`` or with ``readout_prediction``.
+        trajectories: At least two held-out trajectories.
+        name: Name of the model.
+        readout: Description of the readout.
+        batch_size: Number of trajectories per forward.
+        workers: Number of processes that load data.
+        progress: Function that receives the number of trajectories of each finished batch.
 
     Raises:
         ValueError: If the reader has several terms, or there are fewer than two trajectories.

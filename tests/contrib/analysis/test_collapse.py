@@ -7,9 +7,8 @@ from xml.etree import ElementTree
 import pytest
 import torch
 
-from jepa_vlm.analysis.collapse import collapse, latent_spread
-from jepa_vlm.analysis.collapse_figure import collapse_figure
-from jepa_vlm.analysis.embeddings import Embeddings
+from jepa_vlm.contrib.analysis.collapse import collapse, collapse_figure, latent_spread
+from jepa_vlm.contrib.analysis.embeddings import Embeddings
 
 LINE = torch.tensor([[1.0], [2.0], [3.0], [6.0]]) * torch.tensor([[2.0, 0.0, 0.0, 0.0]])
 PAIR = Embeddings("m <b>", "mean", tuple("abcd"), tuple("xxyy"), tuple("xxyy"), LINE, torch.eye(4))

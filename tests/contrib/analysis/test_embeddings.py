@@ -6,7 +6,8 @@ import pytest
 import torch
 
 import jepa_vlm as jv
-from jepa_vlm.analysis.embeddings import Embeddings, embed, own_prediction, readout_prediction
+from jepa_vlm.contrib.analysis.embedding_reader import own_prediction, readout_prediction
+from jepa_vlm.contrib.analysis.embeddings import Embeddings, embed
 from jepa_vlm.errors import DataError, RecipeError
 from jepa_vlm.view_encoder import ViewEncoder
 from jepa_vlm.views import Question, TrajectoryOnly

@@ -4,7 +4,7 @@ import csv
 import json
 import math
 
-from jepa_vlm.analysis.files import write_analysis
+from jepa_vlm.contrib.analysis.analysis_files import write_analysis
 
 
 def test_numbers_lie_beside_the_figure(tmp_path):

@@ -15,8 +15,8 @@ from jepa_vlm.cli.output import Json, columns, progress_bar, quiet_stdout, writt
 from jepa_vlm.errors import DataError
 
 if TYPE_CHECKING:
-    from jepa_vlm.analysis.agreement import Agreement
-    from jepa_vlm.analysis.embeddings import Embeddings
+    from jepa_vlm.contrib.analysis.agreement import Agreement
+    from jepa_vlm.contrib.analysis.embeddings import Embeddings
     from jepa_vlm.views import Readout
 
 Output = Annotated[Path, typer.Option(help="The folder for figure and numbers.")]
@@ -35,12 +35,6 @@ Seed = Annotated[int, typer.Option(min=0, help="Random seed of a playground's dr
 FIGURES = ("alignment", "recall_at_1", "recall_at_5", "alignment_within_task", "recall_at_1_within_task")
 WITHIN = ("alignment_within_kind", "recall_at_1_within_kind", "explained_within_kind", "explained_centred_within_kind")
 SILHOUETTES = ("silhouette_predicted", "silhouette_target", "silhouette_both", "silhouette_views")
-
-
-def register(app: typer.Typer) -> None:
-    """Add the commands."""
-    app.command()(embeddings)
-    app.command()(collapse)
 
 
 def embeddings(
@@ -64,10 +58,9 @@ def embeddings(
         jepa-vlm analyse embeddings runs/pearl --data thinkmorph:/data/ThinkMorph
     """
     with quiet_stdout():
-        from jepa_vlm.analysis.agreement import agreement
-        from jepa_vlm.analysis.embedding_figure import embedding_figure
-        from jepa_vlm.analysis.embedding_map import embedding_map
-        from jepa_vlm.analysis.files import write_analysis, write_table
+        from jepa_vlm.contrib.analysis.agreement import agreement
+        from jepa_vlm.contrib.analysis.analysis_files import write_analysis, write_table
+        from jepa_vlm.contrib.analysis.embedding_map import embedding_figure, embedding_map
 
         sets = embedded(
             models, data=data, count=count, min_calls=min_calls, readout=readout, batch_size=batch_size, seed=seed
@@ -119,9 +112,9 @@ def collapse(
         jepa-vlm analyse collapse runs/pearl
     """
     with quiet_stdout():
-        from jepa_vlm.analysis.collapse import collapse as panel
-        from jepa_vlm.analysis.collapse_figure import collapse_figure
-        from jepa_vlm.analysis.files import write_analysis
+        from jepa_vlm.contrib.analysis.analysis_files import write_analysis
+        from jepa_vlm.contrib.analysis.collapse import collapse as panel
+        from jepa_vlm.contrib.analysis.collapse import collapse_figure
 
         found = [
             panel(one)
@@ -159,9 +152,9 @@ def embedded(
     seed: int,
 ) -> list[Embeddings]:
     """Return each model's embeddings of the same held-out trajectories; those in files are as they were saved."""
-    from jepa_vlm.analysis.embeddings import Embeddings, embed
+    from jepa_vlm.contrib.analysis.embedding_reader import open_reader
+    from jepa_vlm.contrib.analysis.embeddings import Embeddings, embed
     from jepa_vlm.runs.data import held_out_trajectories
-    from jepa_vlm.runs.readers import open_reader
 
     found, trajectories = [], None
     for named in models:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.stats import binom
 
-from jepa_vlm.analysis.bootstrap import Estimate, bootstrap_mean
+from jepa_vlm.contrib.analysis.bootstrap import Estimate, bootstrap_mean
 
 
 def test_of_hits_it_is_the_binomial_interval():

@@ -9,8 +9,8 @@ import pytest
 import torch
 from sklearn.metrics import silhouette_score
 
-from jepa_vlm.analysis.agreement import agreement
-from jepa_vlm.analysis.embeddings import Embeddings
+from jepa_vlm.contrib.analysis.agreement import agreement
+from jepa_vlm.contrib.analysis.embeddings import Embeddings
 from jepa_vlm.errors import DataError
 from jepa_vlm.training.monitors import matched_cosine, shuffled_cosine
 from jepa_vlm.training.within_kinds import within_kinds

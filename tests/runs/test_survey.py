@@ -9,10 +9,9 @@ from dataclasses import replace
 from PIL import Image
 
 from jepa_vlm.adapters import load_backbone
-from jepa_vlm.analysis.survey import BATCH, RowFacts, ViewTokens, survey
-from jepa_vlm.analysis.tally import Tally, spread
 from jepa_vlm.latent_vlm import LatentVLM
 from jepa_vlm.recipe import load_recipe
+from jepa_vlm.runs.survey import BATCH, RowFacts, Tally, ViewTokens, spread, survey
 from jepa_vlm.trajectories import Box, LazyImage, Rows, Step, ToolCall, Trajectory
 
 

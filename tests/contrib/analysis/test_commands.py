@@ -11,8 +11,8 @@ from typer.testing import CliRunner
 
 from jepa_vlm.cli.app import app
 from tests.cli.test_app import TINY
+from tests.contrib.analysis.test_embedding_reader import write_run
 from tests.evaluations import made_evaluation
-from tests.runs.test_readers import write_run
 from tests.trajectories.formats.files import make_root, write_example
 
 

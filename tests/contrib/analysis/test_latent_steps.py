@@ -8,8 +8,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from jepa_vlm.analysis.latent_steps import Decoded, accuracy_by_steps, decode_by_steps
-from jepa_vlm.analysis.latent_steps_figure import latent_steps_figure
+from jepa_vlm.contrib.analysis.latent_steps import Decoded, accuracy_by_steps, decode_by_steps, latent_steps_figure
 from jepa_vlm.errors import DataError
 from jepa_vlm.recipe import LatentDecoding
 from tests.evaluations import made_evaluation

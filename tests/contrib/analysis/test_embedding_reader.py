@@ -9,9 +9,9 @@ import pytest
 import torch
 
 import jepa_vlm as jv
-from jepa_vlm.analysis.embeddings import embed, own_prediction
+from jepa_vlm.contrib.analysis.embedding_reader import load_run_model, open_reader, own_prediction
+from jepa_vlm.contrib.analysis.embeddings import embed
 from jepa_vlm.errors import RunError
-from jepa_vlm.runs.readers import load_trained, open_reader
 from jepa_vlm.training import apply_lora, save_weights
 from tests.training.setting import BACKBONE, ORIGIN
 
@@ -71,7 +71,7 @@ def test_a_run_without_a_prediction_is_read_at_the_last_token(tmp_path):
     assert reader.readout == "last_token, trajectory after none"
     assert not torch.allclose(predicted(reader.model), predicted(open_reader(BACKBONE).model))
     assert torch.equal(
-        load_trained(tmp_path / "sft").state_dict()["model.base_model.model.lm_head.weight"],
+        load_run_model(tmp_path / "sft").state_dict()["model.base_model.model.lm_head.weight"],
         model.state_dict()["model.base_model.model.lm_head.weight"],
     )
 
@@ -88,15 +88,15 @@ def test_what_cannot_be_rebuilt_is_refused(pearl, tmp_path):
 
     write(objective="another")
     with pytest.raises(RunError, match="'pearl' is no longer what trained"):
-        load_trained(folder)
+        load_run_model(folder)
     write(recipe={"value": "composed", "origin": "user"})
     with pytest.raises(RunError, match="composed in Python"):
         open_reader(str(folder))
     assert open_reader(str(folder), readout="last_token").data == "playground:maze"
     (folder / "config.json").write_text("{")
     with pytest.raises(RunError, match="not JSON"):
-        load_trained(folder)
+        load_run_model(folder)
     (folder / "config.json").unlink()
     with pytest.raises(RunError, match=r"lies in no run"):
-        load_trained(folder / "best")
+        load_run_model(folder / "best")
     assert open_reader(str(folder / "best")).readout == "last_token, trajectory after none"

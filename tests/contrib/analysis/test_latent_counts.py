@@ -7,9 +7,8 @@ from xml.etree import ElementTree
 
 import pytest
 
-from jepa_vlm.analysis.latent_counts import LatentCounts, latent_counts
-from jepa_vlm.analysis.latent_counts_figure import _edges, latent_counts_figure
-from jepa_vlm.analysis.survey import RowFacts
+from jepa_vlm.contrib.analysis.latent_counts import LatentCounts, _edges, latent_counts, latent_counts_figure
+from jepa_vlm.runs.survey import RowFacts
 
 FACTS = (
     RowFacts("a", boxes=(0.1,), latents=(3,)),
