@@ -18,7 +18,7 @@ import jepa_vlm
 folder = pathlib.Path(jepa_vlm.__file__).parent
 for path in sorted(folder.rglob("*.py")):
     name = ".".join(("jepa_vlm", *path.relative_to(folder).with_suffix("").parts)).removesuffix(".__init__")
-    if not name.startswith(("jepa_vlm.contrib", "jepa_vlm.elsewhere")) and not name.endswith("__main__"):
+    if not name.startswith("jepa_vlm.contrib") and not name.endswith("__main__"):
         importlib.import_module(name)
 model = jepa_vlm.LatentVLM(jepa_vlm.load_backbone("tiny-random-qwen2.5-vl"), jepa_vlm.load_recipe("pearl").objective)
 model(model.collator()(jepa_vlm.playground.trajectories("maze", count=2))).total.backward()

@@ -8,7 +8,7 @@ import json
 
 import pytest
 
-pytest.importorskip("lmms_eval", reason="lmms-eval is not installed; docs/elsewhere.md says how")
+pytest.importorskip("lmms_eval", reason="lmms-eval is not installed; docs/integrations.md says how")
 
 from lmms_eval import evaluator
 from lmms_eval.models import get_model
@@ -87,7 +87,7 @@ def _flat(held):
 
 
 def test_the_entry_point_is_found():
-    assert get_model("jepa_vlm").__module__ == "jepa_vlm.elsewhere.lmms_eval_model"
+    assert get_model("jepa_vlm").__module__ == "jepa_vlm.contrib.integrations.lmms_eval_model"
 
 
 def test_the_plug_in_gives_the_librarys_own_answers(exported, tasks):

@@ -1,4 +1,4 @@
-"""What lmms-eval asks, as this library asks it: chat messages to a question, a task's settings to limits."""
+"""The plug-in for lmms-eval: its entry point, and the conversion of a task's requests to this library's questions."""
 
 from __future__ import annotations
 
@@ -12,14 +12,23 @@ from jepa_vlm.errors import DataError
 from jepa_vlm.generation.asked import Asked
 from jepa_vlm.trajectories import LazyImage
 
-MAX_NEW_TOKENS = 128  # of a task that states none
+PLUG_IN = "jepa_vlm"  # the model's name in lmms-eval
+MAX_NEW_TOKENS = 128  # for a task that states no limit
+
+
+def manifests() -> list[Any]:
+    """Return the ``ModelManifest`` of the plug-in; lmms-eval imports the class when it uses the model."""
+    from lmms_eval.models.registry_v2 import ModelManifest
+
+    path = "jepa_vlm.contrib.integrations.lmms_eval_model.JepaVLM"
+    return [ModelManifest(model_id=PLUG_IN, chat_class_path=path)]
 
 
 def question(messages: Sequence[Mapping[str, Any]], place: str) -> Asked:
-    """Return one user turn, images before words, as an open question.
+    """Return the open question of one user turn with images before words.
 
     Raises:
-        DataError: If it is anything else.
+        DataError: If the messages are anything else.
     """
     parts = [(part["type"], part) for message in messages for part in message["content"]]
     kinds = [kind for kind, _ in parts]
@@ -43,7 +52,7 @@ def _image(held: object, place: str) -> LazyImage:
 
 
 def limits(settings: Mapping[str, Any], place: str) -> tuple[int, tuple[str, ...]]:
-    """Return the most tokens and the strings that end an answer.
+    """Return the most new tokens of an answer, and the strings that end it.
 
     Raises:
         DataError: If the task asks for anything but greedy decoding.

@@ -1,4 +1,4 @@
-"""What an exported folder says about itself: plain files, read without loading a weight."""
+"""What the plain files of an exported folder say about its model; no weight is loaded."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ PROCESSORS = ("processor_config.json", "preprocessor_config.json")
 
 @final
 @dataclass(frozen=True)
-class ModelFolder:
+class ExportedFolder:
     """A merged model on disk.
 
     Args:
         path: The folder, absolute.
-        model_type: Of its configuration: ``"qwen2_5_vl"``.
-        pixels: Least and most pixels of an image, where its image processor is limited so; else None.
-        inference: How it answers: ``Recipe.inference`` of the run that it came from.
+        model_type: Family in its configuration, such as ``"qwen2_5_vl"``.
+        pixels: Least and most pixels of an image; None if its image processor has no such limits.
+        inference: How the model answers: ``Recipe.inference`` of its run.
     """
 
     path: Path
@@ -32,14 +32,13 @@ class ModelFolder:
     inference: str
 
     @classmethod
-    def read(cls, folder: Path) -> ModelFolder:
+    def read(cls, folder: Path) -> ExportedFolder:
         """Read a folder.
 
         Raises:
             ExportError: If it is no exported model.
         """
-        config = _json(folder / "config.json")
-        model_type = config.get("model_type")
+        model_type = _json(folder / "config.json").get("model_type")
         if not isinstance(model_type, str) or not any((folder / name).is_file() for name in PROCESSORS):
             raise ExportError(
                 f"{folder} must be an exported model: config.json with a model_type, weights and a processor. "
@@ -49,7 +48,7 @@ class ModelFolder:
 
     @property
     def plain(self) -> bool:
-        """Whether the base's own ``generate`` answers as it was trained to."""
+        """Whether the stock ``generate`` answers as the model was trained to."""
         return self.inference == PLAIN
 
 

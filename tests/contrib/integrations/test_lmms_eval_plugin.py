@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 from PIL import Image
 
-from jepa_vlm.elsewhere.requests import cut, limits, question
+from jepa_vlm.contrib.integrations.lmms_eval_plugin import cut, limits, question
 from jepa_vlm.errors import DataError
 
 RED = Image.new("RGB", (32, 32), "red")

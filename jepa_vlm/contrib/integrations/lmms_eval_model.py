@@ -1,14 +1,15 @@
-"""The model ``jepa_vlm`` of lmms-eval: answers in the way that the recipe trained, tools and latents included.
+"""The model ``jepa_vlm`` of lmms-eval: it answers as its recipe trained it to, with tools and latents too.
 
     python -m lmms_eval --model jepa_vlm --model_args pretrained=RUN_OR_FOLDER --tasks vstar_bench
 
-lmms-eval imports this module; nothing else here does, so that it need not be installed.
+Only lmms-eval imports this module, so that the rest does not need lmms-eval.
 """
 
 from __future__ import annotations
 
 import sys
 from itertools import groupby
+from pathlib import Path
 from typing import Any, final
 
 import torch
@@ -16,22 +17,26 @@ from accelerate import Accelerator
 from lmms_eval.api.model import lmms
 from tqdm import tqdm
 
-from jepa_vlm.elsewhere.requests import cut, limits, question
-from jepa_vlm.elsewhere.trained import load_trained
+from jepa_vlm.adapters import Backbone
+from jepa_vlm.contrib.integrations.lmms_eval_plugin import cut, limits, question
 from jepa_vlm.evaluation.scoring import template_notes
+from jepa_vlm.generation.answering import ANSWERS, Answer, latents_by
 from jepa_vlm.generation.asked import Asked
+from jepa_vlm.recipe.recipe import LATENTS
+from jepa_vlm.training.inference_file import load_exported
+from jepa_vlm.training.merge import find_checkpoint, inference_of, is_checkpoint, load_checkpoint
 
 
 @final
 class JepaVLM(lmms):
-    """Asks a trained model what a task asks.
+    """Answers the questions of a task with a trained model.
 
     Args:
         pretrained: A run, a checkpoint, an exported folder, or a name of ``jepa-vlm backbones``.
-        inference: A name of ``jepa_vlm.generation.answering``; "" for the model's own.
-        dtype: Of an exported folder's weights.
+        inference: A name of ``jepa_vlm.generation.answering.ANSWERS``; "" for the model's own.
+        dtype: Dtype of the weights of an exported folder.
         device: ``cuda``, ``cpu``, ...; "" takes a GPU where there is one.
-        batch_size: Questions asked together.
+        batch_size: Number of questions answered together.
         max_batch_size: Not used.
     """
 
@@ -51,7 +56,7 @@ class JepaVLM(lmms):
         self._rank, self._world_size = self.accelerator.process_index, self.accelerator.num_processes
         several = self._world_size > 1
         self.device = self.accelerator.device if several or not device else torch.device(device)
-        self.backbone, self.answer = load_trained(str(pretrained), dtype=dtype, inference=inference)
+        self.backbone, self.answer = answering_model(str(pretrained), dtype=dtype, inference=inference)
         self.backbone.model.to(self.device)  # type: ignore[arg-type]
         for note in template_notes(self.backbone, ("free",)):
             tqdm.write(f"Note: {note}", file=sys.stderr)
@@ -93,3 +98,24 @@ class JepaVLM(lmms):
     def generate_until_multi_round(self, requests: Any) -> Any:
         """Refuse: a task's own rounds would stand in the way of the model's."""
         raise NotImplementedError("jepa_vlm answers tasks of one round; tool calls are rounds of its own.")
+
+
+def answering_model(name: str, *, dtype: str = "float32", inference: str = "") -> tuple[Backbone, Answer]:
+    """Return a trained model, and the function by which it answers.
+
+    Args:
+        name: A run, a checkpoint, an exported folder, or anything else that ``load_backbone`` takes.
+        dtype: Dtype of the weights of an exported folder; a checkpoint has its own.
+        inference: A name of ``ANSWERS``; "" for the model's own.
+
+    Raises:
+        JepaVLMError: If there is no such model, or no such way of answering.
+    """
+    checkpoint = find_checkpoint(Path(name))
+    own = inference_of(checkpoint)
+    chosen = inference or own.name
+    answer = ANSWERS[chosen]
+    if chosen == LATENTS and own.decoding is not None:
+        answer = latents_by(own.decoding)
+    trained = load_checkpoint(checkpoint) if is_checkpoint(checkpoint) else load_exported(name, dtype=dtype)
+    return trained, answer

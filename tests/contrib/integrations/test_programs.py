@@ -11,10 +11,9 @@ import pytest
 from typer.testing import CliRunner
 
 from jepa_vlm.cli.app import app
-from jepa_vlm.elsewhere import ModelFolder, write_runs
-from jepa_vlm.elsewhere.lmms_eval import lmms_eval
-from jepa_vlm.elsewhere.vllm import vllm
-from jepa_vlm.elsewhere.vlmevalkit import vlmevalkit
+from jepa_vlm.cli.export import write_scripts
+from jepa_vlm.contrib.integrations.exported_folder import ExportedFolder
+from jepa_vlm.contrib.integrations.programs import lmms_eval, vllm, vlmevalkit
 from jepa_vlm.errors import ExportError, UnknownNameError
 
 TASKS = "vstar_bench,mmvp,blink_counting,blink_iq_test,blink_jigsaw,blink_relative_reflectance,blink_spatial_relation"
@@ -44,7 +43,7 @@ def option(command, name):
 
 
 def test_an_exported_folder_gets_a_script_for_each_program(exported):
-    write_runs(exported, ["lmms-eval", "vlmevalkit", "vllm"])
+    write_scripts(exported, ["lmms-eval", "vlmevalkit", "vllm"])
     stock = words(exported / "lmms-eval.sh")
     assert stock[:5] == ["python", "-m", "lmms_eval", "--model", "qwen2_5_vl"]
     assert option(stock, "--model_args") == f"pretrained={exported},min_pixels=256,max_pixels=50176"
@@ -70,7 +69,7 @@ def test_an_exported_folder_gets_a_script_for_each_program(exported):
 
 
 def test_a_script_runs_and_passes_on_what_it_is_given(exported, tmp_path):
-    write_runs(exported, ["vllm"])
+    write_scripts(exported, ["vllm"])
     stand_in = tmp_path / "bin" / "vllm"
     stand_in.parent.mkdir()
     stand_in.write_text('#!/bin/sh\nfor word; do echo "$word"; done\n')
@@ -84,7 +83,7 @@ def test_a_script_runs_and_passes_on_what_it_is_given(exported, tmp_path):
 def test_who_may_read_a_script_may_run_it(tmp_path):
     before = os.umask(0o027)
     try:
-        write_runs(folder(tmp_path / "m"), ["vllm"])
+        write_scripts(folder(tmp_path / "m"), ["vllm"])
     finally:
         os.umask(before)
     assert (tmp_path / "m" / "vllm.sh").stat().st_mode & 0o777 == 0o750
@@ -108,7 +107,7 @@ def test_the_pixel_budget_is_found_where_the_base_states_it(tmp_path, files, pix
     (tmp_path / "config.json").write_text('{"model_type": "qwen3_vl"}')
     for name, held in files.items():
         (tmp_path / name).write_text(json.dumps(held))
-    assert ModelFolder.read(tmp_path).pixels == pixels
+    assert ExportedFolder.read(tmp_path).pixels == pixels
 
 
 @pytest.mark.parametrize(
@@ -116,14 +115,14 @@ def test_the_pixel_budget_is_found_where_the_base_states_it(tmp_path, files, pix
     [("internvl", "internvl_hf"), ("llava_next", "llava_hf"), ("smolvlm", "vllm"), ("aya_vision", "jepa_vlm")],
 )
 def test_lmms_eval_by_family(tmp_path, model_type, model):
-    run = lmms_eval(ModelFolder.read(folder(tmp_path / "m", model_type, pixels=None)))
+    run = lmms_eval(folder(tmp_path / "m", model_type, pixels=None))
     assert option(run.command, "--model") == model
     place = "model" if model == "vllm" else "pretrained"
     assert option(run.command, "--model_args") == f"{place}={tmp_path / 'm'}"
 
 
 def test_a_model_that_calls_tools_runs_by_the_plug_in_alone(tmp_path):
-    held = ModelFolder.read(folder(tmp_path / "m", inference="tools"))
+    held = folder(tmp_path / "m", inference="tools")
     run = lmms_eval(held)
     assert option(run.command, "--model") == "jepa_vlm"
     assert option(run.command, "--model_args") == f"pretrained={tmp_path / 'm'}"
@@ -144,31 +143,31 @@ def test_a_model_that_calls_tools_runs_by_the_plug_in_alone(tmp_path):
     ],
 )
 def test_what_a_program_would_misread_is_refused(tmp_path, name, model_type, program, message):
-    held = ModelFolder.read(folder(tmp_path / name, model_type))
+    held = folder(tmp_path / name, model_type)
     with pytest.raises(ExportError, match=message):
         program(held)
 
 
 def test_a_qwen3_vl_with_experts_in_a_folder_that_says_so(tmp_path):
-    run = lmms_eval(ModelFolder.read(folder(tmp_path / "pearl-30B-A3B", "qwen3_vl_moe")))
+    run = lmms_eval(folder(tmp_path / "pearl-30B-A3B", "qwen3_vl_moe"))
     assert option(run.command, "--model") == "qwen3_vl"
-    config = json.loads(vlmevalkit(ModelFolder.read(tmp_path / "pearl-30B-A3B")).files["vlmevalkit.json"])
+    config = json.loads(vlmevalkit(tmp_path / "pearl-30B-A3B").files["vlmevalkit.json"])
     assert config["model"]["pearl-30B-A3B"]["temperature"] == 0
 
 
 def test_all_or_nothing_is_written(tmp_path):
     place = folder(tmp_path / "m", "internvl")
     with pytest.raises(ExportError):
-        write_runs(place, ["lmms-eval", "vlmevalkit"])
+        write_scripts(place, ["lmms-eval", "vlmevalkit"])
     with pytest.raises(UnknownNameError, match="Did you mean 'vllm'"):
-        write_runs(place, ["vlm"])
+        write_scripts(place, ["vlm"])
     assert sorted(path.name for path in place.iterdir()) == ["config.json", "processor_config.json"]
 
 
 def test_what_is_no_exported_model_is_refused(tmp_path):
     (tmp_path / "config.json").write_text('{"recipe": {"value": "pearl"}}')  # a run's
     with pytest.raises(ExportError, match="must be an exported model"):
-        ModelFolder.read(tmp_path)
+        ExportedFolder.read(tmp_path)
 
 
 def test_the_command_line(exported):
