@@ -9,8 +9,18 @@ import pytest
 import torch
 
 import jepa_vlm as jv
+from jepa_vlm.contrib.covt import (
+    Expert,
+    ExpertDistillation,
+    ExpertHead,
+    ExpertTarget,
+    MeanLoss,
+    Seen,
+    true_depth,
+    true_edges,
+    true_segmentation,
+)
 from jepa_vlm.errors import BackboneError, DataError
-from jepa_vlm.experts import Expert, ExpertHead, ExpertTarget, MeanLoss, Seen, true_depth, true_edges, true_segmentation
 from jepa_vlm.states import Head, RegionStates, States
 from jepa_vlm.training import apply_lora
 from jepa_vlm.views import AsAnswer, BehindImages, PaddedConversation, Pads, SomeKinds
@@ -47,7 +57,7 @@ def hand_made(name, pads, power, weight):
 
 def test_two_tokens_by_hand():
     view = PaddedConversation(pads=(A, B))
-    term = jv.ExpertDistillation(view=view, experts=[hand_made("one", A, 1, 0.5), hand_made("two", B, 2, 3.0)])
+    term = ExpertDistillation(view=view, experts=[hand_made("one", A, 1, 0.5), hand_made("two", B, 2, 3.0)])
     term.setup(2, torch.Generator())
     (request,) = term.requests()
     hidden = torch.tensor([[1.0, -1.0], [0.5, 0.0]], requires_grad=True)  # at <|a|>, at <|b|>
@@ -69,7 +79,7 @@ def test_two_tokens_by_hand():
 
 def test_a_part_of_the_pads_by_hand():
     view = PaddedConversation(pads=(A, B), kinds=SomeKinds())
-    term = jv.ExpertDistillation(view=view, experts=[hand_made("one", A, 1, 0.5), hand_made("two", B, 2, 3.0)])
+    term = ExpertDistillation(view=view, experts=[hand_made("one", A, 1, 0.5), hand_made("two", B, 2, 3.0)])
     term.setup(2, torch.Generator())
     (request,) = term.requests()
     hidden = torch.tensor([[0.0, 0.5], [1.0, -1.0]], requires_grad=True)  # at <|b|> of one example, of another
@@ -84,7 +94,7 @@ def test_a_part_of_the_pads_by_hand():
 
 
 def test_another_example_s_target_by_hand():
-    term = jv.ExpertDistillation(view=PaddedConversation(pads=(A,)), experts=[hand_made("one", A, 1, 0.5)])
+    term = ExpertDistillation(view=PaddedConversation(pads=(A,)), experts=[hand_made("one", A, 1, 0.5)])
     term.setup(2, torch.Generator())
     (request,) = term.requests()
     hidden = torch.tensor([[1.0, 0.0], [5.0, 5.0], [0.0, 1.0]])
@@ -105,7 +115,7 @@ def test_where_the_pads_of_each_expert_stand_among_all():
     view = PaddedConversation(pads=pads, kinds=SomeKinds(none=0.4))
     experts = [true_segmentation(), true_depth(), true_edges()]
     trajectories = jv.playground.trajectories("visual-search", count=12)
-    found = jv.ExpertDistillation(view=view, experts=experts).extra_inputs()(trajectories)
+    found = ExpertDistillation(view=view, experts=experts).extra_inputs()(trajectories)
     chosen = [view.chosen(trajectory.id) for trajectory in trajectories]
     assert {len(own) for own in chosen} == {0, 1, 2, 3}
     owners = [
@@ -217,7 +227,7 @@ def test_experts_are_lent_heads_and_all():
     names = {name.split(".")[1] for name, _ in model.objective.named_parameters()}
     assert names == {"expert_distillation"}
     assert not any("expert_distillation_" in name for name in model.state_dict())
-    first, *others = [term for _, term in model.objective.parts() if isinstance(term, jv.ExpertDistillation)]
+    first, *others = [term for _, term in model.objective.parts() if isinstance(term, ExpertDistillation)]
     assert len(others) == 3
     for other in others:
         assert all(one is own for one, own in zip(other._each(), first.experts.values(), strict=True))
@@ -241,34 +251,34 @@ def test_a_stage_computes_its_own_view_alone_and_trains_the_shared_heads():
 def test_what_cannot_be_borrowed_is_said():
     depth, edges = true_depth(), true_edges()
     view = PaddedConversation(pads=(depth.pads,), place=BehindImages())
-    borrower = jv.ExpertDistillation(view=view, experts="expert_distillation")
+    borrower = ExpertDistillation(view=view, experts="expert_distillation")
     backbone = jv.load_backbone(TINY, added_tokens=view.tokens)
     for objective in (borrower, jv.NextToken() + borrower, borrower + borrower):
         with pytest.raises(ValueError, match=r"borrows the experts of .* add both"):
             jv.LatentVLM(backbone, objective)
     other = PaddedConversation(pads=(edges.pads,), place=AsAnswer(question="What?"))
     with pytest.raises(ValueError, match="in order"):
-        jv.LatentVLM(backbone, jv.ExpertDistillation(view=other, experts=[edges]) + borrower)
+        jv.LatentVLM(backbone, ExpertDistillation(view=other, experts=[edges]) + borrower)
 
 
 def test_view_and_experts_must_agree():
     depth, edges = true_depth(), true_edges()
     view = PaddedConversation(pads=(depth.pads, edges.pads))
     with pytest.raises(ValueError, match="in order"):
-        jv.ExpertDistillation(view=view, experts=[edges, depth])
+        ExpertDistillation(view=view, experts=[edges, depth])
     with pytest.raises(ValueError, match="in order"):
-        jv.ExpertDistillation(view=view, experts=[depth])
+        ExpertDistillation(view=view, experts=[depth])
     with pytest.raises(ValueError, match="PaddedConversation"):
-        jv.ExpertDistillation(view=jv.views.Conversation(), experts=[depth])
+        ExpertDistillation(view=jv.views.Conversation(), experts=[depth])
     twin = Expert(name="depth", pads=edges.pads, target=edges.target, head=edges.head, loss=edges.loss)
     with pytest.raises(ValueError, match="different names"):
-        jv.ExpertDistillation(view=view, experts=[depth, twin])
+        ExpertDistillation(view=view, experts=[depth, twin])
 
 
 def test_words_belong_to_the_view_alone():
     segmentation = true_segmentation()
     told = replace(segmentation.pads, words="the masks are ")
-    assert jv.ExpertDistillation(view=PaddedConversation(pads=(told,)), experts=[segmentation])
+    assert ExpertDistillation(view=PaddedConversation(pads=(told,)), experts=[segmentation])
 
 
 def test_a_backbone_without_the_tokens_and_an_image_without_truth_are_refused():

@@ -7,10 +7,9 @@ import pytest
 import torch
 from PIL import Image
 
-from jepa_vlm.experts import dinov2
-from jepa_vlm.experts.dinov2_features import Framed
-from jepa_vlm.experts.frozen import frozen
-from tests.experts.networks import SIDE, WIDTH, saved_dinov2
+from jepa_vlm.contrib.covt import dinov2
+from jepa_vlm.contrib.covt.frozen_networks import Framed, frozen
+from tests.contrib.covt.networks import SIDE, WIDTH, saved_dinov2
 
 
 def test_the_target_is_the_last_hidden_state_and_gradient_reaches_the_head_alone(tmp_path):

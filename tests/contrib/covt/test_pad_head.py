@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from jepa_vlm.experts import PadHead
+from jepa_vlm.contrib.covt import PadHead
 
 
 def test_an_answer_depends_on_its_own_pad():

@@ -1,17 +1,73 @@
-"""Learned queries that look at the pads' states (CoVT)."""
+"""Heads that answer an expert from the states at its tokens: one answer per token, or learned queries (CoVT)."""
 
 from __future__ import annotations
 
-from typing import cast, final
+from collections.abc import Callable
+from typing import Any, cast, final
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from jepa_vlm.experts.expert import Answer, ExpertHead, PadStates, drawn
+from jepa_vlm.contrib.covt.expert import Answer, ExpertHead, PadStates
 from jepa_vlm.typing import shape_checked
 
-BASE = 10000  # of the rotation's wavelengths
+BASE = 10000  # base of the rotation's wavelengths
+SPREAD = 0.02  # standard deviation of new weights: transformers' initializer_range for Qwen2.5-VL
+
+
+def drawn(kind: Callable[..., nn.Module], *sizes: int, generator: torch.Generator, **more: Any) -> nn.Module:
+    """Return a layer in float32 as CoVT's heads start, drawn from ``generator`` alone.
+
+    Weights are from N(0, 0.02), those of attention's inputs from Xavier's uniform distribution, and biases are 0.
+    """
+    layer: nn.Module = nn.utils.skip_init(kind, *sizes, device=generator.device, dtype=torch.float32, **more)
+    for name, parameter in layer.named_parameters():
+        if "bias" in name:
+            nn.init.zeros_(parameter)
+        elif "in_proj" in name:
+            nn.init.xavier_uniform_(parameter, generator=generator)
+        else:
+            nn.init.normal_(parameter, std=SPREAD, generator=generator)
+    return layer
+
+
+@final
+class PadHead(ExpertHead):
+    """Two linear layers with GELU between them, on the state at each pad alone: as many answers as pads.
+
+    Args:
+        out: Width of an answer.
+
+    Raises:
+        ValueError: If ``out`` is below 1.
+
+    References:
+        Wakals/CoVT@80a28bf, covt_qwen2_5_vl.py: ``depth_token_generator``.
+    """
+
+    def __init__(self, *, out: int) -> None:
+        super().__init__()
+        if out < 1:
+            raise ValueError(f"out must be at least 1, got {out}.")
+        self.out = out
+        self.layers = nn.Sequential()
+
+    def setup(self, dim: int, generator: torch.Generator) -> None:
+        """See ``ExpertHead.setup``."""
+        first, second = (drawn(nn.Linear, dim, out, generator=generator) for out in (dim, self.out))
+        self.layers = nn.Sequential(first, nn.GELU(), second)
+
+    @shape_checked
+    def forward(self, states: PadStates) -> Answer:
+        """See ``ExpertHead.forward``."""
+        if not len(self.layers):
+            raise RuntimeError("PadHead has no weights yet; call setup(dim, generator) first.")
+        return cast("Answer", self.layers(states.to(next(self.layers.parameters()).dtype)))
+
+    def extra_repr(self) -> str:
+        """Show the width."""
+        return f"out={self.out}"
 
 
 @final

@@ -9,8 +9,8 @@ from typing import cast, final
 import torch
 from torch import Tensor, nn
 
+from jepa_vlm.contrib.covt.expert import Expert
 from jepa_vlm.errors import DataError
-from jepa_vlm.experts.expert import Expert
 from jepa_vlm.states import States
 from jepa_vlm.terms import ExtraInputs, Shuffled, Term, TermValue, Unit, zero_through
 from jepa_vlm.trajectories import LazyImage, Trajectory

@@ -8,9 +8,9 @@ import pytest
 import torch
 
 import jepa_vlm as jv
+from jepa_vlm.contrib.covt import true_depth, true_edges, true_segmentation
+from jepa_vlm.contrib.covt.true_maps import mean_map
 from jepa_vlm.errors import DataError
-from jepa_vlm.experts import true_depth, true_edges, true_segmentation
-from jepa_vlm.experts.true_maps import mean_map
 
 
 @pytest.mark.parametrize(("make", "maps"), [(true_depth, 1), (true_edges, 1), (true_segmentation, 8)])

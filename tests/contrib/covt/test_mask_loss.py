@@ -8,9 +8,9 @@ import sys
 import pytest
 import torch
 
+from jepa_vlm.contrib.covt import MaskLoss
 from jepa_vlm.errors import JepaVLMError
-from jepa_vlm.experts import MaskLoss
-from tests.experts.waves import DTYPE, sums, wave
+from tests.contrib.covt.waves import DTYPE, sums, wave
 
 
 def test_one_mask_of_two_pixels_by_hand():

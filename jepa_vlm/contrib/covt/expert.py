@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, final
+from typing import final
 
 import torch
 from jaxtyping import Float
@@ -21,7 +21,6 @@ Maps = Float[Tensor, "batch maps height width"]
 
 
 RATE = 0.2  # of CoVT's query heads: 1e-5 beside 5e-5
-SPREAD = 0.02  # of a head's weights at the start: transformers' initializer_range for Qwen2.5-VL
 
 
 def same(answer: Tensor) -> Tensor:
@@ -69,22 +68,6 @@ class ExpertHead(nn.Module, ABC):
         """Return the answer."""
 
 
-def drawn(kind: Callable[..., nn.Module], *sizes: int, generator: torch.Generator, **more: Any) -> nn.Module:
-    """Return a layer in float32 as CoVT's heads start, drawn from ``generator`` alone.
-
-    Weights are from N(0, 0.02), those of attention's inputs from Xavier's uniform distribution, and biases are 0.
-    """
-    layer: nn.Module = nn.utils.skip_init(kind, *sizes, device=generator.device, dtype=torch.float32, **more)
-    for name, parameter in layer.named_parameters():
-        if "bias" in name:
-            nn.init.zeros_(parameter)
-        elif "in_proj" in name:
-            nn.init.xavier_uniform_(parameter, generator=generator)
-        else:
-            nn.init.normal_(parameter, std=SPREAD, generator=generator)
-    return layer
-
-
 class ExpertLoss(nn.Module, ABC):
     """Distance between an answer and a target of the same shape, one value per example, in at least float32."""
 
@@ -110,7 +93,7 @@ class Expert(nn.Module):
         ValueError: If a part is of the wrong kind, or weight or rate is not positive.
 
     Example:
-        >>> from jepa_vlm.experts import true_depth
+        >>> from jepa_vlm.contrib.covt import true_depth
         >>> true_depth(pads=2).pads
         Pads(token='<|depth_pad|>', count=2, words='')
     """

@@ -7,11 +7,10 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from jepa_vlm.experts import depth_anything
-from jepa_vlm.experts.frozen import Stretched, frozen
-from jepa_vlm.experts.predicted_depth import PredictedDepth
-from tests.experts.networks import PATCH, SIDE, SMALL, WIDTH, saved_depth_anything
-from tests.experts.waves import filled, sums, wave
+from jepa_vlm.contrib.covt import depth_anything
+from jepa_vlm.contrib.covt.frozen_networks import PredictedDepth, Stretched, frozen
+from tests.contrib.covt.networks import PATCH, SIDE, SMALL, WIDTH, saved_depth_anything
+from tests.contrib.covt.waves import filled, sums, wave
 
 
 def test_the_targets_are_the_models_own_at_the_inputs_size(tmp_path):

@@ -6,10 +6,10 @@ from types import SimpleNamespace
 
 import torch
 
-from jepa_vlm.experts import sam
-from jepa_vlm.experts.frozen import Stretched, frozen
-from jepa_vlm.experts.sam_masks import SamMasks, apart
-from tests.experts.networks import WIDTH, saved_sam
+from jepa_vlm.contrib.covt import sam
+from jepa_vlm.contrib.covt.frozen_networks import Stretched, frozen
+from jepa_vlm.contrib.covt.sam_masks import SamMasks, apart
+from tests.contrib.covt.networks import WIDTH, saved_sam
 
 
 def made(folder, **more):

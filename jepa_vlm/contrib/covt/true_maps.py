@@ -10,11 +10,10 @@ import torch
 from einops import reduce
 from torch import Tensor
 
+from jepa_vlm.contrib.covt.expert import Expert, ExpertTarget, Seen
+from jepa_vlm.contrib.covt.expert_heads import PadHead
+from jepa_vlm.contrib.covt.expert_losses import MaskLoss, MeanLoss
 from jepa_vlm.errors import DataError
-from jepa_vlm.experts.expert import Expert, ExpertTarget, Seen
-from jepa_vlm.experts.mask_loss import MaskLoss
-from jepa_vlm.experts.mean_loss import MeanLoss
-from jepa_vlm.experts.pad_head import PadHead
 from jepa_vlm.trajectories import LazyImage
 from jepa_vlm.views import Pads
 

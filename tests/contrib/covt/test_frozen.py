@@ -10,10 +10,10 @@ import torch
 from PIL import Image
 
 import jepa_vlm as jv
+from jepa_vlm.contrib.covt import dinov2
+from jepa_vlm.contrib.covt.frozen_networks import MEAN, STD, Stretched, frozen
 from jepa_vlm.errors import BackboneError
-from jepa_vlm.experts import dinov2
-from jepa_vlm.experts.frozen import MEAN, STD, Stretched, frozen
-from tests.experts.networks import saved_dinov2
+from tests.contrib.covt.networks import saved_dinov2
 
 CPU = torch.device("cpu")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from jepa_vlm.experts import MeanLoss
+from jepa_vlm.contrib.covt import MeanLoss
 
 
 def test_both_powers_by_hand():

@@ -9,10 +9,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from jepa_vlm.experts.expert import RATE, Expert, Seen
-from jepa_vlm.experts.frozen import NetworkTarget, Stretched
-from jepa_vlm.experts.mask_loss import MaskLoss
-from jepa_vlm.experts.query_head import QueryHead
+from jepa_vlm.contrib.covt.expert import RATE, Expert, Seen
+from jepa_vlm.contrib.covt.expert_heads import QueryHead
+from jepa_vlm.contrib.covt.expert_losses import MaskLoss
+from jepa_vlm.contrib.covt.frozen_networks import NetworkTarget, Stretched
 from jepa_vlm.typing import full_precision
 from jepa_vlm.views import Pads
 

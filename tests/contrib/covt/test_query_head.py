@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 
-from jepa_vlm.experts import Expert, ExpertTarget, MaskLoss, MeanLoss, QueryHead, Seen
-from jepa_vlm.experts.query_head import rotated
+from jepa_vlm.contrib.covt import Expert, ExpertTarget, MaskLoss, MeanLoss, QueryHead, Seen
+from jepa_vlm.contrib.covt.expert_heads import rotated
 from jepa_vlm.views import Pads
-from tests.experts.waves import DTYPE, filled, sums, wave
+from tests.contrib.covt.waves import DTYPE, filled, sums, wave
 
 DIM = 6
 
