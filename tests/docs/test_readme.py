@@ -107,12 +107,19 @@ def test_the_parts_that_the_readme_swaps_exist():
     assert set(calls) <= set(jv.__all__)
 
 
-def test_every_command_and_flag_that_is_named_exists():
+def _commands():
+    """Every command by name, those of entry points included."""
+    from click import Context
     from typer.main import get_command
 
     from jepa_vlm.cli.app import app
 
-    group = get_command(app)
+    context = Context(group := get_command(app))
+    return {name: group.get_command(context, name) for name in group.list_commands(context)}
+
+
+def test_every_command_and_flag_that_is_named_exists():
+    commands = _commands()
     text = "\n".join(page.read_text(encoding="utf-8") for page in PAGES)
     spans = re.findall(r"`(jepa-vlm[^`]*)`", text) + re.findall(r"^(?:.*&& )?(jepa-vlm .*)$", text, re.MULTILINE)
     assert len(spans) >= 8
@@ -120,7 +127,7 @@ def test_every_command_and_flag_that_is_named_exists():
         _, name, *words = [*span.split(), ""]
         if not name:
             continue
-        named = group.commands[name]
+        named = commands[name]
         if hasattr(named, "commands") and words and words[0] in named.commands:
             named = named.commands[words[0]]
         flags = {flag for option in named.params for flag in option.opts}
@@ -128,12 +135,7 @@ def test_every_command_and_flag_that_is_named_exists():
 
 
 def test_the_flags_that_stand_alone_exist():
-    from typer.main import get_command
-
-    from jepa_vlm.cli.app import app
-
-    group = get_command(app)
-    commands = [*group.commands.values()]
+    commands = [*_commands().values()]
     commands += [inner for command in commands for inner in getattr(command, "commands", {}).values()]
     options = [option for command in commands for option in command.params]
     flags = {flag for option in options for flag in (*option.opts, *option.secondary_opts)}

@@ -1,1 +1,1 @@
-"""The paper's analyses, and what a data set holds: each returns data, writes it, and draws its figure."""
+"""The paper's analyses: each returns its numbers and draws its figure."""

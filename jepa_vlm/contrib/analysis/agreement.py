@@ -1,6 +1,6 @@
-"""The numbers behind the embedding map: do the two views agree, and do they tell tasks and examples apart?
+"""Measures how well predicted embeddings agree with their targets, and how well both separate tasks and examples.
 
-Each figure is a mean of one value per example, so that intervals, tasks and paired differences come from the same rows.
+Each figure is a mean of one value per example, so that intervals, tasks and paired differences use the same values.
 """
 
 from __future__ import annotations
@@ -27,13 +27,15 @@ Values = NDArray[np.float64]
 @final
 @dataclass(frozen=True)
 class Agreement:
-    """How the two views of a set agree.
+    """The agreement of the two views of a set.
 
     Args:
-        name, readout: Of the embeddings.
-        ids, tasks: Of the examples.
-        values: By figure, one value per example; nan where an example has none, as one alone in its task.
-        chance: By figure, what embeddings that know nothing get, where that is not 0.
+        name: Name of the model.
+        readout: Description of the readout.
+        ids: Id of each example.
+        tasks: Task of each example.
+        values: By figure, one value per example; nan for an example without a value, such as one alone in its task.
+        chance: By figure, the value of embeddings without any information, where it is not 0.
     """
 
     name: str
@@ -46,16 +48,16 @@ class Agreement:
     def estimate(self, figure: str, task: str | None = None) -> Estimate:
         """Return a figure's mean with its 95% bootstrap interval, over all examples or those of one task.
 
-        What an example is held against (other trajectories, other clusters) is the whole set each time.
+        Each example is always compared with the whole set (other trajectories, other clusters).
         """
         values = self.values[figure]
         return _mean(values if task is None else values[np.array(self.tasks) == task])
 
     def difference(self, other: Agreement, figure: str) -> Estimate:
-        """Return how much larger a figure is than another model's on the same examples, paired example by example.
+        """Return a figure minus that of another model on the same examples, paired by example.
 
         Raises:
-            DataError: If the examples are not the same ones.
+            DataError: If the examples differ.
         """
         if self.ids != other.ids:
             raise DataError(
@@ -91,20 +93,21 @@ class Agreement:
 
 
 def _mean(values: Values) -> Estimate:
-    """Return the mean of the examples that have a value; nan where none has."""
+    """Return the mean over the examples that have a value; nan if none has."""
     kept = values[~np.isnan(values)]
     return bootstrap_mean(kept) if len(kept) else Estimate(*[float("nan")] * 3)
 
 
 def agreement(embeddings: Embeddings) -> Agreement:
-    """Measure how the views agree, in float64.
+    """Measure the agreement of the views in float64.
 
-    ``alignment``: own cosine less the mean cosine with other examples' trajectories. ``recall_at_K``: whether the own
-    trajectory is among the K nearest of the set by cosine; equals share the places. ``*_within_task``,
-    ``*_within_kind``: held against the same task, or kind, alone. ``explained_within_kind``: the share of the targets'
-    variance within kinds that the predictions explain, ``explained_centred_within_kind`` with both sides less the mean
-    of their kind. ``silhouette_*`` by task and cosine distance: of ``predicted``, of ``target``, of ``both``;
-    ``silhouette_views`` is by view instead, and near 0 where the views mix.
+    ``alignment``: cosine with the own trajectory minus the mean cosine with other examples' trajectories.
+    ``recall_at_K``: whether the own trajectory is among the K nearest of the set by cosine; ties share the places.
+    ``*_within_task``, ``*_within_kind``: compared with examples of the same task, or kind, only.
+    ``explained_within_kind``: the share of the targets' variance within kinds that the predictions explain;
+    ``explained_centred_within_kind``: the same after subtracting the mean of the kind from both sides.
+    ``silhouette_predicted``, ``_target``, ``_both``: silhouette by task and cosine distance. ``silhouette_views``: by
+    view instead; near 0 where the views mix.
 
     Raises:
         DataError: If an embedding is not finite.
@@ -140,7 +143,7 @@ def agreement(embeddings: Embeddings) -> Agreement:
 
 
 def _silhouettes(embeddings: Embeddings) -> dict[str, Values]:
-    """Return silhouettes by example; by task only where tasks are several and not each example's own."""
+    """Return silhouettes by example; those by task need several tasks, at least one with several examples."""
     n = len(embeddings.ids)
     predicted, target = embeddings.predicted.double().numpy(), embeddings.target.double().numpy()
     both = np.concatenate([predicted, target])

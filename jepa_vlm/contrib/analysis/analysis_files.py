@@ -1,4 +1,4 @@
-"""What every analysis leaves behind: its figure, and beside it the numbers, as JSON and as rows of a table."""
+"""Writes the files of an analysis: its numbers as JSON and CSV, and its figure."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ def write_analysis(
     """Write ``NAME.json``, ``NAME.csv`` and ``NAME.svg`` into a folder, each whole or not at all; return their paths.
 
     Args:
-        folder: Made if it is not there.
-        name: Of the files.
+        folder: The folder; created if it does not exist.
+        name: Name of the files.
         summary: JSON values; a number that is not finite becomes null.
-        table: What the figure shows, row by row.
-        figure: An SVG.
-        command: That made it; the JSON holds it under ``made``, with versions and commit.
+        table: The data of the figure, row by row.
+        figure: The figure as SVG.
+        command: Command that made the analysis; the JSON stores it under ``made``, with versions and commit.
     """
     made = {"command": list(command), "versions": versions(), "commit": commit()}
     paths = tuple(folder / f"{name}.{kind}" for kind in ("json", "csv", "svg"))
@@ -53,7 +53,7 @@ def write_table(path: Path, table: Sequence[Mapping[str, Any]]) -> Path:
 
 
 def finite(value: Any) -> Any:
-    """Return JSON values with null in place of every number that is not finite, which JSON does not have."""
+    """Return JSON values with None for every number that is not finite, since JSON has no such numbers."""
     if isinstance(value, Mapping):
         return {str(key): finite(one) for key, one in value.items()}
     if isinstance(value, (list, tuple)):

@@ -13,7 +13,7 @@ RESAMPLES = 2000
 
 
 class Estimate(NamedTuple):
-    """A mean, and the bounds of its 95% interval; both are nan where the interval is unknown."""
+    """A mean and the bounds of its 95% interval; the bounds are nan where the interval is unknown."""
 
     value: float
     low: float
@@ -23,13 +23,13 @@ class Estimate(NamedTuple):
 def bootstrap_mean(values: NDArray[np.float64], *, seed: int = 0, resamples: int = RESAMPLES) -> Estimate:
     """Return the mean of one value per example with its 95% percentile interval over resampled examples.
 
-    One value has a mean and no interval. Where all values are equal, so are the bounds: zero hits of n say no more here
-    than that resampling them finds none.
+    A single value has a mean and no interval. If all values are equal, the bounds equal them too: resampling zero hits
+    of n finds zero hits, which understates the uncertainty.
 
     Args:
-        values: One per example, at least one.
-        seed: Of the resampling.
-        resamples: How many times.
+        values: One value per example, at least one.
+        seed: Random seed of the resampling.
+        resamples: Number of resamples.
 
     Raises:
         ValueError: If there are no values.

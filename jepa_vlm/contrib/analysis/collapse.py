@@ -1,4 +1,4 @@
-"""Has the latent space collapsed? What training monitors watch, in full: spectrum and spread of both sides."""
+"""Shows whether the latent space has collapsed: the training monitors' figures in full, for both sides."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from jepa_vlm.typing import Latent, shape_checked
 @final
 @dataclass(frozen=True)
 class LatentSpread:
-    """How the latents of a set are spread, in float64.
+    """Spectrum and spread of the latents of a set, in float64.
 
     Args:
         spectrum: Singular values of the centred latents, descending.
         dimension_std: Standard deviation of each dimension over the examples.
         effective_rank: exp of the entropy of the spectrum's shares; 1 is a line.
-        rank_me: The same without centring, as RankMe has it.
-        mean_pairwise_cosine: Between two different examples; 1 is one direction.
+        rank_me: The same without centring (RankMe).
+        mean_pairwise_cosine: Mean cosine of two different examples; 1 is one direction.
     """
 
     spectrum: tuple[float, ...]
@@ -47,12 +47,15 @@ class LatentSpread:
 @final
 @dataclass(frozen=True)
 class Collapse:
-    """The panel of one model.
+    """The spread of one model's embeddings.
 
     Args:
-        name, readout: Of the embeddings.
-        examples, dim: Their number and length; no rank is above the lesser.
-        predicted, target: The two sides.
+        name: Name of the model.
+        readout: Description of the readout.
+        examples: Number of examples.
+        dim: Length of an embedding; no rank exceeds the smaller of the two.
+        predicted: Spread of the predicted embeddings.
+        target: Spread of the targets.
     """
 
     name: str
@@ -87,10 +90,10 @@ class Collapse:
 
 @shape_checked
 def latent_spread(latents: Latent) -> LatentSpread:
-    """Return how latents are spread.
+    """Return the spread of latents.
 
     Args:
-        latents: One row for each example, at least two.
+        latents: One row for each example, at least two rows.
 
     Raises:
         ValueError: If there are fewer than two.
@@ -105,7 +108,7 @@ def latent_spread(latents: Latent) -> LatentSpread:
 
 
 def collapse(embeddings: Embeddings) -> Collapse:
-    """Return the panel of a set's embeddings."""
+    """Return the spread of both sides of a set."""
     examples, dim = embeddings.predicted.shape
     return Collapse(
         embeddings.name,
@@ -118,7 +121,7 @@ def collapse(embeddings: Embeddings) -> Collapse:
 
 
 LOOKS = {"predicted": (CATEGORIES[5], "--"), "target": (CATEGORIES[0], "-")}
-FLOOR = 1e-8  # of what is drawn, relative to the largest; below is rounding
+FLOOR = 1e-8  # least value that is drawn, relative to the largest; smaller ones are rounding errors
 ROWS = (
     ("effective rank", "effective_rank", ".1f"),
     ("RankMe", "rank_me", ".1f"),
@@ -129,10 +132,10 @@ ROWS = (
 
 
 def collapse_figure(found: Sequence[Collapse]) -> str:
-    """Return an SVG.
+    """Return the figure as SVG, with a row of panels for each model.
 
     Args:
-        found: One for each model, at least one.
+        found: The spread of each model, at least one.
 
     Raises:
         JepaVLMError: If matplotlib is not installed.

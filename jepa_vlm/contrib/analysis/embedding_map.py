@@ -1,4 +1,4 @@
-"""t-SNE of both views' embeddings by task (paper, Figure 4): a picture; ``agreement`` measures what it suggests."""
+"""t-SNE of both views' embeddings by task (Figure 4 of the paper). It is a picture; ``agreement`` has the numbers."""
 
 from __future__ import annotations
 
@@ -23,14 +23,18 @@ PERPLEXITY = 30.0
 @final
 @dataclass(frozen=True)
 class EmbeddingMap:
-    """Both views of each example in the plane.
+    """Places of both views of each example in the plane.
 
     Args:
-        name, readout: Of the embeddings.
-        ids, tasks: Of the examples.
-        predicted, target: Places, ("examples 2").
-        perplexity, seed: Of t-SNE.
-        divergence: What it arrived at; smaller is truer to the neighbourhoods.
+        name: Name of the model.
+        readout: Description of the readout.
+        ids: Id of each example.
+        tasks: Task of each example.
+        predicted: Places of the predicted embeddings, ("examples 2").
+        target: Places of the targets, ("examples 2").
+        perplexity: Perplexity of t-SNE.
+        seed: Random seed of t-SNE.
+        divergence: Final KL divergence of t-SNE; a smaller one preserves the neighbourhoods better.
     """
 
     name: str
@@ -53,14 +57,14 @@ class EmbeddingMap:
 
 
 def embedding_map(embeddings: Embeddings, *, perplexity: float | None = None, seed: int = 0) -> EmbeddingMap:
-    """Lay both views into one plane by t-SNE.
+    """Place both views in one plane by t-SNE.
 
-    Embeddings are brought to length 1 first, so that neighbours are those by cosine, as in retrieval.
+    Embeddings are normalised first, so that neighbours are those by cosine, as in retrieval.
 
     Args:
-        embeddings: Of at least two examples.
-        perplexity: About how many neighbours each point has; None takes 30, or a third of the points if they are few.
-        seed: Of t-SNE.
+        embeddings: Embeddings of at least two examples.
+        perplexity: Approximate number of neighbours of a point; None takes 30, or a third of the points if fewer.
+        seed: Random seed of t-SNE.
 
     Raises:
         ValueError: If the perplexity does not lie between 1 and the number of points.
@@ -90,15 +94,15 @@ def embedding_map(embeddings: Embeddings, *, perplexity: float | None = None, se
     )
 
 
-SHAPES = "osD^v"  # of a task's trajectories, once its colours have been round
+SHAPES = "osD^v"  # the next shape is used when all colours are taken
 
 
 def embedding_figure(maps: Sequence[EmbeddingMap], numbers: Sequence[Agreement]) -> str:
-    """Return an SVG: trajectories as filled marks, predictions as crosses, a line between the two of an example.
+    """Return the figure as SVG: trajectories are filled marks, predictions crosses, joined by a line per example.
 
     Args:
-        maps: One for each model, at least one.
-        numbers: Of the same models.
+        maps: The map of each model, at least one.
+        numbers: The agreement of the same models.
 
     Raises:
         JepaVLMError: If matplotlib is not installed.
@@ -149,7 +153,7 @@ def _mark(axes: Any, label: str, colour: str, shape: str) -> Any:
 
 
 def _said(one: Agreement) -> str:
-    """Return the numbers that a picture of both views invites one to guess: they hold within a kind."""
+    """Return the figures within kinds, which the picture does not show."""
     explained, recall = one.estimate("explained_within_kind"), one.estimate("recall_at_1_within_kind")
     chance = one.chance["recall_at_1_within_kind"]
     return f"within kinds: explained {explained.value:.0%} · R@1 {recall.value:.1%} (chance {chance:.1%})"

@@ -1,6 +1,6 @@
-"""How many latent tokens a data set's boxes ask for, against the fixed numbers of inference (paper, Figure 2).
+"""Counts the latent tokens of a data set's boxes, beside the fixed numbers of inference (Figure 2 of the paper).
 
-In LVR every visual token of a box is one latent slot of training, while inference takes a fixed number of latent steps.
+In LVR every visual token of a box is one latent token in training; inference takes a fixed number of latent steps.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ class LatentCounts:
     """Latent tokens of a data set.
 
     Args:
-        per_call: Calls, by the visual tokens that their box covers.
-        per_example: Examples with such a call, by the visual tokens of all their boxes; one that lies in two boxes
-            counts twice, as it fills two slots.
-        inference: The fixed numbers of latent steps that they are held against.
-        examples: Rows that were read.
-        boxless: Examples among them without a box.
-        unplaced: Boxes whose tokens cannot be counted, as their image's tokens do not lie as its pixels do.
-        bad: Further rows that could not be read.
+        per_call: Number of calls by the number of visual tokens in their box.
+        per_example: Number of examples with a box by the number of visual tokens in all their boxes; a token in two
+            boxes counts twice, since it fills two latent tokens.
+        inference: Fixed numbers of latent steps to compare with.
+        examples: Number of good rows.
+        boxless: Number of examples without a box.
+        unplaced: Number of boxes whose tokens cannot be counted, because the image's tokens form no grid.
+        bad: Number of rows that could not be read.
     """
 
     per_call: Mapping[int, int]
@@ -77,12 +77,12 @@ def latent_counts(facts: Iterable[RowFacts], *, inference: Sequence[int] = INFER
     """Count the latent tokens of a data set, in bounded memory.
 
     Args:
-        facts: Of its rows, from ``survey``.
+        facts: Facts about its rows, from ``runs.survey.survey``.
         inference: Fixed numbers of latent steps to compare with.
 
     Raises:
         ValueError: If ``inference`` is empty, or holds a number below 1.
-        DataError: If no box's tokens can be counted.
+        DataError: If the tokens of no box can be counted.
     """
     if not inference or min(inference) < 1:
         raise ValueError(f"inference must hold numbers of latent steps of at least 1, got {tuple(inference)}.")
@@ -115,12 +115,12 @@ def latent_counts(facts: Iterable[RowFacts], *, inference: Sequence[int] = INFER
     )
 
 
-WIDE = 64  # more tokens than this: bins of an octave on a logarithmic axis
+WIDE = 64  # above this number of tokens, bins span an octave on a logarithmic axis
 INK = "#b45309"
 
 
 def latent_counts_figure(found: Mapping[str, LatentCounts]) -> str:
-    """Return an SVG with a row for each source: latent tokens of a call, and of an example.
+    """Return the figure as SVG, with a row for each source: latent tokens per call, and per example.
 
     Raises:
         JepaVLMError: If matplotlib is not installed.
@@ -157,7 +157,7 @@ def _draw(axis: Any, histogram: Mapping[int, int], counts: LatentCounts) -> None
     axis.yaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
     axis.set_axisbelow(True)
     for steps in counts.inference:
-        # Right of the bar of as many tokens: what lies beyond has more.
+        # The line lies right of the bar with as many tokens; the bars beyond it have more.
         axis.axvline(steps + 0.5, color=INK, linestyle="--", linewidth=1.2)
         axis.annotate(
             f"{steps}",
@@ -172,7 +172,7 @@ def _draw(axis: Any, histogram: Mapping[int, int], counts: LatentCounts) -> None
 
 
 def _edges(most: int) -> list[float]:
-    """Return the edges of bins that end between whole numbers: of one token each, or of an octave."""
+    """Return the edges of bins of one token, or of an octave; all edges lie between whole numbers."""
     if most <= WIDE:
         return [tokens + 0.5 for tokens in range(most + 2)]
     octaves = range((most - 1).bit_length() + 1)

@@ -1,7 +1,7 @@
-"""Accuracy against the number of latent tokens, with controls that take the latents' content away (paper, Figure 3).
+"""Accuracy against the number of latent tokens, with controls that remove the latents' content (Figure 3 of the paper).
 
-The paper reports accuracy alone. Whether latents carry anything is seen against latents of noise and against none at
-the same count, item by item; whether they were used at all, by how often the latent path ran.
+The paper reports only accuracy. Here each count is also compared, item by item, with noise in place of the latents and
+with no latents, which shows whether the latents carry information; ``ran`` shows how often they were used.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ class Decoded:
     """One evaluation with latent decoding.
 
     Args:
-        steps: Latent tokens fed back; 0 is plain decoding.
-        control: ``none`` feeds the model's own latents, ``noise`` random ones, ``dropped`` leaves them out.
-        evaluation: Its answers.
+        steps: Number of latent tokens that are fed back; 0 is plain decoding.
+        control: ``none`` feeds the model's own latents, ``noise`` random ones, ``dropped`` none.
+        evaluation: The evaluation.
 
     Raises:
         ValueError: If a value is out of its range.
@@ -56,12 +56,13 @@ class StepsPoint:
     """One point of the figure.
 
     Args:
-        steps, control: Of the decoding.
-        accuracy: With Wilson's interval.
+        steps: Number of latent tokens.
+        control: Control of the decoding.
+        accuracy: Accuracy with Wilson's interval.
         ran: Share of the answers in which a latent step was taken; None without latent decoding.
-        against_real: A control against the model's own latents at the same count, exact McNemar; its ``a`` is the
-            model's own. None for the model's own.
-        against_plain: Against 0 steps, whose answers are its ``a``; None without them, and for them.
+        against_real: Exact McNemar test of the model's own latents (``a``) against this control at the same count; None
+            for the model's own latents.
+        against_plain: Exact McNemar test of 0 steps (``a``) against this point; None for 0 steps, or without them.
     """
 
     steps: int
@@ -78,10 +79,11 @@ class AccuracyBySteps:
     """The figure's data.
 
     Args:
-        benchmark, scoring: What was asked and how it was read.
-        points: By control, then by count.
-        slope: Change of accuracy with each doubling of the count, least squares over the model's own latents from 1
-            step on, bootstrap over items; None with fewer than two counts.
+        benchmark: Name of the benchmark.
+        scoring: Name of the scoring.
+        points: The points by control, then by count.
+        slope: Change of accuracy with each doubling of the count: least squares over the model's own latents from 1
+            step on, with a bootstrap interval over items; None with fewer than two counts.
     """
 
     benchmark: str
@@ -117,13 +119,13 @@ def decode_by_steps(
     steps: Sequence[int],
     controls: Sequence[Control] = ("noise", "dropped"),
 ) -> list[Decoded]:
-    """Ask the same items with every count of latent steps, and with every control at every count but 0.
+    """Evaluate the same items with every count of latent steps, and with every control at every count but 0.
 
     Args:
-        ask: Answers the items under a decoding, as ``evaluate`` does with ``latents``.
-        decoding: The model's own: tokens, entry, when a look ends.
-        steps: Counts; 0 is plain decoding.
-        controls: What is asked beside the model's own latents.
+        ask: Evaluates the items under a decoding.
+        decoding: The model's own decoding: tokens, entry, end of latent steps.
+        steps: Numbers of latent steps; 0 is plain decoding.
+        controls: Controls to evaluate beside the model's own latents.
 
     Raises:
         ValueError: If there is no count, or one is below 0.
@@ -138,15 +140,15 @@ def decode_by_steps(
 
 
 def accuracy_by_steps(decoded: Sequence[Decoded], *, scoring: str | None = None) -> AccuracyBySteps:
-    """Put evaluations of the same items with different latent decoding side by side.
+    """Compare evaluations of the same items with different latent decodings.
 
     Args:
-        decoded: Each (steps, control) once; a control with the model's own latents at the same count beside it.
-        scoring: Which scoring; None takes the first evaluation's headline.
+        decoded: Evaluations, each (steps, control) once; a control needs the model's own latents at the same count.
+        scoring: Name of the scoring; None takes the first scoring of the first evaluation.
 
     Raises:
-        DataError: If items or protocols differ, a scoring is missing, or a control stands alone.
-        ValueError: If there is nothing, or something twice.
+        DataError: If items or protocols differ, a scoring is missing, or a control lacks the model's own latents.
+        ValueError: If there is no evaluation, or one (steps, control) twice.
     """
     by_key = {(one.control, one.steps): one for one in decoded}
     if not decoded or len(by_key) < len(decoded):
@@ -184,7 +186,7 @@ def accuracy_by_steps(decoded: Sequence[Decoded], *, scoring: str | None = None)
 
 
 def _slope(marks: Mapping[int, Sequence[bool]]) -> Estimate | None:
-    """Return the slope over log2 of the count: linear in the marks, so it is a mean of one slope per item."""
+    """Return the slope over log2 of the count. It is linear in the marks, hence the mean of one slope per item."""
     if len(marks) < 2:
         return None
     places = np.array([math.log2(steps) for steps in marks])
@@ -201,7 +203,7 @@ LOOKS = {
 
 
 def latent_steps_figure(found: AccuracyBySteps) -> str:
-    """Return an SVG; counts stand at even distances, as doublings do.
+    """Return the figure as SVG; counts have equal distances, as doublings do on a logarithmic axis.
 
     Raises:
         JepaVLMError: If matplotlib is not installed.

@@ -1,4 +1,4 @@
-"""What an expert is: a target that is not learned, a head that answers it from the pads' states, and a loss."""
+"""The parts of an expert: a fixed target, a head that predicts it from the states at the expert tokens, and a loss."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ PadStates = Float[Tensor, "batch pads dim"]
 Answer = Float[Tensor, "batch queries out"]
 Maps = Float[Tensor, "batch maps height width"]
 
-
-RATE = 0.2  # of CoVT's query heads: 1e-5 beside 5e-5
+# Multiple of the learning rate for CoVT's query heads: 1e-5, where the rest trains at 5e-5.
+RATE = 0.2
 
 
 def same(answer: Tensor) -> Tensor:
@@ -31,12 +31,12 @@ def same(answer: Tensor) -> Tensor:
 @final
 @dataclass(frozen=True)
 class Seen:
-    """What an expert makes of a batch's images.
+    """The expert's output for the images of a batch.
 
     Args:
-        target: What is to be answered, ("batch ..."), without gradient.
-        decode: Brings a head's answer into the target's shape; it may read what the expert knows of the images, and
-            gradient flows through it into the answer.
+        target: What the head must predict, ("batch ..."), without gradient.
+        decode: Converts the head's answer to the shape of the target. It may use the expert's features of the images;
+            gradients flow through it into the answer.
     """
 
     target: Tensor
@@ -44,20 +44,20 @@ class Seen:
 
 
 class ExpertTarget(ABC):
-    """What an expert knows of an image. It is no module: its weights, if it has any, neither train nor are saved."""
+    """Computes what an expert sees in an image. It is no module, so its weights are neither trained nor saved."""
 
     @property
     @abstractmethod
     def inputs(self) -> Callable[[LazyImage], Tensor]:
-        """What reads an image where batches are made: pickled to get there, it holds no weights."""
+        """The function that reads an image in the collator; it is picklable and holds no weights."""
 
     @abstractmethod
     def __call__(self, inputs: Tensor) -> Seen:
-        """Return what is known of the images, on the device of their inputs ("batch ...")."""
+        """Return the expert's output for a batch of inputs ("batch ..."), on their device."""
 
 
 class ExpertHead(nn.Module, ABC):
-    """Answers an expert from the states at its pads. It holds no tensors before ``setup``."""
+    """Predicts an expert's target from the states at its tokens. It holds no tensors before ``setup``."""
 
     @abstractmethod
     def setup(self, dim: int, generator: torch.Generator) -> None:
@@ -81,13 +81,13 @@ class Expert(nn.Module):
     """One expert of ``ExpertDistillation``.
 
     Args:
-        name: In logs.
-        pads: Its places in the view.
-        target: What is to be answered.
-        head: What answers.
-        loss: How far the answer is.
-        weight: Of the loss among the experts'.
-        rate: Multiple of the learning rate at which the head trains.
+        name: Name in logs.
+        pads: The expert's tokens in the view.
+        target: Computes what the head must predict.
+        head: Predicts it from the states at the tokens.
+        loss: Distance between prediction and target.
+        weight: Weight of the loss among the experts.
+        rate: Multiple of the learning rate for the head.
 
     Raises:
         ValueError: If a part is of the wrong kind, or weight or rate is not positive.
@@ -125,8 +125,8 @@ class Expert(nn.Module):
         """Return the loss of each example.
 
         Args:
-            states: At the expert's pads.
-            inputs: Of the images, from the target's ``inputs``.
+            states: States at the expert's tokens.
+            inputs: Inputs made from the images by ``target.inputs``.
         """
         answer, target = self._answered(states, inputs)
         found: Tensor = self.loss(answer, target)
@@ -135,14 +135,14 @@ class Expert(nn.Module):
     def against_others(
         self, states: PadStates, inputs: Tensor, at: Tensor, others: Tensor
     ) -> tuple[PerExample, PerExample]:
-        """Return the loss of each example, and of some the loss if another image were asked for.
+        """Return the loss of each example, and for some examples the loss against the target of another image.
 
-        Answers that do not depend on the image lose alike, on average, to both.
+        If the answers do not depend on the image, both losses are equal on average.
 
         Args:
             states, inputs: As for ``forward``.
-            at: Which examples are held against another image.
-            others: The other images' inputs, in that order.
+            at: Numbers of the examples that are compared with another image.
+            others: Inputs of the other images, in the order of ``at``.
         """
         answer, target = self._answered(states, inputs)
         with torch.no_grad():
@@ -155,5 +155,5 @@ class Expert(nn.Module):
         return seen.decode(self.head(states)), seen.target
 
     def extra_repr(self) -> str:
-        """Show what is no module."""
+        """Show the parts that are no modules."""
         return f"name={self.name!r}, pads={self.pads}, target={self.target}, weight={self.weight:g}, rate={self.rate:g}"

@@ -1,4 +1,4 @@
-"""Distil experts into the states at their pads."""
+"""The term of CoVT: it distils experts into the states at their tokens."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ AT, OTHER, OTHER_AT = "at.", "other.", "other.at."  # no expert's name has a poi
 
 @final
 class ExpertDistillation(Term):
-    """Sum over experts of weight x loss(head(states at the expert's pads), what the expert knows of the image).
+    """Sum over experts of weight x loss(head(states at the expert's tokens), the expert's output for the image).
 
-    A state is read at the pad itself, not one before it: the pad is an input like any token, and its state answers.
-    Divided by the number of examples, whichever pads they have; an example without an expert's pads adds nothing for
-    it. An example's first image is the one that is asked about.
+    The states are read at the expert tokens themselves, not one position before. The sum is divided by the number of
+    examples, with or without expert tokens; an example without the tokens of an expert adds nothing for it. Experts
+    see the first image of an example.
 
     Args:
-        view: Where the pads stand; give the same to ``NextToken``, which trains the model to write them.
-        experts: One for each kind of the view's pads, in their order; or the name of another ``ExpertDistillation`` of
-            the same objective, whose experts are used here too, heads and all.
+        view: The conversation with the expert tokens. The same view in ``NextToken`` trains the model to write them.
+        experts: One expert for each kind of token in the view, in the same order; or the name of another
+            ``ExpertDistillation`` of the same objective, whose experts and heads this term shares.
 
     Raises:
-        ValueError: If view and experts do not agree, or two experts have one name. Of borrowed ones this is known, and
-            checked, once the objective is set up.
+        ValueError: If view and experts do not agree, or two experts have one name. Shared experts are checked when
+            the objective is set up.
 
     References:
         CoVT, Wakals/CoVT@80a28bf, covt_qwen2_5_vl.py; see docs/method.md.
@@ -52,12 +52,12 @@ class ExpertDistillation(Term):
             raise ValueError(f"Experts need different names, got {', '.join(expert.name for expert in own)}.")
         self.view, self.lender = view, experts if isinstance(experts, str) else ""
         self.experts = nn.ModuleDict({expert.name: expert for expert in own})
-        self._lent: tuple[nn.ModuleDict, ...] = ()  # in a tuple, so that it is the lender's alone to train and save
+        self._lent: tuple[nn.ModuleDict, ...] = ()  # in a tuple, so that only the lender trains and saves it
         if not self.lender:
             self._check()
 
     def bind(self, terms: Mapping[str, Term]) -> None:
-        """See ``Term.bind``: another term's experts."""
+        """See ``Term.bind``: look up the experts of the other term."""
         if self.lender:
             found = terms.get(self.lender)
             self._lent = (found.experts,) if isinstance(found, ExpertDistillation) and not found.lender else ()
@@ -75,24 +75,24 @@ class ExpertDistillation(Term):
         return Unit("examples")
 
     def setup(self, dim: int, generator: torch.Generator) -> None:
-        """See ``Term.setup``. Borrowed experts are set up by the term that lends them.
+        """See ``Term.setup``. The term that lends its experts also sets them up.
 
         Raises:
-            ValueError: If experts are to be borrowed of a term that has none, or do not agree with the view.
+            ValueError: If the other term has no experts to lend, or its experts do not agree with the view.
         """
         self._check()
         for expert in self.experts.values():
             cast("Expert", expert).head.setup(dim, generator)
 
     def extra_inputs(self) -> ExtraInputs:
-        """See ``Term.extra_inputs``: by expert, its inputs and where its pads are."""
-        return _Looks(self.view, {expert.name: expert.target.inputs for expert in self._each()})
+        """See ``Term.extra_inputs``: by expert, its inputs and the places of its tokens."""
+        return _ExpertInputs(self.view, {expert.name: expert.target.inputs for expert in self._each()})
 
     def forward(self, states: States) -> TermValue:
-        """See ``Term.forward``; every expert's weighted part is logged.
+        """See ``Term.forward``; the weighted loss of every expert is logged as a part.
 
-        Where the batch names another example for one, every expert is also asked about that one's image
-        (``TermValue.shuffled``).
+        If the batch names another example for an example, every expert's answer is also compared with the other
+        example's image (``TermValue.shuffled``).
         """
         region, extra = states.regions[self._request], states.extra[self.name]
         (nothing,) = at_least_float32(region.hidden.new_zeros(()))
@@ -144,12 +144,12 @@ class ExpertDistillation(Term):
 
 @final
 @dataclass(frozen=True)
-class _Looks:
-    """Reads the first image of examples for every expert whose pads they have; picklable, for a collator to carry.
+class _ExpertInputs:
+    """Makes every expert's inputs from the first images of the examples that have its tokens; picklable.
 
     Args:
-        view: Says which examples have which pads.
-        readers: By expert, in the view's order.
+        view: Decides which examples have which experts' tokens.
+        readers: The function that reads an image, by expert, in the order of the view.
     """
 
     view: PaddedConversation
@@ -158,28 +158,28 @@ class _Looks:
     def __call__(
         self, trajectories: Sequence[Trajectory], others: Sequence[Trajectory | None] = ()
     ) -> dict[str, Tensor]:
-        """Return of each expert with an example the inputs ("n ..."), and where in the region its pads are ("n pads").
+        """Return each expert's inputs ("n ...") and the places of its tokens in the region ("n pads").
 
-        An expert of which no example has pads is missing. Of its examples for which another one is named, also the
-        inputs of those others ("m ..."), and which of the n they are for.
+        An expert without any example is missing. For the examples that have another example named in ``others``, the
+        result also holds the inputs of those others ("m ..."), and the numbers of their examples among the n.
         """
         chosen = [self.view.chosen(trajectory.id) for trajectory in trajectories]
         found: dict[str, Tensor] = {}
         for number, (name, read) in enumerate(self.readers.items()):
             asked = [trajectory for trajectory, own in zip(trajectories, chosen, strict=True) if number in own]
             if asked:
-                found[name] = torch.stack([_look(read, trajectory) for trajectory in asked])
+                found[name] = torch.stack([_read(read, trajectory) for trajectory in asked])
                 found[AT + name] = torch.tensor(self._places(chosen, number))
             named = others or [None] * len(chosen)
             compared = [other for other, own in zip(named, chosen, strict=True) if number in own]
             at = [place for place, other in enumerate(compared) if other is not None]
             if at:
-                found[OTHER + name] = torch.stack([_look(read, other) for other in compared if other is not None])
+                found[OTHER + name] = torch.stack([_read(read, other) for other in compared if other is not None])
                 found[OTHER_AT + name] = torch.tensor(at)
         return found
 
     def _places(self, chosen: Sequence[Sequence[int]], expert: int) -> list[list[int]]:
-        """Return where an expert's pads stand among all pads of the examples, one example after another."""
+        """Return the places of an expert's tokens among all expert tokens of the examples, in order."""
         places, at = [], 0
         for own in chosen:
             for number in own:
@@ -190,10 +190,10 @@ class _Looks:
         return places
 
     def check(self, trajectory: Trajectory) -> None:
-        """Check nothing: what an expert reads is known once the image is opened."""
+        """Check nothing: whether an expert can read an image is known only when the image is opened."""
 
 
-def _look(read: Callable[[LazyImage], Tensor], trajectory: Trajectory) -> Tensor:
+def _read(read: Callable[[LazyImage], Tensor], trajectory: Trajectory) -> Tensor:
     try:
         return read(trajectory.images[0])
     except DataError as err:

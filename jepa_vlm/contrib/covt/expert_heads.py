@@ -17,9 +17,10 @@ SPREAD = 0.02  # standard deviation of new weights: transformers' initializer_ra
 
 
 def drawn(kind: Callable[..., nn.Module], *sizes: int, generator: torch.Generator, **more: Any) -> nn.Module:
-    """Return a layer in float32 as CoVT's heads start, drawn from ``generator`` alone.
+    """Return a layer in float32, initialised as in CoVT's heads, drawn from ``generator`` alone.
 
-    Weights are from N(0, 0.02), those of attention's inputs from Xavier's uniform distribution, and biases are 0.
+    Weights are drawn from N(0, 0.02), the input projections of attention from Xavier's uniform distribution; biases
+    are 0.
     """
     layer: nn.Module = nn.utils.skip_init(kind, *sizes, device=generator.device, dtype=torch.float32, **more)
     for name, parameter in layer.named_parameters():
@@ -34,7 +35,7 @@ def drawn(kind: Callable[..., nn.Module], *sizes: int, generator: torch.Generato
 
 @final
 class PadHead(ExpertHead):
-    """Two linear layers with GELU between them, on the state at each pad alone: as many answers as pads.
+    """Two linear layers with GELU between them, applied to each expert token's state: one answer per token.
 
     Args:
         out: Width of an answer.
@@ -72,16 +73,16 @@ class PadHead(ExpertHead):
 
 @final
 class QueryHead(ExpertHead):
-    """Projects the pads' states to ``width`` and lets each of ``queries`` learned queries attend to them.
+    """Projects the states at the expert tokens to ``width``; each of ``queries`` learned queries attends to them.
 
-    The projections are divided by their length along the **pads**, one channel at a time.
+    The projections are normalised along the **tokens**, one channel at a time.
 
     Args:
-        queries: How many answers are given: one for each patch of an image, or for each mask.
-        width: Of queries, keys, values and answers.
-        heads: Of the attention.
-        rotary: Whether the states are first rotated by their place among the pads (CoVT: for SAM alone). Without it,
-            pads that the decoder gives like states are one pad to the queries.
+        queries: Number of answers: one for each patch of an image, or for each mask.
+        width: Width of queries, keys, values and answers.
+        heads: Number of attention heads.
+        rotary: Whether the states are first rotated by their position among the tokens (CoVT: for SAM alone). Without
+            it, the queries cannot tell apart tokens with equal states.
 
     Raises:
         ValueError: If a number is below 1, or ``heads`` does not divide ``width``.
@@ -127,7 +128,7 @@ class QueryHead(ExpertHead):
 
 
 def rotated(states: Tensor) -> Tensor:
-    """Return states ("batch pads dim", dim even): the pair (i, i + dim / 2) is rotated by pad * 10000^(-2i / dim)."""
+    """Return states ("batch pads dim", even dim), each pair (i, i + dim / 2) rotated by pad * 10000^(-2i / dim)."""
     half = states.shape[-1] // 2
     pads, pair = (torch.arange(count, device=states.device, dtype=states.dtype) for count in (states.shape[1], half))
     angle = torch.outer(pads, BASE ** (-pair / half))

@@ -1,4 +1,4 @@
-"""Distances between an answer and what an expert says of the image: of maps and features, and of masks."""
+"""Losses of an expert: one for maps and features, one for masks."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ EPS = 1e-6
 
 @final
 class MeanLoss(ExpertLoss):
-    """Absolute or squared difference, averaged over all of an example.
+    """Absolute or squared difference, averaged over all numbers of an example.
 
     Args:
         power: 1 (CoVT: depth, edges) or 2 (CoVT: DINOv2).
@@ -56,16 +56,16 @@ class MeanLoss(ExpertLoss):
 
 @final
 class MaskLoss(ExpertLoss):
-    """CoVT's distance between logits of masks and masks in [0, 1], of which those that are all 0 are absent.
+    """CoVT's distance between logits of masks and masks in [0, 1]; a mask that is 0 everywhere is absent.
 
     The mean over the present masks of (1 - dice) + binary cross-entropy, plus ``absent`` times the mean cross-entropy
     of the other answers with an empty mask. dice = (2 * overlap + 1e-6) / (sum of both areas + 1e-6). An example
     without any mask adds 0.
 
     Args:
-        match: Whether the present masks are first assigned to answers at the least total 1 - dice, one to one; without
-            it, an answer belongs to the mask of its own number. Needs scipy.
-        absent: See above.
+        match: Whether present masks are assigned to answers one to one, at the least total of 1 - dice, which needs
+            scipy; otherwise answer i belongs to mask i.
+        absent: Weight of the answers without a mask.
 
     Raises:
         ValueError: If ``absent`` is negative.
@@ -106,7 +106,7 @@ class MaskLoss(ExpertLoss):
         return loss
 
     def extra_repr(self) -> str:
-        """Show what was chosen."""
+        """Show the arguments."""
         return f"match={self.match}, absent={self.absent}"
 
 
@@ -119,7 +119,7 @@ _cross_entropy = F.binary_cross_entropy_with_logits
 
 
 def _assigned(logits: Tensor, masks: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the numbers of answers and of the masks that are theirs."""
+    """Return the numbers of the assigned answers, and of their masks."""
     try:
         from scipy.optimize import linear_sum_assignment
     except ImportError:

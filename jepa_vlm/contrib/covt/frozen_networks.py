@@ -22,17 +22,18 @@ from jepa_vlm.trajectories import LazyImage
 from jepa_vlm.typing import full_precision
 from jepa_vlm.views import Pads
 
-MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet, as DINOv2, Depth-Anything and SAM were trained
+# Mean and standard deviation of ImageNet's pixels; DINOv2, Depth-Anything and SAM expect pixels normalised by them.
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 DINOV2_LARGE = "facebook/dinov2-large"
 DEPTH_LARGE = "depth-anything/Depth-Anything-V2-Large-hf"
 
 
 @dataclass(frozen=True)
 class PixelReader(ABC):
-    """Reads an image as a square of normalised pixels ("channels height width").
+    """Converts an image to a square of normalised pixels ("channels height width").
 
     Args:
-        side: Of the square, in pixels.
+        side: Side of the square in pixels.
     """
 
     side: int
@@ -49,12 +50,12 @@ class PixelReader(ABC):
 
     @abstractmethod
     def square(self, picture: Image.Image) -> Image.Image:
-        """Return what is shown of a picture."""
+        """Return the square of a picture that the network is shown."""
 
 
 @final
 class Stretched(PixelReader):
-    """The whole picture, stretched to the square: what CoVT's code shows to SAM and Depth-Anything."""
+    """Stretches the whole picture to the square, as CoVT's code does for SAM and Depth-Anything."""
 
     def square(self, picture: Image.Image) -> Image.Image:
         """See ``PixelReader``."""
@@ -63,12 +64,12 @@ class Stretched(PixelReader):
 
 @lru_cache(maxsize=8)
 def frozen(kind: str, name: str, device: torch.device) -> Any:
-    """Return a model of transformers in float32, frozen; the same object whoever asks.
+    """Return a frozen model of transformers in float32; equal arguments return the same object.
 
     Args:
-        kind: Its class.
+        kind: Class of the model.
         name: A hub id or a folder.
-        device: Where to.
+        device: Device of the model.
 
     Raises:
         BackboneError: If it cannot be loaded.
@@ -87,11 +88,11 @@ def frozen(kind: str, name: str, device: torch.device) -> Any:
 
 @dataclass(frozen=True)
 class NetworkTarget(ExpertTarget):
-    """What a frozen network sees in an image: computed without gradient, and not in half precision.
+    """The output of a frozen network for an image, computed without gradient and in full precision.
 
     Args:
         model: A hub id or a folder.
-        reader: Makes its inputs of an image.
+        reader: Converts an image to the inputs of the network.
     """
 
     kind: ClassVar[str]  # the network's class in transformers
@@ -113,18 +114,18 @@ class NetworkTarget(ExpertTarget):
 
     @abstractmethod
     def seen_by(self, network: Any, pixels: Tensor) -> Seen:
-        """Return what the network sees in squares of pixels ("batch channels height width")."""
+        """Return the network's output for squares of pixels ("batch channels height width")."""
 
 
 @final
 @dataclass(frozen=True)
 class Framed(PixelReader):
-    """The middle of the picture in a black frame, its shorter side ``short`` pixels long.
+    """Shrinks the picture to a shorter side of ``short`` pixels and cuts its middle, padded with black to the square.
 
-    CoVT's code asks the model's own processor for a crop of 448 x 448, and that shrinks the shorter side to 256 first.
+    CoVT's code takes a crop of 448 x 448 from the model's own processor, which shrinks the shorter side to 256 first.
 
     Args:
-        short: See above.
+        short: Shorter side of the shrunk picture, in pixels.
     """
 
     short: int
@@ -163,11 +164,12 @@ def dinov2(
 
     Args:
         model: A hub id or a folder.
-        pads: How many.
-        short: Length of the picture's shorter side, in pixels.
-        side, patch: Of the square that is shown, and of the model's patches, in pixels: 1 + (side / patch)^2 queries.
-        width: Of the model's features.
-        weight: Of the loss; CoVT's.
+        pads: Number of expert tokens.
+        short: Shorter side of the shrunk picture, in pixels.
+        side: Side of the square that the model is shown, in pixels.
+        patch: Side of the model's patches, in pixels; the head has 1 + (side / patch)^2 queries.
+        width: Width of the model's features.
+        weight: Weight of the loss; the default is CoVT's.
     """
     return Expert(
         name="dinov2",
@@ -183,17 +185,17 @@ def dinov2(
 @final
 @dataclass(frozen=True)
 class PredictedDepth(NetworkTarget):
-    """A Depth-Anything's depth at the size of its inputs, ("batch 1 height width").
+    """The depth that a Depth-Anything predicts, at the size of its inputs, ("batch 1 height width").
 
-    An answer is one vector for each layer whose features the model's neck reads. Its products with the features of
-    every patch in its layer are a map, which is enlarged to the target's size; the mean of the layers' maps is the
-    depth that was answered (CoVT's ``DepthReconstructor``).
+    An answer has one vector for each layer whose features the model's neck reads. The products of the vector with the
+    features of all patches in that layer form a map. The predicted depth is the mean of the layers' maps, enlarged to
+    the size of the target (CoVT's ``DepthReconstructor``).
 
     Args:
         model: A hub id or a folder.
         reader: See ``NetworkTarget``.
-        side: Of the square that the model is shown, in pixels: the inputs are enlarged to it.
-        patch: Of the model's patches.
+        side: Side of the square that the model is shown, in pixels; the inputs are enlarged to it.
+        patch: Side of the model's patches, in pixels.
     """
 
     kind: ClassVar[str] = "DepthAnythingForDepthEstimation"
@@ -230,12 +232,12 @@ def depth_anything(
 
     Args:
         model: A hub id or a folder.
-        pads: One for each layer that the model's neck reads.
-        small, side: Of the square that a picture is stretched to, and of the one that it is then enlarged to, in
-            pixels; depths are compared at the former.
-        patch: Of the model's patches.
-        width: Of the model's features.
-        weight: Of the loss; CoVT's.
+        pads: Number of expert tokens: one for each layer that the model's neck reads.
+        small: Side of the square that a picture is stretched to, in pixels; depths are compared at this size.
+        side: Side of the square that the model is shown, in pixels.
+        patch: Side of the model's patches, in pixels.
+        width: Width of the model's features.
+        weight: Weight of the loss; the default is CoVT's.
     """
     return Expert(
         name="depth_anything",

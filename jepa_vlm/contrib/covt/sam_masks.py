@@ -1,4 +1,4 @@
-"""SAM: masks, answered as prompts to its own mask decoder."""
+"""SAM as an expert: the head predicts prompts, which SAM's own decoder turns into masks."""
 
 from __future__ import annotations
 
@@ -18,27 +18,27 @@ from jepa_vlm.views import Pads
 
 HUGE = "facebook/sam-vit-huge"
 # The defaults of SAM's automatic mask generator, which CoVT's code uses.
-AT_ONCE = 64  # points
-QUALITY = 0.88  # that the model must predict of a mask
-STABILITY = 0.95  # share of its pixels that must stay when logits are cut at 1 in place of -1
-OVERLAP = 0.7  # of two masks' boxes, as a share of their union, above which the better mask alone is kept
+AT_ONCE = 64  # points in one call
+QUALITY = 0.88  # least quality that the model must predict for a mask
+STABILITY = 0.95  # least share of a mask's pixels that stay when its logits are cut at 1 instead of -1
+OVERLAP = 0.7  # two masks whose boxes overlap by more than this share of their union: only the better one is kept
 
 
 @final
 @dataclass(frozen=True)
 class SamMasks(NetworkTarget):
-    """The masks that a SAM finds in a picture by itself, at the size of its inputs, ("batch masks height width").
+    """The masks that SAM finds in a picture without a prompt, at the size of its inputs, ("batch masks height width").
 
-    It is asked at a grid of points, which gives three masks for each. Kept are those of high predicted quality and
-    stability, of those with like boxes the best, and of these the ``masks`` with the highest quality x stability;
-    missing ones are empty. An answer is as many prompts, which its frozen mask decoder turns into logits.
+    SAM predicts three masks at each point of a grid. Masks of low predicted quality or stability are dropped; of masks
+    with similar boxes the best is kept; of these, the ``masks`` with the highest quality x stability are the target.
+    Missing masks are empty. An answer has one prompt for each mask, which SAM's frozen decoder turns into logits.
 
     Args:
         model: A hub id or a folder.
         reader: See ``NetworkTarget``.
-        side: Of the square that the model is shown, in pixels: the inputs are enlarged to it.
-        points: To a side of the grid.
-        masks: How many.
+        side: Side of the square that the model is shown, in pixels; the inputs are enlarged to it.
+        points: Number of points along a side of the grid.
+        masks: Number of masks.
     """
 
     kind: ClassVar[str] = "SamModel"
@@ -77,17 +77,17 @@ class SamMasks(NetworkTarget):
         return F.pad(masks[kept].to(image.dtype), (0, 0, 0, 0, 0, self.masks - len(kept)))
 
     def _resized(self, logits: Tensor, size: int) -> Tensor:
-        """Return logits at the size of the inputs, by way of the model's own, as SAM does."""
+        """Return logits at the size of the inputs; like SAM, enlarge them to the model's square first."""
         enlarged = F.interpolate(logits, self.side, mode="bilinear")
         return F.interpolate(enlarged, size, mode="bilinear")
 
 
 def apart(masks: Tensor, quality: Tensor) -> Tensor:
-    """Return the numbers of masks whose boxes overlap no better mask's too much, the best first.
+    """Return the numbers of the masks whose boxes do not overlap a better mask's box too much, the best first.
 
     Args:
-        masks: ("masks height width"), none of them empty.
-        quality: Of each.
+        masks: Masks ("masks height width"), none of them empty.
+        quality: Quality of each mask.
     """
     corners = []
     for axis in (1, 2):  # the columns of a mask, then its rows
@@ -131,12 +131,12 @@ def sam(
 
     Args:
         model: A hub id or a folder.
-        pads: As many as masks.
-        small, side: Of the square that a picture is stretched to, and of the one that it is then enlarged to, in
-            pixels; masks are compared at the former.
-        points: To a side of the grid that the model is asked at.
-        width: Of the model's prompts.
-        weight: Of the loss; CoVT's.
+        pads: Number of expert tokens, and of masks.
+        small: Side of the square that a picture is stretched to, in pixels; masks are compared at this size.
+        side: Side of the square that the model is shown, in pixels.
+        points: Number of points along a side of the grid.
+        width: Width of the model's prompts.
+        weight: Weight of the loss; the default is CoVT's.
     """
     return Expert(
         name="sam",

@@ -1,4 +1,4 @@
-"""Experts that need no weights: what the playground knows of its own scenes."""
+"""Experts without weights: the playground's true maps of its own scenes."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from jepa_vlm.trajectories import LazyImage
 from jepa_vlm.views import Pads
 
 Kind = Literal["depth", "edges", "segmentation"]
-SIDE, POOL = 112, 16  # of a picture, and of what becomes one number, in pixels
+SIDE, POOL = 112, 16  # side of a picture, and of the block that becomes one number, in pixels
 MASKS = 8
 
 
 @final
 @dataclass(frozen=True)
 class TrueMap(ExpertTarget):
-    """One map of a playground scene; blocks of pixels are averaged, of edges the strongest counts.
+    """One map of a playground scene, with the mean of each block of pixels; for edges, the maximum.
 
     Args:
-        kind: Which.
+        kind: Kind of the map.
     """
 
     kind: Kind
@@ -39,7 +39,7 @@ class TrueMap(ExpertTarget):
         return partial(true_map, kind=self.kind)
 
     def __call__(self, inputs: Tensor) -> Seen:
-        """See ``ExpertTarget``: an answer for each pad, a map each."""
+        """See ``ExpertTarget``: the head predicts the maps once per expert token."""
         return Seen(inputs, mean_map)
 
 
@@ -47,7 +47,7 @@ def true_map(image: LazyImage, *, kind: Kind) -> Tensor:
     """Return a map of an image, ("maps height width").
 
     Raises:
-        DataError: If the image does not come with it.
+        DataError: If the image has no such map.
     """
     if image.truth is None or image.region is not None:
         raise DataError(
@@ -61,12 +61,12 @@ def true_map(image: LazyImage, *, kind: Kind) -> Tensor:
 
 
 def mean_map(answer: Tensor) -> Tensor:
-    """Return the mean of the pads' answers as maps ("batch maps height width")."""
+    """Return the mean answer of the expert tokens as maps ("batch maps height width")."""
     side = SIDE // POOL
     return reduce(answer, "batch pads (maps height width) -> batch maps height width", "mean", height=side, width=side)
 
 
-# Weights at which the best answer that is the same for every picture costs about 1.
+# With these weights, the best constant answer costs about 1.
 def true_depth(*, pads: int = 1, weight: float = 100.0) -> Expert:
     """Return the expert for a scene's depth."""
     return _expert("depth", Pads("<|depth_pad|>", pads), 1, weight)
@@ -78,13 +78,13 @@ def true_edges(*, pads: int = 1, weight: float = 4.0) -> Expert:
 
 
 def true_segmentation(*, pads: int = 1, weight: float = 1.0) -> Expert:
-    """Return the expert for the masks of a scene's shapes: CoVT's loss for SAM, unmatched."""
+    """Return the expert for the masks of a scene's shapes, with CoVT's loss for SAM, without matching."""
     return _expert("segmentation", Pads("<|sam_pad|>", pads), MASKS, weight)
 
 
 def _expert(kind: Kind, pads: Pads, maps: int, weight: float) -> Expert:
-    # Squares and not CoVT's L1: where most of a map is 0, the least absolute error is answered by 0 everywhere, until
-    # a thing is likelier than not to be at a place.
+    # Squared differences instead of CoVT's absolute ones. Most of a map is 0; with absolute differences, 0 is the best
+    # answer at every place where an object is less likely than not.
     return Expert(
         name=kind,
         pads=pads,
