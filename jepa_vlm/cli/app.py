@@ -24,7 +24,8 @@ class Commands(TyperGroup):
 
     def list_commands(self, ctx: Any) -> list[str]:
         """Return the package's commands, then those of entry points."""
-        return [*super().list_commands(ctx), *plugins(COMMANDS)]
+        own = super().list_commands(ctx)
+        return [*own, *(name for name in plugins(COMMANDS) if name not in own)]
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         """Return a command. An entry point is loaded only when its command is named or listed."""

@@ -9,7 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from jepa_vlm.cli.app import app
-from jepa_vlm.plugins import COMMANDS
+from jepa_vlm.plugins import COMMANDS, PROGRAMS
 from tests.entry_points import declared
 
 CORE = """
@@ -39,3 +39,11 @@ def test_a_declared_command_is_listed_and_runs(entry):
     assert done.exit_code == 0
     assert f"{entry.name} [OPTIONS] COMMAND" in done.stdout
     assert runner.invoke(app, ["nonsense"]).exit_code == 2
+
+
+@pytest.mark.parametrize(
+    "entry", [one for group in (COMMANDS, PROGRAMS, "lmms_eval.models") for one in declared(group=group)], ids=str
+)
+def test_a_declared_entry_point_names_an_object_of_contrib(entry):
+    assert entry.module.startswith("jepa_vlm.contrib.")
+    assert callable(entry.load())

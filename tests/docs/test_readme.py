@@ -15,6 +15,7 @@ from jepa_vlm.adapters.processors import torchvision_works
 from jepa_vlm.adapters.tiny import TORCHVISION
 from jepa_vlm.cli.backbones import table
 from jepa_vlm.conformance import verify
+from jepa_vlm.plugins import COMMANDS, plugins
 from jepa_vlm.recipe import list_recipes
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -107,19 +108,13 @@ def test_the_parts_that_the_readme_swaps_exist():
     assert set(calls) <= set(jv.__all__)
 
 
-def _commands():
-    """Every command by name, those of entry points included."""
-    from click import Context
+def test_every_command_and_flag_that_is_named_exists():
     from typer.main import get_command
 
     from jepa_vlm.cli.app import app
 
-    context = Context(group := get_command(app))
-    return {name: group.get_command(context, name) for name in group.list_commands(context)}
-
-
-def test_every_command_and_flag_that_is_named_exists():
-    commands = _commands()
+    group = get_command(app)
+    group.commands |= {name: group.get_command(None, name) for name in plugins(COMMANDS)}
     text = "\n".join(page.read_text(encoding="utf-8") for page in PAGES)
     spans = re.findall(r"`(jepa-vlm[^`]*)`", text) + re.findall(r"^(?:.*&& )?(jepa-vlm .*)$", text, re.MULTILINE)
     assert len(spans) >= 8
@@ -127,7 +122,7 @@ def test_every_command_and_flag_that_is_named_exists():
         _, name, *words = [*span.split(), ""]
         if not name:
             continue
-        named = commands[name]
+        named = group.commands[name]
         if hasattr(named, "commands") and words and words[0] in named.commands:
             named = named.commands[words[0]]
         flags = {flag for option in named.params for flag in option.opts}
@@ -135,7 +130,13 @@ def test_every_command_and_flag_that_is_named_exists():
 
 
 def test_the_flags_that_stand_alone_exist():
-    commands = [*_commands().values()]
+    from typer.main import get_command
+
+    from jepa_vlm.cli.app import app
+
+    group = get_command(app)
+    group.commands |= {name: group.get_command(None, name) for name in plugins(COMMANDS)}
+    commands = [*group.commands.values()]
     commands += [inner for command in commands for inner in getattr(command, "commands", {}).values()]
     options = [option for command in commands for option in command.params]
     flags = {flag for option in options for flag in (*option.opts, *option.secondary_opts)}

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, final
 
-from jepa_vlm.contrib.integrations.exported_folder import ExportedFolder
 from jepa_vlm.contrib.integrations.lmms_eval_plugin import PLUG_IN
 from jepa_vlm.errors import ExportError
 from jepa_vlm.plugins import ProgramCommand
+from jepa_vlm.recipe.recipe import PLAIN
+from jepa_vlm.training.inference_file import read_inference
 
 # The releases that the commands were written for.
 LMMS_EVAL, VLMEVALKIT, VLLM = "lmms-eval 0.7.3", "open-compass/VLMEvalKit@e8e78f0", "vllm 0.33.0"
@@ -51,6 +54,68 @@ VLMEVALKIT_CLASSES = {
 }
 LAST_VLLM = {"mllama": "0.10.2", "aya_vision": "0.24.0"}  # the last release of vLLM with the architecture
 VLLM_IMAGES = 4  # the most images of a question in BLINK
+PROCESSORS = ("processor_config.json", "preprocessor_config.json")
+
+
+@final
+@dataclass(frozen=True)
+class ExportedFolder:
+    """What the plain files of an exported folder say about its model; no weight is loaded.
+
+    Args:
+        path: The folder, absolute.
+        model_type: Family in its configuration, such as ``"qwen2_5_vl"``.
+        pixels: Least and most pixels of an image; None if its image processor has no such limits.
+        inference: How the model answers: ``Recipe.inference`` of its run.
+    """
+
+    path: Path
+    model_type: str
+    pixels: tuple[int, int] | None
+    inference: str
+
+    @classmethod
+    def read(cls, folder: Path) -> ExportedFolder:
+        """Read a folder.
+
+        Raises:
+            ExportError: If it is no exported model.
+        """
+        model_type = _json(folder / "config.json").get("model_type")
+        if not isinstance(model_type, str) or not any((folder / name).is_file() for name in PROCESSORS):
+            raise ExportError(
+                f"{folder} must be an exported model: config.json with a model_type, weights and a processor. "
+                "Export a run first: jepa-vlm export RUN --to FOLDER."
+            )
+        return cls(folder.resolve(), model_type, _pixels(folder), read_inference(folder).name)
+
+    @property
+    def plain(self) -> bool:
+        """Whether the stock ``generate`` answers as the model was trained to."""
+        return self.inference == PLAIN
+
+
+def _pixels(folder: Path) -> tuple[int, int] | None:
+    for name in PROCESSORS:
+        held = _json(folder / name)
+        processor = held.get("image_processor", held)
+        size = processor.get("size") or {}
+        # Older files state the pixels beside the size, and transformers lets these overrule it.
+        low = processor.get("min_pixels") or size.get("shortest_edge")
+        high = processor.get("max_pixels") or size.get("longest_edge")
+        if "merge_size" in processor and isinstance(low, int) and isinstance(high, int):
+            return low, high
+    return None
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except ValueError as err:
+        raise ExportError(f"{path} is not JSON ({err}); export the run again.") from None
+    return found if isinstance(found, dict) else {}
 
 
 def lmms_eval(path: Path) -> ProgramCommand:

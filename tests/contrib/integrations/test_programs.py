@@ -12,8 +12,7 @@ from typer.testing import CliRunner
 
 from jepa_vlm.cli.app import app
 from jepa_vlm.cli.export import write_scripts
-from jepa_vlm.contrib.integrations.exported_folder import ExportedFolder
-from jepa_vlm.contrib.integrations.programs import lmms_eval, vllm, vlmevalkit
+from jepa_vlm.contrib.integrations.programs import ExportedFolder, lmms_eval, vllm, vlmevalkit
 from jepa_vlm.errors import ExportError, UnknownNameError
 
 TASKS = "vstar_bench,mmvp,blink_counting,blink_iq_test,blink_jigsaw,blink_relative_reflectance,blink_spatial_relation"
