@@ -115,7 +115,7 @@ def finish(
         console: Where to talk.
         entry: From ``measure_other_entry``.
     """
-    if plan.asked.resume:
+    if plan.settings.resume:
         shutil.rmtree(folder.export, ignore_errors=True)
     exported = export(folder.path, to=folder.export)
     told = exported.told()

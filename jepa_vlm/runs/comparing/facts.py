@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import fields
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,60 +14,53 @@ from jepa_vlm.errors import JepaVLMError
 from jepa_vlm.evaluation.files import write_whole
 from jepa_vlm.recipe.recipe import PLAIN
 from jepa_vlm.runs.plan import Plan, plan_run
-from jepa_vlm.runs.settings import Asked
+from jepa_vlm.runs.settings import RECORDED, RunSettings
 from jepa_vlm.training.order import MicroBatches, Passes
+from jepa_vlm.training.run_config import RunConfig
 from jepa_vlm.training.term_schedule import TrainCollator
 from jepa_vlm.training.token_budget import cut
 
 COUNTED = 32  # trajectories whose FLOPs and tokens are counted
 
 
-def measure_facts(asked: Asked, to: Path) -> None:
+def measure_facts(recipe: str, settings: RunSettings, to: Path) -> None:
     """Plan a run, count what its first micro-batches cost, and write both down."""
-    plan = plan_run(asked)
-    facts = {**facts_of(plan.config()), "cost": count_cost(plan)}
+    plan = plan_run(recipe, settings)
+    facts = {**facts_of(RunConfig(to, plan.config())), "cost": count_cost(plan)}
     write_whole(to, json.dumps(facts, indent=1) + "\n")
 
 
-def measure_cost(asked: Asked, config: Mapping[str, Any], to: Path) -> None:
+def measure_cost(config: RunConfig, to: Path) -> None:
     """Write down what is known of a finished run; its cost is missing where its run cannot be planned again."""
     try:
-        cost, why = count_cost(plan_run(asked)), ""
+        cost, why = count_cost(plan_run(config.values["recipe"], settings_again(config))), ""
     except (JepaVLMError, OSError) as err:
         cost, why = None, str(err)
     write_whole(to, json.dumps({**facts_of(config), "cost": cost, "cost_missing": why}, indent=1) + "\n")
 
 
-def facts_of(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what a run's config.json says that a comparison needs."""
-    values = {
-        name: held["value"]
-        for name, held in config.items()
-        if isinstance(held, dict) and held.keys() == {"value", "origin"}
-    }
-    by_tokens = config.get("micro_batches")
+def facts_of(config: RunConfig) -> dict[str, Any]:
+    """Return what a comparison needs of a run's configuration."""
+    values, record = config.values, config.record
+    by_tokens = record.get("micro_batches")
     size = values["batch_size"] if by_tokens is None else by_tokens["examples"] / by_tokens["micro_batches"]
     return {
         "values": values,
-        "terms": config.get("terms", {}),
-        "inference": config.get("inference", PLAIN),
-        "examples": config["examples"],
-        "trained": sum(part["trainable"] for part in config["parts"]),
+        "terms": record.get("terms", {}),
+        "inference": record.get("inference", PLAIN),
+        "examples": record["examples"],
+        "trained": sum(part["trainable"] for part in record["parts"]),
         "per_step": size * values["accumulation"],
     }
 
 
-def asked_again(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what to ask for to plan a finished run again, as fields of ``Asked``."""
-    values = facts_of(config)["values"]
-    known = {item.name for item in fields(Asked)} - {"report_to", "recipe", "parameters"}
-    parameters = {
-        name.removeprefix("parameter."): value for name, value in values.items() if name.startswith("parameter.")
-    }
-    chosen = {name: value for name, value in values.items() if name in known and value is not None}
+def settings_again(config: RunConfig) -> RunSettings:
+    """Return the settings with which a finished run is planned again."""
+    known = {name for name in RECORDED if name != "report_to"}
+    chosen = {name: value for name, value in config.values.items() if name in known and value is not None}
     if "batch_tokens" in chosen:
         del chosen["batch_size"]
-    return {"recipe": values["recipe"], "parameters": parameters, **chosen}
+    return RunSettings(parameters=config.parameters, **chosen)
 
 
 def count_cost(plan: Plan) -> dict[str, Any]:

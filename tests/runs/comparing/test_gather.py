@@ -15,7 +15,7 @@ from jepa_vlm.runs.comparing.answers import SPENT, Asking, has_answers
 from jepa_vlm.runs.comparing.entries import read_arms
 from jepa_vlm.runs.comparing.folder import CompareFolder
 from jepa_vlm.runs.comparing.gather import Gathered, gather
-from jepa_vlm.runs.comparing.settings import CompareAsked
+from jepa_vlm.runs.comparing.settings import CompareSettings
 from tests.comparison.evaluations import evaluation
 
 MAZE = "playground:maze"
@@ -47,7 +47,7 @@ def run(folder: Path, *, seconds: float, peak: int, commit: str = "a"):
 @pytest.fixture
 def made(tmp_path):
     def build(*entries, seeds=2, data=(), baseline="sft", commits=("a", "a")):
-        asked = CompareAsked(entries=entries, seeds=seeds, data=data, on=(MAZE,), output=tmp_path)
+        settings = CompareSettings(entries=entries, seeds=seeds, data=data, on=(MAZE,), output=tmp_path)
         folder, arms = CompareFolder(path=tmp_path), read_arms(entries, data=data)
         answers(folder.answers(None, None), MARKS["untrained"], seconds=None)
         for place, arm in enumerate(arms):
@@ -56,7 +56,7 @@ def made(tmp_path):
                 answers(folder.answers(arm, seed), MARKS["sft" if place == 0 else "pearl"], tokens=8)
         terms = [["next_token"], ["next_token", "next_latent"], ["next_token"], ["next_token", "next_latent"]]
         return Gathered(
-            asked=asked,
+            settings=settings,
             arms=arms,
             models=[(None, None), *((arm, seed) for arm in arms for seed in range(seeds))],
             folder=folder,
