@@ -21,7 +21,7 @@ from benchmarks.pretrain_tiny.optimizer import Optimizer
 from benchmarks.pretrain_tiny.progress import accuracy, held_out
 from benchmarks.pretrain_tiny.reader import Reader
 from jepa_vlm.adapters.tiny import tiny_qwen2_5_vl
-from jepa_vlm.evaluation.files import write_whole
+from jepa_vlm.whole_files import write_whole
 
 READER_WEIGHT, HINTS_WEIGHT = 0.5, 0.3
 STATE, LOG = "state.safetensors", "log.jsonl"

@@ -20,12 +20,12 @@ from jepa_vlm.generation.inference import inference
 from jepa_vlm.latent_vlm import LatentVLM
 from jepa_vlm.objectives import LatentPrediction
 from jepa_vlm.predictors import IdentityPredictor
-from jepa_vlm.tensor_files import write_tensors
 from jepa_vlm.training.within_kinds import kind_of
 from jepa_vlm.trajectories import Trajectory
 from jepa_vlm.typing import Latent
 from jepa_vlm.view_encoder import ViewEncoder
 from jepa_vlm.views import Question, Readout, TrajectoryOnly, frozen, stop_gradient
+from jepa_vlm.whole_files import write_tensors
 
 FORMAT = "jepa-vlm-embeddings-2"
 

@@ -65,8 +65,8 @@ def step(
         from jepa_vlm.bench.record import merge_records, read_record
         from jepa_vlm.bench.settings import SuiteSettings
         from jepa_vlm.bench.suite import run_suite
-        from jepa_vlm.evaluation.files import write_whole
         from jepa_vlm.report.step_page import write_step_page
+        from jepa_vlm.whole_files import write_whole
 
         settings = SuiteSettings(
             shape=shape,
@@ -129,7 +129,7 @@ def inference(
     with quiet_stdout():
         from jepa_vlm.bench.inference import run_inference
         from jepa_vlm.bench.settings import SuiteSettings
-        from jepa_vlm.evaluation.files import write_whole
+        from jepa_vlm.whole_files import write_whole
 
         settings = SuiteSettings(
             shape=shape,

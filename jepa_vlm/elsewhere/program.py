@@ -10,8 +10,8 @@ from jepa_vlm.elsewhere.lmms_eval import lmms_eval
 from jepa_vlm.elsewhere.run import Run
 from jepa_vlm.elsewhere.vllm import vllm
 from jepa_vlm.elsewhere.vlmevalkit import vlmevalkit
-from jepa_vlm.evaluation.files import write_whole
 from jepa_vlm.registry import Registry
+from jepa_vlm.whole_files import write_whole
 
 PROGRAMS: Registry[Callable[[ModelFolder], Run]] = Registry("program")
 PROGRAMS.register("lmms-eval")(lmms_eval)

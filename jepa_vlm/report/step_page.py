@@ -8,11 +8,11 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from jepa_vlm.evaluation.files import write_whole
 from jepa_vlm.report.page import write_page
 from jepa_vlm.report.step_figures import crossover_svg, phases_svg, ratios_svg
 from jepa_vlm.report.step_tables import si, tables
 from jepa_vlm.report.table import markdown_table
+from jepa_vlm.whole_files import write_whole
 
 TITLE = "What a training step costs"
 CLOCKS = {"cuda": "CUDA events"}

@@ -19,11 +19,11 @@ from pathlib import Path
 from typing import Any, final
 
 from jepa_vlm.errors import RunError
-from jepa_vlm.evaluation.files import write_whole
 from jepa_vlm.runs.lock import holds_anything
 from jepa_vlm.runs.settings import MAY_CHANGE, Resolved
 from jepa_vlm.training.checkpoint import is_complete
 from jepa_vlm.training.run_config import CONFIG, RunConfig
+from jepa_vlm.whole_files import write_whole
 
 
 @final

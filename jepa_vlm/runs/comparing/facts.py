@@ -11,7 +11,6 @@ from accelerate.utils import send_to_device
 
 from jepa_vlm.cost import AliveBytes, FlopCounter
 from jepa_vlm.errors import JepaVLMError
-from jepa_vlm.evaluation.files import write_whole
 from jepa_vlm.recipe.recipe import PLAIN
 from jepa_vlm.runs.plan import Plan, plan_run
 from jepa_vlm.runs.settings import RECORDED, RunSettings
@@ -19,6 +18,7 @@ from jepa_vlm.training.order import MicroBatches, Passes
 from jepa_vlm.training.run_config import RunConfig
 from jepa_vlm.training.term_schedule import TrainCollator
 from jepa_vlm.training.token_budget import cut
+from jepa_vlm.whole_files import write_whole
 
 COUNTED = 32  # trajectories whose FLOPs and tokens are counted
 

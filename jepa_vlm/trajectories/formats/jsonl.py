@@ -19,7 +19,6 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import os
 from collections.abc import Iterable, Mapping
 from functools import partial
 from pathlib import Path
@@ -36,6 +35,7 @@ from jepa_vlm.trajectories.formats.records import Record, Records
 from jepa_vlm.trajectories.image import LazyImage
 from jepa_vlm.trajectories.rows import Rows
 from jepa_vlm.trajectories.trajectory import Trajectory
+from jepa_vlm.whole_files import write_whole
 
 
 @FORMATS.register("jsonl")
@@ -69,7 +69,7 @@ def write_jsonl(trajectories: Iterable[Trajectory], path: Path) -> Path:
     rows = [
         json.dumps(row_of(trajectory, partial(_save, folder=folder)), ensure_ascii=False) for trajectory in trajectories
     ]
-    _replace(path, "".join(row + "\n" for row in rows).encode())
+    write_whole(path, "".join(row + "\n" for row in rows))
     return path
 
 
@@ -103,11 +103,5 @@ def _save(image: LazyImage, *, folder: Path) -> str:
     image.load().save(encoded, format="PNG")
     path = folder / f"{hashlib.sha256(encoded.getvalue()).hexdigest()[:24]}.png"
     if not path.exists():
-        _replace(path, encoded.getvalue())
+        write_whole(path, encoded.getvalue())
     return f"{folder.name}/{path.name}"
-
-
-def _replace(path: Path, content: bytes) -> None:
-    draft = path.with_name(f".{path.name}.{os.getpid()}.part")
-    draft.write_bytes(content)
-    draft.replace(path)

@@ -5,8 +5,6 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import os
-import shutil
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -21,6 +19,7 @@ from jepa_vlm.trajectories.image import LazyImage
 from jepa_vlm.trajectories.row_reader import RowReader
 from jepa_vlm.trajectories.rows import Rows
 from jepa_vlm.trajectories.trajectory import Trajectory
+from jepa_vlm.whole_files import whole
 
 ROW_GROUP, ROW_SHARD = 256, 65_536  # rows
 IMAGE_GROUP, IMAGE_SHARD = 1 << 20, 1 << 29  # bytes
@@ -69,14 +68,9 @@ def write_store(
     """
     if path.exists():
         raise DataError(f"{path} exists; name a new folder, or remove it first.", "file")
-    draft = path.with_name(f".{path.name}.{os.getpid()}.part")
-    draft.mkdir(parents=True)
-    try:
-        written = _write(rows, draft, source=source, skip_bad=skip_bad, advance=advance)
-        draft.rename(path)
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
-    return written
+    with whole(path) as draft:
+        draft.mkdir()
+        return _write(rows, draft, source=source, skip_bad=skip_bad, advance=advance)
 
 
 def _write(rows: Rows, draft: Path, *, source: str, skip_bad: bool, advance: Callable[[], object]) -> Written:

@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from jepa_vlm.evaluation import file_stem
-from jepa_vlm.evaluation.files import write_whole
 from jepa_vlm.report.comparison_page import write_comparison
 from jepa_vlm.runs import RunResult
 from jepa_vlm.runs.comparing.answers import SPENT, Asking, has_answers
@@ -16,6 +15,7 @@ from jepa_vlm.runs.comparing.entries import read_arms
 from jepa_vlm.runs.comparing.folder import CompareFolder
 from jepa_vlm.runs.comparing.gather import Gathered, gather
 from jepa_vlm.runs.comparing.settings import CompareSettings
+from jepa_vlm.whole_files import write_whole
 from tests.comparison.evaluations import evaluation
 
 MAZE = "playground:maze"
