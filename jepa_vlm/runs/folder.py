@@ -14,16 +14,20 @@ report.html, result.json
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, final
 
+from filelock import FileLock, Timeout
+
 from jepa_vlm.errors import RunError
-from jepa_vlm.runs.lock import holds_anything
 from jepa_vlm.runs.settings import MAY_CHANGE, Resolved
 from jepa_vlm.training.checkpoint import is_complete
 from jepa_vlm.training.run_config import CONFIG, RunConfig
 from jepa_vlm.whole_files import write_whole
+
+LOCK = ".lock"  # stays behind; what counts is who holds it
 
 
 @final
@@ -128,3 +132,33 @@ def free_folder(parent: Path, name: str) -> Path:
         number += 1
         path = parent / f"{name}-{number}"
     return path
+
+
+@contextmanager
+def alone(folder: Path, what: str) -> Iterator[None]:
+    """Keep other processes out of a folder, which is made if it is not there; one that is killed lets go of it.
+
+    Args:
+        folder: To work in.
+        what: It holds, for the message.
+
+    Raises:
+        RunError: If another process works in it.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / LOCK)
+    try:
+        lock.acquire(blocking=False)
+    except Timeout:
+        raise RunError(
+            f"Another process works on the {what} in {folder}; wait until it ends, or give a new --output."
+        ) from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def holds_anything(folder: Path) -> bool:
+    """Say whether a folder holds more than a lock."""
+    return any(path.name != LOCK for path in folder.iterdir())

@@ -24,12 +24,10 @@ from jepa_vlm.objectives.latent_reconstruction import feeding_head
 from jepa_vlm.recipe import Recipe, load_recipe
 from jepa_vlm.runs.data import RunData, load_data
 from jepa_vlm.runs.environment import device, prepare, processes
-from jepa_vlm.runs.length import Fitted, longest
 from jepa_vlm.runs.memory import estimate_memory, in_full
-from jepa_vlm.runs.negatives import Alone, comparing_terms, count_alone
-from jepa_vlm.runs.scan import Scanned, scan
+from jepa_vlm.runs.scan import Fitted, Scanned, longest, scan
 from jepa_vlm.runs.settings import FROM_RECIPE, Resolved, RunSettings, run_values, training_values
-from jepa_vlm.runs.term_rows import RowCounter, TermRows, warnings
+from jepa_vlm.runs.term_checks import Alone, RowCounter, TermRows, comparing_terms, count_alone, warnings
 from jepa_vlm.serialization import check_template
 from jepa_vlm.terms import Objective
 from jepa_vlm.training import Part, apply_lora, parts

@@ -16,8 +16,7 @@ from jepa_vlm.adapters.base_folder import check_base
 from jepa_vlm.errors import InterruptedRunError, RunError
 from jepa_vlm.recipe import Recipe
 from jepa_vlm.runs.environment import processes, rank, restored, wait
-from jepa_vlm.runs.folder import RunFolder, free_folder
-from jepa_vlm.runs.lock import alone
+from jepa_vlm.runs.folder import RunFolder, alone, free_folder
 from jepa_vlm.runs.measured import Spent, measured, watch_memory
 from jepa_vlm.runs.outcome import finish, measure, measure_other_entry
 from jepa_vlm.runs.plan import COMPOSED, Plan, plan_run

@@ -19,7 +19,7 @@ from typing import Any, final
 
 from jepa_vlm.errors import RunError
 from jepa_vlm.runs.comparing.entries import UNTRAINED, Arm
-from jepa_vlm.runs.lock import alone, holds_anything
+from jepa_vlm.runs.folder import alone, holds_anything
 from jepa_vlm.whole_files import write_whole
 
 FORMAT = "jepa-vlm-comparison-1"
