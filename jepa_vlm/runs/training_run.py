@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Callable
 from contextlib import nullcontext
+from dataclasses import fields
 from functools import wraps
 from inspect import signature
 from pathlib import Path
@@ -38,7 +39,7 @@ def _spelled_out(
         function: Callable[[Recipe | str, RunSettings], RunResult],
     ) -> Callable[Concatenate[Recipe | str, P], RunResult]:
         @wraps(function)
-        def call(recipe: Recipe | str, /, *args: P.args, **given: P.kwargs) -> RunResult:
+        def call(recipe: Recipe | str, *args: P.args, **given: P.kwargs) -> RunResult:
             check_names(RunSettings, given)
             return function(recipe, settings(*args, **given))
 
@@ -75,7 +76,7 @@ def start_run(recipe: Recipe | str, settings: RunSettings) -> RunResult:
 
     The process is left as it was found, see ``restored``; under torchrun, the process group stays.
     """
-    console = Console(stderr=True, quiet=rank() != 0)
+    console = Console(stderr=True, quiet=rank() != 0, markup=False, highlight=False, soft_wrap=True)
     with restored():
         folder = _folder(recipe, settings)
         plan = plan_run(recipe, settings)
@@ -90,13 +91,13 @@ def _carry_out(plan: Plan, folder: RunFolder, console: Console) -> RunResult:
     if rank() == 0:
         _open(folder, plan)
     wait()
-    _say(console, plan, folder)
+    console.print("\n".join(_first_lines(plan, folder)))
     fill_targets(
         plan.model,
         Mixture([Source("train", plan.train.kept), Source("validation", plan.validation.kept)]),
         batch_size=plan["batch_size"],
         workers=plan["workers"],
-        tell=lambda said: console.print(said, highlight=False, soft_wrap=True),
+        tell=console.print,
     )
     trainer = _trainer(plan, folder, settings, console)
     before = measure(plan, folder.before, console, "before", keep=plan.settings.resume) if rank() == 0 else None
@@ -133,27 +134,11 @@ def _open(folder: RunFolder, plan: Plan) -> None:
 
 
 def _settings(plan: Plan, folder: RunFolder) -> TrainSettings:
-    names = (
-        "steps",
-        "batch_size",
-        "batch_tokens",
-        "accumulation",
-        "learning_rate",
-        "warmup",
-        "weight_decay",
-        "schedule",
-        "rates",
-    )
+    values = {item.name: plan[item.name] for item in fields(TrainSettings) if item.name in plan.values}
     return TrainSettings(
+        **{**values, "stages": plan.recipe.stages, "report_to": tuple(plan["report_to"])},
         folder=folder.checkpoints,
-        stages=plan.recipe.stages,
-        **{name: plan[name] for name in names},
-        max_grad_norm=plan["max_grad_norm"],
-        seed=plan["seed"],
-        workers=plan["workers"],
         log_every=max(1, min(10, plan["steps"] // 20)),
-        validate_every=plan["validate_every"],
-        report_to=tuple(plan["report_to"]),
     )
 
 
@@ -202,37 +187,24 @@ def resume_command(command: tuple[str, ...], folder: Path) -> str:
     return shlex.join([*words, "--resume"])
 
 
-def _say(console: Console, plan: Plan, folder: RunFolder) -> None:
+def _first_lines(plan: Plan, folder: RunFolder) -> list[str]:
+    """Return what a user should know of a run when it begins."""
     size = plan["batch_size"] if plan["batch_tokens"] is None else f"{plan['batch_tokens']} tokens"
-    console.print(
+    lines = [
         f"{plan['recipe']} on {plan['backbone']}, {plan['data']}: {len(plan.train.kept)} trajectories, "
         f"{plan['steps']} steps of {size} x {plan['accumulation']}, into {folder.path}",
-        highlight=False,
-        soft_wrap=True,
-    )
-    for line in overruled(plan.values, plan["backbone"]):
-        console.print(line, highlight=False, soft_wrap=True)
+        *overruled(plan.values, plan["backbone"]),
+    ]
     if plan.settings.resume:
         last = folder.last_checkpoint()
-        console.print(
-            f"going on from {last}" if last is not None else "no complete checkpoint yet: training begins anew",
-            highlight=False,
-            soft_wrap=True,
-        )
+        lines.append("no complete checkpoint yet: training begins anew" if last is None else f"going on from {last}")
     if plan.data.benchmark is None:
-        console.print("accuracy is not measured: this data comes without questions", highlight=False, soft_wrap=True)
-    for line in plan.scanned.lines():
-        console.print(line, highlight=False, markup=False, soft_wrap=True)
+        lines.append("accuracy is not measured: this data comes without questions")
+    lines += plan.scanned.lines()
     for word, names in (("dropped", plan.train.dropped), ("shrunk", plan.train.shrunk)):
         if names:
-            console.print(
-                f"{len(names)} trajectories {word}, longer than {plan['max_tokens']} tokens",
-                highlight=False,
-                soft_wrap=True,
-            )
-    for note in plan.notes:
-        console.print(f"Note: {note}", highlight=False, soft_wrap=True, markup=False)
+            lines.append(f"{len(names)} trajectories {word}, longer than {plan['max_tokens']} tokens")
+    lines += [f"Note: {note}" for note in plan.notes]
     if plan.filling is not None and plan.filling.warning:
-        console.print(plan.filling.warning, highlight=False, soft_wrap=True)
-    for line in plan.warnings:
-        console.print(f"warning: {line}", highlight=False, soft_wrap=True)
+        lines.append(plan.filling.warning)
+    return [*lines, *(f"warning: {line}" for line in plan.warnings)]
