@@ -19,10 +19,10 @@ from jepa_vlm.recipe import load_recipe
 from jepa_vlm.report.comparison_page import write_comparison
 from jepa_vlm.runs.comparing.answers import Asking, as_task, has_answers, read_answers
 from jepa_vlm.runs.comparing.entries import UNTRAINED, Arm, read_arms
+from jepa_vlm.runs.comparing.facts import matched_steps
 from jepa_vlm.runs.comparing.folder import CompareFolder
 from jepa_vlm.runs.comparing.gather import Gathered, gather
 from jepa_vlm.runs.comparing.jobs import Job, run_jobs
-from jepa_vlm.runs.comparing.matching import matched_steps
 from jepa_vlm.runs.comparing.settings import CompareSettings
 from jepa_vlm.runs.data import file_digests
 from jepa_vlm.runs.environment import processes

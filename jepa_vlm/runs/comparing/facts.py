@@ -1,17 +1,21 @@
-"""What is known of an arm before it trains: its values, and what a trajectory costs, counted on its first batches."""
+"""What is known of an arm before it trains: its values, what a trajectory costs, and how many steps match a budget.
+
+The cost of a trajectory is counted on the first micro-batches of its run.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from accelerate.utils import send_to_device
 
 from jepa_vlm.cost import AliveBytes, FlopCounter
-from jepa_vlm.errors import JepaVLMError
+from jepa_vlm.errors import JepaVLMError, RunError
 from jepa_vlm.recipe.recipe import PLAIN
+from jepa_vlm.runs.comparing.settings import Match
 from jepa_vlm.runs.plan import Plan, plan_run
 from jepa_vlm.runs.settings import RECORDED, RunSettings
 from jepa_vlm.training.order import MicroBatches, Passes
@@ -101,3 +105,33 @@ def _micro_batches(plan: Plan) -> Iterator[Any]:
         starts = cut(passes, plan.decoded or (), budget=filled.budget, micro_batches=count)
     order = MicroBatches(examples=plan.train.kept, passes=passes, starts=starts, per_step=plan["accumulation"])
     yield from (order[number] for number in range(count))
+
+
+def matched_steps(by: Match, reference: str, facts: Mapping[str, Mapping[str, Any]]) -> dict[str, int]:
+    """Return each arm's steps, of which the reference's own are what they are.
+
+    Args:
+        by: ``steps``: every arm takes the reference's. ``tokens`` and ``flops``: as many steps as come closest to what
+            the reference spends, at least one.
+        reference: The arm whose steps are the budget.
+        facts: By arm, see ``facts``: ``values``, ``per_step`` and ``cost``.
+
+    Raises:
+        RunError: If a cost that is needed was not counted.
+    """
+    steps = int(facts[reference]["values"]["steps"])
+    if by == "steps":
+        return dict.fromkeys(facts, steps)
+    budget = steps * step_cost(facts[reference], by, reference)
+    return {name: max(1, round(budget / step_cost(one, by, name))) for name, one in facts.items()}
+
+
+def step_cost(facts: Mapping[str, Any], by: str, name: str = "") -> float:
+    """Return the tokens or the FLOPs of one step.
+
+    Raises:
+        RunError: If they were not counted.
+    """
+    if facts["cost"] is None:
+        raise RunError(f"What {name} costs could not be counted ({facts['cost_missing']}); match by steps instead.")
+    return float(facts["per_step"] * facts["cost"][by])

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, final, get_args
+from typing import Annotated, Any, Literal, final, get_args
 
 from jepa_vlm.errors import RecipeError, UnknownNameError
-from jepa_vlm.runs.comparing.matching import MATCHES, Match
 from jepa_vlm.runs.settings import SHARED, Option, check_options
 
+Match = Literal["steps", "tokens", "flops"]
+MATCHES: tuple[Match, ...] = get_args(Match)
 OUTPUT = Path("runs") / "compare"
 REGIMES = tuple(f"playground:{name}" for name in ("one-tool-one-call", "many-tools-one-call", "one-tool-many-calls"))
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from jepa_vlm.errors import RunError
-from jepa_vlm.runs.comparing.matching import matched_steps
+from jepa_vlm.runs.comparing.facts import matched_steps
 
 
 def facts(*, steps=100, per_step=8, tokens=100.0, flops=1e9):
