@@ -46,7 +46,7 @@ def _spelled_out(
         own, other = signature(function), signature(settings)
         parameters = [own.parameters["recipe"], *other.parameters.values()]
         call.__signature__ = own.replace(parameters=parameters)  # type: ignore[attr-defined]
-        return call
+        return call  # type: ignore[return-value]  # ``recipe`` may be named too, which Concatenate cannot say
 
     return decorate
 

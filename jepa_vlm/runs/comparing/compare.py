@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,7 +18,7 @@ from jepa_vlm.recipe import load_recipe
 from jepa_vlm.report.comparison_page import write_comparison
 from jepa_vlm.runs.comparing.answers import Asking, as_task, has_answers, read_answers
 from jepa_vlm.runs.comparing.entries import UNTRAINED, Arm, read_arms
-from jepa_vlm.runs.comparing.facts import matched_steps
+from jepa_vlm.runs.comparing.facts import ArmFacts, matched_steps
 from jepa_vlm.runs.comparing.folder import CompareFolder
 from jepa_vlm.runs.comparing.gather import Gathered, gather
 from jepa_vlm.runs.comparing.jobs import Job, run_jobs
@@ -114,7 +113,7 @@ class _Comparison:
             self._check_files()
         self._hold()
         self._do([self._facts_job(arm) for arm in self.arms if not self.folder.facts(arm).is_file()], "counted")
-        facts = {arm.name: json.loads(self.folder.facts(arm).read_text(encoding="utf-8")) for arm in self.arms}
+        facts = {arm.name: ArmFacts.read(self.folder.facts(arm)) for arm in self.arms}
         steps = self._steps(facts)
         self._check_steps(steps)
         self.console.print(
@@ -171,9 +170,9 @@ class _Comparison:
     def _reference(self) -> Arm:
         return next((arm for arm in self.arms if self.baseline in (arm.name, arm.entry)), self.arms[0])
 
-    def _steps(self, facts: Mapping[str, Mapping[str, Any]]) -> dict[str, int]:
+    def _steps(self, facts: Mapping[str, ArmFacts]) -> dict[str, int]:
         trained = {arm.name: facts[arm.name] for arm in self.arms if not arm.runs}
-        own = {arm.name: int(facts[arm.name]["values"]["steps"]) for arm in self.arms if arm.runs}
+        own = {arm.name: int(facts[arm.name].values["steps"]) for arm in self.arms if arm.runs}
         if not trained:
             return own
         reference = self._reference()
@@ -206,7 +205,7 @@ class _Comparison:
         return Job(f"what {arm.name} costs", task, self.folder.log(f"{arm.slug}-facts"))
 
     def _model_job(
-        self, arm: Arm | None, seed: int | None, facts: Mapping[str, Mapping[str, Any]], steps: Mapping[str, int]
+        self, arm: Arm | None, seed: int | None, facts: Mapping[str, ArmFacts], steps: Mapping[str, int]
     ) -> Job:
         task: dict[str, Any] = {
             "kind": "model",
@@ -214,7 +213,7 @@ class _Comparison:
             "to": str(self.folder.answers(arm, seed)),
         }
         if arm is None or seed is None:
-            values = facts[self.arms[0].name]["values"]
+            values = facts[self.arms[0].name].values
             task["loading"] = {name: values[name] for name in ("dtype", "visual_tokens")}
             return Job(UNTRAINED, {**task, "model": self.backbone}, self.folder.log(UNTRAINED))
         task["model"] = str(self.folder.run(arm, seed))

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, final
 
 from accelerate.utils import send_to_device
 
@@ -27,11 +28,89 @@ from jepa_vlm.whole_files import write_whole
 COUNTED = 32  # trajectories whose FLOPs and tokens are counted
 
 
+@final
+@dataclass(frozen=True)
+class Cost:
+    """What training on one trajectory costs, on average over the first micro-batches of a run.
+
+    Args:
+        trajectories: Number of trajectories that were counted.
+        tokens: Tokens that the decoder computes for a trajectory.
+        flops: FLOPs of forward and backward.
+        step_memory: Most bytes that the tensors of one micro-batch hold at once.
+    """
+
+    trajectories: int
+    tokens: float
+    flops: float
+    step_memory: int
+
+
+@final
+@dataclass(frozen=True)
+class ArmFacts:
+    """What is known of an arm before it trains, or of a finished run.
+
+    Args:
+        values: Resolved settings by name.
+        terms: Terms of the objective, as text.
+        inference: How the trained model answers.
+        examples: Numbers of trajectories to train on and to hold out.
+        trained: Number of parameters that train.
+        per_step: Trajectories of an optimiser step; the mean, where micro-batches are cut by tokens.
+        cost: None if a finished run cannot be planned again.
+        cost_missing: Why there is no cost.
+    """
+
+    values: Mapping[str, Any]
+    terms: Mapping[str, str]
+    inference: str
+    examples: Mapping[str, int]
+    trained: int
+    per_step: float
+    cost: Cost | None = None
+    cost_missing: str = ""
+
+    @classmethod
+    def of(cls, config: RunConfig) -> ArmFacts:
+        """Return the facts that a run's configuration holds, which are all but the cost."""
+        values, record = config.values, config.record
+        by_tokens = record.get("micro_batches")
+        size = values["batch_size"] if by_tokens is None else by_tokens["examples"] / by_tokens["micro_batches"]
+        return cls(
+            values=values,
+            terms=record.get("terms", {}),
+            inference=record.get("inference", PLAIN),
+            examples=record["examples"],
+            trained=sum(part["trainable"] for part in record["parts"]),
+            per_step=size * values["accumulation"],
+        )
+
+    @classmethod
+    def read(cls, path: Path) -> ArmFacts:
+        """Read a file that ``write`` wrote."""
+        held = json.loads(path.read_text(encoding="utf-8"))
+        return cls(**{**held, "cost": held["cost"] and Cost(**held["cost"])})
+
+    def write(self, path: Path) -> None:
+        """Write the facts as JSON."""
+        write_whole(path, json.dumps(asdict(self), indent=1) + "\n")
+
+    def step_cost(self, by: Match, name: str) -> float:
+        """Return the tokens or the FLOPs of one step.
+
+        Raises:
+            RunError: If they were not counted; the message names the arm.
+        """
+        if self.cost is None:
+            raise RunError(f"What {name} costs could not be counted ({self.cost_missing}); match by steps instead.")
+        return self.per_step * (self.cost.tokens if by == "tokens" else self.cost.flops)
+
+
 def measure_facts(recipe: str, settings: RunSettings, to: Path) -> None:
     """Plan a run, count what its first micro-batches cost, and write both down."""
     plan = plan_run(recipe, settings)
-    facts = {**facts_of(RunConfig(to, plan.config())), "cost": count_cost(plan)}
-    write_whole(to, json.dumps(facts, indent=1) + "\n")
+    replace(ArmFacts.of(RunConfig(to, plan.config())), cost=count_cost(plan)).write(to)
 
 
 def measure_cost(config: RunConfig, to: Path) -> None:
@@ -40,22 +119,7 @@ def measure_cost(config: RunConfig, to: Path) -> None:
         cost, why = count_cost(plan_run(config.values["recipe"], settings_again(config))), ""
     except (JepaVLMError, OSError) as err:
         cost, why = None, str(err)
-    write_whole(to, json.dumps({**facts_of(config), "cost": cost, "cost_missing": why}, indent=1) + "\n")
-
-
-def facts_of(config: RunConfig) -> dict[str, Any]:
-    """Return what a comparison needs of a run's configuration."""
-    values, record = config.values, config.record
-    by_tokens = record.get("micro_batches")
-    size = values["batch_size"] if by_tokens is None else by_tokens["examples"] / by_tokens["micro_batches"]
-    return {
-        "values": values,
-        "terms": record.get("terms", {}),
-        "inference": record.get("inference", PLAIN),
-        "examples": record["examples"],
-        "trained": sum(part["trainable"] for part in record["parts"]),
-        "per_step": size * values["accumulation"],
-    }
+    replace(ArmFacts.of(config), cost=cost, cost_missing=why).write(to)
 
 
 def settings_again(config: RunConfig) -> RunSettings:
@@ -67,7 +131,7 @@ def settings_again(config: RunConfig) -> RunSettings:
     return RunSettings(parameters=config.parameters, **chosen)
 
 
-def count_cost(plan: Plan) -> dict[str, Any]:
+def count_cost(plan: Plan) -> Cost:
     """Return what one trajectory costs on average, and the most bytes that a micro-batch's own tensors hold at once.
 
     Tokens are those that the decoder computes, whatever view they are of; FLOPs those of forward and backward, counted
@@ -86,12 +150,7 @@ def count_cost(plan: Plan) -> dict[str, Any]:
     sizes = [sum(collator.tokens(one.trajectories)) for one in micro_batches]
     with AliveBytes() as memory:
         model(batches[sizes.index(max(sizes))]).total.backward()
-    return {
-        "trajectories": len(shown),
-        "tokens": sum(sizes) / len(shown),
-        "flops": flops.total / len(shown),
-        "step_memory": memory.peak,
-    }
+    return Cost(len(shown), sum(sizes) / len(shown), flops.total / len(shown), memory.peak)
 
 
 def _micro_batches(plan: Plan) -> Iterator[Any]:
@@ -107,31 +166,20 @@ def _micro_batches(plan: Plan) -> Iterator[Any]:
     yield from (order[number] for number in range(count))
 
 
-def matched_steps(by: Match, reference: str, facts: Mapping[str, Mapping[str, Any]]) -> dict[str, int]:
-    """Return each arm's steps, of which the reference's own are what they are.
+def matched_steps(by: Match, reference: str, facts: Mapping[str, ArmFacts]) -> dict[str, int]:
+    """Return each arm's steps; the steps of the reference stay as they are.
 
     Args:
         by: ``steps``: every arm takes the reference's. ``tokens`` and ``flops``: as many steps as come closest to what
             the reference spends, at least one.
         reference: The arm whose steps are the budget.
-        facts: By arm, see ``facts``: ``values``, ``per_step`` and ``cost``.
+        facts: By arm.
 
     Raises:
         RunError: If a cost that is needed was not counted.
     """
-    steps = int(facts[reference]["values"]["steps"])
+    steps = int(facts[reference].values["steps"])
     if by == "steps":
         return dict.fromkeys(facts, steps)
-    budget = steps * step_cost(facts[reference], by, reference)
-    return {name: max(1, round(budget / step_cost(one, by, name))) for name, one in facts.items()}
-
-
-def step_cost(facts: Mapping[str, Any], by: str, name: str = "") -> float:
-    """Return the tokens or the FLOPs of one step.
-
-    Raises:
-        RunError: If they were not counted.
-    """
-    if facts["cost"] is None:
-        raise RunError(f"What {name} costs could not be counted ({facts['cost_missing']}); match by steps instead.")
-    return float(facts["per_step"] * facts["cost"][by])
+    budget = steps * facts[reference].step_cost(by, reference)
+    return {name: max(1, round(budget / one.step_cost(by, name))) for name, one in facts.items()}

@@ -11,6 +11,7 @@ from jepa_vlm.comparison import Answered, Trained, ablations, accuracy_record
 from jepa_vlm.evaluation import commit, versions
 from jepa_vlm.runs.comparing.answers import Asking, read_answers, read_spent
 from jepa_vlm.runs.comparing.entries import UNTRAINED, Arm
+from jepa_vlm.runs.comparing.facts import ArmFacts
 from jepa_vlm.runs.comparing.folder import FORMAT, CompareFolder
 from jepa_vlm.runs.comparing.settings import CompareSettings
 from jepa_vlm.runs.result import RunResult
@@ -30,7 +31,7 @@ class Gathered:
     models: Sequence[tuple[Arm | None, int | None]]
     folder: CompareFolder
     asking: Asking
-    facts: Mapping[str, Mapping[str, Any]]
+    facts: Mapping[str, ArmFacts]
     steps: Mapping[str, int]
     baseline: str
     backbone: str
@@ -62,10 +63,10 @@ def gather(found: Gathered) -> dict[str, Any]:
     trained = [
         Trained(
             arm.name,
-            found.facts[arm.name]["terms"],
+            found.facts[arm.name].terms,
             {
                 name: value
-                for name, value in found.facts[arm.name]["values"].items()
+                for name, value in found.facts[arm.name].values.items()
                 if name not in FREE and not name.startswith("parameter.")
             },
         )
@@ -105,9 +106,9 @@ def _arm(found: Gathered, arm: Arm, baseline: str | None) -> dict[str, Any]:
         "data": arm.data or DATA,
         "baseline": baseline,
         "seeds": found.seeds(arm),
-        "terms": facts["terms"],
-        "inference": facts["inference"],
-        "values": facts["values"] | {"steps": found.steps[arm.name], "seed": None},
+        "terms": facts.terms,
+        "inference": facts.inference,
+        "values": {**facts.values, "steps": found.steps[arm.name], "seed": None},
         "given": bool(arm.runs),
     }
 
@@ -129,20 +130,20 @@ def _costs(found: Gathered, results: Mapping[tuple[str, int], RunResult]) -> dic
     for arm in found.arms:
         facts, steps = found.facts[arm.name], found.steps[arm.name]
         runs = [results[arm.name, seed] for seed in found.seeds(arm)]
-        shown = round(steps * facts["per_step"])  # on average, where micro-batches are cut by tokens
+        shown = round(steps * facts.per_step)  # on average, where micro-batches are cut by tokens
         peaks = [run.measured["peak_memory"] for run in runs if run.measured.get("peak_memory")]
-        counted = facts["cost"] or {}
+        cost = facts.cost
         costs[arm.name] = {
             "steps": steps,
             "trajectories": shown,
-            "tokens": (counted and round(shown * counted["tokens"])) or None,
-            "flops": (counted and round(shown * counted["flops"])) or None,
-            "step_memory": counted.get("step_memory"),
-            "counted_on": counted.get("trajectories"),
+            "tokens": None if cost is None else round(shown * cost.tokens),
+            "flops": None if cost is None else round(shown * cost.flops),
+            "step_memory": None if cost is None else cost.step_memory,
+            "counted_on": None if cost is None else cost.trajectories,
             "seconds": [run.seconds for run in runs],
             "peak_memory": max(peaks, default=None),
             "memory": next((run.measured["memory"] for run in runs if run.measured), None),
-            "trained": facts["trained"],
+            "trained": facts.trained,
             "inference": _inference(found, arm),
         }
     return costs

@@ -11,7 +11,7 @@ import pytest
 import jepa_vlm as jv
 from jepa_vlm.cost import FlopCounter
 from jepa_vlm.runs.comparing import facts as module
-from jepa_vlm.runs.comparing.facts import facts_of, measure_cost, measure_facts, settings_again
+from jepa_vlm.runs.comparing.facts import ArmFacts, Cost, measure_cost, measure_facts, settings_again
 from jepa_vlm.runs.plan import plan_run
 from jepa_vlm.runs.settings import RunSettings
 from jepa_vlm.training.order import Passes
@@ -49,6 +49,7 @@ def test_a_trajectory_costs_what_the_runs_own_first_micro_batches_do(asked, tmp_
     assert cost["tokens"] == sum(collate.tokens(shown)) / 4
     assert cost["step_memory"] > 0
     assert (found["per_step"], found["values"]["steps"], found["inference"]) == (4, 3, "plain")
+    assert ArmFacts.read(tmp_path / "facts.json").cost == Cost(**cost)
     assert list(found["terms"]) == ["next_token", "latent_prediction", "next_latent"]
     assert found["terms"]["next_token"].startswith("1 * NextToken(")
 
@@ -67,19 +68,19 @@ def test_a_finished_run_is_planned_again_or_its_cost_is_missing(asked, tmp_path)
     config = RunConfig(tmp_path, plan_run(*asked("pearl", tokens=2)).config())
     again = settings_again(config)
     assert (again.parameters, again.steps, again.batch_size) == ({"tokens": 2}, 3, 2)
-    assert plan_run("pearl", again).config()["terms"] == facts_of(config)["terms"]
+    assert plan_run("pearl", again).config()["terms"] == ArmFacts.of(config).terms
     gone = {**config.record, "data": {"value": str(tmp_path / "gone.jsonl"), "origin": "user"}}
     measure_cost(RunConfig(tmp_path, gone), tmp_path / "facts.json")
     found = json.loads((tmp_path / "facts.json").read_text())
     assert found["cost"] is None
     assert "gone.jsonl" in found["cost_missing"]
-    assert found["terms"] == facts_of(config)["terms"]
+    assert found["terms"] == ArmFacts.of(config).terms
 
 
 def test_micro_batches_that_are_cut_by_tokens_are_counted_as_they_are_cut(asked):
     recipe, settings = asked("sft")
     plan = plan_run(recipe, replace(settings, batch_size=None, batch_tokens=450))
-    found = facts_of(RunConfig(Path(), json.loads(json.dumps(plan.config()))))
+    found = ArmFacts.of(RunConfig(Path(), json.loads(json.dumps(plan.config()))))
     passes = Passes(examples=plan.train.kept, seed=0)
     lengths = [plan.decoded[passes.at(i)] for i in range(passes.pass_length)]
     sizes, room = [], 0
@@ -88,7 +89,7 @@ def test_micro_batches_that_are_cut_by_tokens_are_counted_as_they_are_cut(asked)
             sizes, room = [*sizes, 0], 450
         sizes[-1], room = sizes[-1] + 1, room - length
     assert len(set(sizes)) > 1 or sizes[0] != plan["batch_size"], "the case does not tell the two apart"
-    assert found["per_step"] == pytest.approx(2 * len(lengths) / len(sizes))
+    assert found.per_step == pytest.approx(2 * len(lengths) / len(sizes))
     micro_batches = list(module._micro_batches(plan))
     shown = [len(one.trajectories) for one in micro_batches]
     assert shown == sizes[: len(shown)]

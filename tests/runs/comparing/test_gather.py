@@ -12,6 +12,7 @@ from jepa_vlm.report.comparison_page import write_comparison
 from jepa_vlm.runs import RunResult
 from jepa_vlm.runs.comparing.answers import SPENT, Asking, has_answers
 from jepa_vlm.runs.comparing.entries import read_arms
+from jepa_vlm.runs.comparing.facts import ArmFacts, Cost
 from jepa_vlm.runs.comparing.folder import CompareFolder
 from jepa_vlm.runs.comparing.gather import Gathered, gather
 from jepa_vlm.runs.comparing.settings import CompareSettings
@@ -25,10 +26,17 @@ MARKS = {"untrained": [0, 0, 0, 1], "sft": [1, 0, 0, 1], "pearl": [1, 1, 1, 1]}
 
 
 def facts(terms, *, flops=100.0):
-    cost = {"trajectories": 32, "tokens": 50.0, "flops": flops, "step_memory": 7}
+    cost = Cost(trajectories=32, tokens=50.0, flops=flops, step_memory=7)
     values = {"steps": 10, "rank": 64, "seed": 0, "recipe": terms[-1], "parameter.tokens": 4}
-    held = {"values": values, "terms": {name: f"1 * {name}" for name in terms}, "inference": "plain"}
-    return {**held, "per_step": 8, "trained": 5, "cost": cost, "cost_missing": ""}
+    return ArmFacts(
+        values=values,
+        terms={name: f"1 * {name}" for name in terms},
+        inference="plain",
+        examples={"train": 8, "validation": 2},
+        trained=5,
+        per_step=8,
+        cost=cost,
+    )
 
 
 def answers(folder, marks, *, seconds=2.0, tokens=0):
