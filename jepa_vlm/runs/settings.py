@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from jepa_vlm.recipe import Lora
 
 BACKBONE, DATA = "tiny-qwen2.5-vl", "playground:sequential-crops"
-OF_RECIPE = ("warmup", "weight_decay", "schedule", "max_grad_norm")  # recorded values that only a recipe sets
+OF_RECIPE = ("warmup", "weight_decay", "schedule", "max_grad_norm")  # recorded, whether or not a user can set them
 
 Origin = Literal["default", "recipe", "backbone profile", "user"]
 SAID_BY = {"default": "the default", "recipe": "the recipe", "backbone profile": "the profile", "user": "the user"}
@@ -207,7 +207,10 @@ _OPTIONS = {name: own for name, (_, own) in options_of(RunSettings).items()}
 SHARED = tuple(name for name, own in _OPTIONS.items() if own.shared)
 MAY_CHANGE = tuple(name for name, own in _OPTIONS.items() if own.may_change)
 RECORDED = tuple(name for name, own in _OPTIONS.items() if own.recorded)
-FROM_RECIPE = (*(name for name in RECORDED if name in {item.name for item in fields(Recipe)}), *OF_RECIPE)
+FROM_RECIPE = (
+    *(name for name in RECORDED if name in {item.name for item in fields(Recipe)}),
+    *(name for name in OF_RECIPE if name not in RECORDED),
+)
 
 
 @final
