@@ -103,6 +103,8 @@ class NextLatentRegularizer(Regularizer):
             raise ValueError(f"beta must be positive, got {beta}.")
         if state_weight < 0 or kl_weight < 0 or state_weight + kl_weight == 0:
             raise ValueError(f"Weights must not be negative, and not both 0; got {state_weight=}, {kl_weight=}.")
+        if positions not in ("trajectory", "supervised", "all"):
+            raise ValueError(f"positions must be 'trajectory', 'supervised' or 'all'; got {positions!r}.")
         if chunk < 1:
             raise ValueError(f"chunk must be at least 1, got {chunk}.")
         if view is not None and not view.has_trajectory:
@@ -110,23 +112,16 @@ class NextLatentRegularizer(Regularizer):
         self.horizon, self.beta, self.positions, self.chunk = horizon, beta, positions, chunk
         self.condition: Literal["token", "none"] = condition
         self.view, self.state_weight, self.kl_weight = view or Conversation(), state_weight, kl_weight
-        self.requests()
-
-    @property
-    def _request(self) -> Request:
         # The rollout of the supervised form starts at tokens that need not be supervised themselves.
-        region = "all" if self.positions == "supervised" else self.positions
-        return Request(view=self.view, at=region)
+        self.request = Request(self.view, "all" if positions == "supervised" else positions)
 
     def requests(self) -> tuple[Request, ...]:
         """See ``Term.requests``."""
-        if self.positions not in ("trajectory", "supervised", "all"):
-            raise ValueError(f"positions must be 'trajectory', 'supervised' or 'all'; got {self.positions!r}.")
-        return (self._request,)
+        return (self.request,)
 
     def denominator(self) -> Denominator:
         """See ``Term.denominator``."""
-        return Denominator("pairs", self._request, self.horizon, supervised=self.positions == "supervised")
+        return Denominator("pairs", self.request, self.horizon, supervised=self.positions == "supervised")
 
     def setup(self, dim: int, generator: torch.Generator) -> None:
         """See ``Term.setup``."""
@@ -134,7 +129,7 @@ class NextLatentRegularizer(Regularizer):
 
     def forward(self, states: States) -> TermValue:
         """See ``Term.forward``."""
-        region = states.regions[self._request]
+        region = states.regions[self.request]
         if region.inputs is None:
             raise RuntimeError("The region was read without its inputs.")
         targets, carry = region.hidden.detach(), region.hidden

@@ -12,7 +12,7 @@ from PIL import Image
 from jepa_vlm.adapters.adapter import Adapter
 from jepa_vlm.conformance import CHECKS, NotApplicable, Subject, input_checks, model_checks, verify
 from jepa_vlm.conformance.check import Check, CheckFailed, run_check
-from jepa_vlm.encoders import ahead, masked
+from jepa_vlm.encoders import ahead, attention
 from jepa_vlm.errors import UnknownNameError
 from jepa_vlm.serialization import template_check
 from jepa_vlm.trajectories import LazyImage
@@ -59,8 +59,8 @@ def test_without_its_blocks_gemma_is_found_out(gemma, monkeypatch):
 
 
 def test_without_its_window_gemma_is_found_out(gemma, monkeypatch):
-    whole = masked.visible
-    monkeypatch.setattr(masked, "visible", lambda q, k, blocks, window, device: whole(q, k, blocks, None, device))
+    whole = attention.visible
+    monkeypatch.setattr(attention, "visible", lambda q, k, blocks, window, device: whole(q, k, blocks, None, device))
     assert held("one_pass equals separate", gemma).verdict == "fail"
 
 
