@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import math
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +14,7 @@ from torch import Tensor, nn
 from jepa_vlm.adapters.adapter import joined_features
 from jepa_vlm.conformance.check import CheckFailed, NotApplicable
 from jepa_vlm.conformance.subject import Subject, randomize_lora, two_targets
+from jepa_vlm.encoders import Batch
 from jepa_vlm.latent_vlm import LatentVLM
 from jepa_vlm.training import Origin, export, save_weights
 from jepa_vlm.training.lora import adapted
@@ -78,7 +78,7 @@ def _vision_trains(subject: Subject) -> Iterator[None]:
             parameter.requires_grad_(False)
 
 
-def _numbers(model: LatentVLM, batches: Sequence[Mapping[str, Any]]) -> Numbers:
+def _numbers(model: LatentVLM, batches: Sequence[Batch]) -> Numbers:
     """Return each batch's losses, and the gradients of all of them together."""
     model.zero_grad()
     losses: Numbers = {}

@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from jepa_vlm.adapters import Backbone, load_backbone
-from jepa_vlm.latent_vlm import Engine, LatentVLM
+from jepa_vlm.latent_vlm import LatentVLM
 from jepa_vlm.objectives import LatentPrediction, NextToken
 from jepa_vlm.predictors import IdentityPredictor, PredTokenPredictor
 from jepa_vlm.recipe import Lora
@@ -82,7 +82,7 @@ class Subject:
             yield
 
     @property
-    def engines(self) -> tuple[Engine, ...]:
+    def engines(self) -> tuple[str, ...]:
         """Engines that the family can run with."""
         return ("separate",) if self.backbone.adapter.separate_because else ("separate", "one_pass")
 
@@ -90,7 +90,7 @@ class Subject:
         """Return the serializer of the backbone's views."""
         return Serializer(processor=self.backbone.processor, adapter=self.backbone.adapter)
 
-    def model(self, engine: Engine = "separate") -> LatentVLM:
+    def model(self, engine: str = "separate") -> LatentVLM:
         """Return the backbone with an objective that reads every view."""
         return LatentVLM(self.backbone, objective(), engine=engine)
 
