@@ -28,8 +28,8 @@ ADAPTERS: Registry[Callable[..., Adapter]] = Registry(  # by ``model_type``; eac
 PROJECTIONS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 # Layers that pass a state from token to token whatever the attention mask says, by their name in ``layer_types``.
 SEQUENTIAL_LAYERS = {
-    "linear_attention": "its linear-attention layers carry a state along the row, whatever the mask says",
-    "conv": "its convolution layers reach back across the views of a row, whatever the mask says",
+    "linear_attention": "its linear-attention layers carry a state along the packed sequence, whatever the mask says",
+    "conv": "its convolution layers read tokens of other views in a packed sequence, whatever the mask says",
 }
 TOWERS = ("visual", "vision_tower", "vision_model")
 PROJECTORS = frozenset(
@@ -123,7 +123,7 @@ class Adapter:
         """Return the rotary positions of one view, ("axes tokens"), counted from its first token."""
         return torch.arange(len(image_tokens))[None] + self.first_position
 
-    def blocks(self, image_tokens: TokenMask, prompt: TokenMask) -> TokenIds | None:
+    def bidirectional_groups(self, image_tokens: TokenMask, prompt: TokenMask) -> TokenIds | None:
         """Return the bidirectional group of each token of a view, or None if all tokens are causal.
 
         Tokens of the same number see each other both ways; -1 stands for a causal token.
@@ -200,7 +200,7 @@ class Adapter:
         embeddings: Hidden,
         image_tokens: TokenMask,
         images: ImageInputs | None,
-        blocks: TokenIds | None = None,
+        groups: TokenIds | None = None,
     ) -> Hidden:
         """Run one stock forward over one whole view, images encoded anew: what the engine ``separate`` runs.
 
@@ -210,9 +210,9 @@ class Adapter:
             embeddings: Input embeddings at all other places.
             image_tokens: True at features.
             images: Images of the view, or None.
-            blocks: Bidirectional groups, see ``blocks``.
+            groups: Bidirectional groups, see ``bidirectional_groups``.
         """
-        kinds = self.token_types(image_tokens, blocks, images is not None)
+        kinds = self.token_types(image_tokens, groups, images is not None)
         with _embedding_layer_returns(base, embeddings):
             out = base.base_model(
                 input_ids=input_ids[None],
@@ -227,7 +227,7 @@ class Adapter:
         """Return the arguments of the stock model's forward that hold a view's images."""
         return self._tower_inputs(base, images)
 
-    def token_types(self, image_tokens: TokenMask, blocks: TokenIds | None, has_images: bool) -> dict[str, Tensor]:
+    def token_types(self, image_tokens: TokenMask, groups: TokenIds | None, has_images: bool) -> dict[str, Tensor]:
         """Return the arguments of the stock model's forward that tell its tokens apart."""
         return {}
 

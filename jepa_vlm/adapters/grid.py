@@ -97,7 +97,7 @@ class GridAdapter(Adapter):
         rows: Tensor = out.pooler_output
         return rows
 
-    def token_types(self, image_tokens: TokenMask, blocks: TokenIds | None, has_images: bool) -> dict[str, Tensor]:
+    def token_types(self, image_tokens: TokenMask, groups: TokenIds | None, has_images: bool) -> dict[str, Tensor]:
         """See ``Adapter.token_types``; the stock model makes positions from them."""
         return {"mm_token_type_ids": image_tokens.int()} if has_images else {}
 

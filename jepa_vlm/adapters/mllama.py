@@ -27,7 +27,7 @@ class MllamaAdapter(Adapter):
     @property
     def separate_because(self) -> str:
         """See ``Adapter.separate_because``."""
-        return "its decoder looks at images through cross-attention layers, whose mask has no packed form"
+        return "its decoder attends to images through cross-attention layers, whose mask has no packed form"
 
     @property
     def feature_id(self) -> int:
