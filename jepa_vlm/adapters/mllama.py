@@ -56,7 +56,7 @@ class MllamaAdapter(Adapter):
         return {**self._tower_inputs(base, images), "cross_attention_mask": visible}
 
     def _visible(self, input_ids: TokenIds, tiles: Tensor) -> Tensor:
-        """Return which image's tiles each token sees, (1, tokens, images, tiles)."""
+        """Return the tiles of each image that each token attends to, (1, tokens, images, tiles)."""
         spans = get_cross_attention_token_mask(input_ids.tolist(), self.config.image_token_id)
         counts = tiles[0].sum(dim=1).tolist()
         length, most = len(input_ids), tiles.shape[2]
