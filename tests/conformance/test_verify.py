@@ -51,8 +51,8 @@ def test_a_failure_says_what_differs_and_what_it_means():
     assert found[3].meaning == ""
 
 
-def test_without_its_blocks_gemma_is_found_out(gemma, monkeypatch):
-    monkeypatch.setattr(type(gemma.backbone.adapter), "blocks", Adapter.blocks)
+def test_without_its_bidirectional_groups_gemma_is_found_out(gemma, monkeypatch):
+    monkeypatch.setattr(type(gemma.backbone.adapter), "bidirectional_groups", Adapter.bidirectional_groups)
     result = held("one_pass equals separate", gemma)
     assert result.verdict == "fail"
     assert "--engine separate" in result.meaning
