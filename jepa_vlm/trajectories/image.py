@@ -116,7 +116,7 @@ class LazyImage:
             try:
                 return self.path.read_bytes()
             except OSError as err:
-                raise DataError(f"{self._where()} cannot be read ({err.strerror}).", "image missing") from None
+                raise self._error(f"cannot be read ({err.strerror}).", "image missing") from None
         return self.read() if self.read is not None else self.data
 
     def load(self) -> Image.Image:
@@ -129,8 +129,7 @@ class LazyImage:
             try:
                 return self._cut(_upright_rgb(image))
             except BROKEN as err:
-                message = f"{self._where()} cannot be decoded ({err}); replace or drop it."
-                raise DataError(message, "image unreadable") from None
+                raise self._error(f"cannot be decoded ({err}); replace or drop it.") from None
 
     def digest(self) -> bytes:
         """Return a SHA-256 of the region, the size, and the source: the file, undecoded, or an open image's pixels.
@@ -175,8 +174,7 @@ class LazyImage:
 
     def _cut(self, image: Image.Image) -> Image.Image:
         if self.known not in (None, image.size):
-            message = f"{self._where()} has the size {image.size}, but {self.known} is stated; write the data anew."
-            raise DataError(message, "image unreadable")
+            raise self._error(f"has the size {image.size}, but {self.known} is stated; write the data anew.")
         if self.region is not None:
             image = image.crop(self.region.in_pixels(*image.size))
         return image if self.resized is None else image.resize(self.resized)
@@ -188,40 +186,33 @@ class LazyImage:
                 warnings.simplefilter("ignore", Image.DecompressionBombWarning)
                 image = Image.open(source, formats=_kinds())
         except FileNotFoundError:
-            message = f"{self._where()} does not exist; check the path and the data root."
-            raise DataError(message, "image missing") from None
+            raise self._error("does not exist; check the path and the data root.", "image missing") from None
         except Image.DecompressionBombError:
-            message = f"{self._where()} has too many pixels (limit {MAX_PIXELS:,}); shrink it first."
-            raise DataError(message, "image too large") from None
+            message = f"has too many pixels (limit {MAX_PIXELS:,}); shrink it first."
+            raise self._error(message, "image too large") from None
         except UnidentifiedImageError:
-            message = f"{self._where()} is not a readable image of the kinds {', '.join(_kinds())}; replace or drop it."
-            raise DataError(message, "image unreadable") from None
+            message = f"is not a readable image of the kinds {', '.join(_kinds())}; replace or drop it."
+            raise self._error(message) from None
         except BROKEN as err:
-            message = f"{self._where()} is not a readable image ({err}); replace or drop it."
-            raise DataError(message, "image unreadable") from None
+            raise self._error(f"is not a readable image ({err}); replace or drop it.") from None
         return self._checked(image)
 
     def _checked(self, image: Image.Image) -> Image.Image:
         width, height = image.size
         if width * height > MAX_PIXELS:
-            raise DataError(
-                f"{self._where()} is {width} x {height} = {width * height:,} pixels, limit {MAX_PIXELS:,}; "
-                "shrink it first.",
-                "image too large",
-            )
+            found = f"{width} x {height} = {width * height:,} pixels"
+            raise self._error(f"is {found}, limit {MAX_PIXELS:,}; shrink it first.", "image too large")
         if image.mode in ("I", "F") and _bits(image) is None:
             kind = "32-bit whole numbers" if image.mode == "I" else "fractions (32-bit floats)"
-            raise DataError(
-                f"{self._where()} holds {kind}, which state no range from black to white; save it with 8 or 16 bits.",
-                "image unreadable",
-            )
+            raise self._error(f"holds {kind}, which state no range from black to white; save it with 8 or 16 bits.")
         return image
 
-    def _where(self) -> str:
+    def _error(self, message: str, problem: str = "image unreadable") -> DataError:
         name = str(self.path) if self.path is not None else "an embedded image"
         if len(name) > SHOWN:
             name = name[:SHOWN] + "..."
-        return f"Image {name}" + (f" ({self.origin})" if self.origin else "")
+        place = f" ({self.origin})" if self.origin else ""
+        return DataError(f"Image {name}{place} {message}", problem)
 
 
 @cache
