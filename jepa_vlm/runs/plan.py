@@ -19,7 +19,7 @@ from jepa_vlm.errors import DataError, RecipeError, UnknownNameError
 from jepa_vlm.evaluation import commit, versions
 from jepa_vlm.generation.answering import ANSWERS
 from jepa_vlm.generation.latent_feedback import marks
-from jepa_vlm.latent_vlm import Engine, LatentVLM
+from jepa_vlm.latent_vlm import LatentVLM
 from jepa_vlm.objectives.latent_reconstruction import feeding_head
 from jepa_vlm.recipe import Recipe, load_recipe
 from jepa_vlm.runs.data import RunData, load_data
@@ -189,7 +189,7 @@ def plan_run(asked: Asked, recipe: Recipe | None = None) -> Plan:
     recipe = _in_place(recipe, values)
     nn.Module.to(backbone.model, device())
     apply_lora(backbone, recipe.lora, seed=seed, train=recipe.rates)
-    model = LatentVLM(backbone, recipe.objective, engine=cast("Engine", recipe.engine), seed=seed)
+    model = LatentVLM(backbone, recipe.objective, engine=str(recipe.engine), seed=seed)
     if recipe.decoding is not None and recipe.decoding.head is not None:
         backbone.latent_head = feeding_head(model.objective)
     for store in model.target_stores.values():

@@ -16,6 +16,8 @@ from typing import Any, final
 
 from torch.utils.data import get_worker_info
 
+from jepa_vlm.encoders import Batch
+
 
 @final
 @dataclass(frozen=True)
@@ -28,9 +30,9 @@ class OutlivingSigterm:
         collate: Makes the batch.
     """
 
-    collate: Callable[[Any], dict[str, Any]]
+    collate: Callable[[Any], Batch]
 
-    def __call__(self, items: Sequence[Any]) -> dict[str, Any]:
+    def __call__(self, items: Sequence[Any]) -> Batch:
         """Return the batch."""
         if get_worker_info() is not None and hasattr(signal, "sigwaitinfo"):
             _listen_to_parent(os.getpid())

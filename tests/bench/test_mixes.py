@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from jepa_vlm.adapters.regions import region_rows
+from jepa_vlm.adapters.image_tokens import region_rows
 from jepa_vlm.bench.mixes import MIXES, SPREAD, make_trajectories, view_lengths
 
 

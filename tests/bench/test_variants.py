@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 import torch
 
-from jepa_vlm.adapters import fingerprint
-from jepa_vlm.adapters.fingerprint import weights_digest
+from jepa_vlm.adapters import digests
+from jepa_vlm.adapters.digests import weights_digest
 from jepa_vlm.bench import stock
 from jepa_vlm.bench.count import count_memory
 from jepa_vlm.bench.released import VIEWS
@@ -24,9 +24,8 @@ from jepa_vlm.bench.variants import (
 from jepa_vlm.errors import BackboneError
 from jepa_vlm.latent_vlm import LatentVLM
 from jepa_vlm.recipe import load_recipe
-from jepa_vlm.serialization import IGNORED
 from jepa_vlm.training import target_filling
-from jepa_vlm.views import frozen, stop_gradient
+from jepa_vlm.views import IGNORED, frozen, stop_gradient
 
 ENDS = ((0, -1), (-1, 1))  # a slot, and which token beside it
 
@@ -102,7 +101,7 @@ def test_the_weights_are_digested_once(setting, monkeypatch):
         read.append(base)
         return weights_digest(base)
 
-    for module in (fingerprint, target_filling):
+    for module in (digests, target_filling):
         monkeypatch.setattr(module, "weights_digest", counted)
     VARIANTS["pearl_cached"](setting)
     assert len(read) == 1

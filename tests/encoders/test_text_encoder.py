@@ -13,7 +13,7 @@ from safetensors import safe_open
 from transformers import BertConfig, BertModel, T5Config
 
 import jepa_vlm as jv
-from jepa_vlm.adapters.text_encoder import load_text_encoder
+from jepa_vlm.adapters.text_model import load_text_encoder
 from jepa_vlm.errors import BackboneError, DataError, UnknownNameError
 from jepa_vlm.training import export, save_weights
 from tests.training.setting import ORIGIN, small_model, small_trainer, trained
@@ -150,11 +150,11 @@ def test_its_tokens_travel_with_the_batch_and_no_row_knows_of_them() -> None:
     model = small_model(objective=objective())
     collator = pickle.loads(pickle.dumps(model.collator()))
     batch = collator(answers("B", "red"))
-    assert {name: sorted(made) for name, made in batch["extra"].items()} == {"latent_prediction": ["input_ids", "mask"]}
-    assert all("row" in read for read in batch["reads"])
+    assert {name: sorted(made) for name, made in batch.extra.items()} == {"latent_prediction": ["input_ids", "mask"]}
+    assert all(read.row for read in batch.reads.values())
     assert {encoding.view.name for encoding in collator.encodings} == {"conversation", "question"}
     assert set(model.serialize(answers("B")[0])) == {"conversation", "question"}
-    assert len(batch["rows"]) == 1
+    assert len(batch.rows) == 1
 
 
 def test_a_step_that_leaves_the_term_out_does_not_run_it() -> None:

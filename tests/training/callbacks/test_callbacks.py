@@ -14,7 +14,7 @@ from transformers import TrainerCallback
 import jepa_vlm as jv
 from jepa_vlm.errors import RunError
 from jepa_vlm.states import States
-from jepa_vlm.terms import Term, TermValue, Unit
+from jepa_vlm.terms import Denominator, Term, TermValue
 from jepa_vlm.training.callbacks import Progress, StopRequest, StopWhenAsked
 from jepa_vlm.training.loss_dropout import LossDropout
 from jepa_vlm.training.metrics import read_metrics
@@ -33,8 +33,8 @@ class Knob(Term):
     def requests(self):
         return ()
 
-    def unit(self):
-        return Unit("examples")
+    def denominator(self):
+        return Denominator("examples")
 
     def setup(self, dim, generator):
         self.turn = torch.nn.Parameter(torch.ones(3))
