@@ -22,7 +22,7 @@ from jepa_vlm.runs.result import RunResult
 from jepa_vlm.runs.settings import Asked, overruled
 from jepa_vlm.training import ObjectiveTrainer, Origin, TrainSettings, fill_targets, save_weights
 from jepa_vlm.training.callbacks import Progress, StopRequest, StopWhenAsked
-from jepa_vlm.trajectories.mixture import Mixture, Source
+from jepa_vlm.trajectories.rows import Mixture, Source
 
 
 def train(

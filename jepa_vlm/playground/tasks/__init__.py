@@ -4,9 +4,9 @@ from jepa_vlm.playground.task import Task
 from jepa_vlm.playground.tasks.chart_reading import ChartReading
 from jepa_vlm.playground.tasks.jigsaw import Jigsaw
 from jepa_vlm.playground.tasks.maze import Maze
-from jepa_vlm.playground.tasks.mixture import Mixture
 from jepa_vlm.playground.tasks.relative_position import RelativePosition
 from jepa_vlm.playground.tasks.sequential_crops import SequentialCrops
+from jepa_vlm.playground.tasks.task_mixture import TaskMixture
 from jepa_vlm.playground.tasks.visual_search import VisualSearch
 from jepa_vlm.registry import Registry
 
@@ -22,7 +22,7 @@ REGIMES: dict[str, tuple[str, ...]] = {
 for _task in (VisualSearch(), RelativePosition(), SequentialCrops(), ChartReading(), Jigsaw(), Maze()):
     TASKS.register(_task.name)(_task)
 for _regime, _names in REGIMES.items():
-    TASKS.register(_regime)(Mixture(name=_regime, tasks=[TASKS[_name] for _name in _names]))
+    TASKS.register(_regime)(TaskMixture(name=_regime, tasks=[TASKS[_name] for _name in _names]))
 
 __all__ = [
     "REGIMES",
@@ -30,8 +30,8 @@ __all__ = [
     "ChartReading",
     "Jigsaw",
     "Maze",
-    "Mixture",
     "RelativePosition",
     "SequentialCrops",
+    "TaskMixture",
     "VisualSearch",
 ]

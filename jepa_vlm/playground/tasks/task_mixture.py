@@ -12,7 +12,7 @@ from jepa_vlm.playground.task import Episode, Task
 
 
 @final
-class Mixture(Task):
+class TaskMixture(Task):
     """Draws a task, then an episode of it; the episode names the task that drew it.
 
     Args:
