@@ -91,9 +91,10 @@ def _memory(root: psutil.Process) -> int:
 
 def _children(root: psutil.Process) -> list[psutil.Process]:
     try:
-        return root.children(recursive=True)
+        children: list[psutil.Process] = root.children(recursive=True)
     except psutil.Error:
         return []
+    return children
 
 
 def main() -> None:
