@@ -15,7 +15,7 @@ from typing import final
 import torch
 from torch.utils.data import DataLoader
 
-from jepa_vlm.encoders import Collator
+from jepa_vlm.engine import Collator
 from jepa_vlm.training.order import Passes
 from jepa_vlm.trajectories import Trajectory
 

@@ -16,7 +16,7 @@ from typing import Any, final
 
 from torch.utils.data import get_worker_info
 
-from jepa_vlm.encoders import Batch
+from jepa_vlm.engine import Batch
 
 
 @final

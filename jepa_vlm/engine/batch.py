@@ -9,9 +9,104 @@ from typing import Any, final
 import torch
 from torch import Tensor
 
-from jepa_vlm.encoders.plan import Layout
-from jepa_vlm.encoders.row_states import RowStates
+from jepa_vlm.typing import Hidden
 from jepa_vlm.views import Request
+
+
+@final
+@dataclass(frozen=True)
+class Branch:
+    """Tokens that continue a prefix which another segment of the packed sequence already computes.
+
+    Args:
+        start: Where in the sequence the shared prefix begins.
+        prefix: Its length; the branch sees it whole.
+        length: Tokens of the branch, causal among themselves.
+    """
+
+    start: int
+    prefix: int
+    length: int
+
+
+@final
+@dataclass(frozen=True)
+class Layout:
+    """Which tokens of a packed sequence see which: causal segments tile its front, branches its rest, in order.
+
+    Args:
+        segments: Lengths of the causal segments.
+        branches: See ``Branch``.
+    """
+
+    segments: tuple[int, ...]
+    branches: tuple[Branch, ...] = ()
+
+    def __len__(self) -> int:
+        return sum(self.segments) + sum(branch.length for branch in self.branches)
+
+
+@final
+@dataclass(frozen=True)
+class Location:
+    """Where the tokens of one encoding's views ended up.
+
+    Args:
+        row: Name of the row.
+        index: For every token of every view, examples one after another: its place in the row; -1 if nobody reads it.
+    """
+
+    row: str
+    index: Tensor
+
+
+@final
+@dataclass(frozen=True)
+class BatchPlan:
+    """What an engine runs for a batch, and where each encoding is found in it.
+
+    Args:
+        rows: By name, in the order in which they run.
+        locations: By encoding.
+    """
+
+    rows: Mapping[str, Any]
+    locations: Mapping[Request, Location]
+
+    def tokens(self) -> int:
+        """Return how many tokens the decoder computes: in every row, as many as its last place that is read."""
+        ends: dict[str, int] = {}
+        for location in self.locations.values():
+            ends[location.row] = max(ends.get(location.row, 0), int(location.index.max()) + 1)
+        return sum(ends.values())
+
+
+@final
+@dataclass(frozen=True)
+class RowStates:
+    """Tokens of one computed row.
+
+    Args:
+        hidden: ``last_hidden_state`` after the final norm.
+        inputs: What the decoder was fed.
+        targets: What its latent slots stand for, ("slots dim"), in the order of the slots; None without any.
+        slot_at: The token of each slot, ascending.
+    """
+
+    hidden: Hidden
+    inputs: Hidden
+    targets: Hidden | None = None
+    slot_at: Tensor | None = None
+
+    def targets_at(self, places: Tensor) -> Hidden:
+        """Return what the latent slots at these places stand for; of no places, nothing."""
+        if self.targets is None or self.slot_at is None:
+            return self.inputs[:0]
+        return self.targets[torch.searchsorted(self.slot_at, places)]
+
+    def at(self, places: Tensor) -> RowStates:
+        """Return the tokens at these places, in this order."""
+        return RowStates(self.hidden[places], self.inputs[places])
 
 
 @final

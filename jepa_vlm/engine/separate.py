@@ -13,12 +13,9 @@ from accelerate.utils import send_to_device
 from torch import Tensor
 
 from jepa_vlm.adapters import Backbone
-from jepa_vlm.encoders.batch import Batch
-from jepa_vlm.encoders.engine import Engine
-from jepa_vlm.encoders.plan import BatchPlan, Location
-from jepa_vlm.encoders.row_states import RowStates
-from jepa_vlm.encoders.stock import call_attention
-from jepa_vlm.encoders.target_weights import TargetWeights
+from jepa_vlm.engine.batch import Batch, BatchPlan, Location, RowStates
+from jepa_vlm.engine.engine import Engine, call_attention
+from jepa_vlm.engine.target_weights import TargetWeights
 from jepa_vlm.views import Request, TokenizedView
 
 

@@ -13,10 +13,10 @@ from torch import Tensor
 from transformers import AttentionInterface, Qwen2_5_VLForConditionalGeneration
 
 import jepa_vlm as jv
-from jepa_vlm.encoders import Batch, attention
-from jepa_vlm.encoders.plan import Layout
+from jepa_vlm.engine import Batch, attention
+from jepa_vlm.engine.batch import Layout
 from jepa_vlm.latent_vlm import LatentVLM
-from tests.encoders.kernel import Kernel
+from tests.engine.kernel import Kernel
 from tests.factories import back_propagated, lora_backbone, pearl_objective, random_batch, random_trajectory, seeds
 
 Result = tuple[dict[str, Tensor], dict[str, Tensor]]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from jepa_vlm.encoders import attention
-from tests.encoders.kernel import Kernel
+from jepa_vlm.engine import attention
+from tests.engine.kernel import Kernel
 
 
 @pytest.fixture

@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 
 import jepa_vlm as jv
-from jepa_vlm.encoders import ahead, collator, planner
+from jepa_vlm.engine import collator, one_pass, planner
 from jepa_vlm.latent_vlm import LatentVLM
-from tests.encoders.kernel import Kernel
-from tests.encoders.random_objectives import Draw
+from tests.engine.kernel import Kernel
+from tests.engine.random_objectives import Draw
 from tests.factories import gradients_of, lora_backbone, seeds
 
 
@@ -107,8 +107,8 @@ def leave_the_adapter_on(patch: pytest.MonkeyPatch) -> None:
 
 
 def take_the_first_micro_batch_s_images(patch: pytest.MonkeyPatch) -> None:
-    stock = ahead.join
-    patch.setattr(ahead, "join", lambda rows, features: stock(rows, [0] * len(rows)))
+    stock = one_pass.join
+    patch.setattr(one_pass, "join", lambda rows, features: stock(rows, [0] * len(rows)))
 
 
 @pytest.mark.parametrize(

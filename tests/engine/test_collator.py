@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 import jepa_vlm as jv
-from jepa_vlm.encoders import Collator
+from jepa_vlm.engine import Collator
 from jepa_vlm.latent_vlm import LatentVLM
 from tests.factories import pearl_objective, random_trajectory
 

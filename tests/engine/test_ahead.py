@@ -11,16 +11,15 @@ from torch import Tensor
 
 import jepa_vlm as jv
 from jepa_vlm.conformance import Subject
-from jepa_vlm.encoders import Batch
-from jepa_vlm.encoders.ahead import join
-from jepa_vlm.encoders.attention import kernel_indices
-from jepa_vlm.encoders.batch import PackedSequence, SoftTokens
-from jepa_vlm.encoders.latent_slots import latent_tokens
-from jepa_vlm.encoders.plan import Branch, Layout
+from jepa_vlm.engine import Batch
+from jepa_vlm.engine.attention import kernel_indices
+from jepa_vlm.engine.batch import Branch, Layout, PackedSequence, SoftTokens
+from jepa_vlm.engine.join import join
+from jepa_vlm.engine.planner import latent_tokens
 from jepa_vlm.latent_vlm import LatentVLM
 from jepa_vlm.terms import Denominator, Term, TermValue
 from jepa_vlm.views import Request
-from tests.encoders.kernel import Kernel
+from tests.engine.kernel import Kernel
 from tests.factories import gradients_of, lora_backbone, pearl_objective, random_trajectory
 
 

@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from jepa_vlm.conformance import Subject
-from jepa_vlm.encoders import ahead
+from jepa_vlm.engine import join
 from jepa_vlm.latent_vlm import LatentVLM
-from tests.encoders.test_ahead import OBJECTIVES, gradients, window
+from tests.engine.test_ahead import OBJECTIVES, gradients, window
 
 SHARED = "views that share a prefix"
 
@@ -43,6 +43,6 @@ def test_a_window_s_gradient_is_the_same(subject: Subject, name: str, seed: int)
 def test_blocks_that_get_lost_on_the_way_are_found_out(subject: Subject, monkeypatch: pytest.MonkeyPatch) -> None:
     model = made(subject, SHARED)
     batches = window(model, (1, 1), seed=4)
-    monkeypatch.setattr(ahead, "join_blocks", lambda spans: torch.cat([torch.full_like(row, -1) for row, _ in spans]))
+    monkeypatch.setattr(join, "join_blocks", lambda spans: torch.cat([torch.full_like(row, -1) for row, _ in spans]))
     with subject.exact():
         assert furthest(gradients(model, model.run_ahead(batches)), gradients(model, batches)) > 1e-6

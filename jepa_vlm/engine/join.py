@@ -1,13 +1,8 @@
-"""The rows without gradient of all micro-batches of an accumulation window, run as one.
-
-The weights do not change inside a window, and these rows are read detached and run without dropout, so that it does not
-matter when they are computed. Together they cost the launches of one row. What is kept until a micro-batch's turn is
-its images' features, and the states that are read; of a prediction's target that is one per example.
-"""
+"""Joins the packed sequences of several micro-batches into one, and says where each token went."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate
 from typing import final
@@ -16,47 +11,9 @@ import torch
 from accelerate.utils import send_to_device
 from torch import Tensor
 
-from jepa_vlm.adapters import Backbone
-from jepa_vlm.encoders.attention import kernel_indices
-from jepa_vlm.encoders.batch import Ahead, Batch, PackedSequence, SoftTokens
-from jepa_vlm.encoders.packed_row import encode_images, run_row
-from jepa_vlm.encoders.plan import Layout
-from jepa_vlm.encoders.planner import FEEDBACK, GRADIENT, join_blocks, join_soft_tokens
-from jepa_vlm.encoders.row_states import RowStates
-from jepa_vlm.encoders.target_weights import TargetWeights
-from jepa_vlm.views import Request
-
-
-@torch.no_grad()
-def run_ahead(
-    backbone: Backbone,
-    weights: TargetWeights,
-    batches: Sequence[Batch],
-    slot_inputs: Mapping[str, Tensor],
-) -> list[Batch]:
-    """Return the batches, each with its ``Ahead``; as they are if there is nothing to join, or the vision tower trains.
-
-    Args:
-        backbone: The model.
-        weights: Switches to the weights that a row names.
-        batches: Between two updates of the weights; from the collator, with an ``OnePassPlanner``'s rows.
-        slot_inputs: Learned inputs by owner, ("slots dim").
-    """
-    names = [name for batch in batches for name in batch.rows if name != GRADIENT and not name.startswith(FEEDBACK)]
-    if len(names) == len(set(names)) or not backbone.adapter.vision_is_frozen(backbone.base):
-        return list(batches)
-    features = [encode_images(backbone, batch) for batch in batches]
-    read: list[dict[Request, RowStates]] = [{} for _ in batches]
-    for name in dict.fromkeys(names):
-        members = [i for i, batch in enumerate(batches) if name in batch.rows]
-        own = [features[i] for i in members]
-        row, moves = join([batches[i].rows[name] for i in members], [len(each) for each in own])
-        with weights.use(name):
-            states = run_row(backbone, row, torch.cat(own), slot_inputs)
-        for i, move in zip(members, moves, strict=True):
-            asked = {request: each for request, each in batches[i].reads.items() if each.row == name}
-            read[i].update({request: states.at(move(each.index)) for request, each in asked.items()})
-    return [replace(batch, ahead=Ahead(features[i], read[i])) for i, batch in enumerate(batches)]
+from jepa_vlm.engine.attention import kernel_indices
+from jepa_vlm.engine.batch import Layout, PackedSequence, SoftTokens
+from jepa_vlm.engine.planner import join_blocks, join_soft_tokens
 
 
 @final

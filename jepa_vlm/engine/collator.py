@@ -10,9 +10,8 @@ import torch
 from torch import Tensor
 
 from jepa_vlm.adapters import ImageTokens
-from jepa_vlm.encoders.batch import Batch, Read, Sources
-from jepa_vlm.encoders.engine import Planner
-from jepa_vlm.encoders.plan import BatchPlan, Location
+from jepa_vlm.engine.batch import Batch, BatchPlan, Location, Read, Sources
+from jepa_vlm.engine.engine import Planner
 from jepa_vlm.serialization import Serializer
 from jepa_vlm.serialization.stored_targets import target_digest
 from jepa_vlm.serialization.target_store import TargetStore

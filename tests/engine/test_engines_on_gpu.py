@@ -6,7 +6,7 @@ import pytest
 import torch
 from accelerate.utils import send_to_device
 
-from jepa_vlm.encoders import attention
+from jepa_vlm.engine import attention
 from jepa_vlm.latent_vlm import LatentVLM
 from tests.factories import back_propagated, lora_backbone, pearl_objective, random_batch
 

@@ -12,7 +12,7 @@ from transformers import Qwen2_5_VLForConditionalGeneration
 
 import jepa_vlm as jv
 from jepa_vlm.adapters import Backbone
-from jepa_vlm.encoders import OnePass, vision_attention
+from jepa_vlm.engine import OnePass, vision_attention
 from tests.factories import pearl_objective, random_batch
 
 SIZES = ((112, 112), (48, 48), (112, 112), (80, 32), (48, 48), (20, 100))

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 from torch import Tensor
 
 from jepa_vlm.adapters import Backbone
-from jepa_vlm.encoders.batch import Batch
-from jepa_vlm.encoders.plan import BatchPlan
-from jepa_vlm.encoders.row_states import RowStates
-from jepa_vlm.encoders.target_weights import TargetWeights
+from jepa_vlm.engine.batch import Batch, BatchPlan, RowStates
+from jepa_vlm.engine.target_weights import TargetWeights
+from jepa_vlm.errors import BackboneError
 from jepa_vlm.views import Request, TokenizedView
 
 
@@ -84,3 +83,29 @@ class Engine(ABC):
     ) -> list[Batch]:
         """Compute what batches without an update between them can share; return the batches with what was found."""
         return list(batches)
+
+
+def call_attention(base: Any, names: Mapping[str, str]) -> None:
+    """Let each part of a model call the attention of this name.
+
+    Args:
+        base: The Hugging Face model.
+        names: By part of the configuration: ``text_config``, ``vision_config``.
+
+    Raises:
+        BackboneError: If the model does not let it be chosen: transformers would warn, and keep its own.
+    """
+    kind = base.config.model_type
+    if all(getattr(base.config, part, base.config)._attn_implementation == name for part, name in names.items()):
+        return  # setting it walks through all modules
+    try:
+        base.set_attn_implementation(dict(names))
+    except (ValueError, ImportError) as err:
+        reason = next(iter(str(err).splitlines()), type(err).__name__)
+        raise BackboneError(f"The family {kind!r} cannot call the attention {dict(names)}: {reason}") from None
+    wanted, found = names["text_config"], base.config.get_text_config()._attn_implementation
+    if found != wanted:
+        raise BackboneError(
+            f"The decoder of {kind!r} keeps the attention {found!r} where {wanted!r} is needed; its layers do not go "
+            "through transformers' attention interface. Train with --engine separate."
+        )

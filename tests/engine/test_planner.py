@@ -3,7 +3,7 @@ from __future__ import annotations
 import torch
 
 import jepa_vlm as jv
-from jepa_vlm.encoders.plan import Branch
+from jepa_vlm.engine.batch import Branch
 from jepa_vlm.latent_vlm import LatentVLM
 from tests.factories import lora_backbone, pearl_objective, random_trajectory
 

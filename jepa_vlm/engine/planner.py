@@ -17,10 +17,8 @@ from typing import final
 import torch
 from torch import Tensor
 
-from jepa_vlm.encoders.attention import kernel_indices
-from jepa_vlm.encoders.batch import PackedSequence, SoftTokens
-from jepa_vlm.encoders.latent_slots import Stretch, latent_tokens
-from jepa_vlm.encoders.plan import BatchPlan, Branch, Layout, Location
+from jepa_vlm.engine.attention import kernel_indices
+from jepa_vlm.engine.batch import BatchPlan, Branch, LatentTokens, Layout, Location, PackedSequence, SoftTokens
 from jepa_vlm.views import Request, TokenizedView
 
 MIN_SHARED = 8  # tokens: below it, an attention call of its own costs more than the recomputation
@@ -269,3 +267,43 @@ def _cut_blocks(blocks: Tensor, length: int) -> Tensor:
     before, behind = blocks[:length].unique(), blocks[length:].unique()
     found: Tensor = before[torch.isin(before, behind) & (before >= 0)]
     return found
+
+
+@final
+@dataclass(frozen=True)
+class Stretch:
+    """Tokens of a latent view that a row computes.
+
+    Args:
+        view: The view.
+        part: Which of its tokens.
+        start: Their place in the row.
+        image_starts: For each image the first row of its features.
+        fed: Whether its slots are fed what they stand for.
+    """
+
+    view: TokenizedView
+    part: slice
+    start: int
+    image_starts: Tensor
+    fed: bool
+
+
+def latent_tokens(stretches: Sequence[Stretch]) -> LatentTokens:
+    """Return the latent tokens of a row that stand for something, in the order of their places."""
+    empty = torch.zeros(0, dtype=torch.long)
+    found: dict[str, list[Tensor]] = {"at": [empty], "rows": [empty], "slot": [empty], "fed": [empty]}
+    count = 0
+    for own in sorted(stretches, key=lambda stretch: stretch.start):
+        here = own.view.slots[own.part].nonzero()[:, 0]
+        if own.view.slot_sources is None or not len(own.view.slot_sources):
+            continue
+        before = int(own.view.slots[: own.part.start].sum())
+        number, image, row = own.view.slot_sources.unbind(1)
+        inside = (number >= before) & (number < before + len(here))
+        found["at"].append(here + own.start)
+        found["rows"].append(own.image_starts[image[inside]] + row[inside])
+        found["slot"].append(number[inside] - before + count)
+        found["fed"].append(torch.arange(count, count + len(here)) if own.fed else empty)
+        count += len(here)
+    return LatentTokens(**{name: torch.cat(parts) for name, parts in found.items()})

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 import jepa_vlm as jv
-from jepa_vlm.encoders.stock import call_attention
+from jepa_vlm.engine.engine import call_attention
 from jepa_vlm.errors import BackboneError
 
 

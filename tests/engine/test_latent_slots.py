@@ -10,7 +10,7 @@ import pytest
 import torch
 
 import jepa_vlm as jv
-from jepa_vlm.encoders.latent_slots import slot_targets
+from jepa_vlm.engine.one_pass import slot_targets
 from jepa_vlm.errors import BackboneError, DataError
 from jepa_vlm.latent_vlm import LatentVLM
 from jepa_vlm.views import (

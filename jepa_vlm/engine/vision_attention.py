@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from transformers import AttentionInterface
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
-from jepa_vlm.encoders import attention
+from jepa_vlm.engine import attention
 
 NAME = "jepa_vlm_flash_chunks"  # transformers hands over all chunks at once only to names that contain "flash"
 

@@ -20,7 +20,7 @@ from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
-from jepa_vlm.encoders.plan import Layout
+from jepa_vlm.engine.batch import Layout
 
 NAME = "jepa_vlm_packed"
 FULL, CAUSAL = (-1, -1), (-1, 0)  # how far a query sees to its left and right; -1 is without end

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import torch
 
-from jepa_vlm.encoders.attention import attend_masked, narrower, visible
-from jepa_vlm.encoders.plan import Branch, Layout
-from jepa_vlm.encoders.planner import join_blocks, uncut_blocks, whole_blocks
+from jepa_vlm.engine.attention import attend_masked, narrower, visible
+from jepa_vlm.engine.batch import Branch, Layout
+from jepa_vlm.engine.planner import join_blocks, uncut_blocks, whole_blocks
 
 
 def test_a_length_grows_to_the_end_of_a_block_and_shrinks_to_its_start():

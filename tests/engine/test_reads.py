@@ -7,9 +7,9 @@ from dataclasses import replace
 import pytest
 import torch
 
-from jepa_vlm.encoders import Read
-from jepa_vlm.encoders.collator import needed_tokens, read
-from jepa_vlm.encoders.plan import Location
+from jepa_vlm.engine import Read
+from jepa_vlm.engine.batch import Location
+from jepa_vlm.engine.collator import needed_tokens, read
 from jepa_vlm.views import Conversation, Request, TokenizedView
 
 # Two examples. Token:      0  1  2  3  4  5  6

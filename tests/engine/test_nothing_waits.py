@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import jepa_vlm as jv
-from jepa_vlm.encoders import Batch, attention
+from jepa_vlm.engine import Batch, attention
 from jepa_vlm.latent_vlm import LatentVLM
 from tests.factories import lora_backbone, pearl_objective, random_batch
 

@@ -9,9 +9,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from jepa_vlm.encoders import attention, vision_attention
-from jepa_vlm.encoders.plan import Branch, Layout
-from tests.encoders.kernel import Kernel
+from jepa_vlm.engine import attention, vision_attention
+from jepa_vlm.engine.batch import Branch, Layout
+from tests.engine.kernel import Kernel
 
 LAYOUTS = {
     "one segment": Layout((7,)),
