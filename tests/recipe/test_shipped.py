@@ -6,20 +6,11 @@ import pytest
 
 import jepa_vlm as jv
 from jepa_vlm.adapters import Profile
+from jepa_vlm.contrib.covt import AheadOfReasoning, AllKinds, AsAnswer, BehindImages, SomeKinds
 from jepa_vlm.errors import RecipeError
 from jepa_vlm.recipe import list_recipes
 from jepa_vlm.runs.settings import RunSettings, training_values
-from jepa_vlm.views import (
-    AheadOfReasoning,
-    AllKinds,
-    AsAnswer,
-    BehindImages,
-    Conversation,
-    Question,
-    SomeKinds,
-    TrajectoryOnly,
-    stop_gradient,
-)
+from jepa_vlm.views import Conversation, Question, TrajectoryOnly, stop_gradient
 
 TOKENS = ("<|sam_pad|>", "<|depth_pad|>", "<|pidinet_pad|>")
 

@@ -89,7 +89,7 @@ def own_prediction(model: LatentVLM, term: str | None = None) -> LatentVLM:
     trained = terms[term] if term is not None else next(iter(terms.values()))
     alone = deepcopy(trained)
     alone.loss_dropout = 0.0
-    if alone.target.policy.weights == "cached":
+    if alone.target.policy.is_cached:
         if not isinstance(model.backbone.model, PeftModel):
             raise RecipeError(
                 "The target was cached from base weights that were then trained in full, so those of new trajectories "
@@ -184,7 +184,7 @@ def _shown(path: Path) -> str:
 
 
 def _config(checkpoint: Path) -> RunConfig | None:
-    """Return the configuration of the run that holds a checkpoint, or None without such a run."""
+    """Return the configuration of the run that a checkpoint lies in, None if it lies in no run."""
     folders = (folder for folder in (checkpoint.parent, checkpoint.parent.parent) if (folder / CONFIG).is_file())
     return next((config for config in map(RunConfig.read, folders) if config.of_run), None)
 
