@@ -6,7 +6,16 @@ import pytest
 import torch
 
 import jepa_vlm as jv
-from jepa_vlm.contrib.covt import Expert, ExpertDistillation, MeanLoss, PadHead, Pads, true_depth, true_edges
+from jepa_vlm.contrib.covt import (
+    Expert,
+    ExpertDistillation,
+    MeanLoss,
+    PaddedConversation,
+    PadHead,
+    Pads,
+    true_depth,
+    true_edges,
+)
 from tests.training.setting import small_model, small_trainer
 
 
