@@ -25,7 +25,7 @@ class Profile:
     Args:
         learning_rate: Peak rate.
         forced_learning_rate: Peak rate of recipes whose every answer stands behind latent steps that inference writes
-            (``LatentDecoding(entry="forced")``); None for ``learning_rate``.
+            (``Latents(entry="forced")``); None for ``learning_rate``.
         lora_rank, lora_alpha: Of the adapter.
         batch_size: Examples in a micro-batch.
         accumulation: Micro-batches in an optimiser step.

@@ -16,7 +16,7 @@ from safetensors import SafetensorError, safe_open
 from torch.utils.data import DataLoader
 
 from jepa_vlm.errors import DataError, RecipeError
-from jepa_vlm.generation.inference import inference
+from jepa_vlm.generation.greedy import inference
 from jepa_vlm.latent_vlm import LatentVLM
 from jepa_vlm.objectives import LatentPrediction
 from jepa_vlm.predictors import IdentityPredictor

@@ -17,7 +17,7 @@ from jepa_vlm.analysis.bootstrap import Estimate, bootstrap_mean
 from jepa_vlm.errors import DataError
 from jepa_vlm.evaluation import Accuracy, Evaluation, McNemar, mcnemar_exact
 from jepa_vlm.evaluation.comparison import paired_marks
-from jepa_vlm.recipe import LatentDecoding
+from jepa_vlm.generation.answering import Latents
 
 Control = Literal["none", "noise", "dropped"]
 CONTROLS: tuple[Control, ...] = ("none", "noise", "dropped")
@@ -110,8 +110,8 @@ class AccuracyBySteps:
 
 
 def decode_by_steps(
-    ask: Callable[[LatentDecoding], Evaluation],
-    decoding: LatentDecoding,
+    ask: Callable[[Latents], Evaluation],
+    answering: Latents,
     *,
     steps: Sequence[int],
     controls: Sequence[Control] = ("noise", "dropped"),
@@ -119,8 +119,8 @@ def decode_by_steps(
     """Ask the same items with every count of latent steps, and with every control at every count but 0.
 
     Args:
-        ask: Answers the items under a decoding, as ``evaluate`` does with ``latents``.
-        decoding: The model's own: tokens, entry, when a look ends.
+        ask: Evaluates the model on the items when it answers in a given way, as ``evaluate`` does.
+        answering: The model's own way: its tokens, entry, and end of a latent segment.
         steps: Counts; 0 is plain decoding.
         controls: What is asked beside the model's own latents.
 
@@ -132,8 +132,7 @@ def decode_by_steps(
     kinds: list[tuple[int, Control]] = []
     for count in dict.fromkeys(steps):
         kinds += [(count, "none"), *((count, control) for control in controls if count)]
-    decodings = [replace(decoding, steps=count, control=control) for count, control in kinds]
-    return [Decoded(count, control, ask(one)) for (count, control), one in zip(kinds, decodings, strict=True)]
+    return [Decoded(steps, control, ask(replace(answering, steps=steps, control=control))) for steps, control in kinds]
 
 
 def accuracy_by_steps(decoded: Sequence[Decoded], *, scoring: str | None = None) -> AccuracyBySteps:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, final
 
 from jepa_vlm.errors import ExportError
-from jepa_vlm.recipe.recipe import PLAIN
+from jepa_vlm.generation.answering import Answering
 from jepa_vlm.training.inference_file import read_inference
 
 PROCESSORS = ("processor_config.json", "preprocessor_config.json")
@@ -23,13 +23,13 @@ class ModelFolder:
         path: The folder, absolute.
         model_type: Of its configuration: ``"qwen2_5_vl"``.
         pixels: Least and most pixels of an image, where its image processor is limited so; else None.
-        inference: How it answers: ``Recipe.inference`` of the run that it came from.
+        answering: How it answers: ``Recipe.answering`` of the run that it came from.
     """
 
     path: Path
     model_type: str
     pixels: tuple[int, int] | None
-    inference: str
+    answering: Answering
 
     @classmethod
     def read(cls, folder: Path) -> ModelFolder:
@@ -45,12 +45,7 @@ class ModelFolder:
                 f"{folder} must be an exported model: config.json with a model_type, weights and a processor. "
                 "Export a run first: jepa-vlm export RUN --to FOLDER."
             )
-        return cls(folder.resolve(), model_type, _pixels(folder), read_inference(folder).name)
-
-    @property
-    def plain(self) -> bool:
-        """Whether the base's own ``generate`` answers as it was trained to."""
-        return self.inference == PLAIN
+        return cls(folder.resolve(), model_type, _pixels(folder), read_inference(folder))
 
 
 def _pixels(folder: Path) -> tuple[int, int] | None:

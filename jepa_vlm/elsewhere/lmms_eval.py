@@ -71,7 +71,7 @@ def lmms_eval(folder: ModelFolder) -> Run:
 
 
 def _model(folder: ModelFolder) -> str:
-    if not folder.plain:
+    if not folder.answering.stock:
         return PLUG_IN
     return MODELS.get(folder.model_type, PLUG_IN if folder.model_type in DROPPED else "vllm")
 

@@ -19,7 +19,7 @@ from tqdm import tqdm
 from jepa_vlm.elsewhere.requests import cut, limits, question
 from jepa_vlm.elsewhere.trained import load_trained
 from jepa_vlm.evaluation.scoring import template_notes
-from jepa_vlm.generation.asked import Asked
+from jepa_vlm.generation.greedy import OpenQuestion
 
 
 @final
@@ -51,7 +51,7 @@ class JepaVLM(lmms):
         self._rank, self._world_size = self.accelerator.process_index, self.accelerator.num_processes
         several = self._world_size > 1
         self.device = self.accelerator.device if several or not device else torch.device(device)
-        self.backbone, self.answer = load_trained(str(pretrained), dtype=dtype, inference=inference)
+        self.backbone, self.answering = load_trained(str(pretrained), dtype=dtype, inference=inference)
         self.backbone.model.to(self.device)  # type: ignore[arg-type]
         for note in template_notes(self.backbone, ("free",)):
             tqdm.write(f"Note: {note}", file=sys.stderr)
@@ -71,7 +71,7 @@ class JepaVLM(lmms):
             left = list(same)
             for start in range(0, len(left), self.batch_size):
                 batch = left[start : start + self.batch_size]
-                texts = self.answer(self.backbone, [item for _, item, _, _ in batch], max_new_tokens=limit)
+                texts = self.answering.texts(self.backbone, [item for _, item, _, _ in batch], max_new_tokens=limit)
                 for (i, _, _, until), text in zip(batch, texts, strict=True):
                     found[i] = cut(text, until)
                     context, _, settings, *_ = requests[i].args
@@ -80,7 +80,7 @@ class JepaVLM(lmms):
         bar.close()
         return [found[i] for i in range(len(asked))]
 
-    def _asked(self, arguments: tuple[Any, ...]) -> tuple[Asked, int, tuple[str, ...]]:
+    def _asked(self, arguments: tuple[Any, ...]) -> tuple[OpenQuestion, int, tuple[str, ...]]:
         _, messages, settings, number, task, split = arguments
         place = f"{task}/{split}/{number}"
         limit, until = limits(settings, place)

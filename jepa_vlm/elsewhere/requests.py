@@ -9,13 +9,13 @@ from typing import Any
 from PIL import Image
 
 from jepa_vlm.errors import DataError
-from jepa_vlm.generation.asked import Asked
+from jepa_vlm.generation.greedy import OpenQuestion
 from jepa_vlm.trajectories import LazyImage
 
 MAX_NEW_TOKENS = 128  # of a task that states none
 
 
-def question(messages: Sequence[Mapping[str, Any]], place: str) -> Asked:
+def question(messages: Sequence[Mapping[str, Any]], place: str) -> OpenQuestion:
     """Return one user turn, images before words, as an open question.
 
     Raises:
@@ -31,7 +31,7 @@ def question(messages: Sequence[Mapping[str, Any]], place: str) -> Asked:
         roles = ", ".join(message["role"] for message in messages)
         raise DataError(f"{place} must be one user turn, images and then words; got {', '.join(kinds)} ({roles}).")
     images = tuple(_image(part["url"], place) for kind, part in parts if kind == "image")
-    return Asked(place, images, "".join(part["text"] for kind, part in parts if kind == "text"))
+    return OpenQuestion(place, images, "".join(part["text"] for kind, part in parts if kind == "text"))
 
 
 def _image(held: object, place: str) -> LazyImage:

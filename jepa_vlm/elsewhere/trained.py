@@ -5,28 +5,25 @@ from __future__ import annotations
 from pathlib import Path
 
 from jepa_vlm.adapters import Backbone
-from jepa_vlm.generation.answering import ANSWERS, Answer, latents_by
-from jepa_vlm.recipe.recipe import LATENTS
+from jepa_vlm.generation.answering import ANSWERINGS, Answering
 from jepa_vlm.training.inference_file import load_exported
-from jepa_vlm.training.merge import find_checkpoint, inference_of, is_checkpoint, load_checkpoint
+from jepa_vlm.training.merge import answering_of, find_checkpoint, is_checkpoint, load_checkpoint
 
 
-def load_trained(name: str, *, dtype: str = "float32", inference: str = "") -> tuple[Backbone, Answer]:
+def load_trained(name: str, *, dtype: str = "float32", inference: str = "") -> tuple[Backbone, Answering]:
     """Return a backbone and how it answers.
 
     Args:
         name: A run, a checkpoint, an exported folder, or anything else that ``load_backbone`` takes.
         dtype: Of the weights; a checkpoint's own goes before it.
-        inference: A name of ``ANSWERS``; "" for the model's own.
+        inference: A name of ``ANSWERINGS``; "" for the model's own.
 
     Raises:
         JepaVLMError: If there is no such model, or no such way of answering.
     """
     checkpoint = find_checkpoint(Path(name))
-    own = inference_of(checkpoint)
-    chosen = inference or own.name
-    answer = ANSWERS[chosen]
-    if chosen == LATENTS and own.decoding is not None:
-        answer = latents_by(own.decoding)
+    answering = answering_of(checkpoint)
+    if inference not in ("", answering.name):
+        answering = ANSWERINGS[inference]
     trained = load_checkpoint(checkpoint) if is_checkpoint(checkpoint) else load_exported(name, dtype=dtype)
-    return trained, answer
+    return trained, answering

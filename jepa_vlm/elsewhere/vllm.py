@@ -19,9 +19,9 @@ def vllm(folder: ModelFolder) -> Run:
     Raises:
         ExportError: If vLLM cannot run the folder.
     """
-    if not folder.plain:
+    if not folder.answering.stock:
         raise ExportError(
-            f"{folder.path} answers by {folder.inference!r}, which vLLM's generation does not do; run it by "
+            f"{folder.path} answers by {folder.answering.name!r}, which vLLM's generation does not do; run it by "
             "`jepa-vlm evaluate`, or in lmms-eval by the plug-in (--for lmms-eval)."
         )
     if folder.model_type in DROPPED:

@@ -28,10 +28,10 @@ def vlmevalkit(folder: ModelFolder) -> Run:
     Raises:
         ExportError: If it has no class that loads the folder.
     """
-    if not folder.plain:
+    if not folder.answering.stock:
         raise ExportError(
-            f"{folder.path} answers by {folder.inference!r}, and VLMEvalKit takes no models from outside; run it by "
-            "`jepa-vlm evaluate`, or in lmms-eval by the plug-in (--for lmms-eval)."
+            f"{folder.path} answers by {folder.answering.name!r}, and VLMEvalKit takes no models from outside; run it "
+            "by `jepa-vlm evaluate`, or in lmms-eval by the plug-in (--for lmms-eval)."
         )
     if folder.model_type not in CLASSES:
         raise ExportError(

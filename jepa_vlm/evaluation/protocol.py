@@ -10,10 +10,9 @@ from typing import Any, final
 from jepa_vlm.errors import BackboneError
 from jepa_vlm.evaluation.protocols import NamedProtocol
 from jepa_vlm.generation import SCORINGS, Scoring
+from jepa_vlm.generation.answering import Answering, Plain
 from jepa_vlm.generation.letters import SHORT_TOKENS
 from jepa_vlm.generation.tool_loop import ToolLoop
-from jepa_vlm.recipe.latent_decoding import LatentDecoding
-from jepa_vlm.recipe.opening import Opening
 
 PROMPT = "one user turn: the images, then the item's prompt; the chat template's own system turn and generation prompt"
 
@@ -66,25 +65,23 @@ def protocol_for(
     max_new_tokens: int,
     rules: NamedProtocol | None = None,
     loop: ToolLoop | None = None,
-    latents: LatentDecoding | None = None,
-    opening: Opening | None = None,
+    answering: Answering = Plain(),  # noqa: B008
 ) -> Protocol:
     """Return the protocol that a processor's own pixel budget, a scoring and a named protocol's rules make.
 
-    ``max_new_tokens`` is of ``free``; the rules' own limit goes before it, and an ``opening`` comes on top of either.
-    ``loop`` is of ``tools``, ``latents`` of the others.
+    ``max_new_tokens`` is the limit under ``free``; the rules' own goes before it, and a response prefix comes on top of
+    either. ``loop`` counts under ``tools``, ``answering`` under the others.
     """
     size = dict(processor.image_processor.size or {})
     low, high = rules.pixels if rules and rules.pixels else (size.get("shortest_edge"), size.get("longest_edge"))
     free = max_new_tokens if rules is None else rules.max_new_tokens
-    free += opening.room if opening is not None else 0
-    tokens = {"letter-logits": 0, "short": SHORT_TOKENS, "free": free}
+    tokens = {"letter-logits": 0, "short": SHORT_TOKENS, "free": free + answering.room}
     named = {} if rules is None else {"name": rules.name, "prefix": rules.prefix, "system": rules.system}
     if scoring == "tools" and loop is not None:
         tokens["tools"] = loop.max_new_tokens
         named |= {"prefix": "", "system": loop.system, "tools": f"{', '.join(loop.tools)}; {loop.max_calls} calls"}
-    if scoring != "tools" and latents is not None and latents.steps:
-        named |= {"latents": str(latents)}
+    if scoring != "tools" and answering.latents:
+        named |= {"latents": answering.latents}
     return Protocol(
         scoring=scoring, max_new_tokens=tokens[scoring], min_pixels=_whole(low), max_pixels=_whole(high), **named
     )

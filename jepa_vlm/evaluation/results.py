@@ -71,9 +71,9 @@ class Scored:
         parse_failure_rate: Share of answers without a letter.
         groups: Over the groups of items that count together, such as pairs; None where there are none.
         tool_use: Sums of calls, failures and tokens, and conversations that a limit ended; None without tools.
-        latent_use: Answers in which the latent path ran, and latent steps in all; None without latent decoding.
-        opening_use: Answers with the whole opening, each of its tokens as often as it should be, and those with one of
-            them at least; None without an opening, and where nothing is generated.
+        latent_use: Answers in which the latent path ran, and latent steps in all; None without latent steps.
+        opening_use: Answers with the whole response prefix, each of its tokens as often as it should be, and those with
+            one of them at least; None without a prefix, and where nothing is generated.
     """
 
     protocol: Protocol

@@ -20,7 +20,7 @@ from typing import IO, Any, final
 from jepa_vlm.evaluation.files import write_whole
 from jepa_vlm.evaluation.protocol import Protocol
 from jepa_vlm.generation import LetterAnswer, Scoring
-from jepa_vlm.generation.tool_use import ToolUse
+from jepa_vlm.generation.tool_loop import ToolUse
 from jepa_vlm.trajectories import MultipleChoice
 
 

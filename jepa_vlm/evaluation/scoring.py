@@ -21,10 +21,9 @@ from jepa_vlm.evaluation.results import Answer, Evaluation, Scored
 from jepa_vlm.evaluation.samples import SampleFiles
 from jepa_vlm.evaluation.tool_use import default_loop, letters_with_tools, total_use
 from jepa_vlm.generation import LetterAnswer, Scoring, answers_by_scoring, read_letter
+from jepa_vlm.generation.answering import Answering, Plain
 from jepa_vlm.generation.letters import COMPARED
 from jepa_vlm.generation.tool_loop import ToolLoop
-from jepa_vlm.recipe.latent_decoding import LatentDecoding
-from jepa_vlm.recipe.opening import Opening
 from jepa_vlm.serialization import check_template
 from jepa_vlm.trajectories import MultipleChoice
 
@@ -43,8 +42,7 @@ def evaluate(
     max_new_tokens: int = 32,
     samples: Path | None = None,
     loop: ToolLoop | None = None,
-    latents: LatentDecoding | None = None,
-    opening: Opening | None = None,
+    answering: Answering = Plain(),  # noqa: B008
     progress: Callable[[int], object] | None = None,
 ) -> Evaluation:
     """Answer every item under every scoring.
@@ -61,8 +59,7 @@ def evaluate(
         samples: A folder for one line per item, written batch by batch. Answers that are there already, of the same
             model, items and settings, are kept, so that an interrupted evaluation goes on.
         loop: Tools and limits under ``tools``; None takes the protocol's, or the benchmark's.
-        latents: Latent feedback before each answer; not under ``tools``.
-        opening: What the model may write ahead of its answer, under ``free``: the limit leaves room for it.
+        answering: How the model answers, except under ``tools``.
         progress: Told after each batch how many items it had.
 
     Raises:
@@ -89,13 +86,11 @@ def evaluate(
             max_new_tokens=max_new_tokens,
             rules=protocol,
             loop=loop,
-            latents=latents,
-            opening=opening,
+            answering=answering,
         )
         for scoring in scorings
     }
-    own_way: dict[str, Any] = {"latents": latents, "opening": opening}
-    ask = partial(_ask, backbone, loop=loop, protocol=protocol, max_new_tokens=max_new_tokens, **own_way)
+    ask = partial(_ask, backbone, loop=loop, protocol=protocol, max_new_tokens=max_new_tokens, answering=answering)
     with ExitStack() as stack:
         stack.enter_context(pixel_budget(backbone.processor.image_processor, protocol.pixels if protocol else None))
         files = None
@@ -106,8 +101,7 @@ def evaluate(
                 "batch_size": batch_size,
                 "weights": weights_fingerprint(backbone),
                 "loop": {name: value for name, value in vars(loop).items() if name != "tools"},
-                "latents": None if latents is None else vars(latents),
-                "opening": None if opening is None else vars(opening),
+                **_recorded(answering),
             }
             files = stack.enter_context(SampleFiles(samples, file_stem(benchmark), records, items, settings=settings))
         found = _answers(ask, items, scorings, batch_size, files, progress)
@@ -115,12 +109,18 @@ def evaluate(
         benchmark=benchmark,
         backbone=backbone.name,
         seed=seed,
-        scored=tuple(_scored(items, found[scoring], record, opening) for scoring, record in records.items()),
+        scored=tuple(_scored(items, found[scoring], record, answering) for scoring, record in records.items()),
         versions=versions(),
         commit=commit(),
         published=published_sizes(benchmark.partition(":")[0], items),
         notes=notes,
     )
+
+
+def _recorded(answering: Answering) -> dict[str, Any]:
+    """Return how the model answers, under the keys that the files of earlier versions have: their answers are kept."""
+    held = answering.record()
+    return {"latents": held.get("decoding"), "opening": held.get("opening")}
 
 
 def template_notes(backbone: Backbone, scorings: Sequence[str]) -> tuple[str, ...]:
@@ -178,10 +178,9 @@ def _ask(
     loop: ToolLoop,
     protocol: NamedProtocol | None,
     max_new_tokens: int,
-    latents: LatentDecoding | None,
-    opening: Opening | None,
+    answering: Answering,
 ) -> Answers:
-    options: dict[str, Any] = {"max_new_tokens": max_new_tokens, "latents": latents, "opening": opening}
+    options: dict[str, Any] = {"max_new_tokens": max_new_tokens, "answering": answering}
     if protocol is not None:
         options |= {"read": protocol.read, "prefix": protocol.prefix, "system": protocol.system}
         options["max_new_tokens"] = protocol.max_new_tokens
@@ -195,7 +194,7 @@ def _ask(
 
 
 def _scored(
-    items: Sequence[MultipleChoice], answers: Sequence[LetterAnswer], protocol: Protocol, opening: Opening | None
+    items: Sequence[MultipleChoice], answers: Sequence[LetterAnswer], protocol: Protocol, answering: Answering
 ) -> Scored:
     marked = tuple(_mark(item, answer) for item, answer in zip(items, answers, strict=True))
     tasks = sorted({item.task for item in items})
@@ -208,7 +207,7 @@ def _scored(
         groups=accuracy_of_groups(items, marked),
         tool_use=total_use(answers),
         latent_use=_latent_use(answers),
-        opening_use=None if opening is None else _opening_use(answers, opening),
+        opening_use=_prefix_use(answers, len(answering.prefix_tokens)),
     )
 
 
@@ -217,11 +216,11 @@ def _latent_use(answers: Sequence[LetterAnswer]) -> dict[str, int] | None:
     return {"answers": sum(taken > 0 for taken in steps), "steps": sum(steps)} if steps else None
 
 
-def _opening_use(answers: Sequence[LetterAnswer], opening: Opening) -> dict[str, int] | None:
+def _prefix_use(answers: Sequence[LetterAnswer], tokens: int) -> dict[str, int] | None:
     written = [answer.opened for answer in answers if answer.opened is not None]
     if not written:
         return None
-    return {"whole": sum(one == len(opening.tokens) for one in written), "some": sum(one > 0 for one in written)}
+    return {"whole": sum(one == tokens for one in written), "some": sum(one > 0 for one in written)}
 
 
 def _mark(item: MultipleChoice, answer: LetterAnswer) -> Answer:

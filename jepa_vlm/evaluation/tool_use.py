@@ -7,8 +7,7 @@ from dataclasses import replace
 
 from jepa_vlm.adapters import Backbone
 from jepa_vlm.generation import LetterAnswer, LetterReader
-from jepa_vlm.generation.answering import TRAINED_TOOLS
-from jepa_vlm.generation.tool_loop import ToolLoop, answer_with_tools
+from jepa_vlm.generation.tool_loop import TRAINED_TOOLS, ToolLoop, answer_with_tools
 from jepa_vlm.playground.tools import TOOLS
 from jepa_vlm.playground.vocabulary import DIRECT_INSTRUCTION, TOOL_INSTRUCTION
 from jepa_vlm.trajectories import MultipleChoice

@@ -20,10 +20,9 @@ from transformers import LogitsProcessor
 from jepa_vlm.adapters import Backbone
 from jepa_vlm.adapters.answer_turn import answer_turn
 from jepa_vlm.errors import BackboneError
-from jepa_vlm.generation.greedy import end_ids, generate
-from jepa_vlm.generation.prompt import Inputs
+from jepa_vlm.generation.answering import Latents
+from jepa_vlm.generation.greedy import Inputs, end_ids, generate
 from jepa_vlm.predictors.saved import describe_head
-from jepa_vlm.recipe.latent_decoding import LatentDecoding
 from jepa_vlm.typing import Hidden
 
 MOST_LOOKS = 8  # of an answer; a START beyond them is a word like any other
@@ -55,7 +54,7 @@ class LatentAnswer:
 
 
 def generate_latent(
-    backbone: Backbone, inputs: Inputs, tokens: int, decoding: LatentDecoding, allowed: Allowed | None = None
+    backbone: Backbone, inputs: Inputs, tokens: int, decoding: Latents, allowed: Allowed | None = None
 ) -> list[LatentAnswer]:
     """Return what follows each prompt: greedy words, with latent feedback between START and END.
 
@@ -93,9 +92,7 @@ class _Row:
 class _Machine(LogitsProcessor):
     """Decides what comes next, and feeds states. Lives for one ``generate``."""
 
-    def __init__(
-        self, backbone: Backbone, rows: int, decoding: LatentDecoding, tokens: int, allowed: Allowed | None
-    ) -> None:
+    def __init__(self, backbone: Backbone, rows: int, decoding: Latents, tokens: int, allowed: Allowed | None) -> None:
         self.backbone, self.decoding, self.tokens, self.allowed = backbone, decoding, tokens, allowed
         self.steps = decoding.steps
         self.start, self.end = marks(backbone, decoding)
@@ -223,7 +220,7 @@ class _Machine(LogitsProcessor):
         return fed
 
 
-def marks(backbone: Backbone, decoding: LatentDecoding) -> tuple[int, int]:
+def marks(backbone: Backbone, decoding: Latents) -> tuple[int, int]:
     """Return the ids of START and END.
 
     Raises:
@@ -233,7 +230,7 @@ def marks(backbone: Backbone, decoding: LatentDecoding) -> tuple[int, int]:
     return start, end
 
 
-def _head(backbone: Backbone, decoding: LatentDecoding) -> nn.Module | None:
+def _head(backbone: Backbone, decoding: Latents) -> nn.Module | None:
     """Return what states are fed through, where the backbone is."""
     head = backbone.latent_head
     held = None if head is None else describe_head(head)

@@ -13,7 +13,7 @@ from jepa_vlm.adapters.answer_turn import answer_turn
 from jepa_vlm.errors import BackboneError
 from jepa_vlm.generation.greedy import end_ids
 from jepa_vlm.generation.letter_parser import parse_letter
-from jepa_vlm.generation.tool_use import ToolUse
+from jepa_vlm.generation.tool_loop import ToolUse
 from jepa_vlm.trajectories import MultipleChoice
 
 Scoring = Literal["letter-logits", "short", "free", "tools"]
@@ -40,9 +40,9 @@ class LetterAnswer:
         letter: The option letter, or None where none could be read.
         text: What was generated; for ``letter-logits``, the letter, and for ``tools``, the last turn.
         use: Of tools, under ``tools``.
-        latent_steps: Taken on the way, by latent decoding; None without it.
-        opened: How many of the opening's tokens it wrote, each as often as the opening has it; None without an opening,
-            and where nothing is generated.
+        latent_steps: Latent steps that were taken; None without latent feedback.
+        opened: How many tokens of the response prefix it wrote, each as often as the prefix has it; None without a
+            prefix, and where nothing is generated.
     """
 
     id: str

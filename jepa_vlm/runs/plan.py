@@ -17,8 +17,6 @@ from jepa_vlm.adapters.backbone import HALF
 from jepa_vlm.cost import StepMemory
 from jepa_vlm.errors import DataError, RecipeError, UnknownNameError
 from jepa_vlm.evaluation import commit, versions
-from jepa_vlm.generation.answering import ANSWERS
-from jepa_vlm.generation.latent_feedback import marks
 from jepa_vlm.latent_vlm import Engine, LatentVLM
 from jepa_vlm.objectives.latent_reconstruction import feeding_head
 from jepa_vlm.recipe import Recipe, load_recipe
@@ -146,7 +144,7 @@ class Plan:
             "overruled": {name: _recorded(one.over) for name, one in self.values.items() if one.over is not None},
             "objective": str(self.model.objective),
             "terms": {term.name: f"{w:g} * {term!r}" for w, term in cast("Objective", self.recipe.objective).parts()},
-            "inference": self.recipe.inference,
+            "inference": self.recipe.answering.name,
             "data_rule": self.data.rule,
             "data_digests": dict(self.data.digests),
             "examples": {"train": len(self.train.kept), "validation": len(self.validation.kept)},
@@ -177,20 +175,18 @@ def plan_run(asked: Asked, recipe: Recipe | None = None) -> Plan:
         JepaVLMError: If anything that is named does not exist or does not fit.
     """
     recipe = load_recipe(asked.recipe, **asked.parameters) if recipe is None else recipe
-    _ = ANSWERS[recipe.inference]  # refused before training, not after
     _check_trackers(asked.report_to or ())
     seed = asked.seed or 0
     values = run_values(asked, gpu=torch.cuda.is_available())
     prepare(seed, backbone=values["backbone"].value)
     backbone = _load(recipe, recipe.rates if asked.rates is None else asked.rates, values)
-    if recipe.decoding is not None:
-        marks(backbone, recipe.decoding)  # refused before training, not after
+    recipe.answering.check(backbone)  # refused before training, not after
     values |= training_values(asked, recipe, _profile(backbone, recipe))
     recipe = _in_place(recipe, values)
     nn.Module.to(backbone.model, device())
     apply_lora(backbone, recipe.lora, seed=seed, train=recipe.rates)
     model = LatentVLM(backbone, recipe.objective, engine=cast("Engine", recipe.engine), seed=seed)
-    if recipe.decoding is not None and recipe.decoding.head is not None:
+    if recipe.answering.head is not None:
         backbone.latent_head = feeding_head(model.objective)
     for store in model.target_stores.values():
         store.is_complete()  # refuses other targets' folders before any work is done
@@ -261,8 +257,8 @@ def _load(recipe: Recipe, rates: Mapping[str, float], values: Mapping[str, Resol
 
 def _profile(backbone: Backbone, recipe: Recipe) -> Profile:
     """Return the backbone's profile, with the rate of its own for recipes that answer behind latent steps alone."""
-    profile, decoding = backbone.profile, recipe.decoding
-    if decoding is None or decoding.entry != "forced" or profile.forced_learning_rate is None:
+    profile = backbone.profile
+    if not recipe.answering.forced or profile.forced_learning_rate is None:
         return profile
     return replace(profile, learning_rate=profile.forced_learning_rate)
 

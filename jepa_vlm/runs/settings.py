@@ -151,8 +151,8 @@ def training_values(asked: Asked, recipe: Recipe, profile: Profile) -> dict[str,
         values["stages"] = Resolved(
             [{**asdict(stage), "terms": list(stage.terms)} for stage in recipe.stages], "recipe"
         )
-    if recipe.decoding is not None:
-        values["decoding"] = Resolved(asdict(recipe.decoding), "recipe")
+    if (latents := recipe.answering.record().get("decoding")) is not None:
+        values["decoding"] = Resolved(latents, "recipe")
     values["validate_every"] = _or(asked.validate_every, max(1, values["steps"].value // 5))
     return values
 

@@ -155,9 +155,7 @@ def _settings(plan: Plan, folder: RunFolder) -> TrainSettings:
 
 def _origin(plan: Plan) -> Origin:
     named = (plan["backbone"], plan["seed"], plan["dtype"], plan["visual_tokens"])
-    recipe = plan.recipe
-    answers: dict[str, Any] = {"inference": recipe.inference, "decoding": recipe.decoding, "opening": recipe.opening}
-    return Origin(*named, added_tokens=recipe.added_tokens, **answers)
+    return Origin(*named, added_tokens=plan.recipe.added_tokens, answering=plan.recipe.answering)
 
 
 def _trainer(plan: Plan, folder: RunFolder, settings: TrainSettings, console: Console) -> ObjectiveTrainer:

@@ -15,7 +15,7 @@ from __future__ import annotations
 import json
 import zipfile
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, final
 
@@ -29,13 +29,12 @@ from transformers import PreTrainedModel
 from jepa_vlm.adapters import Backbone
 from jepa_vlm.adapters.inside_peft import belongs_to_adapter
 from jepa_vlm.errors import RunError, UnknownNameError
+from jepa_vlm.generation.answering import Answering, Plain, read_answering
 from jepa_vlm.latent_vlm import LatentVLM
 from jepa_vlm.objectives import LatentReconstruction
 from jepa_vlm.predictors.saved import Head
-from jepa_vlm.recipe import LatentDecoding, Opening
-from jepa_vlm.recipe.recipe import PLAIN
 from jepa_vlm.tensor_files import write_tensors
-from jepa_vlm.training.inference_file import head_with_weights, read_opening
+from jepa_vlm.training.inference_file import head_with_weights
 
 ADAPTER, PARTS, HEADS = "adapter_model.safetensors", "parts.safetensors", "heads.safetensors"
 ORIGIN = "origin.json"
@@ -54,9 +53,7 @@ class Origin:
         dtype: Likewise.
         visual_tokens: Likewise.
         added_tokens: Likewise.
-        decoding: How the model answers, if it thinks in latent slots.
-        inference: How the model answers once it is trained: ``Recipe.inference``.
-        opening: What it writes ahead of its answers: ``Recipe.opening``.
+        answering: How the model answers once it is trained: ``Recipe.answering``.
     """
 
     backbone: str
@@ -64,9 +61,7 @@ class Origin:
     dtype: str
     visual_tokens: int | None = None
     added_tokens: tuple[str, ...] = ()
-    decoding: LatentDecoding | None = None
-    inference: str = PLAIN
-    opening: Opening | None = None
+    answering: Answering = Plain()  # noqa: RUF009
 
 
 def save_weights(model: LatentVLM, folder: Path, origin: Origin) -> None:
@@ -82,8 +77,9 @@ def save_weights(model: LatentVLM, folder: Path, origin: Origin) -> None:
     if in_full := _trained_in_full(model.backbone):
         write_tensors(folder / PARTS, in_full, PT)
     write_tensors(folder / HEADS, _own_state(model), PT)
-    mostly_none = ("added_tokens", "decoding", "opening")
-    known = {name: value for name, value in asdict(origin).items() if name not in mostly_none or value}
+    known = {name: value for name, value in vars(origin).items() if name != "answering"} | origin.answering.record()
+    if not origin.added_tokens:
+        del known["added_tokens"]
     (folder / ORIGIN).write_text(json.dumps(known, indent=1) + "\n", encoding="utf-8")
 
 
@@ -172,11 +168,11 @@ def read_origin(folder: Path) -> Origin:
         raise RunError(f"{folder} is not a checkpoint (it has no {ORIGIN}); give a run or one of its checkpoints.")
     try:
         held = json.loads(path.read_text(encoding="utf-8"))
-        decoding = LatentDecoding(**held["decoding"]) if held.get("decoding") else None
-        opening = read_opening(held.get("opening"))
-        tokens = tuple(held.get("added_tokens", ()))
-        return Origin(**{**held, "added_tokens": tokens, "decoding": decoding, "opening": opening})
-    except (ValueError, TypeError, AttributeError) as err:
+        answering = read_answering({"inference": held.pop("inference", Plain().name), **held})
+        for key in ("decoding", "opening"):
+            held.pop(key, None)
+        return Origin(**{**held, "added_tokens": tuple(held.get("added_tokens", ())), "answering": answering})
+    except (ValueError, TypeError, AttributeError, KeyError) as err:
         raise RunError(f"{path} does not say which backbone its checkpoint belongs to: {err}.") from None
 
 

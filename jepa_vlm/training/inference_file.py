@@ -1,17 +1,16 @@
-"""inference.json: how an exported model answers, where its base's own ``generate`` is not all that there is to say.
+"""inference.json: how an exported model answers, where that is not the base's own ``generate``.
 
-It is not enough for a model that thinks in latents or calls tools; and one with an opening writes that first, so that
-its answers are read from what it wrote. Any other folder has no such file: it is the base's files and nothing else.
-A model whose latent steps pass through a head has its weights beside it, in latent_head.safetensors.
+A folder of a model that answers by plain generation without a response prefix has no such file: it holds the base's
+files and nothing else. A model whose latent steps pass through a head has its weights beside it, in
+latent_head.safetensors.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -20,60 +19,41 @@ from torch import Tensor, nn
 
 from jepa_vlm.adapters import Backbone, load_backbone
 from jepa_vlm.errors import ExportError, UnknownNameError
+from jepa_vlm.generation.answering import Answering, Plain, read_answering
 from jepa_vlm.predictors.saved import Head, build_head
-from jepa_vlm.recipe import LatentDecoding, Opening
-from jepa_vlm.recipe.recipe import PLAIN
 from jepa_vlm.tensor_files import write_tensors
 
 INFERENCE, LATENT_HEAD = "inference.json", "latent_head.safetensors"
 
 
-class Inference(NamedTuple):
-    """How a model answers: a name of ``jepa_vlm.generation.answering``, and how it thinks in latents or what it writes
-    first, if it does.
-    """
-
-    name: str = PLAIN
-    decoding: LatentDecoding | None = None
-    opening: Opening | None = None
-
-
-def write_inference(folder: Path, inference: Inference, head: nn.Module | None = None) -> None:
-    """Write the file, for any way but the plain one without an opening.
+def write_inference(folder: Path, answering: Answering, head: nn.Module | None = None) -> None:
+    """Write the file, unless the model answers by plain generation without a response prefix.
 
     Args:
-        folder: Of the exported model.
-        inference: How it answers.
-        head: That latent steps pass through; its weights are written too.
+        folder: The exported model's.
+        answering: How it answers.
+        head: The head that latent steps pass through; its weights are written too.
     """
-    more = {"decoding": inference.decoding, "opening": inference.opening}
-    said = {name: asdict(value) for name, value in more.items() if value is not None}
-    if inference.name != PLAIN or said:
-        text = json.dumps({"inference": inference.name, **said})
-        (folder / INFERENCE).write_text(text + "\n", encoding="utf-8")
+    if answering != Plain():
+        (folder / INFERENCE).write_text(json.dumps(answering.record()) + "\n", encoding="utf-8")
     if head is not None:
         write_tensors(folder / LATENT_HEAD, head.state_dict(), {"format": "pt"})
 
 
-def read_inference(folder: Path) -> Inference:
+def read_inference(folder: Path) -> Answering:
     """Return how the model of a folder answers.
 
     Raises:
         ExportError: If the file is there and does not say.
+        UnknownNameError: If it names a way of answering that does not exist.
     """
     path = folder / INFERENCE
     if not path.is_file():
-        return Inference()
+        return Plain()
     try:
-        held = json.loads(path.read_text(encoding="utf-8"))
-        name, decoding = held["inference"], held.get("decoding")
-        latents = None if decoding is None else LatentDecoding(**decoding)
-        found = Inference(name, latents, read_opening(held.get("opening")))
+        return read_answering(json.loads(path.read_text(encoding="utf-8")))
     except (ValueError, KeyError, TypeError, AttributeError):
-        name, found = None, Inference()
-    if not isinstance(name, str):
-        raise ExportError(f'{path} must be {{"inference": NAME}}; export the run again.')
-    return found
+        raise ExportError(f'{path} must be {{"inference": NAME}}; export the run again.') from None
 
 
 def load_exported(name: str, **loading: Any) -> Backbone:
@@ -88,14 +68,13 @@ def load_exported(name: str, **loading: Any) -> Backbone:
         JepaVLMError: As ``load_backbone`` does.
     """
     backbone, folder = load_backbone(name, **loading), Path(name)
-    decoding = read_inference(folder).decoding
-    if decoding is not None and decoding.head is not None:
+    described = read_inference(folder).head
+    if described is not None:
         try:
-            held = load_file(folder / LATENT_HEAD)
-            backbone.latent_head = head_with_weights(backbone, decoding.head, held)
+            backbone.latent_head = head_with_weights(backbone, described, load_file(folder / LATENT_HEAD))
         except (OSError, SafetensorError, ValueError, KeyError, TypeError, RuntimeError, UnknownNameError) as err:
             raise ExportError(
-                f"{folder / LATENT_HEAD} must hold the weights of {decoding.head}, which {INFERENCE} names: {err}. "
+                f"{folder / LATENT_HEAD} must hold the weights of {described}, which {INFERENCE} names: {err}. "
                 "Export the run again."
             ) from None
     return backbone
@@ -111,8 +90,3 @@ def head_with_weights(backbone: Backbone, described: Mapping[str, Any], tensors:
     head.setup(backbone.dim, torch.Generator())
     head.load_state_dict(dict(tensors))
     return head.to(torch.promote_types(backbone.base.dtype, torch.float32))
-
-
-def read_opening(held: dict[str, Any] | None) -> Opening | None:
-    """Return an opening of its JSON values, as ``asdict`` makes them."""
-    return None if held is None else Opening(text=held["text"], tokens=tuple(held["tokens"]))

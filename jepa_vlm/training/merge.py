@@ -27,12 +27,13 @@ from jepa_vlm.adapters.inside_peft import base_name, belongs_to_adapter
 from jepa_vlm.adapters.processors import load_processor
 from jepa_vlm.adapters.tiny import TINY
 from jepa_vlm.errors import BackboneError, ExportError, RunError
-from jepa_vlm.generation.inference import inference
+from jepa_vlm.generation.answering import Answering
+from jepa_vlm.generation.greedy import inference
 from jepa_vlm.serialization import check_template
 from jepa_vlm.training.base_files import Changes, check_files, copy_files
 from jepa_vlm.training.base_weights import stored_type, write_weights
 from jepa_vlm.training.checkpoint import ADAPTER, ORIGIN, PARTS, load_adapter, load_latent_head, load_parts, read_origin
-from jepa_vlm.training.inference_file import Inference, read_inference, write_inference
+from jepa_vlm.training.inference_file import read_inference, write_inference
 
 BEST, CHECKPOINTS, RECORD = "best", "checkpoints", "export.json"
 SHOWN = 4  # paths of one file; all are in the record
@@ -136,12 +137,9 @@ def find_checkpoint(folder: Path) -> Path:
     return folder
 
 
-def inference_of(folder: Path) -> Inference:
-    """Return how the model of a checkpoint or an exported folder answers."""
-    if is_checkpoint(folder):
-        origin = read_origin(folder)
-        return Inference(origin.inference, origin.decoding, origin.opening)
-    return read_inference(folder)
+def answering_of(folder: Path) -> Answering:
+    """Return how the model of a checkpoint or an exported folder answers; any other folder answers plainly."""
+    return read_origin(folder).answering if is_checkpoint(folder) else read_inference(folder)
 
 
 def is_checkpoint(folder: Path) -> bool:
@@ -180,8 +178,8 @@ def load_checkpoint(checkpoint: Path, *, dtype: str | torch.dtype | None = None)
     elif not (checkpoint / PARTS).is_file():
         raise RunError(f"Checkpoint {checkpoint} has neither {ADAPTER} nor {PARTS}; it is incomplete.")
     load_parts(backbone, checkpoint)
-    if origin.decoding is not None and origin.decoding.head is not None:
-        backbone.latent_head = load_latent_head(backbone, checkpoint, origin.decoding.head)
+    if origin.answering.head is not None:
+        backbone.latent_head = load_latent_head(backbone, checkpoint, origin.answering.head)
     return backbone
 
 
@@ -229,7 +227,7 @@ def _write(checkpoint: Path, draft: Path) -> dict[str, Any]:
             check_template(load_processor(str(draft)), backbone.adapter, calls=0)
         except BackboneError as err:
             raise ExportError(f"The exported model would be asked otherwise than it was trained. {err}") from None
-        write_inference(draft, inference_of(checkpoint), backbone.latent_head)
+        write_inference(draft, answering_of(checkpoint), backbone.latent_head)
         rounded = _logits(backbone.base, backbone.processor, ids, backbone.precision())
     del backbone
     gc.collect()

@@ -13,7 +13,7 @@ from accelerate.utils import gather_object, send_to_device
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from jepa_vlm.generation.inference import inference
+from jepa_vlm.generation.greedy import inference
 from jepa_vlm.latent_vlm import LatentVLM, LossTerms
 from jepa_vlm.training.monitors import latent_figures
 from jepa_vlm.training.within_kinds import kind_of, partners, within_kinds

@@ -9,8 +9,7 @@ from jepa_vlm.evaluation import evaluate, load_benchmark, load_protocol
 from jepa_vlm.evaluation import tool_use as module
 from jepa_vlm.evaluation.tool_use import default_loop, total_use
 from jepa_vlm.generation import LetterAnswer
-from jepa_vlm.generation.tool_loop import ToolAnswer
-from jepa_vlm.generation.tool_use import ToolUse
+from jepa_vlm.generation.tool_loop import ToolAnswer, ToolUse
 from jepa_vlm.playground.tools import TOOLS
 from tests.suites import write_mmvp
 

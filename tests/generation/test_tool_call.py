@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from jepa_vlm.generation.tool_call import ends_with_call, last_call
+from jepa_vlm.generation.tool_loop import ends_with_call, last_call
 from jepa_vlm.generation.tools import ToolError
 
 

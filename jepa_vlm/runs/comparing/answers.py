@@ -18,7 +18,7 @@ from jepa_vlm.evaluation import Evaluation, Scored, file_stem, protocol_of
 from jepa_vlm.evaluation.files import write_whole
 from jepa_vlm.generation import Scoring
 from jepa_vlm.runs.environment import device
-from jepa_vlm.runs.questions import ask, load_model, own_decoding, own_opening, own_scoring, questions_of
+from jepa_vlm.runs.questions import ask, load_model, own_answering, own_scoring, questions_of
 
 SPENT = "spent.json"
 
@@ -112,8 +112,7 @@ def _answer(backbone: Backbone, model: str, benchmark: str, asking: Asking, fold
         seed=asking.seed,
         batch_size=asking.batch_size,
         output=folder,
-        latents=own_decoding(model),
-        opening=own_opening(model),
+        answering=own_answering(model),
     )
     if torch.cuda.is_available():
         torch.cuda.synchronize()

@@ -13,7 +13,7 @@ from accelerate.utils import send_to_device
 from jepa_vlm.cost import AliveBytes, FlopCounter
 from jepa_vlm.errors import JepaVLMError
 from jepa_vlm.evaluation.files import write_whole
-from jepa_vlm.recipe.recipe import PLAIN
+from jepa_vlm.generation.answering import Plain
 from jepa_vlm.runs.plan import Plan, plan_run
 from jepa_vlm.runs.settings import Asked
 from jepa_vlm.training.order import MicroBatches, Passes
@@ -51,7 +51,7 @@ def facts_of(config: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "values": values,
         "terms": config.get("terms", {}),
-        "inference": config.get("inference", PLAIN),
+        "inference": config.get("inference", Plain().name),
         "examples": config["examples"],
         "trained": sum(part["trainable"] for part in config["parts"]),
         "per_step": size * values["accumulation"],

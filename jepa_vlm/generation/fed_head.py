@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from jepa_vlm.recipe.latent_decoding import LatentDecoding
+from jepa_vlm.generation.answering import Latents
 
 if TYPE_CHECKING:
     from jepa_vlm.terms import Objective
 
 
-def fed_head(objective: Objective, decoding: LatentDecoding) -> dict[str, Any] | None:
+def fed_head(objective: Objective, decoding: Latents) -> dict[str, Any] | None:
     """Return the head that a decoding must feed states through, as JSON values; None for the states themselves.
 
     At each latent step the decoding feeds head(h), where h is the state before. So the objective's views with the same
