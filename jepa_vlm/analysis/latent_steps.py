@@ -16,7 +16,7 @@ import numpy as np
 from jepa_vlm.analysis.bootstrap import Estimate, bootstrap_mean
 from jepa_vlm.errors import DataError
 from jepa_vlm.evaluation import Accuracy, Evaluation, McNemar, mcnemar_exact
-from jepa_vlm.evaluation.comparison import paired_marks
+from jepa_vlm.evaluation.results import paired_marks
 from jepa_vlm.generation.answering import Latents
 
 Control = Literal["none", "noise", "dropped"]

@@ -1,8 +1,9 @@
-"""What an evaluation found, item by item, and its file."""
+"""What an evaluation found, item by item, its file, and the comparison of two."""
 
 from __future__ import annotations
 
 import json
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -11,6 +12,8 @@ from typing import Any, final
 from jepa_vlm.errors import DataError
 from jepa_vlm.evaluation.files import write_whole
 from jepa_vlm.evaluation.protocol import Protocol
+from jepa_vlm.evaluation.statistics import McNemar, mcnemar_exact, wilson_interval
+from jepa_vlm.trajectories import MultipleChoice
 
 FORMAT = "jepa-vlm-evaluation-1"
 
@@ -177,3 +180,88 @@ def _scored(held: Mapping[str, Any]) -> Scored:
         latent_use=held.get("latent_use"),
         opening_use=held.get("opening_use"),
     )
+
+
+def accuracy(items: Sequence[MultipleChoice], answers: Sequence[Answer], task: str | None = None) -> Accuracy:
+    """Return the share of right answers, of one task or of all."""
+    pairs = [(item, answer) for item, answer in zip(items, answers, strict=True) if task is None or item.task == task]
+    chances = [1 / len(item.options) for item, _ in pairs]
+    return _share([answer.correct for _, answer in pairs], chances)
+
+
+def accuracy_of_groups(items: Sequence[MultipleChoice], answers: Sequence[Answer]) -> Accuracy | None:
+    """Return the share of groups with every answer right; None where no two items form one.
+
+    A group of which only one item is here says nothing about a pair, so it does not count.
+    """
+    right: dict[str, list[bool]] = defaultdict(list)
+    chances: dict[str, float] = defaultdict(lambda: 1.0)
+    for item, answer in zip(items, answers, strict=True):
+        if item.group:
+            right[item.group].append(answer.correct)
+            chances[item.group] /= len(item.options)
+    whole = [group for group, marks in right.items() if len(marks) > 1]
+    if not whole:
+        return None
+    return _share([all(right[group]) for group in whole], [chances[group] for group in whole])
+
+
+def _share(marks: Sequence[bool], chances: Sequence[float]) -> Accuracy:
+    correct, n = sum(marks), len(marks)
+    low, high = wilson_interval(correct, n)
+    return Accuracy(value=correct / n, correct=correct, n=n, low=low, high=high, chance=sum(chances) / n)
+
+
+@final
+@dataclass(frozen=True)
+class Comparison:
+    """Two evaluations, item by item.
+
+    Args:
+        scoring: The one compared.
+        first, second: Accuracies.
+        test: Exact McNemar test; its ``a`` is the first evaluation.
+    """
+
+    scoring: str
+    first: float
+    second: float
+    test: McNemar
+
+
+def compare(first: Evaluation, second: Evaluation, *, scoring: str | None = None) -> Comparison:
+    """Compare two evaluations on the same items by the exact McNemar test.
+
+    Args:
+        first, second: What is compared.
+        scoring: Which scoring; None takes the first evaluation's headline.
+
+    Raises:
+        DataError: If the items or the protocols differ, or a scoring is missing.
+    """
+    scoring = scoring or first.scorings[0]
+    one, other = first[scoring], second[scoring]
+    a, b = paired_marks(one, other)
+    if one.protocol != other.protocol:
+        raise DataError(f"The protocols differ: {one.protocol} and {other.protocol}; evaluate both under the same one.")
+    return Comparison(scoring=scoring, first=sum(a) / len(a), second=sum(b) / len(b), test=mcnemar_exact(a, b))
+
+
+def paired_marks(one: Scored, other: Scored) -> tuple[list[bool], list[bool]]:
+    """Return whether each item was answered right, first by one, then by the other, in the first's order.
+
+    Raises:
+        DataError: If the items differ.
+    """
+    mine = {answer.id: answer for answer in one.answers}
+    theirs = {answer.id: answer for answer in other.answers}
+    if mine.keys() != theirs.keys():
+        alone = sorted(mine.keys() ^ theirs.keys())
+        raise DataError(
+            f"Two evaluations can be compared on the same items only; {len(alone)} ids are in one of them alone, "
+            f"such as {alone[0]!r}. Evaluate both with the same benchmark, count and seed."
+        )
+    changed = [id for id in mine if mine[id].truth != theirs[id].truth]
+    if changed:
+        raise DataError(f"Item {changed[0]!r} has two different right answers; the items are not the same ones.")
+    return [mine[id].correct for id in mine], [theirs[id].correct for id in mine]

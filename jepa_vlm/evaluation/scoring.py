@@ -1,10 +1,11 @@
-"""Asks a model every item and counts."""
+"""Ask a model every item and count."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,22 +13,22 @@ from typing import Any
 from jepa_vlm.adapters import Backbone
 from jepa_vlm.errors import BackboneError, DataError
 from jepa_vlm.evaluation.benchmarks import file_stem, published_sizes
-from jepa_vlm.evaluation.counting import accuracy, accuracy_of_groups
-from jepa_vlm.evaluation.fingerprint import weights_fingerprint
 from jepa_vlm.evaluation.protocol import Protocol, pixel_budget, protocol_for
 from jepa_vlm.evaluation.protocols import NamedProtocol
-from jepa_vlm.evaluation.provenance import commit, versions
-from jepa_vlm.evaluation.results import Answer, Evaluation, Scored
+from jepa_vlm.evaluation.provenance import commit, versions, weights_fingerprint
+from jepa_vlm.evaluation.results import Answer, Evaluation, Scored, accuracy, accuracy_of_groups
 from jepa_vlm.evaluation.samples import SampleFiles
-from jepa_vlm.evaluation.tool_use import default_loop, letters_with_tools, total_use
-from jepa_vlm.generation import LetterAnswer, Scoring, answers_by_scoring, read_letter
+from jepa_vlm.generation import LetterAnswer, LetterReader, Scoring, answers_by_scoring, read_letter
 from jepa_vlm.generation.answering import Answering, Plain
 from jepa_vlm.generation.letters import COMPARED
-from jepa_vlm.generation.tool_loop import ToolLoop
+from jepa_vlm.generation.option_letters import Answers
+from jepa_vlm.generation.tool_loop import TRAINED_TOOLS, ToolLoop, answer_with_tools
+from jepa_vlm.playground.tools import TOOLS
+from jepa_vlm.playground.vocabulary import DIRECT_INSTRUCTION, TOOL_INSTRUCTION
 from jepa_vlm.serialization import check_template
 from jepa_vlm.trajectories import MultipleChoice
 
-Answers = Mapping[Scoring, list[LetterAnswer]]
+TURN_TOKENS = 128  # most tokens of a turn on the playground: the longest call takes half of them
 
 
 def evaluate(
@@ -156,7 +157,7 @@ def _answers(
     progress: Callable[[int], object] | None,
 ) -> Answers:
     """Ask batch by batch. Batches begin where they would without an interruption: padding then is the same, too."""
-    found: dict[Scoring, list[LetterAnswer]] = {scoring: [] for scoring in scorings}
+    found: Answers = {scoring: [] for scoring in scorings}
     for start in range(0, len(items), batch_size):
         batch = items[start : start + batch_size]
         kept = None if files is None else files.kept(start, len(batch))
@@ -184,7 +185,7 @@ def _ask(
     if protocol is not None:
         options |= {"read": protocol.read, "prefix": protocol.prefix, "system": protocol.system}
         options["max_new_tokens"] = protocol.max_new_tokens
-    asked: dict[Scoring, list[LetterAnswer]] = {}
+    asked: Answers = {}
     if of_one_prompt := [scoring for scoring in scorings if scoring != "tools"]:
         asked |= answers_by_scoring(backbone, batch, scorings=of_one_prompt, batch_size=len(batch), **options)
     if "tools" in scorings:
@@ -234,3 +235,46 @@ def _mark(item: MultipleChoice, answer: LetterAnswer) -> Answer:
         text=answer.text,
         parse_failed=answer.letter is None,
     )
+
+
+def default_loop(benchmark: str) -> ToolLoop:
+    """Return the loop for models that were trained on this library's trajectories: no system turn, no guidelines.
+
+    On the playground they have called the playground's tools; elsewhere, the tools of ``jepa_vlm.generation.tools``.
+    """
+    if benchmark.partition(":")[0] == "playground":
+        return ToolLoop(tools={name: TOOLS[name] for name in TOOLS}, max_new_tokens=TURN_TOKENS)
+    return TRAINED_TOOLS
+
+
+def letters_with_tools(
+    backbone: Backbone, items: Sequence[MultipleChoice], loop: ToolLoop, *, read: LetterReader
+) -> list[LetterAnswer]:
+    """Ask a batch with tools and read the letter in every last turn.
+
+    A question of the playground that asks for the letter at once asks, as in training, to look closely first.
+    """
+    asked = [replace(item, prompt=_looking(item.prompt)) for item in items]
+    answers = answer_with_tools(backbone, asked, loop, batch_size=len(asked))
+    return [
+        LetterAnswer(item.id, read(answer.text, item), answer.text, answer.use)
+        for item, answer in zip(items, answers, strict=True)
+    ]
+
+
+def _looking(prompt: str) -> str:
+    direct = prompt.removesuffix(DIRECT_INSTRUCTION)
+    return prompt if direct == prompt else direct + TOOL_INSTRUCTION
+
+
+def total_use(answers: Sequence[LetterAnswer]) -> dict[str, int] | None:
+    """Return the sums of calls, failures and tokens, and how many conversations a limit ended; None without tools."""
+    uses = [answer.use for answer in answers if answer.use is not None]
+    if not uses:
+        return None
+    return {
+        "calls": sum(use.calls for use in uses),
+        "failures": sum(use.failures for use in uses),
+        "tokens": sum(use.tokens for use in uses),
+        "ended by a limit": sum(use.stopped != "answered" for use in uses),
+    }

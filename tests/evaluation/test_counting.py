@@ -4,7 +4,7 @@ import pytest
 from PIL import Image
 
 from jepa_vlm.evaluation import Answer
-from jepa_vlm.evaluation.counting import accuracy, accuracy_of_groups
+from jepa_vlm.evaluation.results import accuracy, accuracy_of_groups
 from jepa_vlm.trajectories import LazyImage, MultipleChoice
 
 IMAGES = (LazyImage(pixels=Image.new("RGB", (8, 8))),)

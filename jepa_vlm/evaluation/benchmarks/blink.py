@@ -13,9 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from jepa_vlm.errors import DataError, UnknownNameError, missing_extra
-from jepa_vlm.evaluation.benchmarks.benchmark import BENCHMARKS
-from jepa_vlm.evaluation.benchmarks.sizes import PAPER_SUBSETS, SIZES
-from jepa_vlm.evaluation.benchmarks.source import folder_of, parse_source
+from jepa_vlm.evaluation.benchmarks.benchmark import BENCHMARKS, PAPER_SUBSETS, SIZES, folder_of, parse_source
 from jepa_vlm.evaluation.item import BenchmarkItem, drawn, option_index
 from jepa_vlm.trajectories.formats.fields import checked, field
 from jepa_vlm.trajectories.formats.images import image_in

@@ -14,8 +14,7 @@ import csv
 from pathlib import Path
 
 from jepa_vlm.errors import DataError
-from jepa_vlm.evaluation.benchmarks.benchmark import BENCHMARKS
-from jepa_vlm.evaluation.benchmarks.source import folder_of, parse_source
+from jepa_vlm.evaluation.benchmarks.benchmark import BENCHMARKS, folder_of, parse_source
 from jepa_vlm.evaluation.item import BenchmarkItem, drawn, option_index, split_options
 from jepa_vlm.trajectories.formats.fields import shown
 from jepa_vlm.trajectories.formats.images import image_in

@@ -11,9 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from jepa_vlm.errors import DataError
-from jepa_vlm.evaluation.benchmarks.benchmark import BENCHMARKS
-from jepa_vlm.evaluation.benchmarks.sizes import SIZES
-from jepa_vlm.evaluation.benchmarks.source import folder_of, parse_source
+from jepa_vlm.evaluation.benchmarks.benchmark import BENCHMARKS, SIZES, folder_of, parse_source
 from jepa_vlm.evaluation.item import INSTRUCTION, BenchmarkItem, drawn, option_index, split_options
 from jepa_vlm.trajectories.formats.fields import checked, field
 from jepa_vlm.trajectories.formats.images import image_in

@@ -7,8 +7,7 @@ and MAX_PIXELS in training.
 from __future__ import annotations
 
 from jepa_vlm.evaluation.item import BenchmarkItem
-from jepa_vlm.evaluation.protocols.named import PROTOCOLS, NamedProtocol, refuse_preset
-from jepa_vlm.evaluation.protocols.prompts import LETTERS
+from jepa_vlm.evaluation.protocols.named import LETTERS, PROTOCOLS, NamedProtocol, refuse_preset
 from jepa_vlm.generation.pixel_reasoner import PIXEL_REASONER, read_boxed
 
 PIXELS = (401_408, 4_014_080)
