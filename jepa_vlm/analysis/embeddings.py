@@ -21,7 +21,7 @@ from jepa_vlm.latent_vlm import LatentVLM
 from jepa_vlm.objectives import LatentPrediction
 from jepa_vlm.predictors import IdentityPredictor
 from jepa_vlm.tensor_files import write_tensors
-from jepa_vlm.training.within_kinds import kind_of
+from jepa_vlm.training.monitors import kind_of
 from jepa_vlm.trajectories import Trajectory
 from jepa_vlm.typing import Latent
 from jepa_vlm.view_encoder import ViewEncoder
@@ -38,7 +38,7 @@ class Embeddings:
     Args:
         name: Of the model.
         readout: How they were read, in words.
-        ids, tasks, kinds: Of the examples; see ``training.within_kinds.kind_of``.
+        ids, tasks, kinds: Of the examples; see ``training.monitors.kind_of``.
         predicted: From image and question, float32.
         target: From the trajectory, float32.
         by_direction: Whether the loss that made them sees directions alone.

@@ -9,7 +9,7 @@ from typing import Any, final
 
 from jepa_vlm.errors import ExportError
 from jepa_vlm.generation.answering import Answering
-from jepa_vlm.training.inference_file import read_inference
+from jepa_vlm.training.checkpoint import read_inference
 
 PROCESSORS = ("processor_config.json", "preprocessor_config.json")
 

@@ -6,8 +6,7 @@ from pathlib import Path
 
 from jepa_vlm.adapters import Backbone
 from jepa_vlm.generation.answering import ANSWERINGS, Answering
-from jepa_vlm.training.inference_file import load_exported
-from jepa_vlm.training.merge import answering_of, find_checkpoint, is_checkpoint, load_checkpoint
+from jepa_vlm.training.checkpoint import answering_of, find_checkpoint, is_checkpoint, load_checkpoint, load_exported
 
 
 def load_trained(name: str, *, dtype: str = "float32", inference: str = "") -> tuple[Backbone, Answering]:

@@ -31,9 +31,8 @@ from jepa_vlm.runs.term_rows import RowCounter, TermRows, warnings
 from jepa_vlm.serialization import check_template
 from jepa_vlm.terms import Objective
 from jepa_vlm.training import Part, apply_lora, parts
-from jepa_vlm.training.order import Passes
+from jepa_vlm.training.order import Filling, Passes, count_tokens, filling, micro_batch_starts
 from jepa_vlm.training.term_schedule import TermSchedule
-from jepa_vlm.training.token_budget import Filling, count_tokens, filling, micro_batch_starts
 from jepa_vlm.trajectories import Trajectory
 
 SAMPLED = 32  # trajectories whose length a plan reports

@@ -21,9 +21,14 @@ from jepa_vlm.evaluation.benchmarks import published_sizes
 from jepa_vlm.generation import Scoring
 from jepa_vlm.generation.answering import Answering, Plain
 from jepa_vlm.runs.environment import device, prepare
-from jepa_vlm.training.checkpoint import read_origin
-from jepa_vlm.training.inference_file import load_exported
-from jepa_vlm.training.merge import answering_of, find_checkpoint, is_checkpoint, load_checkpoint
+from jepa_vlm.training.checkpoint import (
+    answering_of,
+    find_checkpoint,
+    is_checkpoint,
+    load_checkpoint,
+    load_exported,
+    read_origin,
+)
 from jepa_vlm.trajectories import MultipleChoice
 
 

@@ -18,8 +18,7 @@ from jepa_vlm.objectives import LatentPrediction
 from jepa_vlm.recipe import load_recipe
 from jepa_vlm.runs.environment import device, prepare
 from jepa_vlm.training import load_checkpoint, load_weights
-from jepa_vlm.training.checkpoint import read_origin
-from jepa_vlm.training.merge import BEST, CHECKPOINTS, find_checkpoint, is_checkpoint
+from jepa_vlm.training.checkpoint import BEST, CHECKPOINTS, find_checkpoint, is_checkpoint, read_origin
 from jepa_vlm.views import Readout
 
 CONFIG = "config.json"

@@ -10,7 +10,7 @@ from typing import Any, final
 
 from jepa_vlm.errors import RunError
 from jepa_vlm.evaluation.files import write_whole
-from jepa_vlm.training.within_kinds import in_words
+from jepa_vlm.training.monitors import in_words
 
 FILE = "result.json"
 

@@ -21,7 +21,8 @@ from jepa_vlm.runs.plan import Plan, plan_run
 from jepa_vlm.runs.result import RunResult
 from jepa_vlm.runs.settings import Asked, overruled
 from jepa_vlm.training import ObjectiveTrainer, Origin, TrainSettings, fill_targets, save_weights
-from jepa_vlm.training.callbacks import Progress, StopRequest, StopWhenAsked
+from jepa_vlm.training.callbacks import Progress
+from jepa_vlm.training.signals import StopRequest, StopWhenAsked
 from jepa_vlm.trajectories.mixture import Mixture, Source
 
 

@@ -1,4 +1,4 @@
-"""A checkpoint's weights: what trained of the backbone, and the objective's own parameters beside it.
+"""Write and load checkpoints: what trained of the backbone, and the objective's own parameters beside it.
 
     adapter_model.safetensors, adapter_config.json   load with ``PeftModel.from_pretrained(base, folder)``; the rows of
                                                      added tokens are in them too
@@ -6,8 +6,11 @@
                                                      of the loaded model
     heads.safetensors                                heads, [PRED] inputs, averaged target weights: for resuming only,
                                                      except the head that latent steps pass through
-    origin.json                                      which backbone it belongs to
+    origin.json                                      which backbone it belongs to, and how the model answers
 The Trainer adds optimizer.pt, scheduler.pt, rng_state.pth and trainer_state.json, which only resuming reads.
+
+An exported folder says in inference.json how its model answers, unless that is the base's own ``generate``; the weights
+of a head that latent steps pass through lie beside it, in latent_head.safetensors.
 """
 
 from __future__ import annotations
@@ -26,18 +29,18 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from jepa_vlm.adapters import Backbone
+from jepa_vlm.adapters import Backbone, load_backbone
 from jepa_vlm.adapters.inside_peft import belongs_to_adapter
-from jepa_vlm.errors import RunError, UnknownNameError
+from jepa_vlm.errors import ExportError, RunError, UnknownNameError
 from jepa_vlm.generation.answering import Answering, Plain, read_answering
 from jepa_vlm.latent_vlm import LatentVLM
 from jepa_vlm.objectives import LatentReconstruction
-from jepa_vlm.predictors.saved import Head
+from jepa_vlm.predictors.saved import Head, build_head
 from jepa_vlm.tensor_files import write_tensors
-from jepa_vlm.training.inference_file import head_with_weights
 
 ADAPTER, PARTS, HEADS = "adapter_model.safetensors", "parts.safetensors", "heads.safetensors"
-ORIGIN = "origin.json"
+ORIGIN, INFERENCE, LATENT_HEAD = "origin.json", "inference.json", "latent_head.safetensors"
+BEST, CHECKPOINTS = "best", "checkpoints"
 PT = {"format": "pt"}  # without it, transformers refuses the file
 STATE, PICKLED = "trainer_state.json", ("optimizer.pt", "scheduler.pt")
 
@@ -176,6 +179,67 @@ def read_origin(folder: Path) -> Origin:
         raise RunError(f"{path} does not say which backbone its checkpoint belongs to: {err}.") from None
 
 
+def find_checkpoint(folder: Path) -> Path:
+    """Return the checkpoint that a folder stands for: a run's best one, or itself.
+
+    Raises:
+        RunError: If the run has not ended, so that it has no best one yet.
+    """
+    if (folder / BEST).is_dir():
+        return folder / BEST
+    if (folder / CHECKPOINTS).is_dir():
+        raise RunError(
+            f"The run in {folder} has not ended; go on with it by --resume, or give a folder in {folder / CHECKPOINTS}."
+        )
+    return folder
+
+
+def answering_of(folder: Path) -> Answering:
+    """Return how the model of a checkpoint or an exported folder answers; any other folder answers plainly."""
+    return read_origin(folder).answering if is_checkpoint(folder) else read_inference(folder)
+
+
+def is_checkpoint(folder: Path) -> bool:
+    """Say whether a folder is a checkpoint of a run."""
+    return (folder / ORIGIN).is_file()
+
+
+def load_checkpoint(checkpoint: Path, *, dtype: str | torch.dtype | None = None) -> Backbone:
+    """Return the backbone of a checkpoint with its trained weights; of the heads only the one of its latent steps.
+
+    Args:
+        checkpoint: Its folder.
+        dtype: Of the weights; None for the run's own.
+
+    Raises:
+        RunError: If the folder is no checkpoint, or its adapter, added tokens or latent head do not fit the backbone.
+    """
+    origin = read_origin(checkpoint)
+    backbone = load_backbone(
+        origin.backbone,
+        seed=origin.seed,
+        dtype=dtype or origin.dtype,
+        visual_tokens=origin.visual_tokens,
+        added_tokens=origin.added_tokens,
+    )
+    if (checkpoint / ADAPTER).is_file():
+        adapted = load_adapter(backbone.base, checkpoint)
+        config: Any = adapted.peft_config["default"]
+        held, wanted = config.trainable_token_indices, backbone.added.rows() if backbone.added is not None else None
+        if held != wanted:
+            raise RunError(
+                f"Checkpoint {checkpoint} trained rows {held}, not those of its added tokens: {wanted}. "
+                f"Was the tokenizer of {origin.backbone} changed?"
+            )
+        backbone.model = adapted.eval()
+    elif not (checkpoint / PARTS).is_file():
+        raise RunError(f"Checkpoint {checkpoint} has neither {ADAPTER} nor {PARTS}; it is incomplete.")
+    load_parts(backbone, checkpoint)
+    if origin.answering.head is not None:
+        backbone.latent_head = load_latent_head(backbone, checkpoint, origin.answering.head)
+    return backbone
+
+
 def is_complete(folder: Path) -> bool:
     """Say whether a checkpoint can be resumed from: a process that is killed while it saves leaves files out or cut."""
     try:
@@ -187,6 +251,72 @@ def is_complete(folder: Path) -> bool:
     except (OSError, ValueError, SafetensorError):
         return False
     return all(zipfile.is_zipfile(folder / name) for name in PICKLED)
+
+
+def write_inference(folder: Path, answering: Answering, head: nn.Module | None = None) -> None:
+    """Write the file, unless the model answers by plain generation without a response prefix.
+
+    Args:
+        folder: The exported model's.
+        answering: How it answers.
+        head: The head that latent steps pass through; its weights are written too.
+    """
+    if answering != Plain():
+        (folder / INFERENCE).write_text(json.dumps(answering.record()) + "\n", encoding="utf-8")
+    if head is not None:
+        write_tensors(folder / LATENT_HEAD, head.state_dict(), {"format": "pt"})
+
+
+def read_inference(folder: Path) -> Answering:
+    """Return how the model of a folder answers.
+
+    Raises:
+        ExportError: If the file is there and does not say.
+        UnknownNameError: If it names a way of answering that does not exist.
+    """
+    path = folder / INFERENCE
+    if not path.is_file():
+        return Plain()
+    try:
+        return read_answering(json.loads(path.read_text(encoding="utf-8")))
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise ExportError(f'{path} must be {{"inference": NAME}}; export the run again.') from None
+
+
+def load_exported(name: str, **loading: Any) -> Backbone:
+    """Return a backbone, with the head of its latent steps if it is an exported folder with one.
+
+    Args:
+        name: As for ``load_backbone``.
+        **loading: Further arguments of ``load_backbone``.
+
+    Raises:
+        ExportError: If the folder names a head whose weights are missing or do not fit.
+        JepaVLMError: As ``load_backbone`` does.
+    """
+    backbone, folder = load_backbone(name, **loading), Path(name)
+    described = read_inference(folder).head
+    if described is not None:
+        try:
+            backbone.latent_head = head_with_weights(backbone, described, load_file(folder / LATENT_HEAD))
+        except (OSError, SafetensorError, ValueError, KeyError, TypeError, RuntimeError, UnknownNameError) as err:
+            raise ExportError(
+                f"{folder / LATENT_HEAD} must hold the weights of {described}, which {INFERENCE} names: {err}. "
+                "Export the run again."
+            ) from None
+    return backbone
+
+
+def head_with_weights(backbone: Backbone, described: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Head:
+    """Return a head of a backbone's size, of the same type as in training.
+
+    Raises:
+        JepaVLMError, ValueError, KeyError, TypeError, RuntimeError: If description, weights and size do not fit.
+    """
+    head = build_head(described)
+    head.setup(backbone.dim, torch.Generator())
+    head.load_state_dict(dict(tensors))
+    return head.to(torch.promote_types(backbone.base.dtype, torch.float32))
 
 
 def _own_state(model: LatentVLM) -> dict[str, Tensor]:

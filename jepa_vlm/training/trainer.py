@@ -17,16 +17,13 @@ from jepa_vlm.adapters.inside_peft import without_input_casts
 from jepa_vlm.latent_vlm import LatentVLM
 from jepa_vlm.training.callbacks import FiniteLoss, FreshOptimizer, GradientsReach, TargetAverage
 from jepa_vlm.training.checkpoint import Origin, load_weights, save_weights
-from jepa_vlm.training.ledger import TermLedger
-from jepa_vlm.training.metrics import MetricsFile
-from jepa_vlm.training.order import MicroBatches, Passes
+from jepa_vlm.training.metrics import MetricsFile, SourceLedger, TermLedger
+from jepa_vlm.training.order import MicroBatches, Passes, count_tokens, micro_batch_starts
 from jepa_vlm.training.rates import split_by_rate
 from jepa_vlm.training.settings import TrainSettings
-from jepa_vlm.training.source_ledger import SourceLedger
+from jepa_vlm.training.signals import OutlivingSigterm
 from jepa_vlm.training.term_schedule import TermSchedule, TrainCollator
-from jepa_vlm.training.token_budget import count_tokens, micro_batch_starts
 from jepa_vlm.training.validation import Validation
-from jepa_vlm.training.worker_signals import OutlivingSigterm
 from jepa_vlm.trajectories import Trajectory
 from jepa_vlm.trajectories.mixture import Mixture
 

@@ -15,9 +15,8 @@ from torch.utils.data import DataLoader, Dataset
 
 from jepa_vlm.generation.greedy import inference
 from jepa_vlm.latent_vlm import LatentVLM, LossTerms
-from jepa_vlm.training.monitors import latent_figures
-from jepa_vlm.training.within_kinds import kind_of, partners, within_kinds
-from jepa_vlm.training.worker_signals import OutlivingSigterm
+from jepa_vlm.training.monitors import kind_of, latent_figures, partners, within_kinds
+from jepa_vlm.training.signals import OutlivingSigterm
 from jepa_vlm.trajectories import Trajectory
 from jepa_vlm.trajectories.mixture import Mixture, Source
 from jepa_vlm.typing import at_least_float32

@@ -10,7 +10,7 @@ from jepa_vlm.adapters.processors import save_processor
 from jepa_vlm.cli.app import app
 from jepa_vlm.evaluation import scoring
 from jepa_vlm.generation import Plain
-from jepa_vlm.training.inference_file import write_inference
+from jepa_vlm.training.checkpoint import write_inference
 from tests.suites import write_blink, write_mmvp, write_vstar
 
 TINY = "tiny-random-qwen2.5-vl"

@@ -9,7 +9,7 @@ import pytest
 
 import jepa_vlm as jv
 from jepa_vlm.runs import data
-from jepa_vlm.training.merge import answering_of
+from jepa_vlm.training.checkpoint import answering_of
 
 
 @pytest.mark.slow

@@ -13,7 +13,7 @@ import jepa_vlm as jv
 from jepa_vlm.recipe.stage import stage_at
 from jepa_vlm.runs import data
 from jepa_vlm.states import Head, RegionStates, States
-from jepa_vlm.training.merge import answering_of
+from jepa_vlm.training.checkpoint import answering_of
 from jepa_vlm.views import LatentConversation, PooledFeatures, RegionFeatures, Thoughts, ViewRequest
 
 VIEW = LatentConversation(RegionFeatures())

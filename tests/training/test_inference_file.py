@@ -4,7 +4,7 @@ import pytest
 
 from jepa_vlm.errors import ExportError, UnknownNameError
 from jepa_vlm.generation import Latents, Plain, Tools
-from jepa_vlm.training.inference_file import read_inference, write_inference
+from jepa_vlm.training.checkpoint import read_inference, write_inference
 
 
 def test_a_plain_folder_has_no_file(tmp_path):

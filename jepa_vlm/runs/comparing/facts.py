@@ -16,9 +16,8 @@ from jepa_vlm.evaluation.files import write_whole
 from jepa_vlm.generation.answering import Plain
 from jepa_vlm.runs.plan import Plan, plan_run
 from jepa_vlm.runs.settings import Asked
-from jepa_vlm.training.order import MicroBatches, Passes
+from jepa_vlm.training.order import MicroBatches, Passes, cut
 from jepa_vlm.training.term_schedule import TrainCollator
-from jepa_vlm.training.token_budget import cut
 
 COUNTED = 32  # trajectories whose FLOPs and tokens are counted
 
