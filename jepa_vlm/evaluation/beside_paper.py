@@ -54,7 +54,7 @@ class PaperRow:
     Args:
         table: 1, 2 or 3.
         backbone: The model that was trained.
-        method: What was done to it, and on which data.
+        method: Training method and data.
         percent: Accuracy in percent, by ``COLUMNS``; None where the paper has a dash.
     """
 
@@ -85,7 +85,7 @@ PAPER_TABLES = tuple(_row(line) for line in _ROWS.strip().splitlines())
 
 ABLATION = 3  # the table whose other rows repeat rows of Table 1
 PAPERS = "pearl-paper"
-PLACES = {  # by column: the benchmark, and the task, or None for all of it
+PLACES = {  # each column's benchmark and task; None for all tasks
     "V*": ("vstar", None),
     "V* attributes": ("vstar", "direct_attributes"),
     "V* position": ("vstar", "relative_position"),
@@ -104,12 +104,12 @@ class Measured:
     """One column of the paper's tables, as it was measured here.
 
     Args:
-        accuracy: With its counts and interval.
+        accuracy: Accuracy with its counts and interval.
         protocol: The version of the rules: ``"pearl-paper-1"``.
         scoring: How the letter was read.
         tokens: Most new tokens; 0 where nothing was generated.
         pixels: Least and most pixels of an image; None where the processor has no such limits.
-        items: How many items the paper's column has.
+        items: Number of items in the paper's column.
     """
 
     accuracy: Accuracy
@@ -126,9 +126,9 @@ class BesidePaper:
     """A model's accuracies and the paper's, by column.
 
     Args:
-        measured: By column; columns that were not measured are missing.
-        rows: Of the paper: those of the same backbone, or all where it has none of it.
-        remarks: What stands against a comparison, a sentence each.
+        measured: Measured accuracy by column; columns that were not measured are missing.
+        rows: The paper's rows of the same backbone, or all rows where it has none of it.
+        remarks: Reasons against a comparison, a sentence each.
     """
 
     measured: dict[str, Measured]
@@ -167,7 +167,7 @@ def beside_paper(evaluations: Sequence[Evaluation]) -> BesidePaper:
     """Return a model's evaluations of V*, MMVP and BLINK beside the paper's rows.
 
     Args:
-        evaluations: Of one model; other benchmarks are passed over. Each counts with its headline scoring.
+        evaluations: Evaluations of one model; other benchmarks are ignored. Each counts with its headline scoring.
 
     Raises:
         DataError: If none is of a benchmark of the paper, two are of the same one, or they are of several models.

@@ -1,4 +1,4 @@
-"""How items are asked and read: recorded with every result, so that unequal measurements are seen to be unequal."""
+"""How items are asked and read. It is recorded with every result, so that unequal measurements are not compared."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ class Protocol:
         prompt: How an item becomes a prompt.
         decoding: How tokens are chosen.
         name: Version of these rules.
-        prefix: What every answer is made to begin with.
+        prefix: Beginning that the prompt gives to every answer.
         system: The system turn; "" for the chat template's own.
-        tools: Which tools may be called, how often; "" where there are none.
-        latents: How latent states are fed back before the answer; "" where they are not.
+        tools: Tools that may be called, and how often; "" without tools.
+        latents: Latent steps before the answer, in words; "" without any.
 
     Raises:
         ValueError: If a field is out of range.

@@ -46,7 +46,7 @@ def _version(package: str) -> str:
         return "not installed"
 
 
-VALUES = 256  # of each parameter, evenly spaced: training moves them all
+VALUES = 256  # values read of each parameter, evenly spaced: training moves them all
 
 
 def weights_fingerprint(backbone: Backbone) -> str:

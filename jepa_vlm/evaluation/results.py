@@ -24,11 +24,11 @@ class Answer:
     """One item, answered.
 
     Args:
-        id, task: The item's.
+        id, task: Id and task of the item.
         truth: The right letter.
         predicted: The letter that was read, or None.
-        correct: Whether they agree; an answer that could not be read is wrong.
-        text: What the model wrote.
+        correct: Whether the two agree; an answer that could not be read is wrong.
+        text: The text that the model wrote.
         parse_failed: Whether no letter could be read.
     """
 
@@ -48,9 +48,9 @@ class Accuracy:
 
     Args:
         value: The share.
-        correct, n: Its counts.
+        correct, n: Correct answers, and all answers.
         low, high: Wilson's 95% interval.
-        chance: What guessing gets: the mean of 1 / number of options.
+        chance: Expected share of a guess: the mean of 1 / number of options.
     """
 
     value: float
@@ -67,14 +67,14 @@ class Scored:
     """All items under one protocol.
 
     Args:
-        protocol: How they were asked and read.
-        answers: In the items' order.
-        overall: Over all items.
-        tasks: By task.
+        protocol: How the items were asked and read.
+        answers: The answers, in the items' order.
+        overall: Accuracy over all items.
+        tasks: Accuracy of each task.
         parse_failure_rate: Share of answers without a letter.
-        groups: Over the groups of items that count together, such as pairs; None where there are none.
+        groups: Accuracy over the groups of items that count together, such as pairs; None without groups.
         tool_use: Sums of calls, failures and tokens, and conversations that a limit ended; None without tools.
-        latent_use: Answers in which the latent path ran, and latent steps in all; None without latent steps.
+        latent_use: Answers with latent steps, and latent steps in all; None without latent feedback.
         opening_use: Answers with the whole response prefix, each of its tokens as often as it should be, and those with
             one of them at least; None without a prefix, and where nothing is generated.
     """
@@ -108,14 +108,14 @@ class Evaluation:
     """One model on one set of items, under one or several scorings.
 
     Args:
-        benchmark: What was asked: ``"playground:visual-search"``.
+        benchmark: Spec of the benchmark: ``"playground:visual-search"``.
         backbone: Name of the model.
-        seed: Of the items.
+        seed: Random seed of the items.
         scored: One entry per scoring.
-        versions: Of the software.
-        commit: Of the checkout, or None.
-        published: How many items each task has as published; {} for a benchmark that is made on demand.
-        notes: What a reader must know of the way in which the model was asked.
+        versions: Versions of the software.
+        commit: Commit of the checkout, or None.
+        published: Number of items of each task as published; {} for a benchmark that is made on demand.
+        notes: Remarks on the way in which the model was asked.
     """
 
     benchmark: str
@@ -218,7 +218,7 @@ class Comparison:
     """Two evaluations, item by item.
 
     Args:
-        scoring: The one compared.
+        scoring: The scoring that is compared.
         first, second: Accuracies.
         test: Exact McNemar test; its ``a`` is the first evaluation.
     """
@@ -233,8 +233,8 @@ def compare(first: Evaluation, second: Evaluation, *, scoring: str | None = None
     """Compare two evaluations on the same items by the exact McNemar test.
 
     Args:
-        first, second: What is compared.
-        scoring: Which scoring; None takes the first evaluation's headline.
+        first, second: The evaluations.
+        scoring: The scoring to compare; None takes the first evaluation's headline.
 
     Raises:
         DataError: If the items or the protocols differ, or a scoring is missing.
@@ -248,7 +248,7 @@ def compare(first: Evaluation, second: Evaluation, *, scoring: str | None = None
 
 
 def paired_marks(one: Scored, other: Scored) -> tuple[list[bool], list[bool]]:
-    """Return whether each item was answered right, first by one, then by the other, in the first's order.
+    """Return for each evaluation whether each item was answered right, in the first one's order.
 
     Raises:
         DataError: If the items differ.

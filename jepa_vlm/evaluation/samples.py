@@ -29,11 +29,11 @@ class SampleFiles:
     """The sample files of one evaluation, a context manager.
 
     Args:
-        folder: Where they are.
-        benchmark: Its name, part of the files' names.
-        protocols: By scoring.
-        items: Which are asked, in order; a picture that has changed is another item.
-        settings: What else an answer depends on.
+        folder: Folder of the files.
+        benchmark: The benchmark's name, part of the files' names.
+        protocols: The protocol of each scoring.
+        items: The items, in order; one whose picture has changed is another item.
+        settings: Everything else that an answer depends on.
     """
 
     def __init__(

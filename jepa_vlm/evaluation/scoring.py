@@ -50,18 +50,18 @@ def evaluate(
 
     Args:
         backbone: The model as it is now; its modes are restored.
-        items: With unique ids; under a named protocol, those that ``load_benchmark`` returned for it.
+        items: Items with unique ids; under a named protocol, those that ``load_benchmark`` returned for it.
         scorings: ``letter-logits``, ``short``, ``free``, ``tools``; the first one is the headline. None takes the
             protocol's, or ``letter-logits``.
         protocol: Whose rules of reading, decoding and pixels hold; None for the library's own.
-        benchmark, seed: Recorded: what the items are, and what they were drawn with.
+        benchmark, seed: Spec and random seed of the items, for the record.
         batch_size: Prompts per forward.
-        max_new_tokens: Limit of ``free``, where no protocol sets it.
+        max_new_tokens: Most new tokens under ``free``, where no protocol sets it.
         samples: A folder for one line per item, written batch by batch. Answers that are there already, of the same
             model, items and settings, are kept, so that an interrupted evaluation goes on.
         loop: Tools and limits under ``tools``; None takes the protocol's, or the benchmark's.
         answering: How the model answers, except under ``tools``.
-        progress: Told after each batch how many items it had.
+        progress: Called after each batch with its number of items.
 
     Raises:
         ValueError: If there is no scoring, or one is named twice.
@@ -125,7 +125,7 @@ def _recorded(answering: Answering) -> dict[str, Any]:
 
 
 def template_notes(backbone: Backbone, scorings: Sequence[str]) -> tuple[str, ...]:
-    """Return what must be known of a model whose chat template asks it otherwise than it is, or would be, trained.
+    """Return remarks on a model whose chat template asks it in another way than training does.
 
     Raises:
         BackboneError: If the two differ by more than blanks, and letters are to be compared.

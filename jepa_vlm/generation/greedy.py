@@ -126,9 +126,9 @@ def generate(
     """Return the tokens that follow each prompt, at most ``tokens``, padded on the right, (rows, tokens).
 
     Args:
-        backbone: In inference.
+        backbone: Its model, inside ``inference``.
         inputs: Left-padded prompts.
-        tokens: Most new ones.
+        tokens: Most new tokens.
         allowed: Function from a row and its tokens so far to the tokens that may follow; None for all.
         processors: Further logits processors.
     """

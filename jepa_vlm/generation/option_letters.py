@@ -50,13 +50,13 @@ class LetterBatch:
     """Multiple-choice items that are asked together.
 
     Args:
-        backbone: In inference.
-        items: What is asked.
-        inputs: Their prompts.
+        backbone: Its model, inside ``inference``.
+        items: The multiple-choice items.
+        inputs: The items' prompts.
         scorings: How the letters are read.
         tokens: Most new tokens under ``free``; a response prefix comes on top.
         read: Reads the letter under ``free``.
-        prefix: What the prompt already holds of every answer.
+        prefix: Beginning of every answer that the prompt already holds.
     """
 
     backbone: Backbone
@@ -121,13 +121,13 @@ def answers_by_scoring(
 
     Args:
         backbone: Its model may be PEFT-wrapped and on any device.
-        items: What is asked.
+        items: The multiple-choice items.
         scorings: ``letter-logits``: one forward, the likeliest option letter. ``short``: at most 4 tokens, letters
             only. ``free``: generate, then ``read``.
         batch_size: Prompts per forward.
         max_new_tokens: Most new tokens under ``free``; a response prefix comes on top.
         read: Reads the letter under ``free``.
-        prefix: What every answer is made to begin with; not part of its text.
+        prefix: Beginning that every answer is given in the prompt; it is not part of the answer's text.
         system: The system turn; "" for the chat template's own.
         answering: How the model answers. Tools are left out.
 
@@ -184,13 +184,13 @@ def latent_letters(batch: LetterBatch, answering: Latents) -> Answers:
     """Answer a batch with latent feedback. The words behind a latent segment are compared or constrained.
 
     Args:
-        batch: What is asked.
-        answering: With at least one step.
+        batch: The items.
+        answering: Latent feedback of at least one step.
     """
     found: Answers = {}
     # The tokens of each item's letters, behind a latent segment (True) and without one (False).
     segment = answering.start + answering.end + answering.after
-    letters = {looked: batch.letters(segment if looked else "") for looked in (True, False)} if batch.compares else {}
+    letters = {behind: batch.letters(segment if behind else "") for behind in (True, False)} if batch.compares else {}
     tokens = batch.tokens if "free" in batch.scorings else 1
     written = generate_latent(batch.backbone, batch.inputs, tokens, answering)
     if "free" in batch.scorings:
@@ -201,7 +201,7 @@ def latent_letters(batch: LetterBatch, answering: Latents) -> Answers:
     whole = all(map(one_token_each, letters.values()))
     likeliest: list[LetterAnswer] = []
     if letters and (whole or "letter-logits" in batch.scorings):
-        own = [letters[one.first_looked][row] for row, one in enumerate(written)]
+        own = [letters[one.first_behind][row] for row, one in enumerate(written)]
         answers = batch.likeliest(own, [_first_word(one) for one in written])
         likeliest = _with_steps(answers, [one.first_steps for one in written])
     if "letter-logits" in batch.scorings:
@@ -226,11 +226,11 @@ def _short(batch: LetterBatch, letters: Sequence[LetterTokens]) -> list[LetterAn
 def _latent_short(
     batch: LetterBatch, letters: dict[bool, list[LetterTokens]], answering: Latents
 ) -> list[LetterAnswer]:
-    tries = {looked: [letter_trie(batch.backbone, own) for own in of] for looked, of in letters.items()}
+    tries = {behind: [letter_trie(batch.backbone, own) for own in of] for behind, of in letters.items()}
     ended = [pad_id(batch.backbone)]
 
-    def allowed(row: int, words: list[int], looked: bool) -> list[int]:
-        return tries[looked][row].get(tuple(words), ended)
+    def allowed(row: int, words: list[int], behind: bool) -> list[int]:
+        return tries[behind][row].get(tuple(words), ended)
 
     written = generate_latent(batch.backbone, batch.inputs, SHORT_TOKENS, answering, allowed)
     read = [

@@ -33,7 +33,7 @@ from jepa_vlm.generation.tools import IMAGE_TOOLS, ImageTool, ToolError, ToolFun
 
 OPEN, CLOSE = "<tool_call>", "</tool_call>"
 Stop = Literal["answered", "calls", "images", "tokens"]
-Produce = Callable[[Backbone, Inputs, int], Tensor]  # from prompts and a limit to the tokens that follow
+Produce = Callable[[Backbone, Inputs, int], Tensor]  # from prompts and a limit, the tokens that follow
 
 
 @final
@@ -43,9 +43,9 @@ class ToolUse:
 
     Args:
         calls: Tool calls that were run.
-        failures: Those of them that gave an error.
-        tokens: Generated in all turns.
-        stopped: Why it ended: the model ``answered``, or a limit was met.
+        failures: Calls that gave an error.
+        tokens: Tokens generated in all turns.
+        stopped: Why the conversation ended: the model ``answered``, or which limit was met.
     """
 
     calls: int
@@ -63,11 +63,11 @@ class ToolLoop:
         tools: By name, which a model may call.
         max_calls: Calls that are run; a turn that asks for one more is the last.
         max_images: Most images of a conversation, its own included.
-        max_new_tokens: Of each turn.
-        max_tokens: Of a whole conversation, above which no tool is run.
+        max_new_tokens: Most new tokens of each turn.
+        max_tokens: Tokens of a whole conversation above which no tool is run.
         system: The system turn; "" for the chat template's own.
         guidelines: Appended to the question.
-        observation: What stands beside a returned picture; ``{width}`` and ``{height}`` are the picture's.
+        observation: Text beside a returned picture; ``{width}`` and ``{height}`` are the picture's.
         image_first: Whether the picture stands before the observation, as in the library's own training data.
         crop_tokens: Least and most visual tokens to which a returned picture is scaled; None leaves it as it is.
 
@@ -98,13 +98,13 @@ TRAINED_TOOLS = ToolLoop(tools={name: IMAGE_TOOLS[name] for name in IMAGE_TOOLS}
 @final
 @dataclass(frozen=True)
 class ToolAnswer:
-    """What a model answered with tools.
+    """A model's answer with tools.
 
     Args:
         id: The item's.
-        text: Its last turn.
-        turns: All of its turns.
-        use: What it cost, and why it ended.
+        text: The model's last turn.
+        turns: All turns of the model.
+        use: Counts, and why the conversation ended.
     """
 
     id: str
@@ -149,10 +149,10 @@ class ToolConversation:
     """The turns of one conversation so far, its images, and its counts.
 
     Args:
-        item: What is asked; its images are decoded once.
+        item: The question; its images are decoded once.
         system: The system turn, or "".
         guidelines: Appended to the question.
-        reserved: Special tokens, which no text that a model had a part in may bring into the prompt.
+        reserved: Special tokens; they are removed from every text that a model had a part in.
     """
 
     def __init__(self, item: Askable, *, system: str, guidelines: str, reserved: Sequence[str]) -> None:
@@ -214,11 +214,11 @@ def answer_with_tools(
     """Ask every item and return the answers in the items' order; the conversations of a batch go on side by side.
 
     Args:
-        backbone: Its modes are restored.
-        items: What is asked.
+        backbone: The model; its modes are restored.
+        items: The questions.
         loop: Tools and limits.
         batch_size: ToolConversations per forward.
-        produce: Writes the next turn of each conversation that goes on, in the items' order; greedily if not given.
+        produce: Function that writes the next turn of each conversation that goes on, in the items' order.
 
     Raises:
         ValueError: If ``batch_size`` is below 1.
@@ -275,7 +275,7 @@ def _step(backbone: Backbone, held: ToolConversation, ids: list[int], prompt: in
     held.calls += 1
     try:
         picture = _shown(_run(held, loop), backbone, loop)
-    except Exception as err:  # whatever a tool makes of arguments that a model wrote
+    except Exception as err:  # a tool may raise anything on arguments that a model wrote
         held.failures += 1
         held.observe(f"\nExecution error:\n{str(err) if isinstance(err, ToolError) else _named(err)}\n")
         return None

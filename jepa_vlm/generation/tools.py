@@ -14,11 +14,11 @@ from PIL import Image, ImageDraw
 
 from jepa_vlm.registry import Registry
 
-ToolFunction = Callable[[Image.Image, Mapping[str, Any]], Image.Image]  # from a picture and a call's arguments
+ToolFunction = Callable[[Image.Image, Mapping[str, Any]], Image.Image]  # from picture and arguments
 
 
 class ToolError(Exception):
-    """A call cannot be run. Its text is what the model is told, so that it may call again."""
+    """A call cannot be run. The model reads the error's text, so that it may call again."""
 
 
 @final
@@ -27,10 +27,10 @@ class ImageTool:
     """A tool with the words that present it to a model.
 
     Args:
-        name: What a call names.
-        description: What it is good for.
-        parameters: Its arguments, as a JSON schema.
-        run: What it does.
+        name: Name by which the model calls it.
+        description: Purpose, as the model reads it.
+        parameters: Arguments, as a JSON schema.
+        run: Function that makes the new picture.
     """
 
     name: str
@@ -61,12 +61,10 @@ def on_a_box(name: str, description: str, run: ToolFunction, *, units: str, verb
     """File and return a tool whose arguments are ``bbox_2d`` and ``target_image``, in PixelReasoner's words.
 
     Args:
-        name: What a call names.
-        description: What it is good for.
-        run: What it does.
-        units: Of the box: ``IN_PIXELS`` or ``IN_FRACTIONS``.
-        verb: What is done to an image: "crop".
-        aim: What is done to the box's area: "zoom in".
+        name, description, run: As for ``ImageTool``.
+        units: Sentence on the units of the box: ``IN_PIXELS`` or ``IN_FRACTIONS``.
+        verb: What the tool does to an image: "crop".
+        aim: What the tool does to the box's area: "zoom in".
     """
     box = f"coordinates for bounding box of the area you want to {aim}. {units}"
     which = f"The index of the image to {verb}. Index from 1 to the number of images. "
@@ -98,8 +96,8 @@ def box_in(image: Image.Image, arguments: Mapping[str, Any], *, padding: float =
     description says. A whole-image box [0, 0, 1, 1] is thus the whole image, not one pixel.
 
     Args:
-        image: Which the call is about.
-        arguments: Of the call.
+        image: The picture that the call names.
+        arguments: The call's arguments.
         padding: Added on every side, as a fraction of the image's width or height; what then lies outside is cut off.
 
     Raises:
@@ -134,7 +132,7 @@ def _clamped(fraction: float) -> float:
     return min(max(fraction, 0.0), 1.0)
 
 
-PADDING = 0.1  # of the image's width and height, on each side
+PADDING = 0.1  # share of the image's width and height that is added on each side
 SMALLEST = 28  # pixels; a crop must be wider and higher
 DESCRIPTION = (
     "Zoom in on the image based on the bounding box coordinates. "
@@ -211,7 +209,7 @@ HIGHLIGHT = on_a_box(
 
 
 def refuse_frames(image: Image.Image, arguments: Mapping[str, Any]) -> Image.Image:
-    """Refuse.
+    """Refuse: there are only images here.
 
     Raises:
         ToolError: Always.

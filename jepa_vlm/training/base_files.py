@@ -35,14 +35,14 @@ FLOATS = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF1
 @final
 @dataclass(frozen=True)
 class Written:
-    """What became of a base's tensors.
+    """The tensors of a base as an export holds them.
 
     Args:
-        types: How many have which type.
-        changed: Names, in the model, of those that are no longer the base's.
-        unread: Names, in the files, of those that the model does not read, such as heads for speculative decoding; they
-            are the base's.
-        added: Bytes by which they grew.
+        types: Number of tensors of each type.
+        changed: Names, in the model, of the tensors that are no longer the base's.
+        unread: Names, in the files, of the tensors that the model does not read, such as heads for speculative
+            decoding; they are the base's.
+        added: Bytes by which the tensors grew.
         in_place: Whether the model now holds every number as it was written.
     """
 
@@ -75,7 +75,7 @@ def write_weights(model: PreTrainedModel, base: Path, draft: Path, *, run: torch
     Args:
         model: A model of the same architecture; transformers may have given its tensors other names.
         base: Folder with the base's safetensors files.
-        draft: Where to.
+        draft: Folder that is written.
         run: Type in which the run held what did not train: a tensor that is the base's in this type stays the base's.
         grown: Whether tensors may have more rows than the base's.
 
@@ -83,7 +83,7 @@ def write_weights(model: PreTrainedModel, base: Path, draft: Path, *, run: torch
         ExportError: If a tensor has no place in the base's files, or does not fit there.
     """
     state = model.state_dict()
-    names = {_storage(tensor): name for name, tensor in reversed(state.items())}  # of tied ones, the first
+    names = {_storage(tensor): name for name, tensor in reversed(state.items())}  # the first name of tied tensors
     live = revert_weight_conversion(model, state)
     types, changed, unread, added = Counter[str](), set[str](), list[str](), 0
     places = {_storage(buffer) for buffer in model.buffers()}  # older files leave them out
@@ -132,17 +132,17 @@ def _storage(tensor: Tensor) -> int:
 TOKENIZER, TOKENIZER_CONFIG, OLD_TOKENS = "tokenizer.json", "tokenizer_config.json", "added_tokens.json"
 IMAGES, PROCESSOR = "preprocessor_config.json", "processor_config.json"
 TEMPLATE, TEMPLATES = "chat_template.jinja", "additional_chat_templates/"
-Changes = Mapping[str, Mapping[str, Any]]  # by the path of a value in the file: its value before and after
+Changes = Mapping[str, Mapping[str, Any]]  # a value's path in the file, to the value before and after
 
 
 @final
 @dataclass(frozen=True)
 class Copied:
-    """What an export took over from the base.
+    """The files of a base as an export holds them.
 
     Args:
-        files: That are the base's, or the base's with changes.
-        changed: By file: what had to change.
+        files: Files that are the base's, or the base's with changes.
+        changed: Changes by file.
         left_out: Files of the base that were not copied: code, its model card, and whatever is not known.
     """
 
@@ -160,7 +160,7 @@ def copy_files(base: Path, draft: Path, backbone: Backbone, *, added: int) -> Co
     Args:
         base: See ``base_folder``.
         draft: A new folder, which is made.
-        backbone: As it was trained, with or without its adapter.
+        backbone: The trained backbone, with or without its adapter.
         added: Bytes by which the weights grew, for their index.
 
     Raises:
@@ -234,12 +234,12 @@ def differences(old: Any, new: Any, path: str = "") -> Changes:
 @final
 @dataclass(frozen=True)
 class _Needed:
-    """What the run's model has that a folder does not say.
+    """Values of the run's model that a folder's files do not have.
 
     Args:
-        config: Of the configuration.
+        config: Values of the configuration.
         images: Settings of the image processor.
-        tokens: By identifier, as a tokenizer's files state them.
+        tokens: Added tokens by identifier, as a tokenizer's files state them.
         every: All added tokens, where the folder has no tokenizer.json, which would hold the base's.
         template: The chat template, where the folder has none.
     """
@@ -291,7 +291,7 @@ def _edited(name: str, held: dict[str, Any], needed: _Needed, added: int) -> dic
 def _set_images(held: dict[str, Any], images: Mapping[str, Any]) -> None:
     held.update(images)
     if "size" in images and str(held.get("image_processor_type")).startswith("Qwen2VL"):
-        size = images["size"]  # of which transformers 4 reads nothing, but the pixels beside it
+        size = images["size"]  # transformers 4 reads the pixels beside it instead
         held.update(min_pixels=size["shortest_edge"], max_pixels=size["longest_edge"])
 
 

@@ -23,7 +23,7 @@ class FiniteLoss(TrainerCallback):
     """Checks every step's terms and gradients just before the optimiser uses them; waits for the device once.
 
     Args:
-        ledger: Where the trainer notes the terms.
+        ledger: Ledger in which the trainer notes the terms.
     """
 
     def __init__(self, *, ledger: TermLedger) -> None:
@@ -65,7 +65,7 @@ class FreshOptimizer(TrainerCallback):
     """Empties the optimiser's state before the first step of such a stage: AdamW then counts its steps from 1 again.
 
     Args:
-        begins_anew: From a step, counted from 0, to whether it is one.
+        begins_anew: Function that says whether a step, counted from 0, begins such a stage.
     """
 
     begins_anew: Callable[[int], bool]
@@ -223,7 +223,7 @@ class Progress(TrainerCallback):
     """Draws a bar in a terminal; elsewhere writes a line per log. Only the first process talks.
 
     Args:
-        console: Where to.
+        console: Console on which it is drawn.
     """
 
     def __init__(self, *, console: Console) -> None:

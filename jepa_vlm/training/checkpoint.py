@@ -48,14 +48,11 @@ STATE, PICKLED = "trainer_state.json", ("optimizer.pt", "scheduler.pt")
 @final
 @dataclass(frozen=True)
 class Origin:
-    """What has to be loaded before a checkpoint means anything.
+    """The backbone that a checkpoint belongs to, and how the model answers.
 
     Args:
-        backbone: As given to ``load_backbone``.
+        backbone, dtype, visual_tokens, added_tokens: Arguments of ``load_backbone``.
         seed: Likewise; matters for random weights only.
-        dtype: Likewise.
-        visual_tokens: Likewise.
-        added_tokens: Likewise.
         answering: How the model answers once it is trained: ``Recipe.answering``.
     """
 
@@ -132,7 +129,7 @@ def load_adapter(base: PreTrainedModel, folder: Path) -> PeftModel:
     """
     try:
         loaded = PeftModel.from_pretrained(base, str(folder))
-    except KeyError as err:  # of a row of added tokens, PEFT does not say more
+    except KeyError as err:  # PEFT says no more than this of a missing row of added tokens
         raise RunError(f"{folder / ADAPTER} does not fit this run: it has no {err}.") from None
     with safe_open(folder / ADAPTER, framework="pt") as held:
         _compare(folder / ADAPTER, set(_adapter_state(loaded)), set(held.keys()))
@@ -208,8 +205,8 @@ def load_checkpoint(checkpoint: Path, *, dtype: str | torch.dtype | None = None)
     """Return the backbone of a checkpoint with its trained weights; of the heads only the one of its latent steps.
 
     Args:
-        checkpoint: Its folder.
-        dtype: Of the weights; None for the run's own.
+        checkpoint: The checkpoint's folder.
+        dtype: Type of the weights; None for the run's own.
 
     Raises:
         RunError: If the folder is no checkpoint, or its adapter, added tokens or latent head do not fit the backbone.
@@ -257,8 +254,8 @@ def write_inference(folder: Path, answering: Answering, head: nn.Module | None =
     """Write the file, unless the model answers by plain generation without a response prefix.
 
     Args:
-        folder: The exported model's.
-        answering: How it answers.
+        folder: The exported model's folder.
+        answering: How the model answers.
         head: The head that latent steps pass through; its weights are written too.
     """
     if answering != Plain():

@@ -1,4 +1,4 @@
-"""Put a LoRA adapter on the decoder's projections, and say what trains."""
+"""Put a LoRA adapter on the decoder's projections, and list what trains."""
 
 from __future__ import annotations
 
@@ -54,8 +54,8 @@ def apply_lora(backbone: Backbone, lora: Lora | None, *, seed: int = 0, train: C
     Args:
         backbone: Changed in place: its ``model`` becomes a ``PeftModel``.
         lora: The adapter, or None.
-        seed: Of the adapter's random half.
-        train: Which parts train, see ``Recipe.rates``; ``projector`` and ``vision`` train in full.
+        seed: Random seed for the adapter's random half.
+        train: Parts that train, see ``Recipe.rates``; ``projector`` and ``vision`` train in full.
 
     Raises:
         BackboneError: If the backbone already has an adapter, projections are found nowhere or outside the decoder, or

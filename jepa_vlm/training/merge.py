@@ -50,15 +50,15 @@ class Exported:
     """What an export wrote and checked; ``export.json`` in its folder holds it too.
 
     Args:
-        folder: With the model, its processor and tokenizer; needs no jepa_vlm.
-        checkpoint: What was merged.
-        base: The backbone whose files it has.
-        merged: How many weights are no longer the base's.
+        folder: Folder with the model, its processor and tokenizer; needs no jepa_vlm.
+        checkpoint: Checkpoint that was merged.
+        base: Backbone whose files the folder has.
+        merged: Number of weights that are no longer the base's.
         difference: Largest difference of logits, relative to the largest logit, between the live model and the folder.
-        dtype: In which the live model computed.
-        types: How many tensors of the folder have which type: the base's.
+        dtype: Type in which the live model computed.
+        types: Number of tensors of each type: the base's.
         unread: Tensors that the model does not read; they are the base's.
-        changed: By file: what differs from the base's, by the dotted path of a value.
+        changed: Differences from the base by file and dotted path of a value.
         left_out: Files of the base that were not copied.
     """
 
@@ -179,7 +179,7 @@ def _write(checkpoint: Path, draft: Path) -> dict[str, Any]:
     return {
         "base": origin.backbone,
         "merged": len(written.changed),
-        "difference": _difference(found, live),  # what rounding to the base's types does is no fault, but is told
+        "difference": _difference(found, live),  # rounding to the base's types is no fault, but it is reported
         "dtype": str(run).removeprefix("torch."),
         "types": written.types,
         "unread": written.unread,

@@ -77,14 +77,14 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
 class TermLedger:
     """Sums every term over the micro-batches of a step and over the steps since the last log.
 
-    A micro-batch's terms are already divided by the units of the whole accumulated global batch, so that sums over
+    A micro-batch's terms are already divided by the denominators of the whole accumulated global batch: sums over
     micro-batches, averaged over processes, are the step's values.
     """
 
     def __init__(self) -> None:
         self._raw: dict[str, Tensor] = {}
         self._weighted: dict[str, Tensor] = {}
-        self._parts: dict[str, Tensor] = {}  # by "term/part"
+        self._parts: dict[str, Tensor] = {}  # keyed by "term/part"
         self._computed: dict[str, int] = {}  # steps that did not leave the term out
         self._step: list[tuple[Sequence[str], dict[str, Tensor]]] = []
 
@@ -153,14 +153,14 @@ class TermLedger:
 
 @final
 class SourceLedger:
-    """Sums every term by source, over micro-batches, steps and processes, and divides by the units of that source.
+    """Sums every term by source, over micro-batches, steps and processes, and divides by that source's denominators.
 
-    However a step is split, a source's value is the sum over all its units (tokens, examples, pairs) seen since the
-    last log, divided by their number.
+    However a step is split, a source's value is the sum over all its tokens, examples or pairs since the last log,
+    divided by their number.
 
     Args:
-        sources: Their names; none without a mixture.
-        weights: By term: its weight in the objective.
+        sources: Names of the sources; none without a mixture.
+        weights: Each term's weight in the objective.
     """
 
     def __init__(self, *, sources: Sequence[str], weights: Mapping[str, float]) -> None:
@@ -172,8 +172,8 @@ class SourceLedger:
         """Note one micro-batch; nothing waits for the device.
 
         Args:
-            terms: Of the micro-batch.
-            counts: By source: the units of each term.
+            terms: The micro-batch's terms.
+            counts: The loss denominator of each term, by source.
         """
         for name, own in terms.by_source.items():
             if name in terms.skipped:
@@ -184,7 +184,7 @@ class SourceLedger:
             self._counts[name] = [have + one[name] for have, one in zip(held, counts, strict=True)]
 
     def drain(self) -> dict[str, Any]:
-        """Return terms by source over all processes, those without a unit left out, and start anew."""
+        """Return terms by source over all processes, without those whose denominator is 0, and start anew."""
         if not self._sums:
             return {}
         names = [name for name in self._weights if name in self._sums]

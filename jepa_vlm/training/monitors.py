@@ -124,8 +124,8 @@ def latent_figures(predicted: Latent, target: Latent) -> dict[str, float]:
 Among = Bool[Tensor, "batch batch"]
 TIE = 1e-6  # cosines of float32 states nearer than this are equal: one trajectory twice must not win by rounding
 LITTLE = 0.01  # a smaller share of the variance is called none
-STILL = 0.1  # of the targets' spread; predictions that are spread less are called the same
-COLLAPSED = 0.5  # of the targets' spread at the start
+STILL = 0.1  # share of the targets' spread; predictions that are spread less are called the same
+COLLAPSED = 0.5  # share of the targets' spread at the start
 
 
 def kind_of(trajectory: Trajectory) -> str:
@@ -156,7 +156,7 @@ def shuffled_rows(cosines: Latent, among: Among) -> PerExample:
     """Return each prediction's mean cosine with other examples' targets; nan where it is held against none.
 
     Args:
-        cosines: Of prediction i with target j.
+        cosines: Cosine of prediction i with target j.
         among: Whether i is held against j.
     """
     others = among & ~torch.eye(len(cosines), dtype=torch.bool)
@@ -168,9 +168,9 @@ def recall_rows(cosines: Latent, among: Among, k: int) -> PerExample:
     """Return how likely each prediction's own target is among its k nearest, if equals come in random order.
 
     Args:
-        cosines: Of prediction i with target j.
+        cosines: Cosine of prediction i with target j.
         among: Whether i is held against j.
-        k: How many.
+        k: Number of nearest targets.
     """
     own = cosines.diagonal()[:, None]
     better = ((cosines > own + TIE) & among).sum(1)
@@ -219,7 +219,7 @@ def within_kinds(
 
     Args:
         predicted, target: One row for each example.
-        kinds: Of the examples.
+        kinds: Kind of each example.
         by_direction: Bring latents to length 1 first: for losses that do not see lengths.
     """
     counts = Counter(kinds)

@@ -24,7 +24,7 @@ from jepa_vlm.trajectories.mixture import Mixture, Source
 
 @final
 class Passes:
-    """Shuffled passes over a data set, one after another, without end.
+    """Shuffled epochs over a data set, one after another, without end.
 
     Position i holds the same example however the run is split into micro-batches and processes, and however often it is
     resumed; the last batch of a pass is filled from the next one.
@@ -34,7 +34,7 @@ class Passes:
 
     Args:
         examples: The training set, at least one example; a mixture is mixed by its weights.
-        seed: Of the shuffles.
+        seed: Random seed for the shuffles.
 
     Raises:
         ValueError: If there are no examples.
@@ -82,9 +82,9 @@ class MicroBatch:
 
     Args:
         step: The optimiser step that it belongs to, counted from 0.
-        trajectories: Its examples.
+        trajectories: The examples.
         sources: The number of each example's source in a mixture; empty without one.
-        of: How many sources the mixture has; 0 without one.
+        of: Number of sources in the mixture; 0 without one.
     """
 
     step: int
@@ -99,7 +99,7 @@ class MicroBatches(Dataset[MicroBatch]):
 
     Args:
         examples: The training set.
-        passes: In which order it is seen.
+        passes: Order in which the training set is seen.
         starts: The position at which each micro-batch begins, and the one at which the last ends.
         per_step: Micro-batches of an optimiser step, over all processes.
     """
@@ -132,10 +132,10 @@ class Filling:
 
     Args:
         budget: Most tokens of a micro-batch.
-        micro_batches: How many there are.
-        examples: How many they hold together.
-        share: Of the budget, filled on average.
-        too_long: Examples longer than the budget; each is a micro-batch of its own.
+        micro_batches: Number of micro-batches.
+        examples: Number of examples in all of them.
+        share: Share of the budget that is filled on average.
+        too_long: Number of examples longer than the budget; each is a micro-batch of its own.
     """
 
     budget: int
@@ -174,9 +174,9 @@ def micro_batch_starts(
 
     Args:
         passes: The order of the examples.
-        micro_batches: How many the run needs.
+        micro_batches: Number of micro-batches of the run.
         batch_size: Examples of each, without a budget.
-        tokens: Of each example, for a budget.
+        tokens: Number of tokens of each example, for a budget.
         budget: Most tokens of a micro-batch, or None.
     """
     if budget is None or tokens is None:
@@ -189,9 +189,9 @@ def cut(passes: Passes, tokens: Sequence[int], *, budget: int, micro_batches: in
 
     Args:
         passes: The order of the examples.
-        tokens: Of each example.
+        tokens: Number of tokens of each example.
         budget: Most tokens of a micro-batch; an example that is longer is one of its own.
-        micro_batches: How many the run needs.
+        micro_batches: Number of micro-batches of the run.
     """
     lengths = (tokens[passes.at(position)] for position in count())
     sizes = islice(_fill(lengths, budget), micro_batches)

@@ -16,7 +16,7 @@ def split_by_rate(optimizer: Optimizer, model: LatentVLM, rates: Mapping[str, fl
 
     Args:
         optimizer: Changed in place, before its schedule is made.
-        model: What it trains.
+        model: The model that it trains.
         rates: Multiples by part, see ``Recipe``. The objective's own parameters have the rate itself, those of text
             encoders and experts their multiples of it.
     """

@@ -1,4 +1,4 @@
-"""How a run ends in its own time when it is told to stop: the process and the workers of its data loader.
+"""How a run ends in its own time when it receives a signal to stop: the process and the workers of its data loader.
 
 A cluster sends SIGTERM to all processes of a job. The run finishes the step, saves and stops; a worker that died
 meanwhile would end it at once, by an error of torch's, whose own handler lets a worker die of any SIGTERM, whoever sent
@@ -79,12 +79,12 @@ class StopWhenAsked(TrainerCallback):
 @final
 @dataclass(frozen=True)
 class OutlivingSigterm:
-    """Makes a batch; in a worker, from the first batch on, only the process that started it can end it by SIGTERM.
+    """Makes a batch. From its first batch on, a worker can be ended by SIGTERM only by the process that started it.
 
-    Where the system does not tell who sent a signal (macOS, Windows), workers die as before. Picklable.
+    Where the system does not say who sent a signal (macOS, Windows), workers die as before. Picklable.
 
     Args:
-        collate: Makes the batch.
+        collate: Function that makes the batch.
     """
 
     collate: Callable[[Any], dict[str, Any]]

@@ -26,8 +26,8 @@ class LossDropout:
     One draw serves all terms, so that terms of the same share are left out together and what they share is saved.
 
     Args:
-        shares: By term: the share of steps without it.
-        seed: Of the draws.
+        shares: Each term's share of steps without it.
+        seed: Random seed for the draws.
     """
 
     shares: Mapping[str, float]
@@ -47,9 +47,9 @@ class TermSchedule:
 
     Args:
         terms: The objective's.
-        stages: Of the recipe; none computes all terms throughout.
-        steps: Of the run.
-        dropout: What is left out within a stage.
+        stages: Stages of the recipe; none computes all terms throughout.
+        steps: Number of optimiser steps.
+        dropout: Terms that are left out within a stage.
     """
 
     terms: tuple[str, ...]

@@ -87,7 +87,7 @@ def test_equals_the_slow_obvious_way(backbone: jv.Backbone, pure_float64: None) 
     (found,) = run(backbone, inputs, Latents(steps=3), tokens=4)
     words, _ = by_hand(backbone, inputs, 3, 4)
     assert found.ids == words[: len(found.ids)]
-    assert (found.steps, found.looks) == (3, 1)
+    assert (found.steps, found.segments) == (3, 1)
 
 
 def test_a_batch_equals_each_item_alone(backbone: jv.Backbone, pure_float64: None) -> None:
@@ -99,7 +99,7 @@ def test_a_batch_equals_each_item_alone(backbone: jv.Backbone, pure_float64: Non
         together = run(backbone, prompts(backbone, 0, 1, 2), decoding)
         for number, own in enumerate(together):
             (alone,) = run(backbone, prompts(backbone, number), decoding)
-            assert (own.ids, own.steps, own.looks) == (alone.ids, alone.steps, alone.looks)
+            assert (own.ids, own.steps, own.segments) == (alone.ids, alone.steps, alone.segments)
             assert own.first_logits is not None
             assert alone.first_logits is not None
             assert torch.allclose(own.first_logits, alone.first_logits, atol=1e-8)
@@ -113,7 +113,7 @@ def test_no_steps_is_plain_generation(backbone: jv.Backbone) -> None:
     ends = {backbone.tokenizer.pad_token_id}
     for own, ids in zip(found, plain.tolist(), strict=True):
         assert [token for token in own.ids if token not in ends] == [token for token in ids if token not in ends]
-        assert (own.steps, own.looks) == (0, 0)
+        assert (own.steps, own.segments) == (0, 0)
 
 
 def test_the_fed_states_are_those_of_training(backbone: jv.Backbone, pure_float64: None) -> None:
@@ -162,10 +162,10 @@ def test_a_model_that_never_writes_start_answers_directly(backbone: jv.Backbone)
     handle = head.register_forward_hook(tilt)
     try:
         bias[start] = -1e6
-        assert [one.looks for one in run(backbone, inputs, Latents(steps=2, entry="model"))] == [0, 0]
+        assert [one.segments for one in run(backbone, inputs, Latents(steps=2, entry="model"))] == [0, 0]
         bias[start] = 1e6
         eager = run(backbone, inputs, Latents(steps=2, entry="model"), tokens=4)
-        assert [(one.looks, one.steps, one.ids) for one in eager] == [(8, 16, [start] * 4)] * 2  # as often as it may
+        assert [(one.segments, one.steps, one.ids) for one in eager] == [(8, 16, [start] * 4)] * 2  # as often as it may
         bias[start] = 0
         end = backbone.tokenizer.convert_tokens_to_ids(BORDERS["end"])
         bias[end] = 1e6
@@ -227,8 +227,8 @@ def test_a_row_that_has_ended_takes_no_more_steps_while_the_others_go_on(backbon
     machine.finish(ids[:, 2:])
     assert ids[:, 2:].tolist() == [[end] * 4, [word, word, word, end]]
     first, second = machine.answers
-    assert (first.ids, first.looks, first.steps) == ([end], 0, 0)
-    assert (second.ids, second.looks, second.steps) == ([word, word, word, end], 0, 0)
+    assert (first.ids, first.segments, first.steps) == ([end], 0, 0)
+    assert (second.ids, second.segments, second.steps) == ([word, word, word, end], 0, 0)
 
 
 def test_a_checkpoint_that_switches_the_cache_off_does_not_switch_feedback_off(backbone: jv.Backbone) -> None:

@@ -85,7 +85,7 @@ def folder_of(spec: DataSpec, *, patterns: Sequence[str]) -> Path:
     """Return the benchmark's folder, fetched from the hub if ``revision`` pins a commit of it.
 
     Args:
-        spec: What ``parse_source`` returned.
+        spec: Value of ``parse_source``.
         patterns: The files that are needed of a hub data set.
 
     Raises:
@@ -140,8 +140,8 @@ def load_benchmark(
 
     Args:
         spec: A benchmark's name, and after a colon what it takes.
-        count: How many items, at least 1; None for all, or for the benchmark's own number.
-        seed: What they are drawn with.
+        count: Number of items, at least 1; None for all, or for the benchmark's own number.
+        seed: Random seed with which items are drawn.
         protocol: The name of the protocol that makes the prompts; None for ``pearl-paper``.
 
     Raises:

@@ -24,7 +24,7 @@ IMAGES = ("MMVP Images", "MMVP_Images")
 COLUMNS = ("Index", "Question", "Options", "Correct Answer")
 CORRECTED = {99: "(b)", 100: "(a)", 279: "(b)", 280: "(a)"}
 HUB_ID = "MMVP/MMVP"
-DIGITS = 9  # of an index: Python refuses to read thousands of them
+DIGITS = 9  # most digits of an index: Python refuses to read thousands of them
 
 
 @BENCHMARKS.register("mmvp")

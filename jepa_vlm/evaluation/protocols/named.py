@@ -19,15 +19,15 @@ DEFAULT_PROTOCOL = "pearl-paper"
 @final
 @dataclass(frozen=True, kw_only=True)
 class NamedProtocol:
-    """How one benchmark is asked and read.
+    """Rules by which one benchmark is asked and read.
 
     Args:
-        name: With its version: ``"lvr-1"``; a change of any value is a new version.
+        name: Name and version: ``"lvr-1"``; a change of any value is a new version.
         scoring: How an option letter is read; others may be recorded beside it.
-        prompt: Makes the user turn's text.
+        prompt: Function that makes the user turn's text.
         max_new_tokens: Most tokens generated under ``free``.
-        read: Reads the letter under ``free``.
-        prefix: What the answer is made to begin with.
+        read: Function that reads the letter under ``free``.
+        prefix: Beginning that the prompt gives to every answer.
         system: The system turn; "" for the chat template's own.
         pixels: Least and most pixels of an image; None for the image processor's own.
         loop: Tools and limits under ``tools``; None for the benchmark's.

@@ -77,8 +77,8 @@ def read_lenient(text: str, item: MultipleChoice, *, reject_several: bool = Fals
     """Return the right letter if it occurs in the answer at all, as the released code counts, else the answer's first.
 
     Args:
-        text: What was generated.
-        item: What was asked.
+        text: The generated text.
+        item: The question.
         reject_several: Whether an answer with "AB" in it is no answer.
     """
     answer = text.rpartition("<answer>")[2].partition("</answer")[0].strip()
