@@ -6,33 +6,25 @@ import copy
 import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal, final
+from typing import Any, final
 
 import torch
 from torch import Tensor, nn
 
 from jepa_vlm.adapters import Backbone
-from jepa_vlm.encoders import (
-    AHEAD,
-    OnePassPlanner,
-    SeparatePlanner,
-    TargetWeights,
-    one_pass,
-    run_ahead,
-    separate,
-)
-from jepa_vlm.errors import BackboneError
-from jepa_vlm.serialization import IGNORED, Collator, Read, Serializer, TokenizedView
+from jepa_vlm.encoders import Batch, Collator, Engine, OnePass, Read, Separate, TargetWeights
+from jepa_vlm.encoders.batch import Sources
+from jepa_vlm.encoders.row_states import RowStates
+from jepa_vlm.serialization import Serializer
 from jepa_vlm.serialization.stored_targets import target_stores
 from jepa_vlm.states import Head, RegionStates, States
-from jepa_vlm.terms import Objective, Shuffled, Term, Unit
+from jepa_vlm.terms import Objective, Shuffled, Term
 from jepa_vlm.trajectories import Trajectory
 from jepa_vlm.typing import Latent, PerSource, Scalar
-from jepa_vlm.views import LatentConversation, ViewRequest
+from jepa_vlm.views import IGNORED, Request, TokenizedView
 
-Engine = Literal["one_pass", "separate"]
 Normalisers = Mapping[str, float | Tensor]
-ENGINES: tuple[Engine, ...] = ("one_pass", "separate")
+ENGINES: dict[str, Engine] = {engine.name: engine for engine in (OnePass(), Separate())}
 
 
 @final
@@ -75,9 +67,9 @@ class LatentVLM(nn.Module):
     Args:
         backbone: The model, LoRA already on if it is to be trained so. Shared, not copied.
         objective: What to compute; copied and set up, so that one objective serves many seeds. A single term will do.
-        engine: ``one_pass`` computes each token once; ``separate`` is the slow, obvious reference with the same
-            results.
-        seed: Of the objective's own parameters.
+        engine: ``OnePass()`` computes each token once; ``Separate()`` is the slow, obvious reference with the same
+            results. The names ``"one_pass"`` and ``"separate"`` will do.
+        seed: Random seed of the objective's own parameters.
 
     Raises:
         ValueError: If the engine is unknown, loss dropout would leave a step without any term, or two cached targets
@@ -88,20 +80,17 @@ class LatentVLM(nn.Module):
     accepts_loss_kwargs = False
 
     def __init__(
-        self, backbone: Backbone, objective: Objective | Term, *, engine: Engine = "one_pass", seed: int = 0
+        self, backbone: Backbone, objective: Objective | Term, *, engine: Engine | str = "one_pass", seed: int = 0
     ) -> None:
         super().__init__()
-        if engine not in ENGINES:
+        if not isinstance(engine, Engine) and engine not in ENGINES:
             raise ValueError(f"engine must be one of {', '.join(ENGINES)}; got {engine!r}.")
-        if engine == "one_pass" and backbone.adapter.separate_because:
-            raise BackboneError(
-                f"{backbone.name!r} needs engine='separate' (--engine separate): {backbone.adapter.separate_because}."
-            )
+        self.engine = engine if isinstance(engine, Engine) else ENGINES[engine]
+        self.engine.check(backbone)
         whole = objective if isinstance(objective, Objective) else 1.0 * objective
         if all(term.loss_dropout for _, term in whole.parts()):
             raise ValueError("One term at least must have no loss dropout, or some steps have nothing to compute.")
-        self.backbone, self.engine = backbone, engine
-        self.model = backbone.model
+        self.backbone, self.model = backbone, backbone.model
         self.objective = copy.deepcopy(whole)
         self.objective.setup(backbone.dim, torch.Generator().manual_seed(seed))
         self.objective.to(device=self.device, dtype=torch.promote_types(backbone.dtype, torch.float32))
@@ -124,10 +113,8 @@ class LatentVLM(nn.Module):
         return Collator(
             serializer=self._serializer(),
             requests={term.name: term.requests() for _, term in self.objective.parts()},
-            planner=SeparatePlanner
-            if self.engine == "separate"
-            else functools.partial(OnePassPlanner, share_detached=not dropout),
-            counters={name: _UnitCounter(unit) for name, unit in self.objective.units().items()},
+            planner=functools.partial(self.engine.planner, dropout=dropout),
+            denominators=self.objective.denominators(),
             stores=self.target_stores,
             extra_inputs=self.objective.extra_inputs(),
         )
@@ -139,7 +126,7 @@ class LatentVLM(nn.Module):
         own reads is no view of this tokenizer and not among them.
         """
         requests = self.objective.requests()
-        trained = {request.encoding for request in requests if request.region == "supervised"}
+        trained = {request.encoding for request in requests if request.at == "supervised"}
         encodings = tuple(dict.fromkeys(request.encoding for request in requests))
         views = self._serializer().views(trajectory, encodings)
         named: dict[str, TokenizedView] = {}
@@ -151,7 +138,7 @@ class LatentVLM(nn.Module):
             named[name] = view if encoding in trained else replace(view, labels=torch.full_like(view.labels, IGNORED))
         return named
 
-    def forward(self, batch: Mapping[str, Any], normalisers: Normalisers | None = None) -> LossTerms:
+    def forward(self, batch: Batch, normalisers: Normalisers | None = None) -> LossTerms:
         """Return the objective's terms on a batch, computed in ``backbone.precision()``.
 
         Args:
@@ -167,11 +154,11 @@ class LatentVLM(nn.Module):
         with self.backbone.precision():
             return self._terms(batch, normalisers)
 
-    def _terms(self, batch: Mapping[str, Any], normalisers: Normalisers | None) -> LossTerms:
-        states, skipped, sources = self._states(batch), tuple(batch["skipped"]), batch.get("sources")
+    def _terms(self, batch: Batch, normalisers: Normalisers | None) -> LossTerms:
+        states, skipped, sources = self._states(batch), batch.skipped, batch.sources
         states = states if sources is None else replace(states, by_example=True)
         raw, weighted, sums, latents, documents, parts, by_source, shuffled = {}, {}, {}, {}, {}, {}, {}, {}
-        counts: dict[str, int] = dict(batch["counts"])
+        counts: dict[str, int] = dict(batch.counts)
         for weight, term in self.objective.parts():
             value = term.skipped(states.head.weight) if term.name in skipped else term(states)
             divisor = counts[term.name] if normalisers is None else normalisers[term.name]
@@ -190,18 +177,16 @@ class LatentVLM(nn.Module):
         total = torch.stack(list(weighted.values())).sum()
         return LossTerms(total, weighted, raw, sums, counts, latents, documents, parts, skipped, by_source, shuffled)
 
-    def run_ahead(self, batches: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    def run_ahead(self, batches: Sequence[Batch]) -> list[Batch]:
         """Compute the rows without gradient of an accumulation window's batches as one, before the first's turn.
 
         Exact, as the weights do not change inside a window; return the batches with what was found. Hand over batches
         that no update of the weights divides, and forget what comes back once there was one. Nothing is done ahead by
         the engine ``separate``, with a vision tower that trains, or where fewer than two batches have such a row.
         """
-        if self.engine == "separate":
-            return [dict(batch) for batch in batches]
         self._prepare()
         with self.backbone.precision():
-            return run_ahead(self.backbone, self.target_weights, batches, self.objective.slot_inputs())
+            return self.engine.run_ahead(self.backbone, self.target_weights, batches, self.objective.slot_inputs())
 
     def after_optimizer_step(self) -> None:
         """Move the average of the adapter's weights, if a target uses one. Call after each optimiser step."""
@@ -239,67 +224,52 @@ class LatentVLM(nn.Module):
 
     def _prepare(self) -> None:
         """Set the engine's attention: at once, for evaluation, and before each forward, as engines share backbones."""
-        (separate if self.engine == "separate" else one_pass).prepare(self.backbone)
+        self.engine.prepare(self.backbone)
 
-    def _states(self, batch: Mapping[str, Any]) -> States:
+    def _states(self, batch: Batch) -> States:
         self._prepare()
-        run = separate.run_separately if self.engine == "separate" else one_pass.run_rows
-        rows = run(self.backbone, self.target_weights, batch, self.objective.slot_inputs())
-        known = batch[AHEAD].read if AHEAD in batch else {}
-        latents: dict[ViewRequest, Tensor] = {}
-        regions: dict[ViewRequest, RegionStates] = {}
-        requests = self.objective.requests(batch["skipped"])
-        for number, (request, read) in enumerate(zip(requests, batch["reads"], strict=True)):
-            if request in self.target_stores:
-                latents[request] = read["latent"]
+        rows = self.engine.run(self.backbone, self.target_weights, batch, self.objective.slot_inputs())
+        known = {} if batch.ahead is None else batch.ahead.read
+        latents: dict[Request, Tensor] = {}
+        regions: dict[Request, RegionStates] = {}
+        for request in self.objective.requests(batch.skipped):
+            read = batch.reads[request]
+            if read.latent is not None:
+                latents[request] = read.latent
                 continue
-            picked = known[number] if number in known else rows[read["row"]].at(read["index"])
-            if request.readout is not None:
+            picked = known[request] if request in known else rows[read.row].at(read.index)
+            if request.reads_one:
                 latents[request] = _latent(picked.hidden, read)
             else:
-                inputs = None if request.region == "supervised" else picked.inputs
-                targets = rows[read["row"]].targets_at(read["slots"]).detach() if _has_targets(request) else None
-                regions[request] = RegionStates(picked.hidden, read["labels"], read["document"], inputs, targets)
+                regions[request] = _region(request, picked, read, rows)
         head = self.backbone.base.get_output_embeddings()
         weights = Head(head.weight, getattr(head, "bias", None))
-        return States(latents, regions, weights, extra=batch["extra"])
+        return States(latents, regions, weights, extra=batch.extra)
 
 
-@final
-@dataclass(frozen=True)
-class _UnitCounter:
-    """Counts a term's units in a batch; picklable, so that a collator can carry it."""
-
-    unit: Unit
-
-    def __call__(self, examples: int, reads: Mapping[ViewRequest, Read]) -> int:
-        if self.unit.request is None:
-            return examples
-        read = reads[self.unit.request]
-        if self.unit.kind == "pairs":
-            return read.pairs(self.unit.horizon, supervised=self.unit.supervised)
-        return sum(read.lengths)
+def _region(request: Request, picked: RowStates, read: Read, rows: Mapping[str, RowStates]) -> RegionStates:
+    if read.labels is None or read.document is None:
+        raise RuntimeError(f"{request} was read without labels.")
+    inputs = None if request.at == "supervised" else picked.inputs
+    targets = None
+    if read.slots is not None and request.view.has_targets:
+        targets = rows[read.row].targets_at(read.slots).detach()
+    return RegionStates(picked.hidden, read.labels, read.document, inputs, targets)
 
 
-def _has_targets(request: ViewRequest) -> bool:
-    latent = request.region in ("latents", "before_latents")
-    return latent and isinstance(request.view, LatentConversation) and request.view.slots.has_target
-
-
-def _latent(picked: Tensor, read: Mapping[str, Tensor]) -> Latent:
-    if "document" not in read:
+def _latent(picked: Tensor, read: Read) -> Latent:
+    if read.document is None or read.size is None:
         return picked
-    size = read["size"]
     wide = picked.to(torch.promote_types(picked.dtype, torch.float32))
-    sums = wide.new_zeros(len(size), wide.shape[1]).index_add(0, read["document"], wide)
-    return sums / size[:, None].to(wide.dtype)
+    sums = wide.new_zeros(len(read.size), wide.shape[1]).index_add(0, read.document, wide)
+    return sums / read.size[:, None].to(wide.dtype)
 
 
-def _by_source(each: Tensor, document: Tensor | None, sources: Mapping[str, Any]) -> PerSource:
+def _by_source(each: Tensor, document: Tensor | None, sources: Sources) -> PerSource:
     """Add up summands by the source of their example."""
-    of = sources["of"] if document is None else sources["of"][document]
+    of = sources.of if document is None else sources.of[document]
     wide = each.to(torch.promote_types(each.dtype, torch.float32))
-    return wide.new_zeros(len(sources["counts"])).index_add(0, of, wide)
+    return wide.new_zeros(len(sources.denominators)).index_add(0, of, wide)
 
 
 def _not_zero(divisor: float | Tensor) -> float | Tensor:

@@ -9,7 +9,7 @@ from typing import final
 from torch import Tensor
 
 from jepa_vlm.typing import HeadWeight, Hidden, Latent, TokenIds
-from jepa_vlm.views import ViewRequest
+from jepa_vlm.views import Request
 
 
 @final
@@ -56,8 +56,8 @@ class States:
         by_example: Whether terms are to return their summands too (``TermValue.each``).
     """
 
-    latents: Mapping[ViewRequest, Latent]
-    regions: Mapping[ViewRequest, RegionStates]
+    latents: Mapping[Request, Latent]
+    regions: Mapping[Request, RegionStates]
     head: Head
     extra: Mapping[str, Mapping[str, Tensor]] = field(default_factory=dict)
     by_example: bool = False

@@ -13,15 +13,16 @@ from torch import Tensor, nn
 
 from jepa_vlm.states import States
 from jepa_vlm.typing import Latent, Scalar, at_least_float32
-from jepa_vlm.views import ViewRequest
+from jepa_vlm.views import Request
 
 if TYPE_CHECKING:
+    from jepa_vlm.encoders.batch import Read
     from jepa_vlm.trajectories import Trajectory
 
 
 @final
 @dataclass(frozen=True)
-class Unit:
+class Denominator:
     """What a term's sum is divided by: a count that the collator takes from the batch, before any tensor is made.
 
     Args:
@@ -33,9 +34,18 @@ class Unit:
     """
 
     kind: Literal["tokens", "examples", "pairs"]
-    request: ViewRequest | None = None
+    request: Request | None = None
     horizon: int = 1
     supervised: bool = False
+
+    def count(self, examples: int, reads: Mapping[Request, Read]) -> int:
+        """Return the denominator of a batch, given what is read of it."""
+        if self.request is None:
+            return examples
+        read = reads[self.request]
+        if self.kind == "pairs":
+            return read.pairs(self.horizon, supervised=self.supervised)
+        return sum(read.lengths)
 
 
 @final
@@ -51,10 +61,10 @@ class Shuffled:
 @final
 @dataclass(frozen=True)
 class TermValue:
-    """What a term returns: a sum over its units, and the pair of latents that monitors look at.
+    """What a term returns: a sum, and the pair of latents that monitors look at.
 
     Args:
-        total: Sum, not mean: the caller divides by the units of the whole accumulated global batch.
+        total: Sum, not mean: the caller divides by the count of the whole accumulated global batch.
         predicted, target: Detached latents of a prediction term, else None.
         parts: Named sums that make up ``total``, for the logs; empty if there is only one.
         each: Detached summands of ``total``, one per example, or by row of a region where ``document`` says whose they
@@ -108,11 +118,11 @@ class Term(nn.Module, ABC):
     by_direction: bool = False
 
     @abstractmethod
-    def requests(self) -> tuple[ViewRequest, ...]:
+    def requests(self) -> tuple[Request, ...]:
         """Return the views that this term reads."""
 
     @abstractmethod
-    def unit(self) -> Unit:
+    def denominator(self) -> Denominator:
         """Return what the term's sum is divided by."""
 
     @property
@@ -191,14 +201,14 @@ class Objective(nn.Module):
         """Return the (weight, term) pairs, in order."""
         return tuple((self.weights[name], term) for name, term in self.terms.items())  # type: ignore[misc]
 
-    def requests(self, without: Collection[str] = ()) -> tuple[ViewRequest, ...]:
+    def requests(self, without: Collection[str] = ()) -> tuple[Request, ...]:
         """Return every term's requests, each once, those of the terms ``without`` left out."""
         kept = (term for _, term in self.parts() if term.name not in without)
         return tuple(dict.fromkeys(request for term in kept for request in term.requests()))
 
-    def units(self) -> dict[str, Unit]:
+    def denominators(self) -> dict[str, Denominator]:
         """Return what each term's sum is divided by."""
-        return {term.name: term.unit() for _, term in self.parts()}
+        return {term.name: term.denominator() for _, term in self.parts()}
 
     def slot_inputs(self) -> dict[str, Tensor]:
         """Return the learned slot inputs by the name of the term that owns them."""

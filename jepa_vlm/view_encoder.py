@@ -10,7 +10,7 @@ from torch import nn
 from jepa_vlm.states import States
 from jepa_vlm.terms import ExtraInputs
 from jepa_vlm.typing import Latent, shape_checked
-from jepa_vlm.views import Answer, Readout, Slots, TargetPolicy, View, ViewRequest, with_gradient
+from jepa_vlm.views import READOUTS, Readout, Request, Slots, TargetPolicy, View, with_gradient
 
 if TYPE_CHECKING:
     from jepa_vlm.encoders import TextEncoder
@@ -42,6 +42,8 @@ class ViewEncoder(nn.Module):
         encoder: TextEncoder | None = None,
     ) -> None:
         super().__init__()
+        if readout not in READOUTS:
+            raise ValueError(f"readout must be one of {', '.join(READOUTS)}; got {readout!r}.")
         self.view, self.readout, self.policy = view, readout, policy or with_gradient()
         self.encoder = encoder
         if readout != "last_pred" or encoder is not None:
@@ -49,15 +51,15 @@ class ViewEncoder(nn.Module):
         if encoder is not None:
             self._check_encoder()
 
-    def request(self, slots: Slots | None = None) -> ViewRequest:
+    def request(self, slots: Slots | None = None) -> Request:
         """Return what the backbone has to compute, given the slots that a predictor places.
 
         Raises:
             ValueError: If the view has no place for slots, or the readout needs slots and there are none.
         """
-        return ViewRequest(view=self.view, policy=self.policy, readout=self.readout, slots=slots)
+        return Request(view=self.view, policy=self.policy, at=self.readout, slots=slots)
 
-    def requests(self) -> tuple[ViewRequest, ...]:
+    def requests(self) -> tuple[Request, ...]:
         """Return what the backbone has to compute of a view without slots: nothing for an encoder of its own."""
         return () if self.encoder is not None else (self.request(),)
 
@@ -93,7 +95,7 @@ class ViewEncoder(nn.Module):
         return f"{self.view}, readout={self.readout!r}, policy={self.policy}"
 
     def _check_encoder(self) -> None:
-        if not isinstance(self.view, Answer):
+        if not self.view.text_alone:
             raise ValueError(f"A text encoder reads text alone: give it views.Answer(), not {self.view!r}.")
         if self.readout not in ("last_token", "mean"):
             raise ValueError(f"A text encoder is read at 'last_token' or as the 'mean', got {self.readout!r}.")

@@ -1,10 +1,11 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
 import jepa_vlm as jv
-from jepa_vlm.encoders.one_pass import run_rows
 from jepa_vlm.errors import BackboneError
 from jepa_vlm.latent_vlm import LatentVLM
 from tests.alive import Alive
@@ -42,7 +43,7 @@ def test_global_normalisers_make_a_split_batch_whole(pure_float64: None) -> None
     def gradients(split: list[list[jv.Trajectory]]) -> dict[str, torch.Tensor]:
         model.zero_grad()
         batches = [collate(part) for part in split]
-        counts = {name: sum(batch["counts"][name] for batch in batches) for name in batches[0]["counts"]}
+        counts = {name: sum(batch.counts[name] for batch in batches) for name in batches[0].counts}
         for batch in batches:
             model(batch, counts).total.backward()
         return gradients_of(model)
@@ -65,7 +66,9 @@ def test_a_share_of_a_count_is_a_divisor_like_any_other(half: float | torch.Tens
 def test_an_empty_sum_stays_zero(nothing: float | torch.Tensor) -> None:
     model = LatentVLM(lora_backbone(), jv.NextLatentRegularizer(horizon=1))
     batch = model.collator()(random_batch(1)[:1])
-    batch["reads"][0] = {k: v[:1] if isinstance(v, torch.Tensor) else v for k, v in batch["reads"][0].items()}
+    ((request, read),) = batch.reads.items()
+    first = {name: getattr(read, name)[:1] for name in ("index", "labels", "document")}
+    batch.reads[request] = replace(read, **first)
     assert model(batch, {"next_latent": nothing}).total.item() == 0
 
 
@@ -77,7 +80,7 @@ def test_a_step_never_holds_more_logits_than_a_chunk() -> None:
             jv.NextToken(chunk=chunk) + prediction + jv.NextLatentRegularizer(kl_weight=0.1, chunk=chunk),
         )
         batch = model.collator()(random_batch(1))
-        assert batch["counts"]["next_token"] > 4
+        assert batch.counts["next_token"] > 4
         with Alive() as alive:
             model(batch).total.backward()
         return alive.rows(model.config.get_text_config().vocab_size)
@@ -163,7 +166,7 @@ def test_with_dropout_no_target_is_read_from_the_row_with_gradient() -> None:
     rows = {}
     for dropout in (0.0, 0.5):
         model = LatentVLM(lora_backbone(dropout=dropout), jv.NextToken() + term)
-        rows[dropout] = set(model.collator()(random_batch(1))["rows"])
+        rows[dropout] = set(model.collator()(random_batch(1)).rows)
     assert rows == {0.0: {"gradient"}, 0.5: {"gradient", "current"}}
 
 
@@ -184,14 +187,14 @@ def test_attention_dropout_counts_as_dropout() -> None:
 def test_checkpointing_gives_a_frozen_vision_tower_no_graph() -> None:
     model = LatentVLM(lora_backbone(), pearl_objective())
     model.activation_checkpointing_enable()
-    images = model.collator()(random_batch(1))["images"]
+    images = model.collator()(random_batch(1)).images
     assert not model.backbone.adapter.encode_images(model.backbone.base, images).requires_grad
 
 
 def test_a_detached_row_keeps_no_graph() -> None:
     model = LatentVLM(lora_backbone(), pearl_objective())
     batch = model.collator()(random_batch(1))
-    rows = run_rows(model.backbone, model.target_weights, batch, model.objective.slot_inputs())
+    rows = model.engine.run(model.backbone, model.target_weights, batch, model.objective.slot_inputs())
     assert {name: row.hidden.requires_grad for name, row in rows.items()} == {"current": False, "gradient": True}
 
 

@@ -17,5 +17,16 @@ def test_losses_predictors_and_regularizers_load_no_model_library():
     assert "jepa_vlm.terms" in loaded
     assert [name for name in loaded if name.split(".")[0] in FORBIDDEN] == []
     assert {name.split(".")[1] for name in loaded if name.startswith("jepa_vlm.")} <= {
-        *("lazy", "losses", "predictors", "regularizers", "states", "terms", "typing", "view_encoder", "views")
+        *(
+            "errors",
+            "lazy",
+            "losses",
+            "predictors",
+            "regularizers",
+            "states",
+            "terms",
+            "typing",
+            "view_encoder",
+            "views",
+        )
     }

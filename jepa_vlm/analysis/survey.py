@@ -11,10 +11,10 @@ from torch.utils.data import DataLoader, Dataset
 from jepa_vlm.adapters.regions import region_rows
 from jepa_vlm.errors import BackboneError, DataError
 from jepa_vlm.latent_vlm import LatentVLM
-from jepa_vlm.serialization import IGNORED, Serializer
+from jepa_vlm.serialization import Serializer
 from jepa_vlm.trajectories import LazyImage, Rows, Trajectory
 from jepa_vlm.trajectories.bad_rows import problem_of
-from jepa_vlm.views import Encoding
+from jepa_vlm.views import IGNORED, Request
 
 BATCH = 16  # rows that a worker hands over at once
 
@@ -90,7 +90,7 @@ class _Reader(Dataset[RowFacts]):
         self,
         rows: Sequence[Trajectory],
         serializer: Serializer,
-        encodings: Mapping[str, Encoding],
+        encodings: Mapping[str, Request],
         decode: bool,
         limit: int | None,
     ) -> None:

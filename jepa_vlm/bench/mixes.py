@@ -15,7 +15,7 @@ from jepa_vlm.bench.shapes import SIDE
 from jepa_vlm.registry import Registry
 from jepa_vlm.serialization import Serializer
 from jepa_vlm.trajectories import Box, LazyImage, Step, ToolCall, Trajectory
-from jepa_vlm.views import Encoding, Question, TrajectoryOnly, with_gradient
+from jepa_vlm.views import Question, Request, TrajectoryOnly
 
 SPREAD = 0.25  # lengths lie within this share of their mean, evenly
 
@@ -75,7 +75,7 @@ def make_trajectories(
 
 def view_lengths(serializer: Serializer, trajectory: Trajectory) -> tuple[int, int]:
     """Return the tokens of the question view without slots and of the trajectory view."""
-    views = [Encoding(view, with_gradient()) for view in (Question(), TrajectoryOnly())]
+    views = [Request(view) for view in (Question(), TrajectoryOnly())]
     question, rest = serializer.views(trajectory, views)
     return len(question), len(rest)
 

@@ -20,7 +20,7 @@ from jepa_vlm.bench.step import Setting, Step
 from jepa_vlm.latent_vlm import LatentVLM
 from jepa_vlm.recipe import load_recipe
 from jepa_vlm.regularizers.next_latent import LatentDynamics
-from jepa_vlm.serialization import IGNORED
+from jepa_vlm.views import IGNORED
 
 LAMBDA = 0.2
 VIEWS = ("conversation", "question", "trajectory")

@@ -9,8 +9,8 @@ from torch import Tensor
 
 from jepa_vlm.cost import ExampleSize
 from jepa_vlm.latent_vlm import LatentVLM
-from jepa_vlm.serialization import IGNORED
 from jepa_vlm.trajectories import Trajectory
+from jepa_vlm.views import IGNORED
 
 CONVERSATIONS = ("conversation", "latent_conversation")  # the views that hold what the head is asked to predict
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -13,10 +14,11 @@ from torch.nn.utils.rnn import pad_sequence
 from jepa_vlm.adapters import Backbone
 from jepa_vlm.adapters.inside_peft import without_input_casts
 from jepa_vlm.bench.step import Setting, Step
+from jepa_vlm.encoders import Batch
 from jepa_vlm.errors import BackboneError
 from jepa_vlm.latent_vlm import LatentVLM
 from jepa_vlm.objectives import NextToken
-from jepa_vlm.serialization import IGNORED, TokenizedView
+from jepa_vlm.views import IGNORED, TokenizedView
 
 Shown = tuple[TokenizedView, Sequence[dict[str, Tensor]]]  # a view, and what the processor made of its images
 
@@ -125,6 +127,8 @@ def on_meta(batch: Any) -> Any:
     """Return a batch with its tensors on the meta device, except those whose values decide shapes on the host."""
     if isinstance(batch, Tensor):
         return batch.to("meta")
+    if isinstance(batch, Batch):
+        return replace(replace(batch, images=None).to("meta"), images=on_meta(batch.images))
     if isinstance(batch, dict):
         return {name: value if _decides_shapes(name) else on_meta(value) for name, value in batch.items()}
     return [on_meta(value) for value in batch] if isinstance(batch, list) else batch

@@ -13,7 +13,7 @@ from jepa_vlm.adapters.inside_peft import without_input_casts
 from jepa_vlm.bench.released import pearl_released
 from jepa_vlm.bench.step import Setting, Step
 from jepa_vlm.bench.stock import on_meta, sft_stock
-from jepa_vlm.latent_vlm import Engine, LatentVLM
+from jepa_vlm.latent_vlm import LatentVLM
 from jepa_vlm.objectives import LatentPrediction, LatentReconstruction, NextToken, Objective, Term
 from jepa_vlm.recipe import load_recipe
 from jepa_vlm.registry import Registry
@@ -91,7 +91,7 @@ def with_target_policy(objective: Objective | Term, policy: TargetPolicy) -> Obj
     return Objective(tuple((weight, changed(term)) for weight, term in whole.parts()))
 
 
-def step_of(setting: Setting, objective: Objective | Term, *, engine: Engine = "one_pass") -> Step:
+def step_of(setting: Setting, objective: Objective | Term, *, engine: str = "one_pass") -> Step:
     """Return the step of an objective on one of the package's engines; cached targets are computed first."""
     model = LatentVLM(setting.backbone, objective, engine=engine, seed=setting.seed)
     _fill(model, setting)

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -13,6 +12,7 @@ from torch import Tensor
 from jepa_vlm.adapters.feeding import flat
 from jepa_vlm.conformance.result import Failure, NotApplicable
 from jepa_vlm.conformance.subject import Subject, two_targets
+from jepa_vlm.encoders import Batch
 from jepa_vlm.latent_vlm import LatentVLM
 
 Numbers = dict[str, Tensor]
@@ -72,7 +72,7 @@ def _vision_trains(subject: Subject) -> Iterator[None]:
             parameter.requires_grad_(False)
 
 
-def _numbers(model: LatentVLM, batches: Sequence[Mapping[str, Any]]) -> Numbers:
+def _numbers(model: LatentVLM, batches: Sequence[Batch]) -> Numbers:
     """Return each batch's losses, and the gradients of all of them together."""
     model.zero_grad()
     losses: Numbers = {}

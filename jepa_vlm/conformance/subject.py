@@ -14,7 +14,7 @@ from torch import Tensor
 from jepa_vlm.adapters import Backbone, load_backbone
 from jepa_vlm.conformance.sample import sample_trajectories
 from jepa_vlm.conformance.wide import KeepFloat64
-from jepa_vlm.latent_vlm import Engine, LatentVLM
+from jepa_vlm.latent_vlm import LatentVLM
 from jepa_vlm.objectives import LatentPrediction, NextToken
 from jepa_vlm.predictors import IdentityPredictor, PredTokenPredictor
 from jepa_vlm.recipe import Lora
@@ -74,7 +74,7 @@ class Subject:
         with KeepFloat64() if self.dtype == torch.float64 else nullcontext():
             yield
 
-    def model(self, engine: Engine = "separate") -> LatentVLM:
+    def model(self, engine: str = "separate") -> LatentVLM:
         """Return the paper's objective on the backbone."""
         return LatentVLM(self.backbone, objective(), engine=engine)
 

@@ -13,7 +13,7 @@ from jepa_vlm.errors import BackboneError
 from jepa_vlm.generation.letters import letter_tokens, likeliest_letter
 from jepa_vlm.serialization import Serializer, template_check
 from jepa_vlm.trajectories import Trajectory
-from jepa_vlm.views import Conversation, Encoding, with_gradient
+from jepa_vlm.views import Conversation, Request
 
 LETTERS = "ABCD"
 
@@ -29,7 +29,7 @@ def tokens_are_the_processors(subject: Subject) -> str:
     if backbone.adapter.template:
         raise NotApplicable("its processor has no template and writes the prompt itself")
     for trajectory in subject.trajectories:
-        (view,) = serializer.views(trajectory, [Encoding(Conversation(), with_gradient())])
+        (view,) = serializer.views(trajectory, [Request(Conversation())])
         images = [image.load() for image in trajectory.all_images]
         bos = backbone.tokenizer.bos_token
         own_bos = bos is not None and view.text.startswith(bos)

@@ -38,7 +38,7 @@ def pred_gets_gradient(subject: Subject) -> str:
     """The learned inputs and the adapter receive gradient, in every engine that the family has."""
     engines = ("separate",) if subject.backbone.adapter.separate_because else ("separate", "one_pass")
     for engine in engines:
-        model = subject.model(engine)  # type: ignore[arg-type]
+        model = subject.model(engine)
         model.zero_grad()
         with subject.exact():
             model(model.collator()(subject.trajectories)).total.backward()
@@ -69,7 +69,7 @@ def generation_is_unchanged(subject: Subject) -> str:
     with subject.exact():
         before = subject.generate(inputs)
         for engine in ("separate",) if subject.backbone.adapter.separate_because else ("separate", "one_pass"):
-            model = subject.model(engine)  # type: ignore[arg-type]
+            model = subject.model(engine)
             model(model.collator()(subject.trajectories[-1:])).total.backward()
             model.zero_grad()
             if subject.generate(inputs) != before:

@@ -1,17 +1,11 @@
-"""Engines: they encode views on the cheapest exact rows, or by one stock pass each."""
+"""Engines: they encode the views of a batch on the cheapest exact passes, or by one stock pass each."""
 
-from jepa_vlm.encoders.ahead import run_ahead
-from jepa_vlm.encoders.planner import OnePassPlanner
-from jepa_vlm.encoders.row_states import AHEAD
-from jepa_vlm.encoders.separate import SeparatePlanner
+from jepa_vlm.encoders.batch import Batch, Read
+from jepa_vlm.encoders.collator import Collator
+from jepa_vlm.encoders.engine import Engine
+from jepa_vlm.encoders.one_pass import OnePass
+from jepa_vlm.encoders.separate import Separate
 from jepa_vlm.encoders.target_weights import TargetWeights
 from jepa_vlm.encoders.text_encoder import TextEncoder
 
-__all__ = [
-    "AHEAD",
-    "OnePassPlanner",
-    "SeparatePlanner",
-    "TargetWeights",
-    "TextEncoder",
-    "run_ahead",
-]
+__all__ = ["Batch", "Collator", "Engine", "OnePass", "Read", "Separate", "TargetWeights", "TextEncoder"]

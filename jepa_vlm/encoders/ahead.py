@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate
-from typing import Any, final
+from typing import final
 
 import torch
 from accelerate.utils import send_to_device
@@ -19,20 +19,22 @@ from torch import Tensor
 from jepa_vlm.adapters import Backbone
 from jepa_vlm.encoders import blocks
 from jepa_vlm.encoders.attention import kernel_indices
-from jepa_vlm.encoders.one_pass import encode_images, run_row
-from jepa_vlm.encoders.planner import FEEDBACK, GRADIENT
-from jepa_vlm.encoders.row_states import AHEAD, Ahead, RowStates
+from jepa_vlm.encoders.batch import Ahead, Batch, PackedSequence, SoftTokens
+from jepa_vlm.encoders.packed_row import encode_images, run_row
+from jepa_vlm.encoders.plan import Layout
+from jepa_vlm.encoders.planner import FEEDBACK, GRADIENT, join_soft_tokens
+from jepa_vlm.encoders.row_states import RowStates
 from jepa_vlm.encoders.target_weights import TargetWeights
-from jepa_vlm.views import Layout
+from jepa_vlm.views import Request
 
 
 @torch.no_grad()
 def run_ahead(
     backbone: Backbone,
     weights: TargetWeights,
-    batches: Sequence[Mapping[str, Any]],
+    batches: Sequence[Batch],
     slot_inputs: Mapping[str, Tensor],
-) -> list[dict[str, Any]]:
+) -> list[Batch]:
     """Return the batches, each with its ``Ahead``; as they are if there is nothing to join, or the vision tower trains.
 
     Args:
@@ -41,21 +43,21 @@ def run_ahead(
         batches: Between two updates of the weights; from the collator, with an ``OnePassPlanner``'s rows.
         slot_inputs: Learned inputs by owner, ("slots dim").
     """
-    names = [name for batch in batches for name in batch["rows"] if name != GRADIENT and not name.startswith(FEEDBACK)]
+    names = [name for batch in batches for name in batch.rows if name != GRADIENT and not name.startswith(FEEDBACK)]
     if len(names) == len(set(names)) or not backbone.adapter.vision_is_frozen(backbone.base):
-        return [dict(batch) for batch in batches]
+        return list(batches)
     features = [encode_images(backbone, batch) for batch in batches]
-    read: list[dict[int, RowStates]] = [{} for _ in batches]
+    read: list[dict[Request, RowStates]] = [{} for _ in batches]
     for name in dict.fromkeys(names):
-        members = [i for i, batch in enumerate(batches) if name in batch["rows"]]
+        members = [i for i, batch in enumerate(batches) if name in batch.rows]
         own = [features[i] for i in members]
-        row, moves = join([batches[i]["rows"][name] for i in members], [len(each) for each in own])
+        row, moves = join([batches[i].rows[name] for i in members], [len(each) for each in own])
         with weights.use(name):
             states = run_row(backbone, row, torch.cat(own), slot_inputs)
         for i, move in zip(members, moves, strict=True):
-            asked = {n: each for n, each in enumerate(batches[i]["reads"]) if each.get("row") == name}
-            read[i].update({n: states.at(move(each["index"])) for n, each in asked.items()})
-    return [{**batch, AHEAD: Ahead(features[i], read[i])} for i, batch in enumerate(batches)]
+            asked = {request: each for request, each in batches[i].reads.items() if each.row == name}
+            read[i].update({request: states.at(move(each.index)) for request, each in asked.items()})
+    return [replace(batch, ahead=Ahead(features[i], read[i])) for i, batch in enumerate(batches)]
 
 
 @final
@@ -78,14 +80,14 @@ class Move:
         return places + torch.where(places < self.front, self.segments, self.branches)
 
 
-def join(rows: Sequence[Mapping[str, Any]], features: Sequence[int]) -> tuple[dict[str, Any], list[Move]]:
+def join(rows: Sequence[PackedSequence], features: Sequence[int]) -> tuple[PackedSequence, list[Move]]:
     """Return one row with the segments of all, one after another, then the branches of all; and where tokens went.
 
     Args:
         rows: Of an ``OnePassPlanner``.
         features: How many rows of features each one's images have; they follow one another too.
     """
-    layouts = [Layout.of(row) for row in rows]
+    layouts = [row.layout for row in rows]
     moves = _moves(layouts)
     layout = Layout(
         tuple(length for each in layouts for length in each.segments),
@@ -96,30 +98,27 @@ def join(rows: Sequence[Mapping[str, Any]], features: Sequence[int]) -> tuple[di
         ),
     )
     starts = accumulate(features[:-1], initial=0)
-    slots = [
-        (owner, {"at": move(place["at"]), "rows": place["rows"]})
-        for row, move in zip(rows, moves, strict=True)
-        for owner, place in row["slots"].items()
-    ]
-    image_at = torch.cat([move(row["image_at"]) for row, move in zip(rows, moves, strict=True)])
-    image_rows = torch.cat([row["image_rows"] + start for row, start in zip(rows, starts, strict=True)])
+    soft_tokens: dict[str, list[SoftTokens]] = {}
+    for row, move in zip(rows, moves, strict=True):
+        for owner, place in row.soft_tokens.items():
+            soft_tokens.setdefault(owner, []).append(SoftTokens(move(place.at), place.rows))
+    image_at = torch.cat([move(row.image_at) for row, move in zip(rows, moves, strict=True)])
+    image_rows = torch.cat([row.image_rows + start for row, start in zip(rows, starts, strict=True)])
     in_order = image_at.argsort()  # a decoder may be handed an image's further features by their order alone
-    joined = blocks.joined([(row["blocks"], slice(None)) for row in rows])
-    indices = send_to_device(kernel_indices(layout), rows[0]["input_ids"].device, non_blocking=True)
-    return {
-        "input_ids": _interleave([row["input_ids"] for row in rows], moves),
-        "positions": _interleave([row["positions"] for row in rows], moves),
-        "blocks": joined if joined is None else _interleave(joined.split([len(row["blocks"]) for row in rows]), moves),
-        "image_at": image_at[in_order],
-        "image_rows": image_rows[in_order],
-        "latent": rows[0]["latent"],  # views with latent slots have gradient, so that these rows have none
-        "slots": {
-            owner: {key: torch.cat([place[key] for other, place in slots if other == owner]) for key in ("at", "rows")}
-            for owner in dict.fromkeys(owner for owner, _ in slots)
-        },
-        "indices": indices,
-        **layout.numbers(),
-    }, moves
+    joined = blocks.joined([(row.blocks, slice(None)) for row in rows])
+    if joined is not None:
+        joined = _interleave(joined.split([len(row) for row in rows]), moves)
+    return PackedSequence(
+        input_ids=_interleave([row.input_ids for row in rows], moves),
+        positions=_interleave([row.positions for row in rows], moves),
+        blocks=joined,
+        image_at=image_at[in_order],
+        image_rows=image_rows[in_order],
+        soft_tokens={owner: join_soft_tokens(own) for owner, own in soft_tokens.items()},
+        latent=rows[0].latent,  # views with latent tokens have gradient, so that these rows have none
+        layout=layout,
+        indices=send_to_device(kernel_indices(layout), rows[0].input_ids.device, non_blocking=True),
+    ), moves
 
 
 def _moves(layouts: Sequence[Layout]) -> list[Move]:

@@ -19,7 +19,7 @@ from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
 from jepa_vlm.encoders import masked, varlen
-from jepa_vlm.views import Layout
+from jepa_vlm.encoders.plan import Layout
 
 NAME = "jepa_vlm_packed"
 

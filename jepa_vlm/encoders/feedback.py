@@ -14,11 +14,11 @@ from torch import Tensor
 from transformers import DynamicCache
 
 from jepa_vlm.adapters import Backbone
+from jepa_vlm.encoders.batch import PackedSequence
 from jepa_vlm.errors import BackboneError
-from jepa_vlm.views import Layout
 
 
-def run(backbone: Backbone, sequence: Mapping[str, Any], inputs: Tensor, deeper: Tensor) -> tuple[Tensor, Tensor]:
+def run(backbone: Backbone, sequence: PackedSequence, inputs: Tensor, deeper: Tensor) -> tuple[Tensor, Tensor]:
     """Return the states of a sequence, and what the decoder was fed, each ("tokens dim").
 
     Args:
@@ -36,7 +36,7 @@ def run(backbone: Backbone, sequence: Mapping[str, Any], inputs: Tensor, deeper:
             "Slots that are fed the state before them need the cache of keys and values, which activation "
             "checkpointing switches off; train this stage without it, on smaller micro-batches."
         )
-    adapter, base, positions = backbone.adapter, backbone.base, sequence["positions"]
+    adapter, base, positions = backbone.adapter, backbone.base, sequence.positions
     cache = DynamicCache(config=base.config.get_text_config())
     states: list[Tensor] = []
     fed: list[Tensor] = []
@@ -47,15 +47,15 @@ def run(backbone: Backbone, sequence: Mapping[str, Any], inputs: Tensor, deeper:
         states.append(adapter.decode(base, new, place, attention, image_at, columns))
         fed.append(new)
 
-    slots: tuple[int, ...] = sequence["fed_back"]
+    slots: tuple[int, ...] = sequence.fed_back
     front = slots[0] if slots else len(inputs)
     layout = {
-        "packed_layout": Layout.of(sequence),
-        "packed_indices": sequence["indices"],
-        "packed_blocks": None if sequence["blocks"] is None else sequence["blocks"][:front],
+        "packed_layout": sequence.layout,
+        "packed_indices": sequence.indices,
+        "packed_blocks": None if sequence.blocks is None else sequence.blocks[:front],
     }
-    no_images = (sequence["image_at"][:0], deeper[:0])
-    go_on(inputs[:front], 0, layout, sequence["image_at"], deeper)
+    no_images = (sequence.image_at[:0], deeper[:0])
+    go_on(inputs[:front], 0, layout, sequence.image_at, deeper)
     at = front
     for slot in slots:
         if slot > at:

@@ -1,4 +1,4 @@
-"""Latent slots of a row: where they are, what they stand for, and what the decoder is fed there."""
+"""Latent tokens of a row: where they are, what they stand for, and what the decoder is fed there."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from typing import final
 import torch
 from torch import Tensor
 
-from jepa_vlm.serialization import TokenizedView
+from jepa_vlm.encoders.batch import LatentTokens
 from jepa_vlm.typing import Hidden, SlotInputs, shape_checked
+from jepa_vlm.views import TokenizedView
 
 
 @final
@@ -33,12 +34,8 @@ class Stretch:
     fed: bool
 
 
-def slot_tensors(stretches: Sequence[Stretch]) -> dict[str, Tensor]:
-    """Return the indices of a row's slots that stand for something, in the order of their places.
-
-    ``at``: their places. ``rows``: the features that they stand for. ``slot``: for each of these, which slot.
-    ``fed``: which slots are fed them.
-    """
+def latent_tokens(stretches: Sequence[Stretch]) -> LatentTokens:
+    """Return the latent tokens of a row that stand for something, in the order of their places."""
     empty = torch.zeros(0, dtype=torch.long)
     found: dict[str, list[Tensor]] = {"at": [empty], "rows": [empty], "slot": [empty], "fed": [empty]}
     count = 0
@@ -54,7 +51,7 @@ def slot_tensors(stretches: Sequence[Stretch]) -> dict[str, Tensor]:
         found["slot"].append(number[inside] - before + count)
         found["fed"].append(torch.arange(count, count + len(here)) if own.fed else empty)
         count += len(here)
-    return {name: torch.cat(parts) for name, parts in found.items()}
+    return LatentTokens(**{name: torch.cat(parts) for name, parts in found.items()})
 
 
 @shape_checked

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from jepa_vlm.views import Layout
+from jepa_vlm.encoders.plan import Layout
 
 
 def narrower(window: int | None, layout: Layout) -> bool:

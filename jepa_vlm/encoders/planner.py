@@ -1,29 +1,28 @@
-"""Derives from the requested views the cheapest exact rows. Nobody sets a flag: what is shared follows from the tokens.
+"""Derives the cheapest exact passes from the requested views. Nobody sets a flag: what is shared follows from tokens.
 
-- Views with gradient go into one row. A view that shares a prefix of tokens with another one computes only what
-differs, as a
-  branch: causal attention never looks ahead, so the prefix's states are the same.
-- Views read only detached go into forward-only rows, one for each set of weights. If the row with gradient computes
-such a view anyway,
-  its states are read from there.
-- Views whose latent slots are fed the state before them cannot be packed: each is a sequence of its own.
+- Views with gradient go into one packed sequence. A view that shares a prefix of tokens with another one computes only
+  what differs, as a branch: causal attention never looks ahead, so the prefix's states are the same.
+- Views read only detached go into forward-only sequences, one for each set of weights. If the sequence with gradient
+  computes such a view anyway, its states are read from there.
+- Views whose latent tokens are fed the state before them cannot be packed: each is a sequence of its own.
 - What nobody reads at the end of a view is not computed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, final
+from typing import final
 
 import torch
 from torch import Tensor
 
 from jepa_vlm.encoders import blocks
 from jepa_vlm.encoders.attention import kernel_indices
-from jepa_vlm.encoders.latent_slots import Stretch, slot_tensors
-from jepa_vlm.serialization import TokenizedView
-from jepa_vlm.views import BatchPlan, Branch, Encoding, LatentConversation, Layout, Location
+from jepa_vlm.encoders.batch import PackedSequence, SoftTokens
+from jepa_vlm.encoders.latent_slots import Stretch, latent_tokens
+from jepa_vlm.encoders.plan import BatchPlan, Branch, Layout, Location
+from jepa_vlm.views import Request, TokenizedView
 
 MIN_SHARED = 8  # tokens: below it, an attention call of its own costs more than the recomputation
 GRADIENT, FEEDBACK = "gradient", "feedback:"  # names of rows; the second goes on with the encoding's number
@@ -35,13 +34,13 @@ class Piece:
     """A view's share of a row: what it computes itself, and what it shares.
 
     Args:
-        encoding: Index of the encoding.
+        encoding: Which view, under which weights.
         example: Which example.
         view: Its tokens.
         needed: How many of them, from the front, are read or precede something that is read.
     """
 
-    encoding: int
+    encoding: Request
     example: int
     view: TokenizedView
     needed: int
@@ -59,82 +58,77 @@ class OnePassPlanner:
 
     images_together = True
 
-    def __init__(self, *, encodings: Sequence[Encoding], share_detached: bool = True) -> None:
+    def __init__(self, *, encodings: Sequence[Request], share_detached: bool = True) -> None:
         self.encodings, self.share_detached = tuple(encodings), share_detached
 
     def __call__(
         self,
-        views: Sequence[Sequence[TokenizedView]],
-        needed: Sequence[Sequence[int]],
+        views: Mapping[Request, Sequence[TokenizedView]],
+        needed: Mapping[Request, Sequence[int]],
         image_starts: Sequence[Sequence[int]],
     ) -> BatchPlan:
         """Plan a batch.
 
         Args:
-            views: By example, then by encoding.
+            views: By encoding, then by example.
             needed: Likewise: how many tokens of the view, from the front, must be computed.
             image_starts: By example, then by image: first row of its features among the batch's.
         """
-        given = list(zip(views, needed, strict=True))
-        pieces = [
-            [Piece(e, i, own[e], blocks.whole(own[e].blocks, n[e])) for i, (own, n) in enumerate(given)]
-            for e in range(len(self.encodings))
-        ]
-        groups: dict[str, list[int]] = {}
-        for e in range(len(self.encodings)):
-            groups.setdefault(self._row_name(e, pieces), []).append(e)
-        rows: dict[str, dict[str, Any]] = {}
-        locations: list[Location | None] = [None] * len(self.encodings)
+        pieces = {
+            encoding: [
+                Piece(encoding, i, view, blocks.whole(view.blocks, count))
+                for i, (view, count) in enumerate(zip(views[encoding], needed[encoding], strict=True))
+            ]
+            for encoding in self.encodings
+        }
+        groups: dict[str, list[Request]] = {}
+        for encoding in self.encodings:
+            groups.setdefault(self._row_name(encoding, pieces), []).append(encoding)
+        rows: dict[str, PackedSequence | list[PackedSequence]] = {}
+        locations: dict[Request, Location] = {}
         for name in sorted(groups, key=lambda name: name == GRADIENT):
             if name.startswith(FEEDBACK):
-                (e,) = groups[name]
-                rows[name], locations[e] = self._sequences(name, pieces[e], image_starts)
+                (encoding,) = groups[name]
+                rows[name], locations[encoding] = self._sequences(name, pieces[encoding], image_starts)
                 continue
-            builder = _RowBuilder(self.encodings, image_starts)
-            for i in range(len(views)):
-                builder.add_example([pieces[e][i] for e in groups[name]])
+            builder = _RowBuilder(image_starts)
+            for i in range(len(image_starts)):
+                builder.add_example([pieces[encoding][i] for encoding in groups[name]])
             rows[name], places = builder.finish()
-            for e in groups[name]:
-                index = torch.cat([places[e, i] for i in range(len(views))])
-                locations[e] = Location(name, index)
-        return BatchPlan(rows, tuple(location for location in locations if location is not None))
+            for encoding in groups[name]:
+                index = torch.cat([places[encoding, i] for i in range(len(image_starts))])
+                locations[encoding] = Location(name, index)
+        return BatchPlan(rows, locations)
 
-    def _row_name(self, number: int, pieces: list[list[Piece]]) -> str:
+    def _row_name(self, encoding: Request, pieces: Mapping[Request, list[Piece]]) -> str:
         """Choose the row of an encoding; the row with gradient serves a detached view that one of its own contains."""
-        encoding = self.encodings[number]
-        if _fed_back(encoding):
-            return f"{FEEDBACK}{number}"
+        if encoding.view.sequential:
+            return f"{FEEDBACK}{self.encodings.index(encoding)}"
         if encoding.policy.gradient:
             return GRADIENT
-        if encoding.policy.weights != "current":
-            return encoding.policy.weights
-        if self.share_detached:
-            for e, other in enumerate(self.encodings):
-                packed = other.policy.gradient and not _fed_back(other)
-                if packed and all(map(_contains, pieces[e], pieces[number])):
+        if encoding.policy.is_current and self.share_detached:
+            for other in self.encodings:
+                packed = other.policy.gradient and not other.view.sequential
+                if packed and all(map(_contains, pieces[other], pieces[encoding])):
                     return GRADIENT
-        return "current"
+        return encoding.policy.weights
 
     def _sequences(
         self, name: str, pieces: list[Piece], image_starts: Sequence[Sequence[int]]
-    ) -> tuple[dict[str, Any], Location]:
-        """Return the examples of a view that runs slot by slot, each as a row of its own, one after another."""
+    ) -> tuple[list[PackedSequence], Location]:
+        """Return the examples of a view that runs token by token, each as a row of its own, one after another."""
         rows, index, end = [], [], 0
         for piece in pieces:
-            builder = _RowBuilder(self.encodings, image_starts)
+            builder = _RowBuilder(image_starts)
             builder.add_example([piece])
             row, places = builder.finish()
             slots = piece.view.slots[: piece.needed].nonzero()[:, 0].tolist()
             front = Layout((slots[0] if slots else piece.needed,))
-            rows.append({**row, **front.numbers(), "indices": kernel_indices(front), "fed_back": tuple(slots)})
+            rows.append(replace(row, layout=front, indices=kernel_indices(front), fed_back=tuple(slots)))
             own = places[piece.encoding, piece.example]
             index.append(torch.where(own < 0, -1, own + end))
             end += piece.needed
-        return {"sequences": rows}, Location(name, torch.cat(index))
-
-
-def _fed_back(encoding: Encoding) -> bool:
-    return isinstance(encoding.view, LatentConversation) and encoding.view.fed == "state"
+        return rows, Location(name, torch.cat(index))
 
 
 def _contains(whole: Piece, part: Piece) -> bool:
@@ -155,10 +149,10 @@ def shared_prefix(one: Piece, other: Piece) -> int:
 
 @final
 class _RowBuilder:
-    """Collects trunks and branches of one row, then lays them out: trunks first, branches after all trunks."""
+    """Collects the views of one packed sequence, then lays them out: shared prefixes first, suffixes after all."""
 
-    def __init__(self, encodings: Sequence[Encoding], image_starts: Sequence[Sequence[int]]) -> None:
-        self.encodings, self.image_starts = encodings, image_starts
+    def __init__(self, image_starts: Sequence[Sequence[int]]) -> None:
+        self.image_starts = image_starts
         self.trunks: list[Piece] = []
         self.starts: list[int] = []
         self.branches: list[tuple[int, int, Piece]] = []  # trunk, shared tokens, piece
@@ -176,8 +170,8 @@ class _RowBuilder:
                 self.trunks.append(piece)
                 self.length += piece.needed
 
-    def finish(self) -> tuple[dict[str, Any], dict[tuple[int, int], Tensor]]:
-        places: dict[tuple[int, int], Tensor] = {}
+    def finish(self) -> tuple[PackedSequence, dict[tuple[Request, int], Tensor]]:
+        places: dict[tuple[Request, int], Tensor] = {}
         spans = [(piece, 0, start) for piece, start in zip(self.trunks, self.starts, strict=True)]
         branches = []
         end = self.length
@@ -192,40 +186,42 @@ class _RowBuilder:
         for piece, start in zip(self.trunks, self.starts, strict=True):
             places[piece.encoding, piece.example] = _place(piece, _range(start, piece.needed))
         layout = Layout(tuple(piece.needed for piece in self.trunks), tuple(branches))
-        return {**self._tensors(spans), **layout.numbers(), "indices": kernel_indices(layout)}, places
+        return self._join(spans, layout), places
 
-    def _tensors(self, spans: list[tuple[Piece, int, int]]) -> dict[str, Any]:
-        """Join what is computed: tokens, positions, and where images and slots go."""
-        ids, positions, image_at, image_rows = [], [], [], []
-        slots: dict[str, dict[str, list[Tensor]]] = {}
+    def _join(self, spans: list[tuple[Piece, int, int]], layout: Layout) -> PackedSequence:
+        """Join what is computed: tokens, positions, and where images, soft tokens and latent tokens go."""
+        image_at, image_rows = [], []
+        soft_tokens: dict[str, list[SoftTokens]] = {}
         latent: list[Stretch] = []
         for piece, first, start in spans:
             part = slice(first, piece.needed)
-            view = piece.view
-            ids.append(view.input_ids[part])
-            positions.append(view.positions[:, part])
+            view, encoding = piece.view, piece.encoding
             at = view.image_tokens[part].nonzero()[:, 0]
             image_at.append(at + start)
             first_rows = torch.tensor(self.image_starts[piece.example], dtype=torch.long)
             image_rows.append(first_rows[view.image_index[part][at]] + view.image_rows[part][at])
             here = view.slots[part].nonzero()[:, 0]
-            shown = self.encodings[piece.encoding].view
-            if isinstance(shown, LatentConversation):
-                latent.append(Stretch(view, part, start, first_rows, fed=shown.fed == "target"))
-            owner = self.encodings[piece.encoding].slots
-            if owner is not None and len(here):
-                found = slots.setdefault(owner.owner, {"at": [], "rows": []})
-                found["at"].append(here + start)
-                found["rows"].append(torch.arange(len(here)))
-        return {
-            "input_ids": torch.cat(ids),
-            "positions": torch.cat(positions, dim=1),
-            "blocks": blocks.joined([(piece.view.blocks, slice(first, piece.needed)) for piece, first, _ in spans]),
-            "image_at": torch.cat(image_at),
-            "image_rows": torch.cat(image_rows),
-            "slots": {o: {key: torch.cat(part) for key, part in found.items()} for o, found in slots.items()},
-            "latent": slot_tensors(latent),
-        }
+            if view.slot_sources is not None:
+                latent.append(Stretch(view, part, start, first_rows, fed=encoding.view.feeds_targets))
+            if encoding.slots is not None and len(here):
+                own = SoftTokens(here + start, torch.arange(len(here)))
+                soft_tokens.setdefault(encoding.slots.owner, []).append(own)
+        return PackedSequence(
+            input_ids=torch.cat([piece.view.input_ids[first : piece.needed] for piece, first, _ in spans]),
+            positions=torch.cat([piece.view.positions[:, first : piece.needed] for piece, first, _ in spans], dim=1),
+            blocks=blocks.joined([(piece.view.blocks, slice(first, piece.needed)) for piece, first, _ in spans]),
+            image_at=torch.cat(image_at),
+            image_rows=torch.cat(image_rows),
+            soft_tokens={owner: join_soft_tokens(own) for owner, own in soft_tokens.items()},
+            latent=latent_tokens(latent),
+            layout=layout,
+            indices=kernel_indices(layout),
+        )
+
+
+def join_soft_tokens(parts: Sequence[SoftTokens]) -> SoftTokens:
+    """Return the soft tokens of one owner, one part after another."""
+    return SoftTokens(torch.cat([part.at for part in parts]), torch.cat([part.rows for part in parts]))
 
 
 def _range(start: int, length: int) -> Tensor:

@@ -1,8 +1,7 @@
-"""What an engine computed of a row, before it is sorted by request."""
+"""What an engine computed of a row, before states are read by request."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import final
 
@@ -10,8 +9,6 @@ import torch
 from torch import Tensor
 
 from jepa_vlm.typing import Hidden
-
-AHEAD = "ahead"  # a batch's key to its ``Ahead``
 
 
 @final
@@ -40,17 +37,3 @@ class RowStates:
     def at(self, places: Tensor) -> RowStates:
         """Return the tokens at these places, in this order."""
         return RowStates(self.hidden[places], self.inputs[places])
-
-
-@final
-@dataclass(frozen=True)
-class Ahead:
-    """What was computed of a batch before its turn.
-
-    Args:
-        features: Of its images.
-        read: By the number of the read: the states that it asks for, of a row without gradient.
-    """
-
-    features: Hidden
-    read: Mapping[int, RowStates]

@@ -4,19 +4,60 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
+from dataclasses import dataclass
 from itertools import accumulate
-from typing import Any, final
+from typing import final
 
 import torch
 from accelerate.utils import send_to_device
 from torch import Tensor
 
 from jepa_vlm.adapters import Backbone
+from jepa_vlm.encoders.batch import Batch
+from jepa_vlm.encoders.engine import Engine
+from jepa_vlm.encoders.plan import BatchPlan, Location
 from jepa_vlm.encoders.row_states import RowStates
 from jepa_vlm.encoders.stock import call_attention
 from jepa_vlm.encoders.target_weights import TargetWeights
-from jepa_vlm.serialization import TokenizedView
-from jepa_vlm.views import BatchPlan, Encoding, LatentConversation, Location
+from jepa_vlm.views import Request, TokenizedView
+
+
+@final
+@dataclass(frozen=True)
+class SeparateView:
+    """One view of one example, as the stock model runs it.
+
+    Args:
+        input_ids: Token identifiers, (tokens,).
+        image_tokens: True at image positions.
+        slots: True at slots.
+        blocks: Tokens of the same number see each other both ways; None where all is causal.
+        sources: What latent tokens stand for, ("features 3"); None without any.
+        example: Number of the example.
+        images: The images that the view shows, in order.
+    """
+
+    input_ids: Tensor
+    image_tokens: Tensor
+    slots: Tensor
+    blocks: Tensor | None
+    sources: Tensor | None
+    example: int
+    images: tuple[int, ...]
+
+
+@final
+@dataclass(frozen=True)
+class SeparateViews:
+    """The views of one encoding.
+
+    Args:
+        encoding: Which view, under which weights.
+        views: One for each example.
+    """
+
+    encoding: Request
+    views: list[SeparateView]
 
 
 @final
@@ -29,69 +70,70 @@ class SeparatePlanner:
 
     images_together = False
 
-    def __init__(self, *, encodings: Sequence[Encoding]) -> None:
+    def __init__(self, *, encodings: Sequence[Request]) -> None:
         self.encodings = tuple(encodings)
 
     def __call__(
         self,
-        views: Sequence[Sequence[TokenizedView]],
-        needed: Sequence[Sequence[int]],
+        views: Mapping[Request, Sequence[TokenizedView]],
+        needed: Mapping[Request, Sequence[int]],
         image_starts: Sequence[Sequence[int]],
     ) -> BatchPlan:
         """Return one row per encoding, which lists its views."""
-        rows: dict[str, dict[str, Any]] = {}
-        locations = []
-        for e, encoding in enumerate(self.encodings):
-            own = [each[e] for each in views]
-            name = f"{e}:{encoding.view.name}"
-            rows[name] = {
-                "gradient": encoding.policy.gradient,
-                "weights": encoding.policy.weights,
-                "owner": encoding.slots.owner if encoding.slots else "",
-                "views": [
-                    {
-                        "input_ids": view.input_ids,
-                        "image_tokens": view.image_tokens,
-                        "slots": view.slots,
-                        "example": i,
-                        "images": view.images,
-                        "blocks": view.blocks,
-                        "sources": view.slot_sources,
-                        "fed": encoding.view.fed if isinstance(encoding.view, LatentConversation) else "",
-                    }
+        rows: dict[str, SeparateViews] = {}
+        locations: dict[Request, Location] = {}
+        for number, encoding in enumerate(self.encodings):
+            own, name = views[encoding], f"{number}:{encoding.view.name}"
+            rows[name] = SeparateViews(
+                encoding,
+                [
+                    SeparateView(
+                        input_ids=view.input_ids,
+                        image_tokens=view.image_tokens,
+                        slots=view.slots,
+                        blocks=view.blocks,
+                        sources=view.slot_sources,
+                        example=i,
+                        images=view.images,
+                    )
                     for i, view in enumerate(own)
                 ],
-            }
-            locations.append(Location(name, torch.arange(sum(len(view) for view in own))))
-        return BatchPlan(rows, tuple(locations))
+            )
+            locations[encoding] = Location(name, torch.arange(sum(len(view) for view in own)))
+        return BatchPlan(rows, locations)
 
 
-def prepare(backbone: Backbone) -> None:
-    """Let every layer call stock attention, whatever engine ran on the backbone before."""
-    call_attention(backbone.base, {"text_config": "sdpa", "vision_config": "sdpa"})
+@final
+class Separate(Engine):
+    """Runs every view of every example through the stock model: the reference."""
 
+    name = "separate"
+    shares_passes = False
 
-def run_separately(
-    backbone: Backbone,
-    weights: TargetWeights,
-    batch: Mapping[str, Any],
-    slot_inputs: Mapping[str, Tensor],
-) -> dict[str, RowStates]:
-    """Run every view of every example through the stock model.
+    def planner(self, encodings: Sequence[Request], *, dropout: bool) -> SeparatePlanner:
+        """See ``Engine.planner``."""
+        return SeparatePlanner(encodings=encodings)
 
-    Args:
-        backbone: The model.
-        weights: Switches to the weights that a view's policy names.
-        batch: From the collator, with a ``SeparatePlanner``'s rows.
-        slot_inputs: Learned inputs by owner, ("slots dim").
-    """
-    states: dict[str, RowStates] = {}
-    for name, row in batch["rows"].items():
-        tracked = row["gradient"] and torch.is_grad_enabled()
-        with torch.set_grad_enabled(tracked), nullcontext() if row["gradient"] else weights.use(row["weights"]):
-            outs = [_run_view(backbone, view, batch["images"], slot_inputs.get(row["owner"])) for view in row["views"]]
-        states[name] = _joined(outs)
-    return states
+    def check(self, backbone: Backbone) -> None:
+        """See ``Engine.check``: stock attention runs every backbone."""
+
+    def prepare(self, backbone: Backbone) -> None:
+        """Let every layer call stock attention, whatever engine ran on the backbone before."""
+        call_attention(backbone.base, {"text_config": "sdpa", "vision_config": "sdpa"})
+
+    def run(
+        self, backbone: Backbone, weights: TargetWeights, batch: Batch, slot_inputs: Mapping[str, Tensor]
+    ) -> dict[str, RowStates]:
+        """See ``Engine.run``."""
+        states: dict[str, RowStates] = {}
+        for name, row in batch.rows.items():
+            encoding, policy = row.encoding, row.encoding.policy
+            slots = slot_inputs[encoding.slots.owner] if encoding.slots else None
+            tracked = policy.gradient and torch.is_grad_enabled()
+            with torch.set_grad_enabled(tracked), nullcontext() if policy.gradient else weights.use(policy.weights):
+                outs = [_run_view(backbone, encoding, view, batch.images, slots) for view in row.views]
+            states[name] = _joined(outs)
+        return states
 
 
 def _joined(outs: Sequence[RowStates]) -> RowStates:
@@ -105,39 +147,41 @@ def _joined(outs: Sequence[RowStates]) -> RowStates:
 
 
 def _run_view(
-    backbone: Backbone, view: Mapping[str, Any], images: Sequence[Sequence[Mapping[str, Tensor]]], slots: Tensor | None
+    backbone: Backbone,
+    encoding: Request,
+    view: SeparateView,
+    images: Sequence[Sequence[Mapping[str, Tensor]]],
+    slots: Tensor | None,
 ) -> RowStates:
     """Return the states of one view, and what the decoder was fed."""
     adapter, base = backbone.adapter, backbone.base
-    own = send_to_device([images[view["example"]][i] for i in view["images"]], "cpu")
-    shown = send_to_device(adapter.collate_images(own), view["input_ids"].device) if own else None
-    embeddings = adapter.embed(base, view["input_ids"])
-    at = view["slots"].nonzero()[:, 0]
-    targets = _targets(backbone, view, images[view["example"]], embeddings)
+    own = send_to_device([images[view.example][i] for i in view.images], "cpu")
+    shown = send_to_device(adapter.collate_images(own), view.input_ids.device) if own else None
+    embeddings = adapter.embed(base, view.input_ids)
+    at = view.slots.nonzero()[:, 0]
+    targets = _targets(backbone, view, images[view.example], embeddings)
     if slots is not None:
         embeddings = embeddings.index_copy(0, at, slots.to(embeddings.dtype))
-    if view["fed"] == "target":
+    if encoding.view.feeds_targets:
         embeddings = embeddings.index_copy(0, at, targets.to(embeddings.dtype))
 
     def states() -> Tensor:
-        return adapter.reference(base, view["input_ids"], embeddings, view["image_tokens"], shown, view["blocks"])
+        return adapter.reference(base, view.input_ids, embeddings, view.image_tokens, shown, view.blocks)
 
-    if view["fed"] == "state":
+    if encoding.view.sequential:
         for slot in at.tolist():  # everything anew for each slot, with the ones before it in place
             embeddings = embeddings.index_copy(0, at.new_tensor([slot]), states()[slot - 1 : slot])
     hidden, fed = states(), embeddings
     if shown is not None:
         features = adapter.encode_images(base, shown)[:, : fed.shape[1]].to(fed.dtype)
-        fed = fed.index_copy(0, view["image_tokens"].nonzero()[:, 0], features)
+        fed = fed.index_copy(0, view.image_tokens.nonzero()[:, 0], features)
     return RowStates(hidden, fed, targets, at[: len(targets)])
 
 
-def _targets(
-    backbone: Backbone, view: Mapping[str, Any], images: Sequence[Mapping[str, Tensor]], like: Tensor
-) -> Tensor:
+def _targets(backbone: Backbone, view: SeparateView, images: Sequence[Mapping[str, Tensor]], like: Tensor) -> Tensor:
     """Return what each latent slot stands for, one after another; nothing where slots have no target."""
     found: dict[int, list[Tensor]] = {}
-    for slot, image, row in () if view["sources"] is None else view["sources"].tolist():
+    for slot, image, row in () if view.sources is None else view.sources.tolist():
         shown = backbone.adapter.collate_images(send_to_device([images[image]], "cpu"))
         features = backbone.adapter.encode_images(backbone.base, send_to_device(shown, like.device))
         found.setdefault(slot, []).append(features[row, : like.shape[1]])

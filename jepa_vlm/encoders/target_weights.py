@@ -31,13 +31,13 @@ class TargetWeights(nn.Module):
     def __init__(self, *, backbone: Backbone, policies: Sequence[TargetPolicy]) -> None:
         super().__init__()
         self._backbone, self._adapter_off = backbone, getattr(backbone.model, "disable_adapter", nullcontext)
-        wanted = {policy.weights for policy in policies}
-        if wanted - {"current"} and not has_lora(backbone.base):
+        wanted = {policy.weights for policy in policies if not policy.is_current}
+        if wanted and not has_lora(backbone.base):
             raise BackboneError(
-                f"Policy {'/'.join(sorted(wanted - {'current'}))} needs LoRA: the base without, or an average of, an "
+                f"Policy {'/'.join(sorted(wanted))} needs LoRA: the base without, or an average of, an "
                 "adapter. Turn LoRA on, or use stop_gradient()."
             )
-        decays = {policy.decay for policy in policies if policy.weights == "ema"}
+        decays = {policy.decay for policy in policies if policy.decay}
         if len(decays) > 1:
             raise ValueError(f"All ema targets of an objective share one average; got decays {sorted(decays)}.")
         self.decay = decays.pop() if decays else None
@@ -49,17 +49,17 @@ class TargetWeights(nn.Module):
     def use(self, weights: str) -> Iterator[None]:
         """Encode with these weights, dropout off, inside the block; for rows without gradient."""
         with self._without_dropout():
-            if weights == "frozen":
-                with self._adapter_off():
-                    yield
-            elif weights == "ema":
-                self._swap()
-                try:
-                    yield
-                finally:
-                    self._swap()
-            else:
+            others = {"frozen": self._adapter_off, "ema": self._averaged}
+            with others.get(weights, nullcontext)():
                 yield
+
+    @contextmanager
+    def _averaged(self) -> Iterator[None]:
+        self._swap()
+        try:
+            yield
+        finally:
+            self._swap()
 
     @torch.no_grad()
     def update(self) -> None:

@@ -12,10 +12,10 @@ from torch import Tensor, nn
 from jepa_vlm.errors import DataError
 from jepa_vlm.experts.expert import Expert
 from jepa_vlm.states import States
-from jepa_vlm.terms import ExtraInputs, Shuffled, Term, TermValue, Unit, zero_through
+from jepa_vlm.terms import Denominator, ExtraInputs, Shuffled, Term, TermValue, zero_through
 from jepa_vlm.trajectories import LazyImage, Trajectory
 from jepa_vlm.typing import at_least_float32
-from jepa_vlm.views import PaddedConversation, ViewRequest
+from jepa_vlm.views import PaddedConversation, Request
 
 AT, OTHER, OTHER_AT = "at.", "other.", "other.at."  # no expert's name has a point
 
@@ -63,16 +63,16 @@ class ExpertDistillation(Term):
             self._lent = (found.experts,) if isinstance(found, ExpertDistillation) and not found.lender else ()
 
     @property
-    def _request(self) -> ViewRequest:
-        return ViewRequest(view=self.view, region="pads")
+    def _request(self) -> Request:
+        return Request(view=self.view, at="pads")
 
-    def requests(self) -> tuple[ViewRequest, ...]:
+    def requests(self) -> tuple[Request, ...]:
         """See ``Term.requests``."""
         return (self._request,)
 
-    def unit(self) -> Unit:
-        """See ``Term.unit``."""
-        return Unit("examples")
+    def denominator(self) -> Denominator:
+        """See ``Term.denominator``."""
+        return Denominator("examples")
 
     def setup(self, dim: int, generator: torch.Generator) -> None:
         """See ``Term.setup``. Borrowed experts are set up by the term that lends them.

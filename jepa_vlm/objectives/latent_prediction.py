@@ -11,9 +11,9 @@ from jepa_vlm.errors import BackboneError
 from jepa_vlm.losses import LatentLoss, SmoothL1Loss
 from jepa_vlm.predictors import Predictor
 from jepa_vlm.states import States
-from jepa_vlm.terms import ExtraInputs, Term, TermValue, Unit
+from jepa_vlm.terms import Denominator, ExtraInputs, Term, TermValue
 from jepa_vlm.view_encoder import ViewEncoder
-from jepa_vlm.views import Slots, ViewRequest
+from jepa_vlm.views import Request, Slots
 
 
 @final
@@ -92,8 +92,8 @@ class LatentPrediction(Term):
                 f"The predictor's {predictor.slots} slots must come before the state that is read: read the context at "
                 f"'last_pred' or 'turn_end', not {context.readout!r}."
             )
-        same = asked[0].view == asked[1].view and asked[0].readout == asked[1].readout and self._slots is None
-        if same and target.policy.weights == "current":
+        same = asked[0].view == asked[1].view and asked[0].at == asked[1].at and self._slots is None
+        if same and target.policy.is_current:
             raise ValueError(
                 f"Context and target are the same latent ({context.view}, {context.readout}); nothing is predicted."
             )
@@ -102,13 +102,13 @@ class LatentPrediction(Term):
     def _slots(self) -> Slots | None:
         return Slots(self.name, self.predictor.slots) if self.predictor.slots else None
 
-    def requests(self) -> tuple[ViewRequest, ...]:
+    def requests(self) -> tuple[Request, ...]:
         """See ``Term.requests``."""
         return self.context.request(self._slots), *self.target.requests()
 
-    def unit(self) -> Unit:
-        """See ``Term.unit``."""
-        return Unit("examples")
+    def denominator(self) -> Denominator:
+        """See ``Term.denominator``."""
+        return Denominator("examples")
 
     @property
     def compares_examples(self) -> bool:

@@ -9,8 +9,8 @@ from torch import Generator
 from jepa_vlm.losses import LatentLoss, MSELoss
 from jepa_vlm.predictors import IdentityPredictor, Predictor
 from jepa_vlm.states import States
-from jepa_vlm.terms import Objective, Term, TermValue, Unit, zero_through
-from jepa_vlm.views import LatentConversation, ViewRequest
+from jepa_vlm.terms import Denominator, Objective, Term, TermValue, zero_through
+from jepa_vlm.views import LatentConversation, Request
 
 
 @final
@@ -48,10 +48,8 @@ class LatentReconstruction(Term):
         state: Literal["before", "at"] = "before",
     ) -> None:
         super().__init__()
-        if not isinstance(view, LatentConversation):
-            raise ValueError(f"view must be a LatentConversation, got {type(view).__name__}.")
-        if not view.slots.has_target:
-            raise ValueError(f"{view.slots} have nothing to reconstruct; train them by NextToken(view=...) alone.")
+        if not view.has_targets:
+            raise ValueError(f"{view} has nothing to reconstruct; train them by NextToken(view=...) alone.")
         if state not in ("before", "at"):
             raise ValueError(f"state must be 'before' or 'at', got {state!r}.")
         if state == "at" and view.fed == "target":
@@ -65,16 +63,16 @@ class LatentReconstruction(Term):
             raise ValueError(f"{type(self.loss).__name__} compares the examples of a batch; slots are no examples.")
 
     @property
-    def _request(self) -> ViewRequest:
-        return ViewRequest(view=self.view, region="before_latents" if self.state == "before" else "latents")
+    def _request(self) -> Request:
+        return Request(view=self.view, at="before_latents" if self.state == "before" else "latents")
 
-    def requests(self) -> tuple[ViewRequest, ...]:
+    def requests(self) -> tuple[Request, ...]:
         """See ``Term.requests``."""
         return (self._request,)
 
-    def unit(self) -> Unit:
-        """See ``Term.unit``."""
-        return Unit("tokens", self._request)
+    def denominator(self) -> Denominator:
+        """See ``Term.denominator``."""
+        return Denominator("tokens", self._request)
 
     @property
     def head(self) -> Predictor | None:

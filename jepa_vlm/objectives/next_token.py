@@ -8,8 +8,8 @@ import torch
 
 from jepa_vlm.losses.token_cross_entropy import token_cross_entropies, token_cross_entropy
 from jepa_vlm.states import States
-from jepa_vlm.terms import Term, TermValue, Unit
-from jepa_vlm.views import Conversation, View, ViewRequest
+from jepa_vlm.terms import Denominator, Term, TermValue
+from jepa_vlm.views import Conversation, Request, View
 
 
 @final
@@ -54,16 +54,16 @@ class NextToken(Term):
         self.mean, self.chunk = mean, chunk
 
     @property
-    def _request(self) -> ViewRequest:
-        return ViewRequest(view=self.view, region="supervised")
+    def _request(self) -> Request:
+        return Request(view=self.view, at="supervised")
 
-    def requests(self) -> tuple[ViewRequest, ...]:
+    def requests(self) -> tuple[Request, ...]:
         """See ``Term.requests``."""
         return (self._request,)
 
-    def unit(self) -> Unit:
-        """See ``Term.unit``."""
-        return Unit("tokens", self._request) if self.mean == "tokens" else Unit("examples")
+    def denominator(self) -> Denominator:
+        """See ``Term.denominator``."""
+        return Denominator("tokens", self._request) if self.mean == "tokens" else Denominator("examples")
 
     def forward(self, states: States) -> TermValue:
         """See ``Term.forward``."""
@@ -79,5 +79,4 @@ class NextToken(Term):
 
     def extra_repr(self) -> str:
         """Show what is trained."""
-        shown = f"trained={self.view.trained!r}" if isinstance(self.view, Conversation) else f"view={self.view}"
-        return shown + ("" if self.mean == "tokens" else f", mean={self.mean!r}")
+        return f"view={self.view}" + ("" if self.mean == "tokens" else f", mean={self.mean!r}")

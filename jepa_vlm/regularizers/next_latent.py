@@ -12,9 +12,9 @@ from torch.utils.checkpoint import checkpoint
 from jepa_vlm.regularizers.head_divergence import head_divergence
 from jepa_vlm.regularizers.regularizer import Regularizer
 from jepa_vlm.states import Head, RegionStates, States
-from jepa_vlm.terms import TermValue, Unit, zero_through
+from jepa_vlm.terms import Denominator, TermValue, zero_through
 from jepa_vlm.typing import Hidden, at_least_float32, shape_checked
-from jepa_vlm.views import Conversation, Question, Region, View, ViewRequest
+from jepa_vlm.views import Conversation, Request, View
 
 
 @final
@@ -87,7 +87,7 @@ class NextLatentRegularizer(Regularizer):
         *,
         horizon: int = 1,
         condition: Literal["token", "none"] = "token",
-        positions: Region = "trajectory",
+        positions: str = "trajectory",
         view: View | None = None,
         beta: float = 1.0,
         state_weight: float = 1.0,
@@ -105,7 +105,7 @@ class NextLatentRegularizer(Regularizer):
             raise ValueError(f"Weights must not be negative, and not both 0; got {state_weight=}, {kl_weight=}.")
         if chunk < 1:
             raise ValueError(f"chunk must be at least 1, got {chunk}.")
-        if isinstance(view, Question):
+        if view is not None and not view.has_trajectory:
             raise ValueError("The question view holds no trajectory; use Conversation() or TrajectoryOnly().")
         self.horizon, self.beta, self.positions, self.chunk = horizon, beta, positions, chunk
         self.condition: Literal["token", "none"] = condition
@@ -113,20 +113,20 @@ class NextLatentRegularizer(Regularizer):
         self.requests()
 
     @property
-    def _request(self) -> ViewRequest:
+    def _request(self) -> Request:
         # The rollout of the supervised form starts at tokens that need not be supervised themselves.
-        region: Region = "all" if self.positions == "supervised" else self.positions
-        return ViewRequest(view=self.view, region=region)
+        region = "all" if self.positions == "supervised" else self.positions
+        return Request(view=self.view, at=region)
 
-    def requests(self) -> tuple[ViewRequest, ...]:
+    def requests(self) -> tuple[Request, ...]:
         """See ``Term.requests``."""
         if self.positions not in ("trajectory", "supervised", "all"):
             raise ValueError(f"positions must be 'trajectory', 'supervised' or 'all'; got {self.positions!r}.")
         return (self._request,)
 
-    def unit(self) -> Unit:
-        """See ``Term.unit``."""
-        return Unit("pairs", self._request, self.horizon, supervised=self.positions == "supervised")
+    def denominator(self) -> Denominator:
+        """See ``Term.denominator``."""
+        return Denominator("pairs", self._request, self.horizon, supervised=self.positions == "supervised")
 
     def setup(self, dim: int, generator: torch.Generator) -> None:
         """See ``Term.setup``."""

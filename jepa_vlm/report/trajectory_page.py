@@ -12,8 +12,8 @@ from typing import Any, final
 
 from jepa_vlm.report.page import write_page
 from jepa_vlm.report.pictures import trajectory_pictures
-from jepa_vlm.serialization import TokenizedView
 from jepa_vlm.trajectories import Step, Trajectory
+from jepa_vlm.views import TokenizedView
 
 KINDS = {
     "trained": "the next-token loss is taken here",

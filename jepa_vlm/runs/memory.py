@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from peft import PeftModel
@@ -11,6 +11,7 @@ from torch import nn
 from jepa_vlm.adapters.inside_peft import belongs_to_adapter
 from jepa_vlm.cost import MicroBatch, Shape, StepMemory, step_memory
 from jepa_vlm.encoders import TextEncoder
+from jepa_vlm.encoders.batch import PackedSequence
 from jepa_vlm.errors import JepaVLMError
 from jepa_vlm.latent_vlm import LatentVLM
 from jepa_vlm.objectives import NextToken
@@ -34,7 +35,7 @@ def estimate_memory(
         return None, "the estimate knows adapters only, and the vision tower or the projector trains in full"
     if model.backbone.added is not None:
         return None, "the estimate does not know the rows of added tokens, for which the vocabulary is copied"
-    if model.engine != "one_pass":
+    if not model.engine.shares_passes:
         return None, "the estimate knows the one-pass engine only"
     if any(isinstance(module, TextEncoder) for module in model.objective.modules()):
         return None, "the estimate knows the backbone only, and this objective has a text encoder beside it"
@@ -64,21 +65,19 @@ def in_full(model: LatentVLM) -> list[nn.Parameter]:
 def micro_batch(model: LatentVLM, trajectories: Sequence[Trajectory]) -> MicroBatch:
     """Return the sizes of what a one-pass model computes of these trajectories at once, whatever its objective."""
     batch = model.collator()(trajectories)
-    lengths = {name: len(row["input_ids"]) for name, row in batch["rows"].items()}
+    lengths = {name: len(row) for name, row in batch.rows.items()}
     regions = [
-        (request.region == "supervised", len(read["index"]))
-        for request, read in zip(model.objective.requests(), batch["reads"], strict=True)
-        if request.region is not None
+        (request.at == "supervised", len(read.index)) for request, read in batch.reads.items() if not request.reads_one
     ]
     return MicroBatch(
         tokens=lengths.get("gradient", 0),
-        seen=_seen(batch["rows"].get("gradient", {})),
+        seen=_seen(batch.rows.get("gradient")),
         detached=max((length for name, length in lengths.items() if name != "gradient"), default=0),
         supervised=sum(length for supervised, length in regions if supervised),
         states=sum(length for supervised, length in regions if not supervised),
-        patches=len(batch["images"]["pixel_values"]),
+        patches=len(batch.images["pixel_values"]),
     )
 
 
-def _seen(row: Mapping[str, Any]) -> int:
-    return sum(prefix + length for _, prefix, length in row.get("branches", ()))
+def _seen(row: PackedSequence | None) -> int:
+    return 0 if row is None else sum(branch.prefix + branch.length for branch in row.layout.branches)

@@ -17,7 +17,7 @@ from jepa_vlm.adapters.backbone import HALF
 from jepa_vlm.cost import StepMemory
 from jepa_vlm.errors import DataError, RecipeError, UnknownNameError
 from jepa_vlm.evaluation import commit, versions
-from jepa_vlm.latent_vlm import Engine, LatentVLM
+from jepa_vlm.latent_vlm import LatentVLM
 from jepa_vlm.objectives.latent_reconstruction import feeding_head
 from jepa_vlm.recipe import Recipe, load_recipe
 from jepa_vlm.runs.data import RunData, load_data
@@ -184,7 +184,7 @@ def plan_run(asked: Asked, recipe: Recipe | None = None) -> Plan:
     recipe = _in_place(recipe, values)
     nn.Module.to(backbone.model, device())
     apply_lora(backbone, recipe.lora, seed=seed, train=recipe.rates)
-    model = LatentVLM(backbone, recipe.objective, engine=cast("Engine", recipe.engine), seed=seed)
+    model = LatentVLM(backbone, recipe.objective, engine=str(recipe.engine), seed=seed)
     if recipe.answering.head is not None:
         backbone.latent_head = feeding_head(model.objective)
     for store in model.target_stores.values():

@@ -10,29 +10,30 @@ from jepa_vlm.adapters import Backbone
 from jepa_vlm.adapters.fingerprint import fingerprint
 from jepa_vlm.serialization.serializer import Serializer
 from jepa_vlm.serialization.target_store import TargetStore
-from jepa_vlm.serialization.tokenized import TokenizedView
 from jepa_vlm.trajectories import Trajectory
-from jepa_vlm.views import Encoding, ViewRequest
+from jepa_vlm.views import Request, TokenizedView
 
 
-def target_stores(backbone: Backbone, requests: Sequence[ViewRequest]) -> dict[ViewRequest, TargetStore]:
+def target_stores(backbone: Backbone, requests: Sequence[Request]) -> dict[Request, TargetStore]:
     """Return the store of each request with a ``cached`` policy, keyed by the backbone as it is now.
 
     Raises:
         ValueError: If one folder is to hold two targets.
     """
-    asked = [request for request in requests if request.policy.weights == "cached"]
+    asked = [request for request in requests if request.policy.is_cached]
     made = fingerprint(backbone) if asked else {}
-    stores: dict[ViewRequest, TargetStore] = {}
+    stores: dict[Request, TargetStore] = {}
     for request in asked:
+        if not request.reads_one or request.slots is not None:
+            raise ValueError("A cached view is stored as one state per example, without learned slots.")
         folder = Path(request.policy.folder).expanduser()
         for other, store in stores.items():
             if store.folder.resolve() == folder.resolve():
                 raise ValueError(
-                    f"A folder holds one cached target, but {folder} is to hold {other.view} at {other.readout!r} and "
-                    f"{request.view} at {request.readout!r}; give each a folder."
+                    f"A folder holds one cached target, but {folder} is to hold {other.view} at {other.at!r} and "
+                    f"{request.view} at {request.at!r}; give each a folder."
                 )
-        key = {**made, "view": str(request.view), "readout": str(request.readout)}
+        key = {**made, "view": str(request.view), "readout": request.at}
         stores[request] = TargetStore(folder=folder, key=key)
     return stores
 
@@ -52,6 +53,6 @@ def target_digest(view: TokenizedView, trajectory: Trajectory) -> bytes:
     return digest.digest()
 
 
-def target_digests(serializer: Serializer, encoding: Encoding, trajectories: Sequence[Trajectory]) -> list[bytes]:
+def target_digests(serializer: Serializer, encoding: Request, trajectories: Sequence[Trajectory]) -> list[bytes]:
     """Return the digest of each trajectory's view, from texts, image headers and the images' files."""
     return [target_digest(serializer.views(trajectory, (encoding,))[0], trajectory) for trajectory in trajectories]

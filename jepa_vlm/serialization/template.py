@@ -25,7 +25,7 @@ Span = tuple[int, int]
 
 @final
 @dataclass(frozen=True)
-class Rendered:
+class RenderedText:
     """A conversation as text, with the character spans of its parts.
 
     Args:
@@ -63,7 +63,7 @@ def _parts(content: Content) -> list[dict[str, Any]]:
     return [{"type": "text", "text": part} if isinstance(part, str) else {"type": "image"} for part in content]
 
 
-def render(processor: Any, trajectory: Trajectory, *, image_token: str, reserved: Sequence[str]) -> Rendered:
+def render(processor: Any, trajectory: Trajectory, *, image_token: str, reserved: Sequence[str]) -> RenderedText:
     """Render a trajectory's conversation.
 
     Args:
@@ -117,7 +117,7 @@ def render(processor: Any, trajectory: Trajectory, *, image_token: str, reserved
         end = question[-1][1]
     else:
         end = _content_end(processor, asked_text, images[len(trajectory.images) - 1])
-    return Rendered(text, question, end, tuple(reasoning), tuple(observations), len(asked_text), images)
+    return RenderedText(text, question, end, tuple(reasoning), tuple(observations), len(asked_text), images)
 
 
 def _content_end(processor: Any, asked: str, last_image: Span) -> int:

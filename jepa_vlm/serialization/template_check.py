@@ -19,9 +19,8 @@ from jepa_vlm.adapters.chat import chat_text
 from jepa_vlm.errors import BackboneError
 from jepa_vlm.serialization.serializer import Serializer
 from jepa_vlm.serialization.template import messages_of
-from jepa_vlm.serialization.tokenized import IGNORED, TokenizedView
 from jepa_vlm.trajectories import LazyImage, Step, ToolCall, Trajectory
-from jepa_vlm.views import Conversation, Encoding, TrajectoryOnly, with_gradient
+from jepa_vlm.views import IGNORED, Conversation, Request, TokenizedView, TrajectoryOnly
 
 SIDE = 224  # pixels; ``load_backbone`` has asked for the tokens of such an image already, so that nothing is processed
 Written = Sequence[ImageTokens] | None  # of a trajectory's images; None reads them from the images
@@ -69,7 +68,7 @@ def turns_survive(serializer: Serializer, trajectory: Trajectory, written: Writt
 
 def trajectory_is_cut_out(serializer: Serializer, trajectory: Trajectory, written: Written = None) -> None:
     """Check that T's text is the rendered conversation without the rendered question, and that positions begin anew."""
-    encodings = [Encoding(view, with_gradient()) for view in (Conversation(), TrajectoryOnly())]
+    encodings = [Request(view) for view in (Conversation(), TrajectoryOnly())]
     whole, view = serializer.views(trajectory, encodings, written)
     messages = messages_of(trajectory)
     asked = next(number for number, message in enumerate(messages) if message["role"] == "user")
@@ -115,5 +114,5 @@ def _decoded(serializer: Serializer, ids: Tensor | Sequence[int]) -> str:
 
 
 def _conversation(serializer: Serializer, trajectory: Trajectory, written: Written) -> TokenizedView:
-    (view,) = serializer.views(trajectory, [Encoding(Conversation(), with_gradient())], written)
+    (view,) = serializer.views(trajectory, [Request(Conversation())], written)
     return view

@@ -1,40 +1,16 @@
-"""The answer of a trajectory: as a conversation of its own for the backbone, as bare text for a text encoder."""
+"""The answer of a trajectory as bare text, for a text encoder."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, final
 
 from torch import Tensor
 
 from jepa_vlm.errors import DataError
-from jepa_vlm.trajectories import Step, Trajectory
-
-
-def answer_of(trajectory: Trajectory) -> str:
-    """Return the answer alone.
-
-    Raises:
-        DataError: If there is none.
-    """
-    answer = trajectory.answer.strip()
-    if not answer:
-        raise DataError(
-            f"Trajectory {trajectory.id!r} has an empty answer, and this objective encodes the answer alone; give it "
-            "one, or train with another objective.",
-            "answer missing",
-        )
-    return answer
-
-
-def answered_directly(trajectory: Trajectory) -> Trajectory:
-    """Return the example as if the expert had given the answer and nothing else.
-
-    Raises:
-        DataError: If there is no answer.
-    """
-    return replace(trajectory, steps=(Step(answer_of(trajectory)),))
+from jepa_vlm.trajectories import Trajectory
+from jepa_vlm.views import answer_of
 
 
 @final

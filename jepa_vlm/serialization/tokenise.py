@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from jepa_vlm.adapters import ImageTokens
-from jepa_vlm.serialization.template import Rendered, Span
+from jepa_vlm.serialization.template import RenderedText, Span
 
 
 @final
@@ -52,7 +52,7 @@ class Tokens:
         return torch.tensor([end for _, end in self.spans])
 
 
-def tokenise(tokenizer: Any, rendered: Rendered, images: Sequence[ImageTokens], feature_id: int) -> Tokens:
+def tokenise(tokenizer: Any, rendered: RenderedText, images: Sequence[ImageTokens], feature_id: int) -> Tokens:
     """Tokenise a rendered conversation as the stock processor would.
 
     Args:
@@ -101,7 +101,7 @@ def tokenise(tokenizer: Any, rendered: Rendered, images: Sequence[ImageTokens], 
 class _Shortened:
     """The rendered text with each placeholder replaced by what stands for its image, and the way back."""
 
-    def __init__(self, rendered: Rendered, images: Sequence[ImageTokens]) -> None:
+    def __init__(self, rendered: RenderedText, images: Sequence[ImageTokens]) -> None:
         pieces: list[str] = []
         self._starts: list[int] = []
         self._placed: list[tuple[Span, Span]] = []  # of each image: in this text, in the rendered one

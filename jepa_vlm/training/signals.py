@@ -20,6 +20,8 @@ import torch
 from torch.utils.data import get_worker_info
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
+from jepa_vlm.encoders import Batch
+
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -87,9 +89,9 @@ class OutlivingSigterm:
         collate: Function that makes the batch.
     """
 
-    collate: Callable[[Any], dict[str, Any]]
+    collate: Callable[[Any], Batch]
 
-    def __call__(self, items: Sequence[Any]) -> dict[str, Any]:
+    def __call__(self, items: Sequence[Any]) -> Batch:
         """Return the batch."""
         if get_worker_info() is not None and hasattr(signal, "sigwaitinfo"):
             _listen_to_parent(os.getpid())

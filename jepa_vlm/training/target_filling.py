@@ -19,9 +19,9 @@ from jepa_vlm.latent_vlm import LatentVLM
 from jepa_vlm.serialization import TargetStore
 from jepa_vlm.serialization.stored_targets import target_digests
 from jepa_vlm.states import States
-from jepa_vlm.terms import Term, TermValue, Unit
+from jepa_vlm.terms import Denominator, Term, TermValue
 from jepa_vlm.trajectories import Trajectory
-from jepa_vlm.views import ViewRequest, frozen, stop_gradient
+from jepa_vlm.views import Request, frozen, stop_gradient
 
 SHARD = 1024  # targets in a file: what an interrupted run loses at most
 
@@ -53,7 +53,7 @@ def fill_targets(
     """
     if not trajectories:
         raise ValueError("Targets are computed for at least one trajectory, got none.")
-    unfilled: dict[ViewRequest, list[bytes]] = {}
+    unfilled: dict[Request, list[bytes]] = {}
     for request, store in model.target_stores.items():
         complete = store.is_complete()
         digests = _digests(model, request, trajectories, workers)
@@ -70,7 +70,7 @@ def fill_targets(
 
 def fill_store(
     model: LatentVLM,
-    request: ViewRequest,
+    request: Request,
     digests: Sequence[bytes],
     trajectories: Sequence[Trajectory],
     *,
@@ -102,7 +102,7 @@ def fill_store(
 
 def _compute(
     model: LatentVLM,
-    request: ViewRequest,
+    request: Request,
     store: TargetStore,
     trajectories: Sequence[Trajectory],
     share: Sequence[tuple[bytes, int]],
@@ -134,22 +134,22 @@ class _Read(Term):
 
     name = "read"
 
-    def __init__(self, request: ViewRequest) -> None:
+    def __init__(self, request: Request) -> None:
         super().__init__()
         self._request = request
 
-    def requests(self) -> tuple[ViewRequest, ...]:
+    def requests(self) -> tuple[Request, ...]:
         return (self._request,)
 
-    def unit(self) -> Unit:
-        return Unit("examples")
+    def denominator(self) -> Denominator:
+        return Denominator("examples")
 
     def forward(self, states: States) -> TermValue:
         latent = states.latents[self._request]
         return TermValue(latent.new_zeros(()), predicted=latent, target=latent)
 
 
-def _digests(model: LatentVLM, request: ViewRequest, trajectories: Sequence[Trajectory], workers: int) -> list[bytes]:
+def _digests(model: LatentVLM, request: Request, trajectories: Sequence[Trajectory], workers: int) -> list[bytes]:
     loader: DataLoader[list[bytes]] = DataLoader(
         trajectories,  # type: ignore[arg-type]
         batch_size=64,

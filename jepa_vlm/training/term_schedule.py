@@ -9,11 +9,11 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, final
+from typing import final
 
+from jepa_vlm.encoders import Batch, Collator
 from jepa_vlm.recipe import Stage
 from jepa_vlm.recipe.stage import stage_at
-from jepa_vlm.serialization import Collator
 from jepa_vlm.terms import Objective
 from jepa_vlm.training.order import MicroBatch
 
@@ -107,7 +107,7 @@ class TrainCollator:
     collator: Collator
     schedule: TermSchedule
 
-    def __call__(self, items: Sequence[MicroBatch]) -> dict[str, Any]:
+    def __call__(self, items: Sequence[MicroBatch]) -> Batch:
         """Return the batch of the one micro-batch that the loader hands over."""
         (micro_batch,) = items
         return self.collator(

@@ -13,6 +13,7 @@ from accelerate.utils import gather_object, send_to_device
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from jepa_vlm.encoders import Batch
 from jepa_vlm.generation.greedy import inference
 from jepa_vlm.latent_vlm import LatentVLM, LossTerms
 from jepa_vlm.training.monitors import kind_of, latent_figures, partners, within_kinds
@@ -22,7 +23,7 @@ from jepa_vlm.trajectories.mixture import Mixture, Source
 from jepa_vlm.typing import at_least_float32
 
 ROWS = 512  # latents from which a term's figures are made
-Collate = Callable[..., dict[str, Any]]
+Collate = Callable[..., Batch]
 Compared = tuple[Trajectory, Trajectory | None]
 
 
@@ -195,7 +196,7 @@ class _CollatePairs:
     def __init__(self, collator: Collate) -> None:
         self.collator = collator
 
-    def __call__(self, pairs: Sequence[Compared]) -> dict[str, Any]:
+    def __call__(self, pairs: Sequence[Compared]) -> Batch:
         return self.collator([example for example, _ in pairs], others=[other for _, other in pairs])
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Any, final
 
@@ -160,6 +160,10 @@ class Trajectory:
     def asked(self) -> Content:
         """The user's turn, in order: the question's words, and the images where they stand; no blanks around it."""
         return _in_place(self.question, self.image_places, self.images)
+
+    def saying(self, text: str) -> Trajectory:
+        """Return the example as if the expert had said one text and called no tool."""
+        return replace(self, steps=(Step(text),))
 
     @property
     def tool_images(self) -> tuple[LazyImage, ...]:

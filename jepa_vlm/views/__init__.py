@@ -19,27 +19,23 @@ from jepa_vlm.views.padded import (
     Place,
     SomeKinds,
 )
-from jepa_vlm.views.plan import BatchPlan, Branch, Layout, Location
 from jepa_vlm.views.policy import TargetPolicy, cached, ema, frozen, stop_gradient, with_gradient
-from jepa_vlm.views.request import READOUTS, REGIONS, Encoding, Readout, Region, Slots, ViewRequest
-from jepa_vlm.views.view import Answer, Conversation, Question, TrajectoryOnly, View
+from jepa_vlm.views.request import READOUTS, REGIONS, Readout, Request, Slots
+from jepa_vlm.views.tokenized import IGNORED, TokenizedView
+from jepa_vlm.views.view import Answer, Conversation, Question, TrajectoryOnly, View, answer_of, answered_directly
 
 __all__ = [
+    "IGNORED",
     "READOUTS",
     "REGIONS",
     "AheadOfReasoning",
     "AllKinds",
     "Answer",
     "AsAnswer",
-    "BatchPlan",
     "BehindImages",
-    "Branch",
     "Conversation",
-    "Encoding",
     "Kinds",
     "LatentConversation",
-    "Layout",
-    "Location",
     "PaddedConversation",
     "Pads",
     "PictureFeatures",
@@ -47,16 +43,18 @@ __all__ = [
     "PooledFeatures",
     "Question",
     "Readout",
-    "Region",
     "RegionFeatures",
+    "Request",
     "SlotContent",
     "Slots",
     "SomeKinds",
     "TargetPolicy",
     "Thoughts",
+    "TokenizedView",
     "TrajectoryOnly",
     "View",
-    "ViewRequest",
+    "answer_of",
+    "answered_directly",
     "cached",
     "ema",
     "frozen",

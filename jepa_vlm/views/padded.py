@@ -5,12 +5,17 @@ from __future__ import annotations
 import hashlib
 from abc import abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, ClassVar, Literal, final
 
+import torch
+
+from jepa_vlm.errors import BackboneError
+from jepa_vlm.views.tokenized import IGNORED, TokenizedView
 from jepa_vlm.views.view import View
 
 if TYPE_CHECKING:
+    from jepa_vlm.serialization import RenderedExample
     from jepa_vlm.trajectories import Trajectory
 
 
@@ -51,11 +56,21 @@ class Place:
     between: str = ""
     close: str = ""
 
+    @abstractmethod
+    def put(self, text: str, trajectory: Trajectory) -> Trajectory:
+        """Return the trajectory with the text of the pads in it."""
+
 
 @final
 @dataclass(frozen=True, kw_only=True)
 class BehindImages(Place):
     """In the user turn, between the image (the last of several) and the question; they are read, not trained."""
+
+    def put(self, text: str, trajectory: Trajectory) -> Trajectory:
+        """See ``Place.put``."""
+        places = trajectory.image_places
+        words, at = (trajectory.question, places[-1]) if places else (trajectory.question.strip(), 0)
+        return replace(trajectory, question=words[:at] + text + words[at:])
 
 
 @final
@@ -76,11 +91,20 @@ class AsAnswer(Place):
         if not self.question.strip():
             raise ValueError("Pads that answer need a question, got none.")
 
+    def put(self, text: str, trajectory: Trajectory) -> Trajectory:
+        """See ``Place.put``."""
+        return replace(trajectory.saying(text), question=self.question, image_places=())
+
 
 @final
 @dataclass(frozen=True, kw_only=True)
 class AheadOfReasoning(Place):
     """The first assistant turn opens with them, so that plain generation writes them at inference."""
+
+    def put(self, text: str, trajectory: Trajectory) -> Trajectory:
+        """See ``Place.put``."""
+        first, *others = trajectory.steps
+        return replace(trajectory, steps=(replace(first, text=text + first.spoken.strip(), call=None), *others))
 
 
 @dataclass(frozen=True)
@@ -162,6 +186,7 @@ class PaddedConversation(View):
     turns: Literal["all", "last"] = "all"
     supervised: bool = True
     name: ClassVar[str] = "padded_conversation"
+    regions: ClassVar[tuple[str, ...]] = ("pads",)
 
     def __post_init__(self) -> None:
         if not self.pads or len(set(self.tokens)) < len(self.pads):
@@ -196,3 +221,23 @@ class PaddedConversation(View):
         """Return the pads of these numbers with the words around them; nothing for none."""
         each = [self.pads[number].words + self.pads[number].token * self.pads[number].count for number in chosen]
         return self.place.lead + self.place.between.join(each) + self.place.close if each else ""
+
+    def shown(self, trajectory: Trajectory) -> Trajectory:
+        """Return the trajectory as the view shows it."""
+        if self.turns == "last":
+            trajectory = replace(trajectory, steps=trajectory.steps[-1:])
+        text = self.written(self.chosen(trajectory.id))
+        return self.place.put(text, trajectory) if text else trajectory
+
+    def render(self, example: RenderedExample, soft_tokens: int = 0) -> TokenizedView:
+        """See ``View.render``; no text of the trajectory can hold a pad."""
+        if unknown := [token for token in self.tokens if token not in example.special_tokens]:
+            raise BackboneError(
+                f"The pads {', '.join(unknown)} are no special tokens of the backbone; declare them: "
+                f"Recipe(added_tokens={tuple(unknown)}), or load_backbone(..., added_tokens=...)."
+            )
+        example.refuse_special_tokens(also=self.tokens)
+        whole = example.conversation(self.shown(example.trajectory), structure=self.tokens).whole()
+        pads = torch.isin(whole.input_ids, torch.tensor([example.token_id(token) for token in self.tokens]))
+        labels = whole.labels if self.supervised else whole.labels.masked_fill(pads, IGNORED)
+        return replace(whole, labels=labels, marks={"pads": pads})

@@ -32,6 +32,16 @@ class TargetPolicy:
         if self.gradient and self.weights != "current":
             raise ValueError(f"Gradient flows through the current weights alone, got {self.weights!r}.")
 
+    @property
+    def is_current(self) -> bool:
+        """Whether this step's weights encode the view."""
+        return self.weights == "current"
+
+    @property
+    def is_cached(self) -> bool:
+        """Whether states are read from a folder instead of computed."""
+        return self.weights == "cached"
+
 
 def stop_gradient() -> TargetPolicy:
     """Encode with the weights of this step, detached (Pearl, section 3)."""

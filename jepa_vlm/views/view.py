@@ -1,11 +1,18 @@
-"""Views: which turns of a trajectory are encoded (paper, section 3.2). Pure data; templates make tokens of them."""
+"""Views: which turns of a trajectory are encoded (paper, section 3.2), and how each becomes tokens."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from abc import abstractmethod
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar, Literal, final
 
+import torch
+
+from jepa_vlm.errors import DataError
+from jepa_vlm.views.tokenized import IGNORED, TokenizedView
+
 if TYPE_CHECKING:
+    from jepa_vlm.serialization import RenderedExample
     from jepa_vlm.trajectories import Trajectory
 
 CONTEXTS = ("none", "image", "question")
@@ -13,10 +20,63 @@ CONTEXTS = ("none", "image", "question")
 
 @dataclass(frozen=True)
 class View:
-    """A selection of turns. Subclasses are final and carry the selection's parameters."""
+    """A selection of turns, which renders itself. Subclasses are final and carry the selection's parameters.
+
+    Args:
+        name: Of the view, for logs and pages.
+        regions: What can be read of the view beside the regions of every view (``Request.at``).
+        slots_allowed: Whether a predictor may place soft tokens into the view.
+        has_trajectory: Whether T's tokens are in the view.
+        is_trained: Whether the view is encoded with gradient alone, so that it is never a target.
+        text_alone: Whether the view is one text without images, which a text encoder can read.
+    """
 
     name: ClassVar[str]
+    regions: ClassVar[tuple[str, ...]] = ()
     slots_allowed: ClassVar[bool] = False
+    has_trajectory: ClassVar[bool] = True
+    is_trained: ClassVar[bool] = False
+    text_alone: ClassVar[bool] = False
+
+    @abstractmethod
+    def render(self, example: RenderedExample, soft_tokens: int = 0) -> TokenizedView:
+        """Return the view's tokens.
+
+        Args:
+            example: The trajectory, rendered by the backbone's chat template.
+            soft_tokens: Number of learned inputs to make room for; only where ``slots_allowed``.
+
+        Raises:
+            DataError: If the trajectory does not have what the view shows.
+            BackboneError: If the backbone's tokenizer or images do not fit the view.
+        """
+
+    def check(self, example: RenderedExample) -> None:
+        """Check what can be checked cheaply before a run begins: no image is decoded.
+
+        Raises:
+            DataError: If the trajectory does not have what the view shows.
+        """
+
+    @property
+    def sequential(self) -> bool:
+        """Whether latent tokens are fed the state before them, so that an engine must run them one by one."""
+        return False
+
+    @property
+    def feeds_targets(self) -> bool:
+        """Whether latent tokens are fed what they stand for."""
+        return False
+
+    @property
+    def has_targets(self) -> bool:
+        """Whether latent tokens stand for features, which a term can compare states with."""
+        return False
+
+    @property
+    def latent_marks(self) -> tuple[str, str] | None:
+        """START and END of the view's latent segments, if it has any."""
+        return None
 
     @property
     def needs(self) -> str:
@@ -51,6 +111,15 @@ class Conversation(View):
         if self.trained not in ("all", "last"):
             raise ValueError(f"trained must be 'all' or 'last', got {self.trained!r}.")
 
+    def render(self, example: RenderedExample, soft_tokens: int = 0) -> TokenizedView:
+        """See ``View.render``."""
+        tokens = example.conversation()
+        whole = tokens.whole()
+        if self.trained == "all":
+            return whole
+        earlier = torch.arange(len(whole)) < tokens.last_turn
+        return replace(whole, labels=whole.labels.masked_fill(earlier, IGNORED))
+
 
 @final
 @dataclass(frozen=True)
@@ -59,6 +128,19 @@ class Question(View):
 
     name: ClassVar[str] = "question"
     slots_allowed: ClassVar[bool] = True
+    has_trajectory: ClassVar[bool] = False
+
+    def render(self, example: RenderedExample, soft_tokens: int = 0) -> TokenizedView:
+        """See ``View.render``; nothing in the view is trained."""
+        tokens = example.conversation()
+        last = tokens.last_question
+        return tokens.cut(
+            torch.arange(tokens.x_end),
+            last=last,
+            turn_end=min(last + 1, tokens.x_end - 1),  # a template may write nothing behind Q
+            insertions=[(last, soft_tokens)] if soft_tokens else [],
+            filler=example.pad_id,
+        )
 
 
 @final
@@ -82,6 +164,17 @@ class TrajectoryOnly(View):
         if self.context not in CONTEXTS:
             raise ValueError(f"context must be one of {', '.join(CONTEXTS)}; got {self.context!r}.")
 
+    def render(self, example: RenderedExample, soft_tokens: int = 0) -> TokenizedView:
+        """See ``View.render``."""
+        tokens = example.conversation()
+        if self.context == "question":
+            return tokens.whole()
+        kept = torch.arange(tokens.x_end, len(tokens))
+        if self.context == "image":
+            before = torch.arange(tokens.x_end)
+            kept = torch.cat([before[~tokens.question_tokens[: tokens.x_end]], kept])
+        return tokens.cut(kept)
+
 
 @final
 @dataclass(frozen=True)
@@ -93,3 +186,38 @@ class Answer(View):
     """
 
     name: ClassVar[str] = "answer"
+    text_alone: ClassVar[bool] = True
+
+    def render(self, example: RenderedExample, soft_tokens: int = 0) -> TokenizedView:
+        """See ``View.render``."""
+        tokens = example.conversation(answered_directly(example.trajectory))
+        return tokens.cut(torch.arange(tokens.x_end, len(tokens)))
+
+    def check(self, example: RenderedExample) -> None:
+        """See ``View.check``: there is an answer, and it holds no special token."""
+        example.refuse_special_tokens(answered_directly(example.trajectory))
+
+
+def answer_of(trajectory: Trajectory) -> str:
+    """Return the answer alone.
+
+    Raises:
+        DataError: If there is none.
+    """
+    answer = trajectory.answer.strip()
+    if not answer:
+        raise DataError(
+            f"Trajectory {trajectory.id!r} has an empty answer, and this objective encodes the answer alone; give it "
+            "one, or train with another objective.",
+            "answer missing",
+        )
+    return answer
+
+
+def answered_directly(trajectory: Trajectory) -> Trajectory:
+    """Return the example as if the expert had given the answer and nothing else.
+
+    Raises:
+        DataError: If there is no answer.
+    """
+    return trajectory.saying(answer_of(trajectory))

@@ -10,8 +10,8 @@ from PIL import Image
 import jepa_vlm as jv
 from jepa_vlm.adapters.answer_turn import answer_turn, turn_opening
 from jepa_vlm.errors import BackboneError
-from jepa_vlm.serialization import IGNORED, Serializer
-from jepa_vlm.views import Conversation, Encoding, with_gradient
+from jepa_vlm.serialization import Serializer
+from jepa_vlm.views import IGNORED, Conversation, Request
 from tests.factories import families, opens_a_thought
 
 PICTURE = jv.LazyImage(pixels=Image.new("RGB", (56, 56)))
@@ -26,7 +26,7 @@ def trained(backbone: jv.Backbone, said: str) -> list[int]:
     """The trained tokens of a turn, the one that ends it left out."""
     example = jv.Trajectory("turn", (PICTURE,), "Which color has the ring?", (jv.Step(said),), answer=said)
     serializer = Serializer(processor=backbone.processor, adapter=backbone.adapter)
-    (view,) = serializer.views(example, [Encoding(Conversation(), with_gradient())])
+    (view,) = serializer.views(example, [Request(Conversation())])
     return view.labels[view.labels != IGNORED].tolist()[:-1]
 
 
@@ -43,7 +43,7 @@ def test_a_turn_that_begins_with_structure_is_trained_from_where_a_prompt_ends(n
     backbone = jv.load_backbone(name, added_tokens=("<|pad|>",))
     serializer = Serializer(processor=backbone.processor, adapter=backbone.adapter)
     example = jv.Trajectory("turn", (PICTURE,), "Which?", (jv.Step("<|pad|>A"),), answer="A")
-    marked = serializer.conversation(example, serializer.images(example), structure=("<|pad|>",))
+    marked = serializer.example(example).conversation(structure=("<|pad|>",))
     opened = marked.input_ids[marked.labels != IGNORED].tolist()[:-1]
     assert list(answer_turn(backbone.processor, "<|pad|>A").ids) == opened
     words = backbone.tokenizer.convert_ids_to_tokens(opened)

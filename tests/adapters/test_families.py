@@ -15,7 +15,7 @@ from jepa_vlm.adapters.grid import GridAdapter
 from jepa_vlm.adapters.tiny import TINY, TORCHVISION
 from jepa_vlm.errors import BackboneError
 from jepa_vlm.serialization import Serializer
-from jepa_vlm.views import Conversation, Encoding, TrajectoryOnly, with_gradient
+from jepa_vlm.views import Conversation, Request, TrajectoryOnly
 from tests.factories import families, random_trajectory
 
 SIZES = ((112, 112), (17, 80), (200, 31), (300, 300), (1, 1))
@@ -108,7 +108,7 @@ def test_positions_are_the_stock_model_s(name):
     backbone = family(name)
     serializer = Serializer(processor=backbone.processor, adapter=backbone.adapter)
     trajectory = random_trajectory(torch.Generator().manual_seed(2), "x", calls=2)
-    (view,) = serializer.views(trajectory, [Encoding(Conversation(), with_gradient())])
+    (view,) = serializer.views(trajectory, [Request(Conversation())])
     images = [image.load() for image in trajectory.all_images]
     stock = backbone.processor(text=[view.text], images=images, return_tensors="pt")
     expected, _ = backbone.base.base_model.get_rope_index(
@@ -135,9 +135,7 @@ def test_templates_without_a_system_turn_and_without_an_end_of_turn(name):
     serializer = Serializer(processor=backbone.processor, adapter=backbone.adapter)
     image = jv.LazyImage(pixels=Image.new("RGB", (48, 32)))
     trajectory = jv.Trajectory("golden", (image,), "What?", (jv.Step("B"),), answer="B")
-    whole, cut = serializer.views(
-        trajectory, [Encoding(view, with_gradient()) for view in (Conversation(), TrajectoryOnly())]
-    )
+    whole, cut = serializer.views(trajectory, [Request(view) for view in (Conversation(), TrajectoryOnly())])
     opening, closing = GOLDEN[name]
     assert whole.text.startswith(opening)
     assert cut.text.lstrip() == closing.removeprefix("<|start_header_id|>") or cut.text.endswith(closing)
@@ -174,7 +172,7 @@ def test_a_worker_makes_the_same_batch(name):
     serializer = Serializer(processor=backbone.processor, adapter=backbone.adapter)
     again = pickle.loads(pickle.dumps(serializer))
     trajectory = random_trajectory(torch.Generator().manual_seed(4), "x", calls=1)
-    encodings = [Encoding(TrajectoryOnly(), with_gradient())]
+    encodings = [Request(TrajectoryOnly())]
     one, two = (each.views(trajectory, encodings)[0] for each in (serializer, again))
     assert torch.equal(one.input_ids, two.input_ids)
     image = trajectory.images[0].load()

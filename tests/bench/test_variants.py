@@ -24,9 +24,8 @@ from jepa_vlm.bench.variants import (
 from jepa_vlm.errors import BackboneError
 from jepa_vlm.latent_vlm import LatentVLM
 from jepa_vlm.recipe import load_recipe
-from jepa_vlm.serialization import IGNORED
 from jepa_vlm.training import target_filling
-from jepa_vlm.views import frozen, stop_gradient
+from jepa_vlm.views import IGNORED, frozen, stop_gradient
 
 ENDS = ((0, -1), (-1, 1))  # a slot, and which token beside it
 

@@ -8,7 +8,7 @@ import torch
 import jepa_vlm as jv
 from jepa_vlm.bench.sizes import example_sizes
 from jepa_vlm.cost import FlopCounter, Shape, pearl_step, sft_step
-from jepa_vlm.encoders import one_pass
+from jepa_vlm.encoders import OnePass
 from jepa_vlm.latent_vlm import LatentVLM
 from jepa_vlm.training import apply_lora
 from tests.factories import lora_backbone, pearl_objective, random_batch, seeds
@@ -77,14 +77,14 @@ def test_training_in_full():
 
 
 def test_a_pass_too_many_is_seen(backbone, monkeypatch):
-    once = one_pass.run_rows
+    once = OnePass.run
 
     def twice(*args, **kwargs):
         with torch.no_grad():
             once(*args, **kwargs)
         return once(*args, **kwargs)
 
-    monkeypatch.setattr(one_pass, "run_rows", twice)
+    monkeypatch.setattr(OnePass, "run", twice)
     count, closed = pearl(backbone, 0)
     assert count > (1 + WITHIN) * closed
 

@@ -11,13 +11,15 @@ from torch import Tensor
 
 import jepa_vlm as jv
 from jepa_vlm.conformance import Subject
-from jepa_vlm.encoders import AHEAD
+from jepa_vlm.encoders import Batch
 from jepa_vlm.encoders.ahead import join
 from jepa_vlm.encoders.attention import kernel_indices
-from jepa_vlm.encoders.latent_slots import slot_tensors
+from jepa_vlm.encoders.batch import PackedSequence, SoftTokens
+from jepa_vlm.encoders.latent_slots import latent_tokens
+from jepa_vlm.encoders.plan import Branch, Layout
 from jepa_vlm.latent_vlm import LatentVLM
-from jepa_vlm.terms import Term, TermValue, Unit
-from jepa_vlm.views import Branch, Layout, ViewRequest
+from jepa_vlm.terms import Denominator, Term, TermValue
+from jepa_vlm.views import Request
 from tests.encoders.kernel import Kernel
 from tests.factories import gradients_of, lora_backbone, pearl_objective, random_trajectory
 
@@ -27,15 +29,15 @@ class Drift(Term):
 
     name = "drift"
 
-    def _requests(self) -> tuple[ViewRequest, ViewRequest]:
-        detached = ViewRequest(jv.views.TrajectoryOnly(), jv.stop_gradient(), region="all")
-        return ViewRequest(jv.views.Question(), readout="mean"), detached
+    def _requests(self) -> tuple[Request, Request]:
+        detached = Request(jv.views.TrajectoryOnly(), policy=jv.stop_gradient())
+        return Request(jv.views.Question(), at="mean"), detached
 
-    def requests(self) -> tuple[ViewRequest, ...]:
+    def requests(self) -> tuple[Request, ...]:
         return self._requests()
 
-    def unit(self) -> Unit:
-        return Unit("examples")
+    def denominator(self) -> Denominator:
+        return Denominator("examples")
 
     def forward(self, states: Any) -> TermValue:
         question, trajectory = self._requests()
@@ -67,7 +69,7 @@ OBJECTIVES: dict[str, Callable[[], Any]] = {
 }
 
 
-def window(model: LatentVLM, sizes: tuple[int, ...] = (2, 1, 3), *, seed: int = 7) -> list[dict[str, Any]]:
+def window(model: LatentVLM, sizes: tuple[int, ...] = (2, 1, 3), *, seed: int = 7) -> list[Batch]:
     generator = torch.Generator().manual_seed(seed)
     collate = model.collator()
     return [collate([random_trajectory(generator, f"{i}") for i in range(size)]) for size in sizes]
@@ -75,7 +77,7 @@ def window(model: LatentVLM, sizes: tuple[int, ...] = (2, 1, 3), *, seed: int = 
 
 def gradients(model: LatentVLM, batches: list[dict[str, Any]]) -> dict[str, Tensor]:
     model.zero_grad()
-    counts = {name: sum(batch["counts"][name] for batch in batches) for name in batches[0]["counts"]}
+    counts = {name: sum(batch.counts[name] for batch in batches) for name in batches[0].counts}
     for batch in batches:
         model(batch, counts).total.backward()
     return gradients_of(model)
@@ -104,7 +106,7 @@ def test_a_window_s_gradient_is_the_same(name: str, checkpointing: bool, pure_fl
 def test_on_the_kernel_too(kernel: Kernel, pure_float64: None) -> None:
     model = made(OBJECTIVES["views that share a prefix"]())
     batches = window(model)
-    assert any(batch["rows"]["frozen"]["branches"] for batch in batches)
+    assert any(batch.rows["frozen"].layout.branches for batch in batches)
     plain, found = gradients(model, batches), gradients(model, model.run_ahead(batches))
     for parameter, gradient in plain.items():
         assert (found[parameter] - gradient).norm() <= 1e-9 * gradient.norm(), parameter
@@ -137,7 +139,7 @@ def rows_run(model: LatentVLM, monkeypatch: pytest.MonkeyPatch) -> list[int]:
 def test_one_row_runs_for_the_window(monkeypatch: pytest.MonkeyPatch) -> None:
     model = made(pearl_objective())
     batches = window(model)
-    lengths = {name: [len(batch["rows"][name]["input_ids"]) for batch in batches] for name in ("current", "gradient")}
+    lengths = {name: [len(batch.rows[name].input_ids) for batch in batches] for name in ("current", "gradient")}
     seen = rows_run(model, monkeypatch)
     ready = model.run_ahead(batches)
     assert seen == [sum(lengths["current"])]
@@ -157,10 +159,10 @@ def test_the_tower_runs_once_and_only_what_is_read_is_kept(monkeypatch: pytest.M
     gradients(model, ready)
     assert len(calls) == len(batches)
     for batch in ready:
-        (kept,) = batch[AHEAD].read.values()
-        assert kept.hidden.shape == (batch["examples"], model.backbone.dim)
+        (kept,) = batch.ahead.read.values()
+        assert kept.hidden.shape == (len(batch), model.backbone.dim)
         assert kept.hidden.untyped_storage().nbytes() == kept.hidden.nbytes  # not a view that keeps the row alive
-        assert not batch[AHEAD].features.requires_grad
+        assert not batch.ahead.features.requires_grad
 
 
 @pytest.mark.parametrize("case", ["separate", "tower trains", "nothing detached", "one batch"])
@@ -170,35 +172,35 @@ def test_where_nothing_is_gained_nothing_changes(case: str) -> None:
     if case == "tower trains":
         model.backbone.adapter.vision(model.backbone.base).requires_grad_(True)
     batches = window(model, (2,) if case == "one batch" else (1, 2))
-    assert all(AHEAD not in batch for batch in model.run_ahead(batches))
+    assert all(batch.ahead is None for batch in model.run_ahead(batches))
 
 
 def test_joined_rows_by_hand() -> None:
-    def row(ids: list[int], layout: Layout, image_at: list[int], slot_at: list[int]) -> dict[str, Any]:
+    def row(ids: list[int], layout: Layout, image_at: list[int], slot_at: list[int]) -> PackedSequence:
         tokens = torch.tensor(ids)
-        slots = {"at": torch.tensor(slot_at), "rows": torch.arange(len(slot_at))}
-        return {
-            "input_ids": tokens,
-            "positions": torch.stack([tokens, tokens + 1]),
-            "blocks": torch.tensor([0 if place in image_at else -1 for place in range(len(ids))]),
-            "image_at": torch.tensor(image_at),
-            "image_rows": torch.arange(len(image_at)),
-            "slots": {"one": slots} if slot_at else {},
-            "latent": slot_tensors([]),
-            "indices": kernel_indices(layout),
-            **layout.numbers(),
-        }
+        own = SoftTokens(torch.tensor(slot_at), torch.arange(len(slot_at)))
+        return PackedSequence(
+            input_ids=tokens,
+            positions=torch.stack([tokens, tokens + 1]),
+            blocks=torch.tensor([0 if place in image_at else -1 for place in range(len(ids))]),
+            image_at=torch.tensor(image_at),
+            image_rows=torch.arange(len(image_at)),
+            soft_tokens={"one": own} if slot_at else {},
+            latent=latent_tokens([]),
+            layout=layout,
+            indices=kernel_indices(layout),
+        )
 
     one = row([10, 11, 12, 13, 14], Layout((2, 1), (Branch(0, 2, 2),)), [1, 3], [4])
     other = row([20, 21, 22, 23, 24], Layout((2,), (Branch(0, 1, 2), Branch(0, 2, 1))), [0, 4], [])
     joined, (first, second) = join([one, other], [6, 4])
-    assert joined["input_ids"].tolist() == [10, 11, 12, 20, 21, 13, 14, 22, 23, 24]
-    assert joined["positions"][1].tolist() == [11, 12, 13, 21, 22, 14, 15, 23, 24, 25]
-    assert joined["segments"] == (2, 1, 2)
-    assert joined["branches"] == ((0, 2, 2), (3, 1, 2), (3, 2, 1))
-    assert joined["blocks"].tolist() == [-1, 0, -1, 1, -1, 0, -1, -1, -1, 1]
-    assert joined["image_at"].tolist() == [1, 3, 5, 9]  # in the order of the tokens, not of the rows
-    assert joined["image_rows"].tolist() == [0, 6, 1, 7]
-    assert {key: value.tolist() for key, value in joined["slots"]["one"].items()} == {"at": [6], "rows": [0]}
+    assert joined.input_ids.tolist() == [10, 11, 12, 20, 21, 13, 14, 22, 23, 24]
+    assert joined.positions[1].tolist() == [11, 12, 13, 21, 22, 14, 15, 23, 24, 25]
+    assert joined.layout == Layout((2, 1, 2), (Branch(0, 2, 2), Branch(3, 1, 2), Branch(3, 2, 1)))
+    assert joined.blocks.tolist() == [-1, 0, -1, 1, -1, 0, -1, -1, -1, 1]
+    assert joined.image_at.tolist() == [1, 3, 5, 9]  # in the order of the tokens, not of the rows
+    assert joined.image_rows.tolist() == [0, 6, 1, 7]
+    found = joined.soft_tokens["one"]
+    assert (found.at.tolist(), found.rows.tolist()) == ([6], [0])
     assert first(torch.arange(5)).tolist() == [0, 1, 2, 5, 6]
     assert second(torch.arange(5)).tolist() == [3, 4, 7, 8, 9]

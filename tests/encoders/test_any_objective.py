@@ -10,9 +10,8 @@ import torch
 from torch import Tensor
 
 import jepa_vlm as jv
-from jepa_vlm.encoders import ahead, planner
+from jepa_vlm.encoders import ahead, collator, planner
 from jepa_vlm.latent_vlm import LatentVLM
-from jepa_vlm.serialization import collator
 from tests.encoders.kernel import Kernel
 from tests.encoders.random_objectives import Draw
 from tests.factories import gradients_of, lora_backbone, seeds
@@ -27,7 +26,7 @@ def window(model: LatentVLM, batches: list[list[jv.Trajectory]], *, together: bo
     """Return every term of every micro-batch, and the window's gradient."""
     model.zero_grad()
     made = [model.collator()(batch) for batch in batches]
-    counts = {name: sum(batch["counts"][name] for batch in made) for name in made[0]["counts"]}
+    counts = {name: sum(batch.counts[name] for batch in made) for name in made[0].counts}
     found: dict[str, Tensor] = {}
     for i, batch in enumerate(model.run_ahead(made) if together else made):
         terms = model(batch, counts)

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from jepa_vlm.encoders import attention, varlen, vision_attention
-from jepa_vlm.views import Branch, Layout
+from jepa_vlm.encoders.plan import Branch, Layout
 from tests.encoders.kernel import Kernel
 
 LAYOUTS = {

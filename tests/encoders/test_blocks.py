@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from jepa_vlm.encoders import blocks, masked
-from jepa_vlm.views import Branch, Layout
+from jepa_vlm.encoders.plan import Branch, Layout
 
 
 def test_a_length_grows_to_the_end_of_a_block_and_shrinks_to_its_start():

@@ -13,7 +13,8 @@ from torch import Tensor
 from transformers import AttentionInterface, Qwen2_5_VLForConditionalGeneration
 
 import jepa_vlm as jv
-from jepa_vlm.encoders import attention
+from jepa_vlm.encoders import Batch, attention
+from jepa_vlm.encoders.plan import Layout
 from jepa_vlm.latent_vlm import LatentVLM
 from tests.encoders.kernel import Kernel
 from tests.factories import back_propagated, lora_backbone, pearl_objective, random_batch, random_trajectory, seeds
@@ -22,7 +23,7 @@ Result = tuple[dict[str, Tensor], dict[str, Tensor]]
 TOLERANCE = {torch.float64: 1e-9, torch.float32: 1e-5}
 
 
-def run(model: LatentVLM, batch: dict[str, Any]) -> Result:
+def run(model: LatentVLM, batch: Batch) -> Result:
     terms, gradients = back_propagated(model, batch)
     return {**terms.raw, "total": terms.total.detach()}, gradients
 
@@ -147,8 +148,8 @@ def test_windowed_vision_attention_in_float64(pure_float64: None) -> None:
         latent_vlm = LatentVLM(backbone, pearl_objective(), engine=engine)
         batch = latent_vlm.collator()(random_batch(6))
         if engine == "one_pass":
-            windows = batch["images"]["image_cu_window_seqlens"]
-            assert len(windows) - 1 > len(batch["images"]["image_grid_thw"])
+            windows = batch.images["image_cu_window_seqlens"]
+            assert len(windows) - 1 > len(batch.images["image_grid_thw"])
         results.append(run(latent_vlm, batch))
     assert worst(*results) < 1e-9
 
@@ -173,7 +174,7 @@ def test_the_kernel_s_path_in_float64(kernel: Kernel, pure_float64: None) -> Non
 # Planted mistakes: the comparison above must see each of them.
 
 
-def dense_with(change: Callable[[Tensor, jv.views.Layout], None]) -> Callable[..., Any]:
+def dense_with(change: Callable[[Tensor, Layout], None]) -> Callable[..., Any]:
     def attend(module: Any, query: Tensor, key: Tensor, value: Tensor, attention_mask: Any, **kwargs: Any) -> Any:
         layout = kwargs.pop("packed_layout", None)
         if layout is None:
@@ -189,41 +190,42 @@ def dense_with(change: Callable[[Tensor, jv.views.Layout], None]) -> Callable[..
     return attend
 
 
-def trajectory_sees_slots(mask: Tensor, layout: jv.views.Layout) -> None:
+def trajectory_sees_slots(mask: Tensor, layout: Layout) -> None:
     mask[layout.branches[0].prefix : layout.segments[0], sum(layout.segments)] = True
 
 
-def slots_see_each_other_both_ways(mask: Tensor, layout: jv.views.Layout) -> None:
+def slots_see_each_other_both_ways(mask: Tensor, layout: Layout) -> None:
     start = sum(layout.segments)
     mask[start : start + layout.branches[0].length, start : start + layout.branches[0].length] = True
 
 
-def slots_see_the_trajectory(batch: dict[str, Any]) -> None:
-    row = batch["rows"]["gradient"]
-    row["branches"] = tuple((start, prefix + 1, length) for start, prefix, length in row["branches"])
+def slots_see_the_trajectory(batch: Batch) -> None:
+    row = batch.rows["gradient"]
+    longer = tuple(replace(branch, prefix=branch.prefix + 1) for branch in row.layout.branches)
+    batch.rows["gradient"] = replace(row, layout=replace(row.layout, branches=longer))
 
 
-def target_sees_its_neighbour(batch: dict[str, Any]) -> None:
-    row = batch["rows"]["current"]
-    first, second, *rest = row["segments"]
-    row["segments"] = (first + second, *rest)
+def target_sees_its_neighbour(batch: Batch) -> None:
+    row = batch.rows["current"]
+    first, second, *rest = row.layout.segments
+    batch.rows["current"] = replace(row, layout=replace(row.layout, segments=(first + second, *rest)))
 
 
-def slots_stand_one_too_far(batch: dict[str, Any]) -> None:
-    row = batch["rows"]["gradient"]
-    row["positions"][:, row["slots"]["latent_prediction"]["at"]] += 1
+def slots_stand_one_too_far(batch: Batch) -> None:
+    row = batch.rows["gradient"]
+    row.positions[:, row.soft_tokens["latent_prediction"].at] += 1
 
 
-def positions_in_one_dimension(batch: dict[str, Any]) -> None:
-    row = batch["rows"]["gradient"]
-    ends = torch.tensor(row["segments"]).cumsum(0).tolist()
+def positions_in_one_dimension(batch: Batch) -> None:
+    row = batch.rows["gradient"]
+    ends = torch.tensor(row.layout.segments).cumsum(0).tolist()
     for start, end in zip([0, *ends[:-1]], ends, strict=True):
-        row["positions"][:, start:end] = torch.arange(end - start)
+        row.positions[:, start:end] = torch.arange(end - start)
 
 
-def readouts_swapped(batch: dict[str, Any]) -> None:
-    readouts = [read for read in batch["reads"] if "labels" not in read]
-    readouts[0]["index"] = readouts[0]["index"].roll(1)
+def readouts_swapped(batch: Batch) -> None:
+    request, read = next((request, read) for request, read in batch.reads.items() if request.reads_one)
+    batch.reads[request] = replace(read, index=read.index.roll(1))
 
 
 @pytest.mark.parametrize(

@@ -13,8 +13,15 @@ import jepa_vlm as jv
 from jepa_vlm.encoders.latent_slots import slot_targets
 from jepa_vlm.errors import BackboneError, DataError
 from jepa_vlm.latent_vlm import LatentVLM
-from jepa_vlm.serialization import IGNORED
-from jepa_vlm.views import LatentConversation, PictureFeatures, PooledFeatures, RegionFeatures, SlotContent, Thoughts
+from jepa_vlm.views import (
+    IGNORED,
+    LatentConversation,
+    PictureFeatures,
+    PooledFeatures,
+    RegionFeatures,
+    SlotContent,
+    Thoughts,
+)
 from tests.factories import back_propagated, latent_backbone, random_trajectory
 
 CONTENTS = (RegionFeatures(), PooledFeatures(chunks=3), PictureFeatures(), Thoughts(steps=2, each=2))
@@ -225,7 +232,7 @@ def test_pictures_that_only_the_tools_showed_are_not_encoded() -> None:
         batch = LatentVLM(backbone, jv.NextToken(view=LatentConversation(content, fed="token"))).collator()(
             trajectories
         )
-        assert len(batch["images"]["image_grid_thw"]) == images
+        assert len(batch.images["image_grid_thw"]) == images
 
 
 def test_a_window_of_micro_batches_equals_each_by_itself(pure_float64: None) -> None:

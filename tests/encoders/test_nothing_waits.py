@@ -6,6 +6,7 @@ The meta device stands for the GPU: a tensor there has no values, so whatever wo
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -15,7 +16,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import jepa_vlm as jv
-from jepa_vlm.encoders import AHEAD, varlen
+from jepa_vlm.encoders import Batch, varlen
 from jepa_vlm.latent_vlm import LatentVLM
 from tests.factories import lora_backbone, pearl_objective, random_batch
 
@@ -90,25 +91,24 @@ def test_a_window_s_rows_wait_for_nothing() -> None:
     batches = [send_to_device(batch, "meta") for batch in batches]
     with Waits() as waits:
         for batch in model.run_ahead(batches):
-            assert AHEAD in batch
+            assert batch.ahead is not None
             model(batch).total.backward()
     assert waits.seen == []
 
 
 def test_lengths_left_on_the_device_are_seen() -> None:
-    def forget(batch: dict[str, Any]) -> None:
-        del batch["images"]["image_max_seqlen"]
+    def forget(batch: Batch) -> None:
+        del batch.images["image_max_seqlen"]
 
     with pytest.raises(RuntimeError, match=r"item\(\) cannot be called on meta tensors"):
         step(pearl_objective(), forget)
 
 
 def test_a_mask_instead_of_an_index_is_seen() -> None:
-    def by_mask(batch: dict[str, Any]) -> None:
-        read = batch["reads"][0]
-        read["index"] = torch.zeros(len(batch["rows"][read["row"]]["input_ids"]), dtype=torch.bool).index_fill(
-            0, read["index"], True
-        )
+    def by_mask(batch: Batch) -> None:
+        request, read = next(iter(batch.reads.items()))
+        mask = torch.zeros(len(batch.rows[read.row]), dtype=torch.bool).index_fill(0, read.index, True)
+        batch.reads[request] = replace(read, index=mask)
 
     with pytest.raises(Exception, match="nonzero"):
         step(pearl_objective(), by_mask)

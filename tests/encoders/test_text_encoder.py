@@ -150,11 +150,11 @@ def test_its_tokens_travel_with_the_batch_and_no_row_knows_of_them() -> None:
     model = small_model(objective=objective())
     collator = pickle.loads(pickle.dumps(model.collator()))
     batch = collator(answers("B", "red"))
-    assert {name: sorted(made) for name, made in batch["extra"].items()} == {"latent_prediction": ["input_ids", "mask"]}
-    assert all("row" in read for read in batch["reads"])
+    assert {name: sorted(made) for name, made in batch.extra.items()} == {"latent_prediction": ["input_ids", "mask"]}
+    assert all(read.row for read in batch.reads.values())
     assert {encoding.view.name for encoding in collator.encodings} == {"conversation", "question"}
     assert set(model.serialize(answers("B")[0])) == {"conversation", "question"}
-    assert len(batch["rows"]) == 1
+    assert len(batch.rows) == 1
 
 
 def test_a_step_that_leaves_the_term_out_does_not_run_it() -> None:

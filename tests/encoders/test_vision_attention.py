@@ -12,7 +12,7 @@ from transformers import Qwen2_5_VLForConditionalGeneration
 
 import jepa_vlm as jv
 from jepa_vlm.adapters import Backbone
-from jepa_vlm.encoders import one_pass, vision_attention
+from jepa_vlm.encoders import OnePass, vision_attention
 from tests.factories import pearl_objective, random_batch
 
 SIZES = ((112, 112), (48, 48), (112, 112), (80, 32), (48, 48), (20, 100))
@@ -66,7 +66,7 @@ def test_windows_and_images_of_many_sizes_equal_the_stock_tower(pure_float64: No
     lengths = images["image_cu_window_seqlens"].diff()
     assert len(lengths) > len(set(lengths.tolist())) > 2
     stock = features_and_gradients(backbone, images)
-    one_pass.prepare(backbone)
+    OnePass().prepare(backbone)
     ours = features_and_gradients(backbone, images)
     assert ours.keys() == stock.keys()
     for name, value in stock.items():
@@ -75,7 +75,7 @@ def test_windows_and_images_of_many_sizes_equal_the_stock_tower(pure_float64: No
 
 def test_calls_grow_with_the_distinct_lengths_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     backbone = jv.load_backbone("tiny-random-qwen2.5-vl", dtype="float64")
-    one_pass.prepare(backbone)
+    OnePass().prepare(backbone)
     seen = calls(monkeypatch)
     counts = []
     for sizes in (SIZES[:1], SIZES[:1] * 4, SIZES):
@@ -104,13 +104,13 @@ def test_engines_that_share_a_backbone_keep_their_own_attention(monkeypatch: pyt
 def test_a_family_without_chunks_keeps_its_tower_s_attention(monkeypatch: pytest.MonkeyPatch) -> None:
     backbone = jv.load_backbone("tiny-random-qwen2.5-vl")
     monkeypatch.setattr(type(backbone.adapter), "chunked_vision", False)
-    one_pass.prepare(backbone)
+    OnePass().prepare(backbone)
     assert backbone.base.config.vision_config._attn_implementation == "sdpa"
 
 
 def test_a_saved_model_names_no_attention_of_ours(tmp_path: Path) -> None:
     backbone = jv.load_backbone("tiny-random-qwen2.5-vl")
-    one_pass.prepare(backbone)
+    OnePass().prepare(backbone)
     backbone.base.save_pretrained(tmp_path)
     assert "jepa_vlm" not in (tmp_path / "config.json").read_text()
 

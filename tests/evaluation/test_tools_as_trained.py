@@ -11,7 +11,7 @@ from jepa_vlm.evaluation.scoring import default_loop
 from jepa_vlm.generation.tool_loop import answer_with_tools
 from jepa_vlm.serialization import Serializer
 from jepa_vlm.trajectories import MultipleChoice
-from jepa_vlm.views import Conversation, Encoding
+from jepa_vlm.views import Conversation, Request
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +37,7 @@ def test_an_experts_words_lead_to_the_training_example(backbone, monkeypatch, ta
     assert answer.turns == tuple(said)
     assert (answer.use.calls, answer.use.failures) == (expert.calls, 0)
     serializer = Serializer(processor=backbone.processor, adapter=backbone.adapter)
-    (trained,) = serializer.views(expert, [Encoding(Conversation(), jv.with_gradient())])
+    (trained,) = serializer.views(expert, [Request(Conversation())])
     shown = torch.cat([prompts[-1], torch.tensor(backbone.tokenizer.encode(said[-1], add_special_tokens=False))])
     assert trained.input_ids[: len(shown)].tolist() == shown.tolist()
     read = backbone.processor.image_processor(images=[image.load() for image in expert.all_images], return_tensors="pt")

@@ -19,8 +19,8 @@ from jepa_vlm.generation.greedy import Inputs, end_ids, generate, inference, pro
 from jepa_vlm.generation.latent_feedback import LatentAnswer, _Machine, generate_latent
 from jepa_vlm.generation.letters import tokens_of_items
 from jepa_vlm.latent_vlm import LatentVLM
-from jepa_vlm.serialization import IGNORED, Serializer
-from jepa_vlm.views import LatentConversation, PooledFeatures
+from jepa_vlm.serialization import Serializer
+from jepa_vlm.views import IGNORED, LatentConversation, PooledFeatures
 from tests.factories import latent_backbone
 
 BORDERS = {"start": "<|latent_start|>", "end": "<|latent_end|>"}
@@ -198,7 +198,7 @@ def test_a_blank_of_the_template_stands_ahead_of_start_as_in_training() -> None:
     said = jv.Step("".join(BORDERS.values()) + "\nA")
     serializer = Serializer(processor=backbone.processor, adapter=backbone.adapter)
     example = jv.Trajectory(item.id, item.images, item.prompt, (said,), answer="A")
-    marked = serializer.conversation(example, serializer.images(example), structure=tuple(BORDERS.values()))
+    marked = serializer.example(example).conversation(structure=tuple(BORDERS.values()))
     trained = marked.input_ids[marked.labels != IGNORED].tolist()[:-1]
     assert backbone.tokenizer.convert_ids_to_tokens(trained) == ["Ġ", *BORDERS.values(), "Ċ", "A"]
     machine = _Machine(backbone, 1, decoding, 1, None)

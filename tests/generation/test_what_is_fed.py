@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 import jepa_vlm as jv
-from jepa_vlm.encoders import one_pass
+from jepa_vlm.encoders import packed_row
 from jepa_vlm.errors import BackboneError, ExportError, RunError
 from jepa_vlm.generation.answering import Latents
 from jepa_vlm.generation.greedy import inference, prompt_inputs, user_turn
@@ -21,10 +21,10 @@ from jepa_vlm.objectives.latent_reconstruction import feeding_head
 from jepa_vlm.recipe import list_recipes
 from jepa_vlm.runs.questions import load_model
 from jepa_vlm.states import States
-from jepa_vlm.terms import Term, TermValue, Unit
+from jepa_vlm.terms import Denominator, Term, TermValue
 from jepa_vlm.training import Origin, apply_lora, export, save_weights
 from jepa_vlm.training.checkpoint import HEADS
-from jepa_vlm.views import LatentConversation, PictureFeatures, ViewRequest
+from jepa_vlm.views import LatentConversation, PictureFeatures, Request
 from tests.factories import latent_backbone
 
 COMPOSED = LatentConversation(PictureFeatures())
@@ -83,13 +83,13 @@ class BeforeSlots(Term):
 
     def __init__(self, view: LatentConversation) -> None:
         super().__init__()
-        self.request = ViewRequest(view=view, region="before_latents")
+        self.request = Request(view=view, at="before_latents")
 
-    def requests(self) -> tuple[ViewRequest, ...]:
+    def requests(self) -> tuple[Request, ...]:
         return (self.request,)
 
-    def unit(self) -> Unit:
-        return Unit("tokens", self.request)
+    def denominator(self) -> Denominator:
+        return Denominator("tokens", self.request)
 
     def forward(self, states: States) -> TermValue:
         return TermValue(states.regions[self.request].hidden.sum())
@@ -110,12 +110,12 @@ def test_what_is_fed_is_what_was_compared(
     for view, term in terms.items():
         model = jv.LatentVLM(backbone, BeforeSlots(view))
         batch = model.collator()([silent])
-        steps.append(batch["counts"]["before"])
+        steps.append(batch.counts["before"])
         if not steps[-1]:
             continue
         backbone.latent_head = feeding_head(objective)
         fed = decoded(backbone, silent, replace(recipe.answering, steps=steps[-1], leave="count", entry="forced"))
-        monkeypatch.setattr(one_pass, "slot_targets", lambda *given, fed=fed: fed)
+        monkeypatch.setattr(packed_row, "slot_targets", lambda *given, fed=fed: fed)
         with torch.no_grad():
             states = model._states(batch)
             compared = term(states).predicted if isinstance(term, jv.LatentReconstruction) else None

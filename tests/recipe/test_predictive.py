@@ -23,7 +23,7 @@ def filled(objective: jv.Objective, latents: dict, hidden: torch.Tensor, labels:
     """States of two tokens of one conversation: the same for every region that is asked for."""
     inputs = torch.zeros_like(hidden)
     region = RegionStates(hidden, torch.tensor(labels), torch.zeros(2, dtype=torch.long), inputs)
-    regions = {request: region for request in objective.requests() if request.region is not None}
+    regions = {request: region for request in objective.requests() if not request.reads_one}
     return States(latents, regions, Head(torch.eye(2)), extra or {})
 
 
@@ -45,8 +45,8 @@ TOKENS = math.log(2) + math.log(1 + math.e)
 def test_llm_jepa_by_hand():
     objective = ready("llm_jepa", tokens=2, weight=2.0, gamma=0.5)
     context, target = objective.terms["latent_prediction"].requests()
-    assert (context.view, context.readout, context.slots.count) == (Question(), "last_pred", 2)
-    assert (target.view, target.readout, target.policy) == (TrajectoryOnly("none"), "last_token", with_gradient())
+    assert (context.view, context.at, context.slots.count) == (Question(), "last_pred", 2)
+    assert (target.view, target.at, target.policy) == (TrajectoryOnly("none"), "last_token", with_gradient())
     latents = {context: torch.tensor([[3.0, 4.0]]), target: torch.tensor([[4.0, 3.0]])}
     found = weighted(objective, filled(objective, latents, HIDDEN, LABELS), {"next_token": 2, "latent_prediction": 1})
     assert found["next_token"] == pytest.approx(0.5 * TOKENS / 2)
@@ -65,7 +65,7 @@ def test_llm_jepa_lets_gradient_into_both_sides():
 def test_llm_jepa_without_tokens_or_on_some_steps():
     term = jv.load_recipe("llm_jepa", tokens=0, dropout=0.75).objective.terms["latent_prediction"]
     assert isinstance(term.predictor, jv.IdentityPredictor)
-    assert term.requests()[0].readout == "last_token"
+    assert term.requests()[0].at == "last_token"
     assert term.loss_dropout == 0.75
     assert jv.load_recipe("llm_jepa", rank=0).lora is None
 
@@ -86,8 +86,8 @@ def test_next_latent_by_hand():
 def test_next_latent_reads_the_whole_conversation_and_rolls_out():
     term = jv.load_recipe("next_latent", horizon=3).objective.terms["next_latent"]
     (request,) = term.requests()
-    assert (request.view, request.region) == (jv.views.Conversation(), "all")
-    assert (term.horizon, term.condition, term.unit().horizon) == (3, "token", 3)
+    assert (request.view, request.at) == (jv.views.Conversation(), "all")
+    assert (term.horizon, term.condition, term.denominator().horizon) == (3, "token", 3)
 
 
 def test_vl_jepa_by_hand():

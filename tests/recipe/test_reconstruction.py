@@ -14,7 +14,7 @@ from jepa_vlm.recipe.stage import stage_at
 from jepa_vlm.runs import data
 from jepa_vlm.states import Head, RegionStates, States
 from jepa_vlm.training.checkpoint import answering_of
-from jepa_vlm.views import LatentConversation, PooledFeatures, RegionFeatures, Thoughts, ViewRequest
+from jepa_vlm.views import LatentConversation, PooledFeatures, RegionFeatures, Request, Thoughts
 
 VIEW = LatentConversation(RegionFeatures())
 
@@ -23,7 +23,7 @@ def states_of(region: str, hidden: torch.Tensor, targets: torch.Tensor, view: La
     count = len(hidden)
     none = torch.full((count,), -100)
     states = RegionStates(hidden, none, torch.zeros(count, dtype=torch.long), None, targets)
-    return States({}, {ViewRequest(view=view, region=region): states}, Head(torch.zeros(1, hidden.shape[1])))
+    return States({}, {Request(view=view, at=region): states}, Head(torch.zeros(1, hidden.shape[1])))
 
 
 def test_reconstruction_of_two_tokens_by_hand():
@@ -50,7 +50,7 @@ def test_an_example_without_slots_adds_nothing_and_keeps_its_graph():
 
 def test_reconstruction_refuses_what_does_not_fit():
     for wrong, said in (
-        ({"view": jv.views.Conversation()}, "LatentConversation"),
+        ({"view": jv.views.Conversation()}, "nothing to reconstruct"),
         ({"view": LatentConversation(Thoughts(), fed="state")}, "nothing to reconstruct"),
         ({"view": VIEW, "state": "at"}, "must not predict it from there"),
         ({"view": VIEW, "predictor": jv.PredTokenPredictor(tokens=2)}, "has its slots already"),

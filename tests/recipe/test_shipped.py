@@ -38,8 +38,8 @@ def test_pearl_is_the_papers_setting():
     assert isinstance(prediction.loss, jv.SmoothL1Loss)
     assert prediction.predictor.slots == 4
     context, target = prediction.requests()
-    assert (context.view, context.readout) == (Question(), "last_pred")
-    assert (target.view, target.readout, target.policy) == (TrajectoryOnly("none"), "last_token", stop_gradient())
+    assert (context.view, context.at) == (Question(), "last_pred")
+    assert (target.view, target.at, target.policy) == (TrajectoryOnly("none"), "last_token", stop_gradient())
     assert resolved(recipe, "lora_rank", "lora_alpha", "lora_dropout") == (64, 128, 0.0)
     assert resolved(recipe, "learning_rate", "warmup", "weight_decay") == (1e-5, 0.05, 0.1)
     assert resolved(recipe, "batch_size", "accumulation", "steps", "schedule") == (4, 4, 2500, "cosine")
@@ -48,7 +48,7 @@ def test_pearl_is_the_papers_setting():
 def test_pearl_without_tokens_reads_the_question_itself():
     prediction = jv.load_recipe("pearl", tokens=0).objective.terms["latent_prediction"]
     assert isinstance(prediction.predictor, jv.IdentityPredictor)
-    assert prediction.requests()[0].readout == "last_token"
+    assert prediction.requests()[0].at == "last_token"
 
 
 @pytest.mark.parametrize("name", ["pearl", "pearl_released"])
@@ -69,7 +69,7 @@ def test_pearl_released_is_the_released_codes_setting():
     prediction = recipe.objective.terms["latent_prediction"]
     assert isinstance(prediction.loss, jv.CosineLoss)
     context, target = prediction.requests()
-    assert (context.readout, target.readout) == ("turn_end", "turn_end")
+    assert (context.at, target.at) == ("turn_end", "turn_end")
     assert target.view == TrajectoryOnly("image")
     assert recipe.objective.terms["next_latent"].requests()[0].view == Conversation(trained="last")
     assert resolved(recipe, "lora_rank", "lora_alpha", "lora_dropout") == (64, 128, 0.1)

@@ -8,8 +8,8 @@ import torch
 from jepa_vlm.adapters import load_backbone
 from jepa_vlm.report import decode_tokens, write_trajectory_page
 from jepa_vlm.report.trajectory_page import Run, token_runs
-from jepa_vlm.serialization import Serializer, TokenizedView
-from jepa_vlm.views import Conversation, Encoding, Question, Slots, stop_gradient
+from jepa_vlm.serialization import Serializer
+from jepa_vlm.views import Conversation, Question, Request, Slots, TokenizedView, stop_gradient
 
 
 def view(kinds: str, *, images: str = "") -> TokenizedView:
@@ -91,8 +91,8 @@ def test_a_real_view(tmp_path, page, trajectory):
     serializer = Serializer(processor=backbone.processor, adapter=backbone.adapter)
     (shown,) = playground.trajectories("visual-search", count=1, direct_share=0.0)
     encodings = [
-        Encoding(Conversation(), stop_gradient()),
-        Encoding(Question(), stop_gradient(), Slots(owner="prediction", count=4)),
+        Request(Conversation(), policy=stop_gradient()),
+        Request(Question(), policy=stop_gradient(), slots=Slots(owner="prediction", count=4)),
     ]
     views = dict(zip(["conversation", "question"], serializer.views(shown, encodings), strict=True))
     tokens = {name: decode_tokens(backbone.tokenizer, one) for name, one in views.items()}

@@ -7,18 +7,17 @@ import torch
 
 import jepa_vlm as jv
 from jepa_vlm.errors import DataError
-from jepa_vlm.serialization import IGNORED, Serializer
+from jepa_vlm.serialization import Serializer
 from jepa_vlm.views import (
+    IGNORED,
     AheadOfReasoning,
     AsAnswer,
     BehindImages,
     Conversation,
-    Encoding,
     PaddedConversation,
     Pads,
+    Request,
     SomeKinds,
-    ViewRequest,
-    with_gradient,
 )
 
 PADS = (Pads("<|dino_pad|>", 2), Pads("<|depth_pad|>", 3))
@@ -31,7 +30,7 @@ def serialized(name, *views):
     backbone = jv.load_backbone(name, added_tokens=TOKENS)
     serializer = Serializer(processor=backbone.processor, adapter=backbone.adapter)
     (trajectory,) = jv.playground.trajectories("sequential-crops", count=1)
-    encodings = [Encoding(view, with_gradient()) for view in views]
+    encodings = [Request(view) for view in views]
     return backbone, serializer.views(trajectory, encodings)
 
 
@@ -44,10 +43,10 @@ def test_they_open_the_first_turn_and_change_nothing_else(name):
     assert padded.text.count(opening) == 1
     assert plain.text[:start] + opening + plain.text[start:] == padded.text
     ids = list(backbone.added.ids.values())
-    assert padded.input_ids[padded.pads].tolist() == [ids[0]] * 2 + [ids[1]] * 3
-    assert plain.pads is None
+    assert padded.input_ids[padded.marks["pads"]].tolist() == [ids[0]] * 2 + [ids[1]] * 3
+    assert plain.marks == {}
     assert int(torch.isin(padded.input_ids, torch.tensor(ids)).sum()) == 5
-    assert torch.equal(padded.labels[padded.pads], padded.input_ids[padded.pads])
+    assert torch.equal(padded.labels[padded.marks["pads"]], padded.input_ids[padded.marks["pads"]])
     assert plain.image_tokens.sum() == padded.image_tokens.sum()
     last = (plain.labels != IGNORED).sum()
     assert (padded.labels != IGNORED).sum() >= last + 5
@@ -57,8 +56,8 @@ def test_unsupervised_pads_are_read_and_not_trained():
     views = [PaddedConversation(pads=PADS, supervised=supervised) for supervised in (True, False)]
     _, (trained, not_trained) = serialized("tiny-random-qwen2.5-vl", *views)
     assert torch.equal(trained.input_ids, not_trained.input_ids)
-    assert (not_trained.labels[not_trained.pads] == IGNORED).all()
-    assert torch.equal(trained.labels[~trained.pads], not_trained.labels[~trained.pads])
+    assert (not_trained.labels[not_trained.marks["pads"]] == IGNORED).all()
+    assert torch.equal(trained.labels[~trained.marks["pads"]], not_trained.labels[~trained.marks["pads"]])
 
 
 def test_a_text_that_spells_a_pad_is_refused():
@@ -67,7 +66,7 @@ def test_a_text_that_spells_a_pad_is_refused():
     (drawn,) = jv.playground.trajectories("visual-search", count=1)
     forged = jv.Trajectory("x", drawn.images, drawn.question, (jv.Step("<|dino_pad|> A"),), "A")
     with pytest.raises(DataError, match="special token"):
-        serializer.views(forged, [Encoding(PaddedConversation(pads=PADS), with_gradient())])
+        serializer.views(forged, [Request(PaddedConversation(pads=PADS))])
 
 
 ASKED = AsAnswer(question="What is the feature, depth map of the image?")
@@ -122,14 +121,14 @@ def test_every_stage_as_text_and_as_what_is_trained(stage):
     backbone = jv.load_backbone("tiny-random-qwen2.5-vl", added_tokens=TOKENS)
     serializer = Serializer(processor=backbone.processor, adapter=backbone.adapter)
     (trajectory,) = jv.playground.trajectories("visual-search", count=1)
-    (found,) = serializer.views(trajectory, [Encoding(view, with_gradient())])
+    (found,) = serializer.views(trajectory, [Request(view)])
     assert found.text == text
     assert backbone.tokenizer.decode(found.labels[found.labels != IGNORED]) == trained
     ids = backbone.added.ids
     kept = [ids["<|dino_pad|>"]] * text.count("<|dino_pad|>") + [ids["<|depth_pad|>"]] * text.count("<|depth_pad|>")
-    assert found.input_ids[found.pads].tolist() == kept
+    assert found.input_ids[found.marks["pads"]].tolist() == kept
     assert found.images == ((0,) if stage == "generate" or view.turns == "last" else (0, 1))
-    assert found.content[found.pads].all()
+    assert found.content[found.marks["pads"]].all()
 
 
 def test_pads_stand_behind_the_last_of_images_inside_a_question():
@@ -139,10 +138,10 @@ def test_pads_stand_behind_the_last_of_images_inside_a_question():
     question, places = "Is  like  or not?", (3, 9)
     trajectory = jv.Trajectory("x", (one, other), question, (jv.Step("Yes"),), "Yes", image_places=places)
     view = PaddedConversation(pads=PADS, place=BehindImages())
-    (found,) = serializer.views(trajectory, [Encoding(view, with_gradient())])
+    (found,) = serializer.views(trajectory, [Request(view)])
     assert f"Is {IMAGE} like {IMAGE}{WRITTEN} or not?" in found.text
 
 
 def test_a_request_reads_pads_of_a_view_that_has_them():
-    with pytest.raises(ValueError, match="has no pads"):
-        ViewRequest(view=Conversation(), region="pads")
+    with pytest.raises(ValueError, match="can be read at"):
+        Request(view=Conversation(), at="pads")

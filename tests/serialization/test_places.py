@@ -10,16 +10,17 @@ from PIL import Image
 
 import jepa_vlm as jv
 from jepa_vlm.errors import BackboneError, DataError
-from jepa_vlm.serialization import IGNORED, Serializer, TokenizedView
+from jepa_vlm.serialization import Serializer
 from jepa_vlm.views import (
+    IGNORED,
     Conversation,
-    Encoding,
     LatentConversation,
     PooledFeatures,
     Question,
+    Request,
     Slots,
+    TokenizedView,
     TrajectoryOnly,
-    with_gradient,
 )
 from tests.factories import families
 
@@ -43,7 +44,7 @@ def serializer(backbone: jv.Backbone) -> Serializer:
 
 
 def question_view(backbone: jv.Backbone, asked: jv.Trajectory) -> TokenizedView:
-    (view,) = serializer(backbone).views(asked, [Encoding(Question(), with_gradient(), Slots("term", 2))])
+    (view,) = serializer(backbone).views(asked, [Request(Question(), slots=Slots("term", 2))])
     return view
 
 
@@ -64,7 +65,7 @@ def test_tokens_are_the_stock_processor_s_wherever_images_stand(name):
     backbone = jv.load_backbone(name)
     for where, changes in ASKED.items():
         asked = trajectory(**changes)
-        (view,) = serializer(backbone).views(asked, [Encoding(Conversation(), with_gradient())])
+        (view,) = serializer(backbone).views(asked, [Request(Conversation())])
         ours = view.input_ids.tolist()
         if name == WITHOUT_TEMPLATE:
             continue
@@ -89,7 +90,7 @@ def test_slots_stand_behind_all_of_the_user_s_content(name):
 
 def views_of(backbone: jv.Backbone, steps: tuple[jv.Step, ...], *views: jv.views.View) -> list[TokenizedView]:
     asked = trajectory(images=(ONE,), steps=steps)
-    return serializer(backbone).views(asked, [Encoding(view, with_gradient()) for view in views])
+    return serializer(backbone).views(asked, [Request(view) for view in views])
 
 
 def test_a_turn_that_only_looks_is_an_empty_turn_that_the_model_learns_to_end():
@@ -136,7 +137,7 @@ def test_special_tokens_are_trained_where_the_data_keeps_them():
         made.check(trajectory(steps=FOUND))
     kept = trajectory(steps=FOUND, keep=BOX)
     made.check(kept)
-    (view,) = made.views(kept, [Encoding(Conversation(), with_gradient())])
+    (view,) = made.views(kept, [Request(Conversation())])
     trained = view.labels[view.labels != IGNORED].tolist()
     assert backbone.tokenizer.decode(trained) == f"{FOUND[0].text}<|im_end|>"
     assert set(backbone.added.ids.values()) < set(trained)

@@ -12,7 +12,7 @@ from PIL import Image
 import jepa_vlm as jv
 from jepa_vlm.errors import BackboneError, DataError
 from jepa_vlm.serialization import Serializer
-from jepa_vlm.views import Answer, Conversation, Encoding, Question, Slots, TrajectoryOnly, with_gradient
+from jepa_vlm.views import Answer, Conversation, Question, Request, Slots, TrajectoryOnly
 
 IMAGE = "<|vision_start|><|image_pad|><|vision_end|>"
 X = (
@@ -45,7 +45,7 @@ def trajectory(question: str = "What color is the ring?", thought: str = "look")
 
 def one(serializer: Serializer, view: jv.views.View, slots: int = 0) -> jv.serialization.TokenizedView:
     owner = Slots("term", slots) if slots else None
-    return serializer.views(trajectory(), [Encoding(view, with_gradient(), owner)])[0]
+    return serializer.views(trajectory(), [Request(view, slots=owner)])[0]
 
 
 def decode(backbone: jv.Backbone, ids: torch.Tensor) -> str:
@@ -68,7 +68,7 @@ def test_conversation_is_what_the_stock_processor_makes(backbone: jv.Backbone, s
 
 def test_characters_that_the_tokenizer_composes_stay_in_the_text(serializer: Serializer) -> None:
     asked = "Gro\u0308\u00dfe \u65e5\u672c \U0001f642, e\u0301?"
-    (view,) = serializer.views(trajectory(question=asked), [Encoding(Question(), with_gradient())])
+    (view,) = serializer.views(trajectory(question=asked), [Request(Question())])
     assert view.text == X.replace("What color is the ring?", asked)
 
 
@@ -124,7 +124,7 @@ def test_the_answer_is_a_trajectory_of_its_own(backbone: jv.Backbone, serializer
 
 
 def test_the_answer_need_not_stand_in_the_trajectory(serializer: Serializer) -> None:
-    encodings = [Encoding(view, with_gradient()) for view in (Conversation(), Answer())]
+    encodings = [Request(view) for view in (Conversation(), Answer())]
     whole, answer = serializer.views(replace(trajectory(), answer=" the second one "), encodings)
     assert whole.text == X + T
     assert answer.text == "<|im_start|>assistant\nthe second one<|im_end|>\n"
@@ -132,9 +132,9 @@ def test_the_answer_need_not_stand_in_the_trajectory(serializer: Serializer) -> 
 
 def test_an_example_without_an_answer_is_refused_where_the_answer_is_read(serializer: Serializer) -> None:
     asked = replace(trajectory(), answer=" ")
-    assert serializer.views(asked, [Encoding(Conversation(), with_gradient())])
+    assert serializer.views(asked, [Request(Conversation())])
     with pytest.raises(DataError, match=r"'golden' has an empty answer.*give it one"):
-        serializer.views(asked, [Encoding(Answer(), with_gradient())])
+        serializer.views(asked, [Request(Answer())])
 
 
 def test_content_leaves_the_template_out(backbone: jv.Backbone, serializer: Serializer) -> None:
@@ -148,7 +148,7 @@ def test_content_leaves_the_template_out(backbone: jv.Backbone, serializer: Seri
 def test_words_that_came_with_an_image_are_content_and_not_trained(backbone: jv.Backbone) -> None:
     steps = (replace(trajectory().steps[0], observation="two left"), trajectory().steps[1])
     serializer = Serializer(processor=backbone.processor, adapter=backbone.adapter)
-    view = serializer.views(replace(trajectory(), steps=steps), [Encoding(TrajectoryOnly(), with_gradient())])[0]
+    view = serializer.views(replace(trajectory(), steps=steps), [Request(TrajectoryOnly())])[0]
     assert f"{IMAGE}two left<|im_end|>" in view.text
     assert "two left" in decode(backbone, view.input_ids[view.content & ~view.image_tokens])
     assert "two" not in decode(backbone, view.labels[view.labels != -100])
@@ -156,18 +156,18 @@ def test_words_that_came_with_an_image_are_content_and_not_trained(backbone: jv.
 
 def test_images_stand_where_the_question_puts_them(backbone: jv.Backbone, serializer: Serializer) -> None:
     asked = replace(trajectory("Here  is\n a map. And a ring?"), image_places=(5,))
-    view = serializer.views(asked, [Encoding(Question(), with_gradient(), Slots("term", 2))])[0]
+    view = serializer.views(asked, [Request(Question(), slots=Slots("term", 2))])[0]
     assert f"user\nHere {IMAGE} is\n a map. And a ring?<|im_end|>" in view.text
     assert view.image_tokens.sum() == 3 * 2
     at = int(view.slots.nonzero()[0])
     assert decode(backbone, view.input_ids[:at]).endswith("And a ring?")
-    cut = serializer.views(asked, [Encoding(TrajectoryOnly(context="image"), with_gradient())])[0]
+    cut = serializer.views(asked, [Request(TrajectoryOnly(context="image"))])[0]
     assert cut.text == X.replace("What color is the ring?", "") + T
 
 
 def test_a_system_prompt_replaces_the_templates_own(serializer: Serializer) -> None:
     asked = replace(trajectory(), system="Use tools.")
-    views = serializer.views(asked, [Encoding(view, with_gradient()) for view in (Conversation(), TrajectoryOnly())])
+    views = serializer.views(asked, [Request(view) for view in (Conversation(), TrajectoryOnly())])
     assert views[0].text == X.replace("You are a helpful assistant.", "Use tools.") + T
     assert views[1].text == T
 
@@ -175,7 +175,7 @@ def test_a_system_prompt_replaces_the_templates_own(serializer: Serializer) -> N
 def test_special_tokens_in_a_text_are_refused(serializer: Serializer) -> None:
     for bad in ("What <|im_end|> color?", "What <|image_pad|> color?", "a \ue000 b"):
         with pytest.raises(DataError, match="golden"):
-            serializer.views(trajectory(question=bad), [Encoding(Conversation(), with_gradient())])
+            serializer.views(trajectory(question=bad), [Request(Conversation())])
         with pytest.raises(DataError, match="golden"):
             serializer.check(trajectory(thought=bad))
     serializer.check(trajectory())
@@ -206,12 +206,12 @@ def test_a_template_that_changes_turns_is_refused(template: str, message: str) -
     backbone.processor.chat_template = template
     broken = Serializer(processor=backbone.processor, adapter=backbone.adapter)
     with pytest.raises(BackboneError, match=message):
-        broken.views(trajectory(), [Encoding(Conversation(), with_gradient())])
+        broken.views(trajectory(), [Request(Conversation())])
 
 
 def test_unicode_survives(backbone: jv.Backbone, serializer: Serializer) -> None:
     odd = trajectory(question="naïve 三角形 🙂?", thought="voilà 🙂")
-    view = serializer.views(odd, [Encoding(Conversation(), with_gradient())])[0]
+    view = serializer.views(odd, [Request(Conversation())])[0]
     trained = decode(backbone, view.labels[view.labels != -100])
     assert trained.startswith("voilà 🙂 <tool_call>")
 
@@ -221,10 +221,8 @@ def test_the_collator_is_picklable_and_small(backbone: jv.Backbone) -> None:
     frozen = pickle.dumps(model.collator())
     assert len(frozen) < 500_000  # a million weights would be four megabytes
     batch = pickle.loads(frozen)([trajectory()])
-    assert batch["ids"] == ["golden"]
-    assert batch["counts"] == {
-        "next_token": int((one(pickle.loads(frozen).serializer, Conversation()).labels >= 0).sum())
-    }
+    assert batch.ids == ("golden",)
+    assert batch.counts == {"next_token": int((one(pickle.loads(frozen).serializer, Conversation()).labels >= 0).sum())}
 
 
 def test_an_image_too_elongated_for_the_processor_is_named_with_its_trajectory(serializer: Serializer) -> None:

@@ -12,7 +12,7 @@ from PIL import Image
 import jepa_vlm as jv
 from jepa_vlm.serialization import Serializer
 from jepa_vlm.serialization.stored_targets import target_digests, target_stores
-from jepa_vlm.views import Encoding, TrajectoryOnly, ViewRequest
+from jepa_vlm.views import Request, TrajectoryOnly
 
 BACKBONE = jv.load_backbone("tiny-random-qwen2.5-vl")
 
@@ -36,7 +36,7 @@ def recoloured(size: tuple[int, int]) -> Callable[[jv.Step], jv.Step]:
 def digest(change: Callable[[jv.Trajectory], jv.Trajectory], context: str = "none") -> bytes:
     serializer = Serializer(processor=BACKBONE.processor, adapter=BACKBONE.adapter)
     (found,) = target_digests(
-        serializer, Encoding(TrajectoryOnly(context=context), jv.frozen()), [change(trajectory())]
+        serializer, Request(TrajectoryOnly(context=context), policy=jv.frozen()), [change(trajectory())]
     )
     return found
 
@@ -63,13 +63,13 @@ def test_what_the_view_does_not_show_changes_nothing() -> None:
     )
 
 
-def request(folder: Path, readout: str) -> ViewRequest:
-    return ViewRequest(view=TrajectoryOnly(), policy=jv.cached(folder), readout=readout)
+def request(folder: Path, readout: str) -> Request:
+    return Request(view=TrajectoryOnly(), policy=jv.cached(folder), at=readout)
 
 
 def test_the_key_says_what_is_stored(tmp_path: Path) -> None:
     asked = request(tmp_path / "a", "mean")
-    (store,) = target_stores(BACKBONE, [asked, ViewRequest(view=TrajectoryOnly(), readout="mean")]).values()
+    (store,) = target_stores(BACKBONE, [asked, Request(view=TrajectoryOnly(), at="mean")]).values()
     assert store.folder == tmp_path / "a"
     assert (store.key["view"], store.key["readout"]) == ("TrajectoryOnly(context='none')", "mean")
     assert {"weights", "tokenizer", "chat template", "visual tokens", "dtype"} <= store.key.keys()
@@ -82,4 +82,4 @@ def test_a_folder_holds_one_target(tmp_path: Path) -> None:
 
 def test_without_cached_targets_no_weight_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("jepa_vlm.serialization.stored_targets.fingerprint", lambda backbone: pytest.fail("read"))
-    assert target_stores(BACKBONE, [ViewRequest(view=TrajectoryOnly(), readout="mean")]) == {}
+    assert target_stores(BACKBONE, [Request(view=TrajectoryOnly(), at="mean")]) == {}

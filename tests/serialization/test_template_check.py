@@ -9,7 +9,8 @@ from PIL import Image
 
 import jepa_vlm as jv
 from jepa_vlm.errors import BackboneError
-from jepa_vlm.serialization import IGNORED, check_template, serializer, template_check
+from jepa_vlm.serialization import check_template, serializer, template_check
+from jepa_vlm.views import IGNORED
 from tests.factories import families, opens_a_thought
 
 
@@ -93,14 +94,14 @@ def trained_question(marked: Any) -> None:
 def test_marks_on_other_tokens_are_found_out(
     backbone: jv.Backbone, monkeypatch: pytest.MonkeyPatch, plant: Any, check: Any, said: str
 ) -> None:
-    plain = serializer._mark
+    plain = serializer.mark
 
     def planted(*given: Any) -> Any:
         marked = plain(*given)
         plant(marked)
         return marked
 
-    monkeypatch.setattr(serializer, "_mark", planted)
+    monkeypatch.setattr(serializer, "mark", planted)
     image = jv.LazyImage(pixels=Image.new("RGB", (32, 32)))
     example = jv.Trajectory("planted", (image,), "Is it red?", (jv.Step("it is B"),), answer="B")
     with pytest.raises(BackboneError, match=said):

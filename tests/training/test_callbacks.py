@@ -14,7 +14,7 @@ from transformers import TrainerCallback
 import jepa_vlm as jv
 from jepa_vlm.errors import RunError
 from jepa_vlm.states import States
-from jepa_vlm.terms import Term, TermValue, Unit
+from jepa_vlm.terms import Denominator, Term, TermValue
 from jepa_vlm.training.callbacks import Progress
 from jepa_vlm.training.metrics import read_metrics
 from jepa_vlm.training.signals import StopRequest, StopWhenAsked
@@ -34,8 +34,8 @@ class Knob(Term):
     def requests(self):
         return ()
 
-    def unit(self):
-        return Unit("examples")
+    def denominator(self):
+        return Denominator("examples")
 
     def setup(self, dim, generator):
         self.turn = torch.nn.Parameter(torch.ones(3))

@@ -11,6 +11,7 @@ import torch
 import jepa_vlm as jv
 from jepa_vlm.cost.flop_counter import FlopCounter
 from jepa_vlm.errors import DataError, RunError
+from jepa_vlm.serialization.stored_targets import target_stores
 from jepa_vlm.training import target_filling
 from jepa_vlm.views import TargetPolicy
 from tests.factories import back_propagated, lora_backbone, random_batch
@@ -88,14 +89,14 @@ def test_the_target_row_is_not_computed(tmp_path: Path) -> None:
     )
     jv.fill_targets(cached, EXAMPLES)
     batch, whole = cached.collator()(EXAMPLES), frozen.collator()(EXAMPLES)
-    assert list(batch["rows"]) == ["gradient"]
-    assert list(whole["rows"]) == ["frozen", "gradient"]
+    assert list(batch.rows) == ["gradient"]
+    assert list(whole.rows) == ["frozen", "gradient"]
     calls, flops = Calls(backbone), []
     for model, each in ((cached, batch), (frozen, whole)):
         with FlopCounter() as counter:
             model(each)
         flops.append(counter.total)
-    target, conversation = (len(whole["rows"][name]["input_ids"]) for name in ("frozen", "gradient"))
+    target, conversation = (len(whole.rows[name]) for name in ("frozen", "gradient"))
     assert calls.tokens == [conversation, target, conversation]
     weights = sum(p.numel() for layer in backbone.adapter.decoder(backbone.base).layers for p in layer.parameters())
     assert flops[1] - flops[0] > 1.5 * target * weights
@@ -107,7 +108,7 @@ def test_an_image_that_only_a_stored_target_shows_is_not_encoded(tmp_path: Path)
         model = jv.LatentVLM(lora_backbone(), 1.0 * prediction(policy))
         jv.fill_targets(model, examples)
         batch = model.collator()(examples)
-        for example, shown in zip(examples, batch["shown"], strict=True):
+        for example, shown in zip(examples, batch.shown, strict=True):
             inputs = len(example.images)
             assert None not in shown[:inputs]
             assert [number is not None for number in shown[inputs:]] == [tools] * example.calls
@@ -196,6 +197,7 @@ def test_what_cannot_be_stored_is_refused(tmp_path: Path) -> None:
         jv.fill_targets(jv.LatentVLM(lora_backbone(), jv.NextToken() + prediction(jv.cached(tmp_path))), [])
     with pytest.raises(ValueError, match="name of a folder"):
         jv.cached("")
-    for options in ({"region": "all"}, {"readout": "last_pred", "slots": jv.views.Slots("term", 2)}):
+    for options in ({"at": "all"}, {"at": "last_pred", "slots": jv.views.Slots("term", 2)}):
+        request = jv.views.Request(view=jv.views.Question(), policy=jv.cached(tmp_path), **options)
         with pytest.raises(ValueError, match="one state per example"):
-            jv.views.ViewRequest(view=jv.views.Question(), policy=jv.cached(tmp_path), **options)
+            target_stores(lora_backbone(), [request])

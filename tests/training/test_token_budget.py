@@ -87,7 +87,7 @@ def test_the_cuts_change_no_loss_and_no_gradient(pure_float64: None) -> None:
     def step(parts: list[list[jv.Trajectory]]) -> tuple[float, dict[str, torch.Tensor]]:
         model.zero_grad()
         batches = [collator(part) for part in parts]
-        counts = {name: sum(batch["counts"][name] for batch in batches) for name in batches[0]["counts"]}
+        counts = {name: sum(batch.counts[name] for batch in batches) for name in batches[0].counts}
         total = torch.zeros((), dtype=torch.float64)
         for batch in batches:
             loss = model(batch, counts).total

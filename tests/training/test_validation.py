@@ -42,14 +42,16 @@ class Given(nn.Module):
         self.objective = SimpleNamespace(weights=weights, parts=lambda: terms)
 
     def collate(self, trajectories, others):
-        return {"ids": [int(one.id) for one in trajectories], "others": [other and int(other.id) for other in others]}
+        return SimpleNamespace(
+            ids=[int(one.id) for one in trajectories], others=[other and int(other.id) for other in others]
+        )
 
     def forward(self, batch):
-        ids = torch.tensor(batch["ids"])
-        pairs = [(i, other) for i, other in zip(batch["ids"], batch["others"], strict=True) if other is not None]
+        ids = torch.tensor(batch.ids)
+        pairs = [(i, other) for i, other in zip(batch.ids, batch.others, strict=True) if other is not None]
         costs = [torch.tensor([float(one), 10.0 * other]) for one, other in pairs]
-        slots = torch.cat([self.slots[i] for i in batch["ids"]])
-        document = torch.cat([torch.full((len(self.slots[i]),), at) for at, i in enumerate(batch["ids"])])
+        slots = torch.cat([self.slots[i] for i in batch.ids])
+        document = torch.cat([torch.full((len(self.slots[i]),), at) for at, i in enumerate(batch.ids)])
         return LossTerms(
             torch.zeros(()),
             {},

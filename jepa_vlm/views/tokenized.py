@@ -1,9 +1,9 @@
-"""Tokens of one view, with every mark that losses, planners and viewers need."""
+"""The tokens of one view, with every mark that losses, planners and viewers need."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import final
 
 import torch
@@ -34,7 +34,7 @@ class TokenizedView:
         slot_sources: Of a ``LatentConversation``: what its slots stand for, ("features 3"): the number of the slot in
             the view, an image (as in ``images``, but it need not be shown), a row of its features; else None.
         blocks: Tokens of the same number see each other both ways, -1 is causal, (tokens,); None where all is causal.
-        pads: True at the pads of a ``PaddedConversation``, (tokens,); None counts as nowhere.
+        marks: By region that the view itself offers (``View.regions``): True at its tokens, (tokens,).
     """
 
     input_ids: Tensor
@@ -51,7 +51,7 @@ class TokenizedView:
     readouts: Mapping[str, int]
     slot_sources: Tensor | None = None
     blocks: Tensor | None = None
-    pads: Tensor | None = None
+    marks: Mapping[str, Tensor] = field(default_factory=dict)
 
     @property
     def needed_images(self) -> tuple[int, ...]:

@@ -8,8 +8,8 @@ import torch
 from PIL import Image
 
 import jepa_vlm as jv
+from jepa_vlm.encoders import Collator
 from jepa_vlm.latent_vlm import LatentVLM
-from jepa_vlm.serialization import Collator
 from tests.factories import pearl_objective, random_trajectory
 
 
@@ -35,20 +35,20 @@ def files(tmp_path: Path) -> list[Path]:
 def test_an_image_is_encoded_once_however_often_it_is_shown(collator: Collator, files: list[Path]) -> None:
     one, again, two = (jv.LazyImage(path=path, origin=str(i)) for i, path in enumerate((files[0], *files)))
     batch = collator([showing("a", one, again), showing("b", again, two)])
-    assert batch["shown"] == [[0, 0], [0, 1]]
-    assert len(batch["images"]["image_grid_thw"]) == 2
+    assert batch.shown == [[0, 0], [0, 1]]
+    assert len(batch.images["image_grid_thw"]) == 2
     tokens = collator.serializer.images(showing("a", one))[0].length
-    rows = batch["rows"]["gradient"]["image_rows"]
+    rows = batch.rows["gradient"].image_rows
     assert rows.tolist() == [*range(tokens), *range(tokens), *range(tokens), *range(tokens, 2 * tokens)]
 
 
 def test_what_differs_in_size_is_another_image(collator: Collator, files: list[Path]) -> None:
     one = jv.LazyImage(path=files[0])
     batch = collator([showing("a", one, replace(one, resized=(64, 64)))])
-    assert batch["shown"] == [[0, 1]]
+    assert batch.shown == [[0, 1]]
 
 
 def test_open_images_are_told_apart_by_what_they_are_not_by_how_they_look(collator: Collator) -> None:
     picture = Image.new("RGB", (32, 32))
     one, same, copy = jv.LazyImage(pixels=picture), jv.LazyImage(pixels=picture), jv.LazyImage(pixels=picture.copy())
-    assert collator([showing("a", one, same), showing("b", copy)])["shown"] == [[0, 0], [1, 1]]
+    assert collator([showing("a", one, same), showing("b", copy)]).shown == [[0, 0], [1, 1]]

@@ -7,9 +7,10 @@ from dataclasses import replace
 import pytest
 import torch
 
-from jepa_vlm.serialization import TokenizedView
-from jepa_vlm.serialization.reads import needed_tokens, read_latent, read_region
-from jepa_vlm.views import Conversation, Location, ViewRequest
+from jepa_vlm.encoders import Read
+from jepa_vlm.encoders.plan import Location
+from jepa_vlm.encoders.reads import needed_tokens, read
+from jepa_vlm.views import Conversation, Request, TokenizedView
 
 # Two examples. Token:      0  1  2  3  4  5  6
 #   content                 .  c  .  c  .
@@ -43,38 +44,43 @@ def view(marks: dict[str, list[int]]) -> TokenizedView:
 VIEWS = [view(FIRST), view(SECOND)]
 
 
+def read_at(at: str, views: list[TokenizedView]) -> Read:
+    request = Request(Conversation(), at)
+    return read(request, views, {request.encoding: LOCATION})
+
+
 def test_a_mean_is_over_the_content_tokens_of_each_example() -> None:
-    read = read_latent(VIEWS, "mean", LOCATION).tensors
-    assert read["index"].tolist() == [11, 13, 20, 21, 23, 25]
-    assert read["document"].tolist() == [0, 0, 1, 1, 1, 1]
-    assert read["size"].tolist() == [2, 4]
+    found = read_at("mean", VIEWS)
+    assert found.index.tolist() == [11, 13, 20, 21, 23, 25]
+    assert found.document.tolist() == [0, 0, 1, 1, 1, 1]
+    assert found.size.tolist() == [2, 4]
 
 
 def test_a_single_readout_is_one_place_per_example() -> None:
-    assert read_latent(VIEWS, "turn_end", LOCATION).tensors["index"].tolist() == [14, 26]
+    assert read_at("turn_end", VIEWS).index.tolist() == [14, 26]
 
 
 def test_a_supervised_token_is_read_at_the_place_before_it() -> None:
-    read = read_region(VIEWS, "supervised", LOCATION)
-    assert read.tensors["index"].tolist() == [12, 13, 23, 25]
-    assert read.tensors["labels"].tolist() == [103, 104, 104, 106]
-    assert read.tensors["document"].tolist() == [0, 0, 1, 1]
-    assert read.lengths == (2, 2)
+    found = read_at("supervised", VIEWS)
+    assert found.index.tolist() == [12, 13, 23, 25]
+    assert found.labels.tolist() == [103, 104, 104, 106]
+    assert found.document.tolist() == [0, 0, 1, 1]
+    assert found.lengths == (2, 2)
 
 
 def test_the_first_token_of_a_view_is_not_supervised_as_no_state_predicts_it() -> None:
     at_once = view({"content": [1, 1, 0], "trajectory": [1, 1, 1], "trained": [1, 1, 1]})
-    read = read_region([VIEWS[0], at_once], "supervised", LOCATION)
-    assert read.tensors["index"].tolist() == [12, 13, 20, 21]
-    assert read.tensors["labels"].tolist() == [103, 104, 101, 102]
-    assert read.lengths == (2, 2)
+    found = read_at("supervised", [VIEWS[0], at_once])
+    assert found.index.tolist() == [12, 13, 20, 21]
+    assert found.labels.tolist() == [103, 104, 101, 102]
+    assert found.lengths == (2, 2)
 
 
 def test_other_regions_are_read_at_their_own_places() -> None:
-    read = read_region(VIEWS, "trajectory", LOCATION).tensors
-    assert read["index"].tolist() == [12, 13, 14, 23, 24, 25, 26]
-    assert read["labels"].tolist() == [-100, 103, 104, -100, 104, -100, 106]
-    assert len(read_region(VIEWS, "all", LOCATION).tensors["index"]) == 12
+    found = read_at("trajectory", VIEWS)
+    assert found.index.tolist() == [12, 13, 14, 23, 24, 25, 26]
+    assert found.labels.tolist() == [-100, 103, 104, -100, 104, -100, 106]
+    assert len(read_at("all", VIEWS).index) == 12
 
 
 @pytest.mark.parametrize("region", ["trajectory", "all"])
@@ -88,21 +94,21 @@ def test_pairs_are_counted_one_by_one(region: str, supervised: bool, horizon: in
             for ahead in range(1, min(horizon, len(inside) - start - 1) + 1):
                 target = start + ahead
                 expected += bool(inside[start] and inside[target] and (marks["trained"][target] or not supervised))
-    assert read_region(VIEWS, region, LOCATION).pairs(horizon, supervised=supervised) == expected
+    assert read_at(region, VIEWS).pairs(horizon, supervised=supervised) == expected
 
 
 @pytest.mark.parametrize(
     ("asked", "count"),
     [
-        ({"readout": "mean"}, 6),
-        ({"readout": "last_token"}, 6),
-        ({"readout": "turn_end"}, 7),
-        ({"region": "supervised"}, 6),  # the last supervised token is read at the one before it
-        ({"region": "trajectory"}, 7),
+        ({"at": "mean"}, 6),
+        ({"at": "last_token"}, 6),
+        ({"at": "turn_end"}, 7),
+        ({"at": "supervised"}, 6),  # the last supervised token is read at the one before it
+        ({"at": "trajectory"}, 7),
     ],
 )
 def test_nothing_behind_the_last_read_token_is_needed(asked: dict[str, str], count: int) -> None:
-    assert needed_tokens(VIEWS[1], ViewRequest(view=Conversation(), **asked)) == count
+    assert needed_tokens(VIEWS[1], Request(view=Conversation(), **asked)) == count
 
 
 def test_tokens_are_the_same_if_word_or_image_and_row_are() -> None:

@@ -4,46 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from itertools import accumulate
-from typing import Any, Protocol, final
+from typing import final
 
 import torch
 from torch import Tensor
 
 from jepa_vlm.adapters import ImageTokens
-from jepa_vlm.serialization.reads import Read, needed_tokens, read_latent, read_region
-from jepa_vlm.serialization.serializer import Serializer
+from jepa_vlm.encoders.batch import Batch, Read, Sources
+from jepa_vlm.encoders.engine import Planner
+from jepa_vlm.encoders.plan import BatchPlan
+from jepa_vlm.encoders.reads import needed_tokens, read
+from jepa_vlm.serialization import Serializer
 from jepa_vlm.serialization.stored_targets import target_digest
 from jepa_vlm.serialization.target_store import TargetStore
-from jepa_vlm.serialization.texts import answered_directly
-from jepa_vlm.serialization.tokenized import TokenizedView
-from jepa_vlm.terms import ExtraInputs
+from jepa_vlm.terms import Denominator, ExtraInputs
 from jepa_vlm.trajectories import LazyImage, Trajectory
-from jepa_vlm.views import Answer, BatchPlan, Encoding, Location, ViewRequest
-
-
-class Planner(Protocol):
-    """Lays out a batch's views in rows; each engine brings its own.
-
-    ``images_together`` says whether the engine encodes all images of a batch in one pass, or those of each view.
-    """
-
-    images_together: bool
-    encodings: tuple[Encoding, ...]
-
-    def __call__(
-        self,
-        views: Sequence[Sequence[TokenizedView]],
-        needed: Sequence[Sequence[int]],
-        image_starts: Sequence[Sequence[int]],
-    ) -> BatchPlan:
-        """Return the rows, and where each encoding is found in them."""
-
-
-class Counter(Protocol):
-    """Counts a term's units in a batch."""
-
-    def __call__(self, examples: int, reads: Mapping[ViewRequest, Read]) -> int:
-        """Return the count."""
+from jepa_vlm.views import Request, TokenizedView
 
 
 @final
@@ -53,8 +29,8 @@ class Collator:
     Args:
         serializer: Tokenises views.
         requests: By term: what it reads.
-        planner: Makes the planner of some encodings; the engine's that will run the batch.
-        counters: By term: counts what its sum is divided by.
+        planner: Returns the planner of some encodings: that of the engine which will run the batch.
+        denominators: By term: what its sum is divided by.
         stores: Where the states of requests with a ``cached`` policy are.
         extra_inputs: By term: what makes the tensors that it reads besides states.
     """
@@ -63,14 +39,14 @@ class Collator:
         self,
         *,
         serializer: Serializer,
-        requests: Mapping[str, Sequence[ViewRequest]],
+        requests: Mapping[str, Sequence[Request]],
         planner: Callable[..., Planner],
-        counters: Mapping[str, Counter],
-        stores: Mapping[ViewRequest, TargetStore],
+        denominators: Mapping[str, Denominator],
+        stores: Mapping[Request, TargetStore],
         extra_inputs: Mapping[str, ExtraInputs],
     ) -> None:
         self.serializer, self.planner, self.stores = serializer, planner, dict(stores)
-        self.requests, self.counters, self.extra_inputs = dict(requests), dict(counters), dict(extra_inputs)
+        self.requests, self.denominators, self.extra_inputs = dict(requests), dict(denominators), dict(extra_inputs)
 
     def __call__(
         self,
@@ -79,8 +55,8 @@ class Collator:
         sources: Sequence[int] = (),
         of: int = 0,
         others: Sequence[Trajectory | None] = (),
-    ) -> dict[str, Any]:
-        """Return a batch: nested dictionaries of tensors and host numbers.
+    ) -> Batch:
+        """Return a batch.
 
         Args:
             trajectories: The examples.
@@ -108,28 +84,28 @@ class Collator:
         if not any(needed):
             needed[0] = {0}  # the vision tower is handed one image at least
         shown = [images.add(trajectory, own) for trajectory, own in zip(trajectories, needed, strict=True)]
-        plan, locations = self._plan(planner, views, requests, _image_starts(written, shown))
+        plan = self._plan(planner, views, requests, _image_starts(written, shown))
         reads = {
             request: self._stored(request, views, trajectories)
             if request in self.stores
-            else _read(request, views[request.encoding], locations)
+            else read(request, views[request.encoding], plan.locations)
             for request in requests
         }
         by_source = [self._counts(reads, without, [i for i, own in enumerate(sources) if own == n]) for n in range(of)]
-        return {
-            "ids": [trajectory.id for trajectory in trajectories],
-            "examples": len(trajectories),
-            "skipped": sorted(without),
-            "shown": shown,
-            "counts": self._counts(reads, without, range(len(trajectories))),
-            **({"sources": {"of": torch.tensor(sources), "counts": by_source}} if of else {}),
-            "images": self.serializer.adapter.collate_images(images.processed)
-            if planner.images_together
-            else [[None if number is None else images.processed[number] for number in own] for own in shown],
-            "rows": dict(plan.rows),
-            "reads": [read.tensors for read in reads.values()],
-            "extra": {n: make(trajectories, others) for n, make in self.extra_inputs.items() if n not in without},
-        }
+        together = self.serializer.adapter.collate_images(images.processed) if planner.images_together else None
+        return Batch(
+            ids=tuple(trajectory.id for trajectory in trajectories),
+            skipped=tuple(sorted(without)),
+            counts=self._counts(reads, without, range(len(trajectories))),
+            images=[[None if number is None else images.processed[number] for number in own] for own in shown]
+            if together is None
+            else together,
+            shown=shown,
+            rows=plan.rows,
+            reads={request: each.of(()) for request, each in reads.items()},
+            extra={n: make(trajectories, others) for n, make in self.extra_inputs.items() if n not in without},
+            sources=Sources(torch.tensor(sources), by_source) if of else None,
+        )
 
     def check(self, trajectory: Trajectory) -> None:
         """Check what can be checked cheaply before a run begins: texts, answers, looks, and images by their headers.
@@ -139,8 +115,6 @@ class Collator:
                 latent slots have nothing to stand for.
         """
         self.serializer.check(trajectory, [encoding.view for encoding in self.encodings])
-        if any(isinstance(encoding.view, Answer) for encoding in self.encodings):
-            self.serializer.check(answered_directly(trajectory))
         for extra in self.extra_inputs.values():
             extra.check(trajectory)
 
@@ -155,79 +129,70 @@ class Collator:
             written = [self.serializer.images(trajectory)]
             starts = _image_starts(written, [range(len(written[0]))])
             views = self._views([trajectory], requests, written)
-            plan, _ = self._plan(self._planner(requests), views, requests, starts)
+            plan = self._plan(self._planner(requests), views, requests, starts)
             counts.append(plan.tokens())
         return counts
 
     @property
-    def encodings(self) -> tuple[Encoding, ...]:
+    def encodings(self) -> tuple[Request, ...]:
         """Every encoding of the backbone that a term reads, each once."""
         return self._encodings(self._requests())
 
-    def _encodings(self, requests: Sequence[ViewRequest]) -> tuple[Encoding, ...]:
+    def _encodings(self, requests: Sequence[Request]) -> tuple[Request, ...]:
         return tuple(dict.fromkeys(request.encoding for request in requests))
 
     def _counts(
-        self, reads: Mapping[ViewRequest, Read], without: Collection[str], examples: Sequence[int]
+        self, reads: Mapping[Request, Read], without: Collection[str], examples: Sequence[int]
     ) -> dict[str, int]:
         """Return each term's units in some of the examples."""
         own = {request: read.of(examples) for request, read in reads.items()}
-        return {name: 0 if name in without else counter(len(examples), own) for name, counter in self.counters.items()}
+        return {n: 0 if n in without else each.count(len(examples), own) for n, each in self.denominators.items()}
 
-    def _requests(self, without: Collection[str] = ()) -> tuple[ViewRequest, ...]:
+    def _requests(self, without: Collection[str] = ()) -> tuple[Request, ...]:
         asked = (request for name, own in self.requests.items() if name not in without for request in own)
         return tuple(dict.fromkeys(asked))
 
     def _views(
         self,
         trajectories: Sequence[Trajectory],
-        requests: Sequence[ViewRequest],
+        requests: Sequence[Request],
         written: Sequence[Sequence[ImageTokens]],
-    ) -> dict[Encoding, list[TokenizedView]]:
+    ) -> dict[Request, list[TokenizedView]]:
         encodings = self._encodings(requests)
         each = [self.serializer.views(t, encodings, own) for t, own in zip(trajectories, written, strict=True)]
         return {encoding: [views[e] for views in each] for e, encoding in enumerate(encodings)}
 
-    def _planner(self, requests: Sequence[ViewRequest]) -> Planner:
-        return self.planner(encodings=self._encodings([each for each in requests if each not in self.stores]))
+    def _planner(self, requests: Sequence[Request]) -> Planner:
+        return self.planner(self._encodings([each for each in requests if each not in self.stores]))
 
     def _plan(
         self,
         planner: Planner,
-        views: Mapping[Encoding, Sequence[TokenizedView]],
-        requests: Sequence[ViewRequest],
+        views: Mapping[Request, Sequence[TokenizedView]],
+        requests: Sequence[Request],
         image_starts: Sequence[Sequence[int]],
-    ) -> tuple[BatchPlan, dict[Encoding, Location]]:
-        requests = [request for request in requests if request not in self.stores]
-        encodings = planner.encodings
-        own = [[views[encoding][i] for encoding in encodings] for i in range(len(image_starts))]
-        needed = [
-            [
-                max(needed_tokens(view, request) for request in requests if request.encoding == encoding)
-                for encoding, view in zip(encodings, each, strict=True)
-            ]
-            for each in own
-        ]
-        plan = planner(own, needed, image_starts)
-        return plan, dict(zip(encodings, plan.locations, strict=True))
+    ) -> BatchPlan:
+        reading: dict[Request, list[Request]] = {}
+        for request in requests:
+            if request not in self.stores:
+                reading.setdefault(request.encoding, []).append(request)
+        needed = {
+            encoding: [max(needed_tokens(view, request) for request in own) for view in views[encoding]]
+            for encoding, own in reading.items()
+        }
+        return planner(views, needed, image_starts)
 
     def _stored(
         self,
-        request: ViewRequest,
-        views: Mapping[Encoding, Sequence[TokenizedView]],
+        request: Request,
+        views: Mapping[Request, Sequence[TokenizedView]],
         trajectories: Sequence[Trajectory],
     ) -> Read:
         """Return a read that no row answers: of states that are stored."""
         own = views[request.encoding]
         digests = [target_digest(view, trajectory) for view, trajectory in zip(own, trajectories, strict=True)]
-        return Read({"latent": self.stores[request].read(digests, [trajectory.id for trajectory in trajectories])})
-
-
-def _read(request: ViewRequest, views: Sequence[TokenizedView], locations: Mapping[Encoding, Location]) -> Read:
-    location = locations[request.encoding]
-    if request.readout is not None:
-        return read_latent(views, request.readout, location)
-    return read_region(views, request.region or "all", location)
+        latent = self.stores[request].read(digests, [trajectory.id for trajectory in trajectories])
+        return Read("", torch.arange(0), latent=latent)
 
 
 @final

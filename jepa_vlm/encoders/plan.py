@@ -1,4 +1,4 @@
-"""Plans: how views are laid out in rows that one pass of the decoder computes. Pure data, made in the collator."""
+"""Plans: how the views of a batch are laid out in what an engine runs. Pure data, made in the collator."""
 
 from __future__ import annotations
 
@@ -8,14 +8,16 @@ from typing import Any, final
 
 from torch import Tensor
 
+from jepa_vlm.views import Request
+
 
 @final
 @dataclass(frozen=True)
 class Branch:
-    """Tokens that continue a prefix which another segment of the row already computes.
+    """Tokens that continue a prefix which another segment of the packed sequence already computes.
 
     Args:
-        start: Where in the row the shared prefix begins.
+        start: Where in the sequence the shared prefix begins.
         prefix: Its length; the branch sees it whole.
         length: Tokens of the branch, causal among themselves.
     """
@@ -28,7 +30,7 @@ class Branch:
 @final
 @dataclass(frozen=True)
 class Layout:
-    """Which tokens of a packed row see which: causal segments tile its front, branches its rest, in order.
+    """Which tokens of a packed sequence see which: causal segments tile its front, branches its rest, in order.
 
     Args:
         segments: Lengths of the causal segments.
@@ -40,15 +42,6 @@ class Layout:
 
     def __len__(self) -> int:
         return sum(self.segments) + sum(branch.length for branch in self.branches)
-
-    def numbers(self) -> dict[str, tuple[object, ...]]:
-        """Return the layout as plain numbers, which travel with a batch and stay on the host."""
-        return {"segments": self.segments, "branches": tuple((b.start, b.prefix, b.length) for b in self.branches)}
-
-    @classmethod
-    def of(cls, row: Mapping[str, Any]) -> Layout:
-        """Return the layout whose numbers a row carries."""
-        return cls(tuple(row["segments"]), tuple(Branch(*numbers) for numbers in row["branches"]))
 
 
 @final
@@ -68,19 +61,19 @@ class Location:
 @final
 @dataclass(frozen=True)
 class BatchPlan:
-    """A batch's rows, ready to run, and where each encoding is found in them.
+    """What an engine runs for a batch, and where each encoding is found in it.
 
     Args:
-        rows: Nested dictionaries of tensors and host numbers by row name, in the order in which they run.
-        locations: By position in the list of encodings.
+        rows: By name, in the order in which they run.
+        locations: By encoding.
     """
 
-    rows: Mapping[str, Mapping[str, object]]
-    locations: tuple[Location, ...]
+    rows: Mapping[str, Any]
+    locations: Mapping[Request, Location]
 
     def tokens(self) -> int:
         """Return how many tokens the decoder computes: in every row, as many as its last place that is read."""
         ends: dict[str, int] = {}
-        for location in self.locations:
+        for location in self.locations.values():
             ends[location.row] = max(ends.get(location.row, 0), int(location.index.max()) + 1)
         return sum(ends.values())
