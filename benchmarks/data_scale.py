@@ -26,7 +26,7 @@ CLI = (sys.executable, "-m", "jepa_vlm.cli")
 OPEN = """
 import json, sys, time
 import pyarrow.parquet
-from jepa_vlm.trajectories.load import load_trajectories
+from jepa_vlm.trajectories.data_spec import load_trajectories
 began = time.perf_counter()
 rows = load_trajectories(sys.argv[1])
 opened = time.perf_counter()
@@ -91,9 +91,10 @@ def _memory(root: psutil.Process) -> int:
 
 def _children(root: psutil.Process) -> list[psutil.Process]:
     try:
-        return root.children(recursive=True)
+        children: list[psutil.Process] = root.children(recursive=True)
     except psutil.Error:
         return []
+    return children
 
 
 def main() -> None:

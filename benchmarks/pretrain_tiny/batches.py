@@ -14,8 +14,8 @@ from torch import Tensor
 from torch.utils.data import IterableDataset
 
 from benchmarks.pretrain_tiny.curriculum import curriculum
+from benchmarks.pretrain_tiny.lessons import Form, Lesson, Turn, lessons
 from jepa_vlm.playground.canvas import GRID
-from jepa_vlm.playground.lessons import Form, Lesson, Turn, lessons
 from jepa_vlm.playground.tasks.chart_reading import LEVELS
 from jepa_vlm.playground.vocabulary import COLORS, LETTERS, SHAPES
 

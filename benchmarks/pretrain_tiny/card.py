@@ -13,12 +13,12 @@ import jinja2
 from benchmarks.pretrain_tiny.batches import Encoder
 from benchmarks.pretrain_tiny.curriculum import ROUND, STAGES
 from benchmarks.pretrain_tiny.forward import Forward
+from benchmarks.pretrain_tiny.lessons import EASY, FULL, TEACHERS, lessons
 from benchmarks.pretrain_tiny.progress import accuracy, held_out
 from benchmarks.pretrain_tiny.train import LOG
 from jepa_vlm import load_backbone, playground
 from jepa_vlm.evaluation import commit, evaluate, versions
 from jepa_vlm.evaluation.statistics import wilson_interval
-from jepa_vlm.playground.lessons import EASY, FULL, TEACHERS, lessons
 
 MODEL = "model"  # in a training's folder
 FOLLOWED = ("color", "shape", "count", "column", "relative", "tallest", "height", "open", "exit", "piece")

@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import final
 
+from benchmarks.pretrain_tiny.lessons import EASY, FULL
 from jepa_vlm.playground import Difficulty
-from jepa_vlm.playground.lessons import EASY, FULL
 
 
 @final

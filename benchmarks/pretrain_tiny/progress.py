@@ -8,7 +8,7 @@ from itertools import islice
 
 from benchmarks.pretrain_tiny.batches import Batch, Encoder
 from benchmarks.pretrain_tiny.forward import Forward
-from jepa_vlm.playground.lessons import lessons
+from benchmarks.pretrain_tiny.lessons import lessons
 
 PICTURES = {"scene": 96, "relation": 16, "chart": 64, "maze": 96, "way": 16, "puzzle": 192, "closeup": 64}
 AT_ONCE = 32

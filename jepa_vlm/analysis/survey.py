@@ -8,7 +8,7 @@ from typing import Any, final
 
 from torch.utils.data import DataLoader, Dataset
 
-from jepa_vlm.adapters.regions import region_rows
+from jepa_vlm.adapters.image_tokens import region_rows
 from jepa_vlm.errors import BackboneError, DataError
 from jepa_vlm.latent_vlm import LatentVLM
 from jepa_vlm.serialization import Serializer

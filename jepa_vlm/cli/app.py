@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from jepa_vlm.cli import analyse, backbones, bench, compare, data, evaluate, export, objectives, recipe, recipes
+from jepa_vlm.cli import analyse, backbones, compare, data, evaluate, export, objectives, recipe, recipes
 from jepa_vlm.errors import InterruptedRunError, JepaVLMError, RecipeError, UnknownNameError
 
 FAILED, USAGE, INTERRUPTED = 1, 2, 130
@@ -69,5 +69,4 @@ for module in (recipe, compare, recipes, objectives, evaluate, export):
     module.register(app)
 app.add_typer(backbones.app, name="backbones")
 app.add_typer(data.app, name="data")
-app.add_typer(bench.app, name="bench")
 app.add_typer(analyse.app, name="analyse")

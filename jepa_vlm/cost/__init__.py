@@ -1,28 +1,16 @@
-"""What a training step costs: counted while it runs, and in closed form."""
+"""What a training step costs: counters for running code, and an estimate of its memory."""
 
-from jepa_vlm.cost.alive_bytes import AliveBytes
-from jepa_vlm.cost.closed_form import ExampleSize, StepFlops, pearl_step, sft_step
-from jepa_vlm.cost.flop_counter import FlopCounter
-from jepa_vlm.cost.memory import MicroBatch, StepMemory, step_memory
-from jepa_vlm.cost.meta_attention import fused_on_meta
-from jepa_vlm.cost.saved_bytes import SavedBytes
-from jepa_vlm.cost.shape import DecoderShape, Shape, VisionShape
-from jepa_vlm.cost.traffic import Traffic
+from jepa_vlm.cost.counters import AliveBytes, FlopCounter, fused_on_meta
+from jepa_vlm.cost.memory import DecoderShape, MicroBatch, Shape, StepMemory, VisionShape, step_memory
 
 __all__ = [
     "AliveBytes",
     "DecoderShape",
-    "ExampleSize",
     "FlopCounter",
     "MicroBatch",
-    "SavedBytes",
     "Shape",
-    "StepFlops",
     "StepMemory",
-    "Traffic",
     "VisionShape",
     "fused_on_meta",
-    "pearl_step",
-    "sft_step",
     "step_memory",
 ]

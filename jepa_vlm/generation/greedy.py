@@ -17,8 +17,7 @@ from torch import Tensor, nn
 from transformers import LogitsProcessor, LogitsProcessorList
 
 from jepa_vlm.adapters import Backbone
-from jepa_vlm.adapters.answer_turn import turn_opening
-from jepa_vlm.adapters.chat import Turn, chat_text
+from jepa_vlm.adapters.chat import Turn, chat_text, turn_opening
 from jepa_vlm.trajectories import LazyImage
 
 Inputs = Mapping[str, Tensor]

@@ -1,23 +1,33 @@
-"""Trajectories to train on and questions to ask, drawn from the tasks."""
+"""Trajectories to train on and questions to ask, drawn from the tasks, each scene in one split alone."""
 
 from __future__ import annotations
 
+import hashlib
+import re
 import zlib
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, field, fields, replace
+from functools import partial
+from typing import final
 
 import numpy as np
 
-from jepa_vlm.playground.difficulty import Dials
-from jepa_vlm.playground.maps import truth_of
-from jepa_vlm.playground.splits import SPLITS, split_of
-from jepa_vlm.playground.task import Episode, Task
+from jepa_vlm.errors import DataError, UnknownNameError
+from jepa_vlm.playground.scene import Scene, scene_maps
+from jepa_vlm.playground.task import Dials, Difficulty, Episode, Task
 from jepa_vlm.playground.tasks import TASKS
 from jepa_vlm.playground.tools import use
 from jepa_vlm.playground.vocabulary import DIRECT_INSTRUCTION, TOOL_INSTRUCTION
 from jepa_vlm.trajectories import LazyImage, MultipleChoice, Step, Trajectory
+from jepa_vlm.trajectories.data_spec import DataSpec
 
-DIRECT_SHARE = 0.3  # of the training trajectories, the same for every recipe; the others use tools
+SPLITS = ("train", "validation", "test")
+_TRAIN, _VALIDATION = 0.8, 0.9  # where the hashes of the splits end
+DIRECT_SHARE = 0.3  # share of trajectories without tools; the same for every recipe
+DIALS = tuple(dial.name for dial in fields(Difficulty))
+KEYS = ("direct", *DIALS)
+_EXAMPLE = "For example playground:visual-search#direct=1,size=5-7."
+_ALLOWED = f"Options are direct (a share from 0 to 1) and {', '.join(DIALS)} (LOW-HIGH). {_EXAMPLE}"
 
 
 def trajectories(
@@ -31,18 +41,17 @@ def trajectories(
 ) -> list[Trajectory]:
     """Return expert trajectories, whose last step is the answer's letter alone.
 
-    A share of them are direct: the same kind of item, asked with the instruction that evaluation uses and answered
-    at once, without a tool. Without them the first token of every answer is trained to begin a look, and answering
-    straight away collapses below the untrained model; the two instructions let one model do both. The share is the
-    same for every recipe.
+    A share of them are direct: the item comes with the instruction that evaluation uses, and the answer follows at
+    once, without a tool. Without direct trajectories every answer is trained to start with a tool call, and direct
+    accuracy falls below the untrained model's. With two instructions one model learns both.
 
     Args:
         task: Name of a task in ``TASKS``.
-        count: How many; item i is the same whatever the count.
-        seed: Of the draws, at least 0.
+        count: Number of items; item i does not depend on it.
+        seed: Random seed, at least 0.
         split: ``"train"``, ``"validation"`` or ``"test"``; no scene is in two of them.
-        direct_share: Share of direct turns in [0, 1], spread evenly.
-        dials: Fields of ``Difficulty`` in place of the task's own.
+        direct_share: Share of direct trajectories in [0, 1], spread evenly.
+        dials: Fields of ``Difficulty`` that replace the task's own.
 
     Raises:
         UnknownNameError: If there is no such task.
@@ -62,14 +71,14 @@ def trajectories(
 def questions(
     task: str, *, count: int, seed: int = 0, split: str = "test", dials: Dials | None = None
 ) -> list[MultipleChoice]:
-    """Return multiple-choice items with the direct instruction; they are scored by the letter that follows.
+    """Return multiple-choice items with the direct instruction; the letter that follows is scored.
 
     Args:
         task: Name of a task in ``TASKS``.
-        count: How many; item i is the same whatever the count.
-        seed: Of the draws, at least 0.
+        count: Number of items; item i does not depend on it.
+        seed: Random seed, at least 0.
         split: ``"train"``, ``"validation"`` or ``"test"``; no scene is in two of them.
-        dials: Fields of ``Difficulty`` in place of the task's own.
+        dials: Fields of ``Difficulty`` that replace the task's own.
 
     Raises:
         UnknownNameError: If there is no such task.
@@ -91,7 +100,7 @@ def questions(
 def episodes(
     task: str, *, count: int, seed: int = 0, split: str = "train", dials: Dials | None = None
 ) -> Iterator[tuple[Episode, np.random.Generator]]:
-    """Yield episodes of one split, each with the generator that its picture is to be drawn with.
+    """Yield episodes of one split, each with the random generator that draws its picture.
 
     Raises:
         UnknownNameError: If there is no such task.
@@ -115,16 +124,92 @@ def _episode(task: Task, rng: np.random.Generator, dials: Dials) -> Episode:
 
 def _trajectory(episode: Episode, rng: np.random.Generator, name: str, *, direct: bool) -> Trajectory:
     picture = episode.picture.draw(rng)
+    # The exact depth, edges and shapes, computed when wanted. Mazes, charts and puzzles have none.
+    truth = partial(scene_maps, episode.picture) if isinstance(episode.picture, Scene) else None
     actions = () if direct else episode.actions
-    looks = [
+    tool_steps = [
         Step(action.text, action.call, LazyImage(pixels=use(action.call, picture)), action.observation)
         for action in actions
     ]
     return Trajectory(
         id=name,
-        images=(LazyImage(pixels=picture, truth=truth_of(episode.picture)),),
+        images=(LazyImage(pixels=picture, truth=truth),),
         question=episode.prompt(DIRECT_INSTRUCTION if direct else TOOL_INSTRUCTION),
-        steps=(*looks, Step(episode.letter)),
+        steps=(*tool_steps, Step(episode.letter)),
         answer=episode.letter,
         task=episode.task,
     )
+
+
+def split_of(key: str) -> str:
+    """Return the split of a scene, from a hash of its discrete content: no seed, task or question changes it."""
+    place = int.from_bytes(hashlib.sha256(key.encode()).digest()[:8], "big") / 2**64
+    if place < _TRAIN:
+        return "train"
+    return "validation" if place < _VALIDATION else "test"
+
+
+@final
+@dataclass(frozen=True)
+class World:
+    """A task with its difficulty: the source of a run's trajectories and questions, named by a data spec.
+
+    Args:
+        task: Name of a task in ``TASKS``.
+        direct_share: Share of direct trajectories; questions are always direct.
+        dials: Fields of ``Difficulty`` that replace the task's own, for trajectories and questions.
+    """
+
+    task: str
+    direct_share: float = DIRECT_SHARE
+    dials: Dials = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, spec: DataSpec) -> World:
+        """Return the world of ``playground:TASK#KEY=VALUE,KEY=VALUE``.
+
+        Raises:
+            UnknownNameError: If there is no such option.
+            DataError: If an option has a value that it cannot have.
+        """
+        if "#" in spec.rest:
+            raise DataError(f"What follows '#' must be KEY=VALUE,KEY=VALUE, got {str(spec)!r}. {_ALLOWED}")
+        for key in spec.options:
+            if key not in KEYS:
+                raise UnknownNameError("playground option", key, known=KEYS, hint=_EXAMPLE)
+        given = dict(spec.options)
+        try:
+            share = _share(given.pop("direct")) if "direct" in given else DIRECT_SHARE
+            dials = {key: _range(key, value) for key, value in given.items()}
+            Difficulty(**dials)
+            return cls(spec.rest, share, dials)
+        except ValueError as err:
+            raise DataError(f"{spec}: {err} {_ALLOWED}") from None
+
+    def trajectories(self, *, count: int, seed: int = 0, split: str = "train") -> list[Trajectory]:
+        """Return trajectories; see ``playground.trajectories``."""
+        return trajectories(
+            self.task,
+            count=count,
+            seed=seed,
+            split=split,
+            direct_share=self.direct_share,
+            dials=self.dials,
+        )
+
+    def questions(self, *, count: int, seed: int = 0, split: str = "test") -> list[MultipleChoice]:
+        """Return questions; see ``playground.questions``."""
+        return questions(self.task, count=count, seed=seed, split=split, dials=self.dials)
+
+
+def _share(text: str) -> float:
+    if not re.fullmatch(r"\d*\.?\d+", text) or not 0 <= float(text) <= 1:
+        raise ValueError(f"direct must be a share from 0 to 1, got {text!r}.")
+    return float(text)
+
+
+def _range(key: str, text: str) -> tuple[int, int]:
+    found = re.fullmatch(r"(\d{1,3})(?:-(\d{1,3}))?", text)
+    if found is None:
+        raise ValueError(f"{key} must be LOW-HIGH or one number, got {text!r}.")
+    return int(found[1]), int(found[2] or found[1])

@@ -1,4 +1,4 @@
-"""Scenes of small coloured shapes, at most one to a cell of the grid."""
+"""Scenes of small coloured shapes, at most one to a cell of the grid, and what each of their pixels shows."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from typing import final
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
-from jepa_vlm.playground.canvas import CELL, GRID, lit_canvas, paint, to_image
-from jepa_vlm.playground.chance import pick
-from jepa_vlm.playground.difficulty import Difficulty
-from jepa_vlm.playground.vocabulary import COLORS, SHAPES
+from jepa_vlm.playground.canvas import CELL, GRID, SIDE, lit_canvas, paint, shape_mask, to_image
+from jepa_vlm.playground.task import Difficulty
+from jepa_vlm.playground.vocabulary import COLORS, LETTERS, SHAPES
 
+COVERED = 0.5  # share of a pixel that an object must cover to own it
 Cell = tuple[int, int]  # column and row, counted from 1
 
 
@@ -30,12 +31,12 @@ class Thing:
 
     @property
     def name(self) -> str:
-        """Colour and shape, as the texts say it."""
+        """Colour and shape, as texts name them."""
         return f"{self.color} {self.shape}"
 
     @property
     def place(self) -> str:
-        """The cell, as the texts say it."""
+        """The cell, as texts name it."""
         return f"column {self.cell[0]} row {self.cell[1]}"
 
 
@@ -48,7 +49,7 @@ class Scene:
 
     @property
     def key(self) -> str:
-        """The discrete content, whatever its order, its sizes or its light: scenes with one key are one scene."""
+        """Colours, shapes and cells, sorted. Sizes, light and the order of the objects are not part of it."""
         return "scene " + ", ".join(sorted(f"{thing.name} {thing.place}" for thing in self.things))
 
     def draw(self, rng: np.random.Generator) -> Image.Image:
@@ -73,8 +74,8 @@ def scatter(
     """Draw a scene that holds given objects and others at random.
 
     Args:
-        rng: Source of chance.
-        difficulty: Sizes and counts.
+        rng: Random generator.
+        difficulty: Ranges of sizes and counts.
         pinned: (colour, shape) of the objects that must be there; they come first and no other object equals them.
         cells: Cells of the first pinned objects; the others fall anywhere.
         colors: Colours of the other objects.
@@ -98,3 +99,46 @@ def scatter(
             for (color, shape), cell, size, (x, y) in zip(named, places, sizes, shifts, strict=True)
         )
     )
+
+
+def pick(rng: np.random.Generator, values: Sequence[str]) -> str:
+    """Return one of the values, each as likely."""
+    return values[int(rng.integers(len(values)))]
+
+
+def choices(rng: np.random.Generator, answer: str, others: Sequence[str]) -> tuple[tuple[str, ...], int]:
+    """Return up to four distinct options in random order, the answer among them, and its index.
+
+    Args:
+        rng: Random generator.
+        answer: The right option.
+        others: What the wrong options are drawn from; the answer may be among them and is left out.
+    """
+    wrong = [other for other in others if other != answer]
+    order = rng.permutation(len(wrong))[: len(LETTERS) - 1]
+    options = [wrong[at] for at in order]
+    index = int(rng.integers(len(options) + 1))
+    options.insert(index, answer)
+    return tuple(options), index
+
+
+def scene_maps(scene: Scene) -> dict[str, NDArray[np.float32]]:
+    """Return a scene's maps, each as high and wide as its picture.
+
+    ``depth`` ("1 height width") is nearness in [0, 1]: the world is flat and no object hides another, so the size of
+    an object says how near it is, as a share of a cell; the ground is 0. ``edges`` ("1 height width") is 1 where the
+    next pixel to the right or below belongs to something else. ``segmentation`` ("shapes height width") has a mask for
+    each shape, in the order of the vocabulary.
+    """
+    owner = np.full((SIDE, SIDE), -1)
+    for number, thing in enumerate(scene.things):
+        left, top = ((at - 1) * CELL + shift for at, shift in zip(thing.cell, thing.offset, strict=True))
+        region = owner[top : top + thing.size, left : left + thing.size]
+        region[shape_mask(thing.shape, thing.size)[..., 0] >= COVERED] = number
+    sizes = np.array([*(thing.size / CELL for thing in scene.things), 0.0], np.float32)
+    kinds = np.array([*(SHAPES.index(thing.shape) for thing in scene.things), -1])
+    edges = np.zeros((SIDE, SIDE), np.float32)
+    edges[:, :-1][owner[:, :-1] != owner[:, 1:]] = 1
+    edges[:-1][owner[:-1] != owner[1:]] = 1
+    masks = (kinds[owner] == np.arange(len(SHAPES))[:, None, None]).astype(np.float32)
+    return {"depth": sizes[owner][None], "edges": edges[None], "segmentation": masks}

@@ -7,8 +7,7 @@ from statistics import fmean
 from typing import Any
 
 from jepa_vlm.report.page import percent
-from jepa_vlm.report.step_tables import NOT_MEASURED, si
-from jepa_vlm.report.table import Table
+from jepa_vlm.report.table import NOT_MEASURED, Table, si
 
 Record = Mapping[str, Any]
 ALL = ""

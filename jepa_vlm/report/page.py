@@ -13,8 +13,13 @@ LISTED = 10  # entries of a list that a page shows
 TEMPLATES = Path(__file__).parent / "templates"
 
 
-def write_page(template: str, path: Path, values: dict[str, Any]) -> None:
-    """Render ``template`` and write it, whole or not at all. Every value is escaped unless it is Markup.
+def write_page(template: str | Path, path: Path, values: dict[str, Any]) -> None:
+    """Render a template and write the page, whole or not at all. Every value is escaped unless it is Markup.
+
+    Args:
+        template: Name of a template of this package, or path of a template that may extend one of them.
+        path: Path of the page.
+        values: Variables of the template.
 
     Raises:
         JepaVLMError: If jinja2 is not installed.
@@ -24,7 +29,7 @@ def write_page(template: str, path: Path, values: dict[str, Any]) -> None:
     except ImportError:
         raise missing_extra("jinja2", "report", "An HTML page") from None
     environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(TEMPLATES),
+        loader=jinja2.FileSystemLoader([TEMPLATES, Path(template).parent]),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
@@ -34,7 +39,7 @@ def write_page(template: str, path: Path, values: dict[str, Any]) -> None:
     environment.filters["readable"] = readable
     environment.filters["signed"] = signed
     environment.filters["percent"] = percent
-    write_whole(path, environment.get_template(template).render(values))
+    write_whole(path, environment.get_template(Path(template).name).render(values))
 
 
 def number(value: object) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import final
 
+NOT_MEASURED = "–"
 _LATEX = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
     "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "±": r"$\pm$", "×": r"$\times$", "µ": r"$\mu$", "–": "--",
@@ -32,6 +33,22 @@ class Table:
     rows: tuple[tuple[str, ...], ...]
     note: str = ""
     bold: frozenset[tuple[int, int]] = frozenset()
+
+
+def si(value: float, unit: str) -> str:
+    """Return a number with three digits and a decimal prefix."""
+    for factor, prefix in ((1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"), (1, "")):
+        if abs(value) >= factor:
+            return f"{_three(value / factor)} {prefix}{unit}"
+    for factor, prefix in ((1e-3, "m"), (1e-6, "µ")):
+        if abs(value) >= factor:
+            return f"{_three(value / factor)} {prefix}{unit}"
+    return f"0 {unit}" if value == 0 else f"{value:.2g} {unit}"
+
+
+def _three(value: float) -> str:
+    digits = 0 if abs(value) >= 100 else 1 if abs(value) >= 10 else 2
+    return f"{value:.{digits}f}"
 
 
 def markdown_table(table: Table) -> str:

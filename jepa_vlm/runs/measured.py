@@ -1,14 +1,15 @@
-"""What a run took of the machine that it ran on."""
+"""The machine that a run runs on, and what the run took of it."""
 
 from __future__ import annotations
 
+import platform
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, final
 
 import torch
 
-from jepa_vlm.bench.machine import machine
 from jepa_vlm.runs.environment import device
 
 
@@ -42,6 +43,30 @@ def measured() -> dict[str, Any]:
     gpu = place.type == "cuda"
     peak = int(torch.cuda.max_memory_allocated(place)) if gpu else _process_peak()
     return {"machine": machine(place), "peak_memory": peak, "memory": "allocator" if gpu else "process"}
+
+
+def machine(device: torch.device) -> dict[str, Any]:
+    """Return what decides times on a device: its name, its memory, the host's processor and threads."""
+    found: dict[str, Any] = {"kind": device.type, "cpu": cpu_name(), "threads": torch.get_num_threads()}
+    if device.type == "cuda":
+        properties = torch.cuda.get_device_properties(device)
+        found |= {
+            "gpu": properties.name,
+            "gpu_memory": properties.total_memory,
+            "capability": list(torch.cuda.get_device_capability(device)),
+            "cuda": torch.version.cuda,
+        }
+    return found
+
+
+def cpu_name(listing: Path = Path("/proc/cpuinfo")) -> str:
+    """Return the processor's name as Linux lists it, else as Python knows it."""
+    if listing.is_file():
+        for line in listing.read_text(encoding="utf-8", errors="replace").splitlines():
+            name, _, value = line.partition(":")
+            if name.strip() == "model name":
+                return value.strip()
+    return platform.processor() or platform.machine()
 
 
 def _process_peak() -> int | None:

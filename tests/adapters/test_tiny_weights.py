@@ -13,11 +13,11 @@ from transformers import AutoModelForImageTextToText
 
 import jepa_vlm as jv
 from benchmarks.learning.controls import blanked
+from benchmarks.pretrain_tiny.lessons import lessons
 from jepa_vlm import playground
 from jepa_vlm.adapters.load import WEIGHTS
 from jepa_vlm.adapters.processors import load_processor
 from jepa_vlm.generation import answer_letters
-from jepa_vlm.playground.lessons import lessons
 from jepa_vlm.trajectories import MultipleChoice
 
 NAME = "tiny-qwen2.5-vl"

@@ -1,15 +1,17 @@
-"""The memory estimate by hand, and against the bytes that the running step is counted to hold."""
+"""The estimate of a step's memory: by hand, and against the bytes of running steps."""
 
 from __future__ import annotations
+
+from types import SimpleNamespace
 
 import pytest
 import torch
 
-from jepa_vlm.bench.count import count_memory
-from jepa_vlm.bench.mixes import make_trajectories
-from jepa_vlm.bench.shapes import SHAPES, build_backbone, lora_rank
-from jepa_vlm.bench.step import Setting
-from jepa_vlm.bench.variants import VARIANTS, pearl_objective
+from benchmarks.mixes import make_trajectories
+from benchmarks.shapes import SHAPES, build_backbone, lora_rank
+from benchmarks.step.counting import count_memory
+from benchmarks.step.training_step import Setting
+from benchmarks.step.variants import VARIANTS, pearl_objective
 from jepa_vlm.cost import DecoderShape, MicroBatch, Shape, VisionShape, step_memory
 from jepa_vlm.cost.memory import layer_saved
 from jepa_vlm.latent_vlm import LatentVLM
@@ -102,7 +104,7 @@ def test_small_shapes_by_real_execution(variant, checkpointing, dtype):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("mix", ["thinkmorph", "pixelreasoner"])
-def test_other_lengths(mix):
+def test_the_estimate_holds_for_other_lengths(mix):
     check(setting_of("tiny", mix), "pearl")
 
 
@@ -135,3 +137,57 @@ def test_a_tensor_too_many_is_seen(monkeypatch):
     monkeypatch.setattr(mlp, "forward", forward)
     counted, estimate, _ = counted_and_estimated(setting, "pearl")
     assert counted.saved > (1 + SAVED) * estimate.saved
+
+
+TEXT = {
+    "num_hidden_layers": 2,
+    "hidden_size": 8,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "intermediate_size": 12,
+    "vocab_size": 50,
+}
+TOWER = {
+    "depth": 3,
+    "hidden_size": 16,
+    "intermediate_size": 20,
+    "out_hidden_size": 8,
+    "patch_size": 4,
+    "spatial_merge_size": 2,
+    "temporal_patch_size": 2,
+    "in_channels": 3,
+    "window_size": 16,
+    "fullatt_block_indexes": [1],
+}
+
+
+def config(**text):
+    return SimpleNamespace(text_config=SimpleNamespace(**{**TEXT, **text}), vision_config=SimpleNamespace(**TOWER))
+
+
+def test_a_shape_reads_plain_attributes():
+    shape = Shape.of(config(), lora_rank=4)
+    decoder = DecoderShape(layers=2, hidden=8, heads=4, kv_heads=2, head_dim=2, intermediate=12, vocab=50)
+    assert shape.decoder == decoder
+    assert shape.vision.full_blocks == 1
+    assert shape.lora_rank == 4
+
+
+def test_a_stated_head_dim_wins():
+    assert Shape.of(config(head_dim=5)).decoder.projections()["k_proj"] == (8, 10)
+
+
+def test_grouped_keys_and_values_are_narrow():
+    assert Shape.of(config()).decoder.projections()["v_proj"] == (8, 4)
+
+
+def test_a_config_of_another_kind_is_refused():
+    with pytest.raises(ValueError, match=r"of Qwen2\.5-VL's kind; .*vision_config"):
+        Shape.of(SimpleNamespace(text_config=SimpleNamespace(**TEXT)))
+
+
+def test_arguments_of_a_shape_are_checked():
+    with pytest.raises(ValueError, match="lora_rank must not be negative, got -1"):
+        Shape.of(config(), lora_rank=-1)
+    with pytest.raises(ValueError, match=r"lora_modules must be among .*; got lm_head"):
+        Shape.of(config(), lora_modules=("lm_head",))

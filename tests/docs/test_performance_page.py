@@ -12,16 +12,16 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from jepa_vlm.bench import suite
-from jepa_vlm.bench.mixes import MIXES, make_trajectories
-from jepa_vlm.bench.shapes import SHAPES, build_backbone, lora_rank
-from jepa_vlm.bench.suite import closed_forms
-from jepa_vlm.bench.variants import VARIANTS, pearl_objective
-from jepa_vlm.cli.app import app
+from benchmarks.mixes import MIXES, make_trajectories
+from benchmarks.shapes import SHAPES, build_backbone, lora_rank
+from benchmarks.step import suite
+from benchmarks.step.__main__ import app
+from benchmarks.step.closed_form import closed_forms
+from benchmarks.step.variants import VARIANTS, pearl_objective
 from jepa_vlm.cost import MicroBatch, Shape, step_memory
 from jepa_vlm.latent_vlm import LatentVLM
 from jepa_vlm.serialization import Serializer
-from tests.bench.records import record
+from tests.benchmarks.step.records import record
 
 PROJECT = Path(__file__).resolve().parents[2]
 PAGE = (PROJECT / "docs" / "performance.md").read_text(encoding="utf-8")
@@ -171,7 +171,7 @@ def test_the_committed_records_hold_the_targets():
 def gpu_commands():
     block = PAGE.split("### On a GPU")[1].split("```bash")[1].split("```")[0]
     for line in (line.strip() for line in block.splitlines()):
-        if line.startswith("jepa-vlm"):
+        if line.startswith("python -m benchmarks.step"):
             for shape in ("3b", "7b") if "$shape" in line else ("",):
                 for mix in list(MIXES) if "$mix" in line else ("",):
                     add = "--add" if mix not in ("", next(iter(MIXES))) else ""
@@ -199,11 +199,11 @@ def test_the_commands_for_a_gpu_are_understood(tmp_path, monkeypatch):
     commands = list(gpu_commands())
     assert len(commands) == 2 * (len(MIXES) + 1) + 1
     for command in commands:
-        words = shlex.split(command)[1:]
-        if words[1] == "page":
-            found = [str(p.relative_to(tmp_path)) for w in words[2:] if "*" in w for p in sorted(tmp_path.glob(w))]
+        words = shlex.split(command)[3:]
+        if words[0] == "page":
+            found = [str(p.relative_to(tmp_path)) for w in words[1:] if "*" in w for p in sorted(tmp_path.glob(w))]
             assert len(found) == 4
-            words = ["bench", "page", *found, *words[words.index("--output") :]]
+            words = ["page", *found, *words[words.index("--output") :]]
         done = CliRunner().invoke(app, words)
         assert done.exit_code == 0, (command, done.output)
     assert {(shape, place) for shape, place, _ in asked} == {("3b", "cuda"), ("7b", "cuda")}

@@ -4,8 +4,8 @@ from functools import cache
 
 import pytest
 
+from benchmarks.pretrain_tiny.lessons import TEACHERS, lessons
 from jepa_vlm import playground
-from jepa_vlm.playground.lessons import TEACHERS, lessons
 from jepa_vlm.playground.vocabulary import pieces
 
 

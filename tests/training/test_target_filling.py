@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import jepa_vlm as jv
-from jepa_vlm.cost.flop_counter import FlopCounter
+from jepa_vlm.cost.counters import FlopCounter
 from jepa_vlm.errors import DataError, RunError
 from jepa_vlm.serialization.stored_targets import target_stores
 from jepa_vlm.training import target_filling

@@ -1,16 +1,13 @@
-"""The tasks, one to a file, and the regimes of tool use, each a mixture of tasks that is itself one."""
+"""The tasks, and the regimes of tool use: each regime is a mixture of tasks and a task itself."""
 
-from jepa_vlm.playground.task import Task
+from jepa_vlm.playground.task import Mixture, Task
 from jepa_vlm.playground.tasks.chart_reading import ChartReading
 from jepa_vlm.playground.tasks.jigsaw import Jigsaw
 from jepa_vlm.playground.tasks.maze import Maze
-from jepa_vlm.playground.tasks.mixture import Mixture
-from jepa_vlm.playground.tasks.relative_position import RelativePosition
-from jepa_vlm.playground.tasks.sequential_crops import SequentialCrops
-from jepa_vlm.playground.tasks.visual_search import VisualSearch
+from jepa_vlm.playground.tasks.scattered import RelativePosition, SequentialCrops, VisualSearch
 from jepa_vlm.registry import Registry
 
-TASKS: Registry[Task] = Registry("playground task", hint="Tasks live in jepa_vlm/playground/tasks/, one to a file.")
+TASKS: Registry[Task] = Registry("playground task", hint="Tasks live in jepa_vlm/playground/tasks/.")
 
 REGIMES: dict[str, tuple[str, ...]] = {
     "one-tool-one-call": ("visual-search", "relative-position"),

@@ -9,16 +9,14 @@ import numpy as np
 from PIL import Image
 
 from jepa_vlm.playground.canvas import CELL, GRID, RGB, SIDE, lit_canvas, to_image
-from jepa_vlm.playground.chance import choices, pick
-from jepa_vlm.playground.difficulty import Difficulty
-from jepa_vlm.playground.scene import Cell
-from jepa_vlm.playground.task import Action, Episode, Task
+from jepa_vlm.playground.scene import choices, pick
+from jepa_vlm.playground.task import Action, Difficulty, Episode, Task
 from jepa_vlm.playground.tools import highlight_call
 from jepa_vlm.playground.vocabulary import COLORS
 
 HEIGHTS = 7  # levels; a bar is 1 to 7 of them tall
 LEVELS = tuple(str(1 + level) for level in range(HEIGHTS))
-_LEVEL, _BASE = 14, 106  # pixels of a level, and the row of the base line
+LEVEL, BASE = 14, 106  # pixels of a level, and the row of the base line
 
 
 @final
@@ -43,25 +41,15 @@ class Chart:
         """Which bar stands where, and how tall."""
         return "chart " + ", ".join(sorted(f"{bar.column} {bar.color} {bar.height}" for bar in self.bars))
 
-    @property
-    def cells(self) -> dict[Cell, tuple[str, str]]:
-        """The colour and the height of the bar that covers a cell for at least half of its rows."""
-        return {
-            (bar.column, row): (bar.color, str(bar.height))
-            for bar in self.bars
-            for row in range(1, GRID + 1)
-            if min(row * CELL, _BASE) - max((row - 1) * CELL, _BASE - bar.height * _LEVEL) >= CELL // 2
-        }
-
     def draw(self, rng: np.random.Generator) -> Image.Image:
         """Return the picture; ``rng`` sets its light and the shade of its bars."""
         canvas = lit_canvas(rng)
         for level in range(HEIGHTS + 1):
-            canvas[_BASE - level * _LEVEL, 2 : SIDE - 2] *= 0.85
+            canvas[BASE - level * LEVEL, 2 : SIDE - 2] *= 0.85
         for bar in self.bars:
             left, shade = (bar.column - 1) * CELL + 3, rng.normal(0, 7, 3).astype(np.float32)
-            canvas[_BASE - bar.height * _LEVEL : _BASE, left : left + CELL - 6] = np.asarray(RGB[bar.color]) + shade
-        canvas[_BASE : _BASE + 2, 2 : SIDE - 2] = RGB["black"]
+            canvas[BASE - bar.height * LEVEL : BASE, left : left + CELL - 6] = np.asarray(RGB[bar.color]) + shade
+        canvas[BASE : BASE + 2, 2 : SIDE - 2] = RGB["black"]
         return to_image(canvas)
 
 

@@ -9,10 +9,8 @@ import numpy as np
 from PIL import Image
 
 from jepa_vlm.playground.canvas import CELL, Pixels, lit_canvas, paint, to_image
-from jepa_vlm.playground.chance import pick
-from jepa_vlm.playground.difficulty import Difficulty
-from jepa_vlm.playground.scene import Cell
-from jepa_vlm.playground.task import Action, Episode, Task
+from jepa_vlm.playground.scene import Cell, pick
+from jepa_vlm.playground.task import Action, Difficulty, Episode, Task
 from jepa_vlm.playground.tools import BOARD, PIECE_COLUMNS, PIECE_ROW, assemble_call
 from jepa_vlm.playground.vocabulary import COLORS, LETTERS, ORDINALS, SHAPES
 

@@ -9,9 +9,8 @@ import numpy as np
 from PIL import Image
 
 from jepa_vlm.playground.canvas import CELL, GRID, SIDE, lit_canvas, paint, to_image
-from jepa_vlm.playground.difficulty import Difficulty
 from jepa_vlm.playground.scene import Cell
-from jepa_vlm.playground.task import Action, Episode, Task
+from jepa_vlm.playground.task import Action, Difficulty, Episode, Task
 from jepa_vlm.playground.tools import SHIFTS, draw_path_call
 from jepa_vlm.playground.vocabulary import COLORS, LETTERS
 

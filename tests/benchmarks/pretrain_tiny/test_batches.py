@@ -8,7 +8,7 @@ import torch
 import jepa_vlm as jv
 from benchmarks.pretrain_tiny.batches import IGNORED, SHOWN, Encoder, Stream
 from benchmarks.pretrain_tiny.curriculum import curriculum
-from jepa_vlm.playground.lessons import TEACHERS, lessons
+from benchmarks.pretrain_tiny.lessons import TEACHERS, lessons
 
 
 @pytest.fixture(scope="module")

@@ -11,9 +11,9 @@ from rich.console import Console
 from safetensors.torch import load_file
 
 from benchmarks.pretrain_tiny import batches, curriculum, progress
+from benchmarks.pretrain_tiny.lessons import EASY
 from benchmarks.pretrain_tiny.optimizer import Optimizer
 from benchmarks.pretrain_tiny.train import STATE, Settings, swiftest_dtype, train
-from jepa_vlm.playground.lessons import EASY
 
 
 @pytest.fixture(autouse=True)

@@ -1,0 +1,1 @@
+"""The inference suite: what an answer costs, by plain generation, by latent feedback and by the tool loop."""
