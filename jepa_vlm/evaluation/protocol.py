@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, final
 
 from jepa_vlm.errors import BackboneError
-from jepa_vlm.evaluation.protocols import NamedProtocol
+from jepa_vlm.evaluation.protocols import LIBRARY, NamedProtocol
 from jepa_vlm.generation import SCORINGS, Scoring
 from jepa_vlm.generation.answering import Answering, Plain
 from jepa_vlm.generation.letters import SHORT_TOKENS
@@ -44,7 +44,7 @@ class Protocol:
     max_pixels: int | None = None
     prompt: str = PROMPT
     decoding: str = "greedy"
-    name: str = "jepa-vlm-2"
+    name: str = LIBRARY.name
     prefix: str = ""
     system: str = ""
     tools: str = ""
@@ -62,21 +62,18 @@ def protocol_for(
     processor: Any,
     scoring: Scoring,
     *,
-    max_new_tokens: int,
-    rules: NamedProtocol | None = None,
+    rules: NamedProtocol = LIBRARY,
     loop: ToolLoop | None = None,
     answering: Answering = Plain(),  # noqa: B008
 ) -> Protocol:
     """Return the protocol that a processor's own pixel budget, a scoring and a named protocol's rules make.
 
-    ``max_new_tokens`` is the limit under ``free``; the rules' own goes before it, and a response prefix comes on top of
-    either. ``loop`` counts under ``tools``, ``answering`` under the others.
+    ``loop`` counts under the scoring ``tools``, ``answering`` under the others.
     """
     size = dict(processor.image_processor.size or {})
-    low, high = rules.pixels if rules and rules.pixels else (size.get("shortest_edge"), size.get("longest_edge"))
-    free = max_new_tokens if rules is None else rules.max_new_tokens
-    tokens = {"letter-logits": 0, "short": SHORT_TOKENS, "free": free + answering.room}
-    named = {} if rules is None else {"name": rules.name, "prefix": rules.prefix, "system": rules.system}
+    low, high = rules.pixels or (size.get("shortest_edge"), size.get("longest_edge"))
+    tokens = {"letter-logits": 0, "short": SHORT_TOKENS, "free": rules.max_new_tokens + answering.room}
+    named = {"name": rules.name, "prefix": rules.prefix, "system": rules.system}
     if scoring == "tools" and loop is not None:
         tokens["tools"] = loop.max_new_tokens
         named |= {"prefix": "", "system": loop.system, "tools": f"{', '.join(loop.tools)}; {loop.max_calls} calls"}

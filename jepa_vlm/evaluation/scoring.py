@@ -14,11 +14,11 @@ from jepa_vlm.adapters import Backbone
 from jepa_vlm.errors import BackboneError, DataError
 from jepa_vlm.evaluation.benchmarks import file_stem, published_sizes
 from jepa_vlm.evaluation.protocol import Protocol, pixel_budget, protocol_for
-from jepa_vlm.evaluation.protocols import NamedProtocol
+from jepa_vlm.evaluation.protocols import LIBRARY, NamedProtocol
 from jepa_vlm.evaluation.provenance import commit, versions, weights_fingerprint
 from jepa_vlm.evaluation.results import Answer, Evaluation, Scored, accuracy, accuracy_of_groups
 from jepa_vlm.evaluation.samples import SampleFiles
-from jepa_vlm.generation import LetterAnswer, LetterReader, Scoring, answers_by_scoring, read_letter
+from jepa_vlm.generation import LetterAnswer, LetterReader, Scoring, answers_by_scoring
 from jepa_vlm.generation.answering import Answering, Plain
 from jepa_vlm.generation.letters import COMPARED
 from jepa_vlm.generation.option_letters import Answers
@@ -40,7 +40,6 @@ def evaluate(
     benchmark: str = "",
     seed: int | None = None,
     batch_size: int = 16,
-    max_new_tokens: int = 32,
     samples: Path | None = None,
     loop: ToolLoop | None = None,
     answering: Answering = Plain(),  # noqa: B008
@@ -56,7 +55,6 @@ def evaluate(
         protocol: Whose rules of reading, decoding and pixels hold; None for the library's own.
         benchmark, seed: Spec and random seed of the items, for the record.
         batch_size: Prompts per forward.
-        max_new_tokens: Most new tokens under ``free``, where no protocol sets it.
         samples: A folder for one line per item, written batch by batch. Answers that are there already, of the same
             model, items and settings, are kept, so that an interrupted evaluation goes on.
         loop: Tools and limits under ``tools``; None takes the protocol's, or the benchmark's.
@@ -68,8 +66,8 @@ def evaluate(
         DataError: If there are no items, two share an id, or a prompt holds a special token of the backbone.
         BackboneError: If letters are compared, and the chat template's prompt is not what training puts ahead of them.
     """
-    own: tuple[Scoring, ...] = ("letter-logits",) if protocol is None else (protocol.scoring,)
-    scorings = own if scorings is None else tuple(scorings)
+    rules = protocol or LIBRARY
+    scorings = (rules.scoring,) if scorings is None else tuple(scorings)
     if not scorings or len(set(scorings)) < len(scorings):
         raise ValueError(f"scorings must name at least one scoring, each once; got {list(scorings)}.")
     if not items:
@@ -79,21 +77,14 @@ def evaluate(
         raise DataError(f"Items need unique ids to be compared across runs; {twice[0]!r} is used more than once.")
     _refuse_reserved(backbone, items)
     notes = template_notes(backbone, scorings)
-    loop = loop or (protocol.loop if protocol else None) or default_loop(benchmark)
+    loop = loop or rules.loop or default_loop(benchmark)
     records = {
-        scoring: protocol_for(
-            backbone.processor,
-            scoring,
-            max_new_tokens=max_new_tokens,
-            rules=protocol,
-            loop=loop,
-            answering=answering,
-        )
+        scoring: protocol_for(backbone.processor, scoring, rules=rules, loop=loop, answering=answering)
         for scoring in scorings
     }
-    ask = partial(_ask, backbone, loop=loop, protocol=protocol, max_new_tokens=max_new_tokens, answering=answering)
+    ask = partial(_ask, backbone, loop=loop, rules=rules, answering=answering)
     with ExitStack() as stack:
-        stack.enter_context(pixel_budget(backbone.processor.image_processor, protocol.pixels if protocol else None))
+        stack.enter_context(pixel_budget(backbone.processor.image_processor, rules.pixels))
         files = None
         if samples is not None:
             settings = {
@@ -177,20 +168,24 @@ def _ask(
     scorings: Sequence[Scoring],
     *,
     loop: ToolLoop,
-    protocol: NamedProtocol | None,
-    max_new_tokens: int,
+    rules: NamedProtocol,
     answering: Answering,
 ) -> Answers:
-    options: dict[str, Any] = {"max_new_tokens": max_new_tokens, "answering": answering}
-    if protocol is not None:
-        options |= {"read": protocol.read, "prefix": protocol.prefix, "system": protocol.system}
-        options["max_new_tokens"] = protocol.max_new_tokens
     asked: Answers = {}
     if of_one_prompt := [scoring for scoring in scorings if scoring != "tools"]:
-        asked |= answers_by_scoring(backbone, batch, scorings=of_one_prompt, batch_size=len(batch), **options)
+        asked |= answers_by_scoring(
+            backbone,
+            batch,
+            scorings=of_one_prompt,
+            batch_size=len(batch),
+            max_new_tokens=rules.max_new_tokens,
+            read=rules.read,
+            prefix=rules.prefix,
+            system=rules.system,
+            answering=answering,
+        )
     if "tools" in scorings:
-        read = read_letter if protocol is None else protocol.read
-        asked["tools"] = letters_with_tools(backbone, batch, loop, read=read)
+        asked["tools"] = letters_with_tools(backbone, batch, loop, read=rules.read)
     return asked
 
 

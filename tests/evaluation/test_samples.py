@@ -9,6 +9,7 @@ from PIL import Image
 
 from jepa_vlm.adapters import load_backbone
 from jepa_vlm.evaluation import Evaluation, evaluate, load_benchmark, load_protocol, scoring
+from jepa_vlm.evaluation.protocols import LIBRARY
 from jepa_vlm.generation import LetterAnswer, Plain
 from jepa_vlm.trajectories import LazyImage
 from tests.suites import write_mmvp
@@ -24,8 +25,11 @@ def backbone():
     return load_backbone("tiny-random-qwen2.5-vl", seed=0)
 
 
+RULES = replace(LIBRARY, max_new_tokens=3)
+
+
 def run(backbone, items, folder, **options):
-    settings = {"scorings": ("short", "free"), "benchmark": "mmvp:x", "batch_size": 4, "max_new_tokens": 3, **options}
+    settings = {"scorings": ("short", "free"), "benchmark": "mmvp:x", "batch_size": 4, "protocol": RULES, **options}
     return evaluate(backbone, items, samples=folder, **settings)
 
 

@@ -8,6 +8,6 @@ from jepa_vlm.evaluation.protocols import lvr as lvr
 from jepa_vlm.evaluation.protocols import pearl as pearl
 from jepa_vlm.evaluation.protocols import pixel_reasoner as pixel_reasoner
 from jepa_vlm.evaluation.protocols import vlmevalkit as vlmevalkit
-from jepa_vlm.evaluation.protocols.named import DEFAULT_PROTOCOL, PROTOCOLS, NamedProtocol, load_protocol
+from jepa_vlm.evaluation.protocols.named import DEFAULT_PROTOCOL, LIBRARY, PROTOCOLS, NamedProtocol, load_protocol
 
-__all__ = ["DEFAULT_PROTOCOL", "PROTOCOLS", "NamedProtocol", "load_protocol"]
+__all__ = ["DEFAULT_PROTOCOL", "LIBRARY", "PROTOCOLS", "NamedProtocol", "load_protocol"]

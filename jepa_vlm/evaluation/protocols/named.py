@@ -110,3 +110,7 @@ def question_and_options(item: BenchmarkItem) -> str:
 def instructed(item: BenchmarkItem, instruction: str = INSTRUCTION) -> str:
     """Return the question with one instruction on a line of its own: V*, whose text brings one, does not get two."""
     return f"{question_and_options(item)}\n{instruction}"
+
+
+# The library's own rules, for items that bring their prompts.
+LIBRARY = NamedProtocol(name="jepa-vlm-2", scoring="letter-logits", prompt=question_and_options, max_new_tokens=32)
