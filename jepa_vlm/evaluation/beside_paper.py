@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, final
+from typing import final
 
 from jepa_vlm.errors import DataError
 from jepa_vlm.evaluation.benchmarks import SIZES
@@ -148,7 +148,7 @@ class BesidePaper:
         ]
         return lines + [[row.backbone, row.method, *(_cell(row, name) for name in columns)] for row in self.rows]
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, object]:
         """Return everything as JSON values, the paper's numbers by column."""
         rows = [
             {

@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any, final
+from typing import IO, final
 
 from jepa_vlm.evaluation.files import write_whole
 from jepa_vlm.evaluation.protocol import Protocol
@@ -43,7 +43,7 @@ class SampleFiles:
         protocols: Mapping[Scoring, Protocol],
         items: Sequence[MultipleChoice],
         *,
-        settings: Mapping[str, Any],
+        settings: Mapping[str, object],
     ) -> None:
         self._items = items
         self._paths = {scoring: folder / f"{scoring}_samples_{benchmark}.jsonl" for scoring in protocols}

@@ -8,7 +8,6 @@ from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from jepa_vlm.adapters import Backbone
 from jepa_vlm.errors import BackboneError, DataError
@@ -109,7 +108,7 @@ def evaluate(
     )
 
 
-def _recorded(answering: Answering) -> dict[str, Any]:
+def _recorded(answering: Answering) -> dict[str, object]:
     """Return how the model answers, under the keys that the files of earlier versions have: their answers are kept."""
     held = answering.record()
     return {"latents": held.get("decoding"), "opening": held.get("opening")}

@@ -105,7 +105,7 @@ class Answering(ABC):
         """The head that latent steps pass through, as ``predictors.saved`` describes it."""
         return None
 
-    def record(self) -> dict[str, Any]:
+    def record(self) -> dict[str, object]:
         """Return it as JSON values, as checkpoints and exports hold them; ``read_answering`` reads them."""
         return {"inference": self.name}
 
@@ -187,7 +187,7 @@ class Plain(Answering):
         """How often each token stands in the prefix."""
         return {token: self.prefix.count(token) for token in self.tokens}
 
-    def record(self) -> dict[str, Any]:
+    def record(self) -> dict[str, object]:
         """Return the name, and the prefix under the key that files have had from the first."""
         held = {"text": self.prefix, "tokens": list(self.tokens)}
         return {**super().record(), **({"opening": held} if self.prefix else {})}
@@ -281,7 +281,7 @@ class Latents(Answering):
         """Whether every answer begins with latent steps."""
         return self.entry == "forced"
 
-    def record(self) -> dict[str, Any]:
+    def record(self) -> dict[str, object]:
         """Return the name and all fields."""
         return {**super().record(), "decoding": asdict(self)}
 

@@ -206,10 +206,10 @@ class _Machine(LogitsProcessor):
             return scaled
         return state
 
-    def _keep(self, module: Any, args: Any, output: Any) -> None:
+    def _keep(self, module: nn.Module, args: object, output: Any) -> None:
         self.states = output.last_hidden_state[:, -1]
 
-    def _feed(self, module: Any, args: Any, output: Tensor) -> Tensor:
+    def _feed(self, module: nn.Module, args: object, output: Tensor) -> Tensor:
         if not self.feeding:
             return output
         if output.shape[1] != 1:

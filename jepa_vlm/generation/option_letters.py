@@ -254,7 +254,7 @@ def _first_logits(model: nn.Module) -> Iterator[list[Tensor]]:
     """Keep the last position's logits of the first forward inside the block."""
     seen: list[Tensor] = []
 
-    def keep(module: nn.Module, args: Any, output: Any) -> None:
+    def keep(module: nn.Module, args: object, output: Any) -> None:
         if not seen:
             seen.append(output.logits[:, -1].clone())
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple, final
+from typing import Literal, NamedTuple, final
 
 from PIL import Image
 from torch import Tensor
@@ -117,7 +117,7 @@ class Call(NamedTuple):
     """A call as the model wrote it."""
 
     name: str
-    arguments: Mapping[str, Any]
+    arguments: Mapping[str, object]
 
 
 def ends_with_call(text: str) -> bool:

@@ -8,13 +8,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple, final
+from typing import NamedTuple, final
 
 from PIL import Image, ImageDraw
 
 from jepa_vlm.registry import Registry
 
-ToolFunction = Callable[[Image.Image, Mapping[str, Any]], Image.Image]  # from picture and arguments
+ToolFunction = Callable[[Image.Image, Mapping[str, object]], Image.Image]  # from picture and arguments
 
 
 class ToolError(Exception):
@@ -35,14 +35,14 @@ class ImageTool:
 
     name: str
     description: str
-    parameters: Mapping[str, Any]
+    parameters: Mapping[str, object]
     run: ToolFunction
 
-    def __call__(self, image: Image.Image, arguments: Mapping[str, Any]) -> Image.Image:
+    def __call__(self, image: Image.Image, arguments: Mapping[str, object]) -> Image.Image:
         """Run it."""
         return self.run(image, arguments)
 
-    def signature(self) -> dict[str, Any]:
+    def signature(self) -> dict[str, object]:
         """Return what stands between <tools> and </tools>."""
         function = {"name": self.name, "description": self.description, "parameters": dict(self.parameters)}
         return {"type": "function", "function": function}
@@ -89,7 +89,7 @@ class Pixels(NamedTuple):
     bottom: int
 
 
-def box_in(image: Image.Image, arguments: Mapping[str, Any], *, padding: float = 0.0) -> Pixels:
+def box_in(image: Image.Image, arguments: Mapping[str, object], *, padding: float = 0.0) -> Pixels:
     """Return the box ``bbox_2d`` in pixels of an image.
 
     Four numbers of at most 1 are fractions of the image, any others are pixels: models write both, whatever the tool's
@@ -140,7 +140,7 @@ DESCRIPTION = (
 )
 
 
-def padded_crop(image: Image.Image, arguments: Mapping[str, Any]) -> Image.Image:
+def padded_crop(image: Image.Image, arguments: Mapping[str, object]) -> Image.Image:
     """Return the box with a margin of a tenth of the image around it, cut off at the image's edge.
 
     Raises:
@@ -161,7 +161,7 @@ CROP_IMAGE_NORMALIZED = on_a_box(
 COLOR = (255, 0, 0)
 
 
-def draw_box(image: Image.Image, arguments: Mapping[str, Any]) -> Image.Image:
+def draw_box(image: Image.Image, arguments: Mapping[str, object]) -> Image.Image:
     """Return the whole picture with the box's outline in red, a hundredth of the longer side thick.
 
     Raises:
@@ -186,7 +186,7 @@ DRAW_BOX = on_a_box(
 FADED = 0.75  # share of white outside the box
 
 
-def highlight(image: Image.Image, arguments: Mapping[str, Any]) -> Image.Image:
+def highlight(image: Image.Image, arguments: Mapping[str, object]) -> Image.Image:
     """Return the whole picture, what lies outside the box mixed with white.
 
     Raises:
@@ -208,7 +208,7 @@ HIGHLIGHT = on_a_box(
 )
 
 
-def refuse_frames(image: Image.Image, arguments: Mapping[str, Any]) -> Image.Image:
+def refuse_frames(image: Image.Image, arguments: Mapping[str, object]) -> Image.Image:
     """Refuse: there are only images here.
 
     Raises:
