@@ -17,6 +17,7 @@ from jepa_vlm.adapters.processors import torchvision_works
 from jepa_vlm.adapters.tiny import TINY
 from jepa_vlm.cli.backbones import table
 from jepa_vlm.conformance import verify
+from jepa_vlm.plugins import COMMANDS, plugins
 from jepa_vlm.recipe import list_recipes
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -116,7 +117,10 @@ def commands() -> dict[str, Any]:
     from jepa_vlm.cli.app import app
 
     programs = {"jepa-vlm": app, "python -m benchmarks.step": step, "python -m benchmarks.inference": inference}
-    return {name: get_command(program) for name, program in programs.items()}
+    found = {name: get_command(program) for name, program in programs.items()}
+    group = found["jepa-vlm"]
+    group.commands |= {name: group.get_command(None, name) for name in plugins(COMMANDS)}
+    return found
 
 
 def named_text() -> str:
