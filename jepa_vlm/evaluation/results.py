@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any, final
 
 from jepa_vlm.errors import DataError
-from jepa_vlm.evaluation.files import write_whole
 from jepa_vlm.evaluation.protocol import Protocol
 from jepa_vlm.evaluation.statistics import McNemar, mcnemar_exact, wilson_interval
 from jepa_vlm.trajectories import MultipleChoice
+from jepa_vlm.whole_files import write_whole
 
 FORMAT = "jepa-vlm-evaluation-1"
 

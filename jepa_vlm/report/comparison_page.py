@@ -10,11 +10,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from jepa_vlm.evaluation.files import write_whole
 from jepa_vlm.report.comparison_figure import accuracies_svg
 from jepa_vlm.report.comparison_tables import comparison_tables, rows_of_csv
 from jepa_vlm.report.page import write_page
 from jepa_vlm.report.table import latex_table, markdown_table, plain
+from jepa_vlm.whole_files import write_whole
 
 TITLE = "Comparison"
 

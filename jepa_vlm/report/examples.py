@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any, final
 
 from jepa_vlm.errors import DataError
-from jepa_vlm.evaluation.files import write_whole
 from jepa_vlm.report.pictures import Picture, page_scale, picture, trajectory_pictures
 from jepa_vlm.trajectories import MultipleChoice, Trajectory
+from jepa_vlm.whole_files import write_whole
 
 FILE = "examples.json"
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from jepa_vlm.errors import missing_extra
-from jepa_vlm.evaluation.files import write_whole
+from jepa_vlm.whole_files import write_whole
 
 LISTED = 10  # entries of a list that a page shows
 TEMPLATES = Path(__file__).parent / "templates"

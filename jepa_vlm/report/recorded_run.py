@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from jepa_vlm.evaluation import Evaluation
 from jepa_vlm.report.examples import FILE as EXAMPLES
 from jepa_vlm.report.examples import Example, read_examples
 from jepa_vlm.training.metrics import read_metrics
+from jepa_vlm.training.run_config import CONFIG, RunConfig
 
 
 @final
@@ -67,7 +67,7 @@ def read_run(path: Path) -> RecordedRun:
     if not path.is_dir():
         raise RunError(f"Run folder {path} does not exist; give the folder of a run.")
     before, after, examples = path / "evaluation_before.json", path / "evaluation.json", path / EXAMPLES
-    metrics, config = path / "metrics.jsonl", _config(path / "config.json")
+    metrics, config = path / "metrics.jsonl", dict(RunConfig.read(path).record) if (path / CONFIG).exists() else {}
     versions, commit, command = config.pop("versions", {}), config.pop("commit", None), config.pop("command", None)
     return RecordedRun(
         path=path,
@@ -105,18 +105,6 @@ def names(rows: Sequence[Mapping[str, Any]], *keys: str) -> list[str]:
         if isinstance(value, Mapping):
             found.update(dict.fromkeys(value))
     return list(found)
-
-
-def _config(path: Path) -> dict[str, Any]:
-    if not path.exists():
-        return {}
-    try:
-        held = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as err:
-        raise RunError(f"{path} is not JSON ({err}); the run folder is damaged.") from None
-    if not isinstance(held, dict):
-        raise RunError(f"{path} must hold a JSON object, got {type(held).__name__}; the run folder is damaged.")
-    return dict(held)
 
 
 def _settings(config: Mapping[str, Any], prefix: str = "") -> Iterator[Setting]:

@@ -27,7 +27,7 @@ from jepa_vlm.adapters.base_folder import CONFIG, INDEX, kept_files, weight_file
 from jepa_vlm.adapters.digests import without_provenance
 from jepa_vlm.adapters.processors import load_processor
 from jepa_vlm.errors import ExportError
-from jepa_vlm.tensor_files import write_tensors
+from jepa_vlm.whole_files import write_tensors
 
 FLOATS = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
 

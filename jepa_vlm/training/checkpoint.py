@@ -36,7 +36,7 @@ from jepa_vlm.generation.answering import Answering, Plain, read_answering
 from jepa_vlm.latent_vlm import LatentVLM
 from jepa_vlm.objectives import LatentReconstruction
 from jepa_vlm.predictors.saved import Head, build_head
-from jepa_vlm.tensor_files import write_tensors
+from jepa_vlm.whole_files import write_tensors
 
 ADAPTER, PARTS, HEADS = "adapter_model.safetensors", "parts.safetensors", "heads.safetensors"
 ORIGIN, INFERENCE, LATENT_HEAD = "origin.json", "inference.json", "latent_head.safetensors"

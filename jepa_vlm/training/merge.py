@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import gc
 import json
-import os
-import shutil
 from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -38,6 +36,7 @@ from jepa_vlm.training.checkpoint import (
     read_origin,
     write_inference,
 )
+from jepa_vlm.whole_files import whole
 
 RECORD = "export.json"
 SHOWN = 4  # paths of one file; all are in the record
@@ -111,19 +110,14 @@ def export(run_or_checkpoint: str | Path, *, to: str | Path) -> Exported:
     checkpoint, target = find_checkpoint(Path(run_or_checkpoint)), Path(to)
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise ExportError(f"Export folder {target} already holds files; give a new one, or empty it first.")
-    draft = target.with_name(f".{target.name}.{os.getpid()}.part")
-    draft.mkdir(parents=True)
-    try:
+    with whole(target) as draft:
+        draft.mkdir()
         found = _write(checkpoint, draft)
-        exported = Exported(target, checkpoint, **found)
         said = {**found, "written_by": {name: version(name) for name in ("jepa-vlm", "transformers")}}
         (draft / RECORD).write_text(json.dumps(said, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
         if target.exists():
             target.rmdir()
-        draft.rename(target)
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
-    return exported
+    return Exported(target, checkpoint, **found)
 
 
 def merge_adapter(model: PeftModel) -> PreTrainedModel:
