@@ -18,9 +18,9 @@ from jepa_vlm.encoders import Batch
 from jepa_vlm.latent_vlm import LatentVLM
 from jepa_vlm.training.callbacks import FiniteLoss, FreshOptimizer, GradientsReach, TargetAverage
 from jepa_vlm.training.checkpoint import Origin, load_weights, save_weights
+from jepa_vlm.training.lora import split_by_rate
 from jepa_vlm.training.metrics import MetricsFile, SourceLedger, TermLedger
 from jepa_vlm.training.order import MicroBatches, Passes, count_tokens, micro_batch_starts
-from jepa_vlm.training.rates import split_by_rate
 from jepa_vlm.training.settings import TrainSettings
 from jepa_vlm.training.signals import OutlivingSigterm
 from jepa_vlm.training.term_schedule import TermSchedule, TrainCollator
