@@ -20,7 +20,7 @@ FORMAT = "jepa-vlm-evaluation-1"
 
 @final
 @dataclass(frozen=True)
-class Answer:
+class MarkedAnswer:
     """One item, answered.
 
     Args:
@@ -80,7 +80,7 @@ class Scored:
     """
 
     protocol: Protocol
-    answers: tuple[Answer, ...]
+    answers: tuple[MarkedAnswer, ...]
     overall: Accuracy
     tasks: Mapping[str, Accuracy]
     parse_failure_rate: float
@@ -171,7 +171,7 @@ def _scored(held: Mapping[str, Any]) -> Scored:
     answers: Sequence[Mapping[str, Any]] = held["answers"]
     return Scored(
         protocol=Protocol(**held["protocol"]),
-        answers=tuple(Answer(**answer) for answer in answers),
+        answers=tuple(MarkedAnswer(**answer) for answer in answers),
         overall=Accuracy(**held["overall"]),
         tasks={task: Accuracy(**accuracy) for task, accuracy in held["tasks"].items()},
         parse_failure_rate=held["parse_failure_rate"],
@@ -182,14 +182,14 @@ def _scored(held: Mapping[str, Any]) -> Scored:
     )
 
 
-def accuracy(items: Sequence[MultipleChoice], answers: Sequence[Answer], task: str | None = None) -> Accuracy:
+def accuracy(items: Sequence[MultipleChoice], answers: Sequence[MarkedAnswer], task: str | None = None) -> Accuracy:
     """Return the share of right answers, of one task or of all."""
     pairs = [(item, answer) for item, answer in zip(items, answers, strict=True) if task is None or item.task == task]
     chances = [1 / len(item.options) for item, _ in pairs]
     return _share([answer.correct for _, answer in pairs], chances)
 
 
-def accuracy_of_groups(items: Sequence[MultipleChoice], answers: Sequence[Answer]) -> Accuracy | None:
+def accuracy_of_groups(items: Sequence[MultipleChoice], answers: Sequence[MarkedAnswer]) -> Accuracy | None:
     """Return the share of groups with every answer right; None where no two items form one.
 
     A group of which only one item is here says nothing about a pair, so it does not count.

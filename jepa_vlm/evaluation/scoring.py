@@ -15,7 +15,7 @@ from jepa_vlm.evaluation.benchmarks import file_stem, published_sizes
 from jepa_vlm.evaluation.protocol import Protocol, pixel_budget, protocol_for
 from jepa_vlm.evaluation.protocols import LIBRARY, NamedProtocol
 from jepa_vlm.evaluation.provenance import commit, versions, weights_fingerprint
-from jepa_vlm.evaluation.results import Answer, Evaluation, Scored, accuracy, accuracy_of_groups
+from jepa_vlm.evaluation.results import Evaluation, MarkedAnswer, Scored, accuracy, accuracy_of_groups
 from jepa_vlm.evaluation.samples import SampleFiles
 from jepa_vlm.generation import LetterAnswer, LetterReader, Scoring, answers_by_scoring
 from jepa_vlm.generation.answering import Answering, Plain
@@ -69,12 +69,7 @@ def evaluate(
     scorings = (rules.scoring,) if scorings is None else tuple(scorings)
     if not scorings or len(set(scorings)) < len(scorings):
         raise ValueError(f"scorings must name at least one scoring, each once; got {list(scorings)}.")
-    if not items:
-        raise DataError(f"Benchmark {benchmark!r} has no items, so there is nothing to measure; ask for at least one.")
-    twice = [id for id, count in Counter(item.id for item in items).items() if count > 1]
-    if twice:
-        raise DataError(f"Items need unique ids to be compared across runs; {twice[0]!r} is used more than once.")
-    _refuse_reserved(backbone, items)
+    _check_items(backbone, items, benchmark)
     notes = template_notes(backbone, scorings)
     loop = loop or rules.loop or default_loop(benchmark)
     records = {
@@ -86,14 +81,8 @@ def evaluate(
         stack.enter_context(pixel_budget(backbone.processor.image_processor, rules.pixels))
         files = None
         if samples is not None:
-            settings = {
-                "benchmark": benchmark,
-                "seed": seed,
-                "batch_size": batch_size,
-                "weights": weights_fingerprint(backbone),
-                "loop": {name: value for name, value in vars(loop).items() if name != "tools"},
-                **_recorded(answering),
-            }
+            asked = {"benchmark": benchmark, "seed": seed, "batch_size": batch_size}
+            settings = {**asked, **_recorded(backbone, loop, answering)}
             files = stack.enter_context(SampleFiles(samples, file_stem(benchmark), records, items, settings=settings))
         found = _answers(ask, items, scorings, batch_size, files, progress)
     return Evaluation(
@@ -108,10 +97,15 @@ def evaluate(
     )
 
 
-def _recorded(answering: Answering) -> dict[str, object]:
-    """Return how the model answers, under the keys that the files of earlier versions have: their answers are kept."""
+def _recorded(backbone: Backbone, loop: ToolLoop, answering: Answering) -> dict[str, object]:
+    """Return the weights and how the model answers, under the keys of earlier versions, whose answers are kept."""
     held = answering.record()
-    return {"latents": held.get("decoding"), "opening": held.get("opening")}
+    return {
+        "weights": weights_fingerprint(backbone),
+        "loop": {name: value for name, value in vars(loop).items() if name != "tools"},
+        "latents": held.get("decoding"),
+        "opening": held.get("opening"),
+    }
 
 
 def template_notes(backbone: Backbone, scorings: Sequence[str]) -> tuple[str, ...]:
@@ -128,7 +122,12 @@ def template_notes(backbone: Backbone, scorings: Sequence[str]) -> tuple[str, ..
         raise BackboneError(f"{err} What it writes behind its own prompt can be read by the scoring 'free'.") from None
 
 
-def _refuse_reserved(backbone: Backbone, items: Sequence[MultipleChoice]) -> None:
+def _check_items(backbone: Backbone, items: Sequence[MultipleChoice], benchmark: str) -> None:
+    if not items:
+        raise DataError(f"Benchmark {benchmark!r} has no items, so there is nothing to measure; ask for at least one.")
+    twice = [id for id, count in Counter(item.id for item in items).items() if count > 1]
+    if twice:
+        raise DataError(f"Items need unique ids to be compared across runs; {twice[0]!r} is used more than once.")
     reserved = [token.content for token in backbone.tokenizer.added_tokens_decoder.values() if token.special]
     for item in items:
         if (held := next((token for token in reserved if token in item.prompt), None)) is not None:
@@ -218,9 +217,9 @@ def _prefix_use(answers: Sequence[LetterAnswer], tokens: int) -> dict[str, int] 
     return {"whole": sum(one == tokens for one in written), "some": sum(one > 0 for one in written)}
 
 
-def _mark(item: MultipleChoice, answer: LetterAnswer) -> Answer:
+def _mark(item: MultipleChoice, answer: LetterAnswer) -> MarkedAnswer:
     truth = item.letters[item.answer]
-    return Answer(
+    return MarkedAnswer(
         id=item.id,
         task=item.task,
         truth=truth,
@@ -234,7 +233,7 @@ def _mark(item: MultipleChoice, answer: LetterAnswer) -> Answer:
 def default_loop(benchmark: str) -> ToolLoop:
     """Return the loop for models that were trained on this library's trajectories: no system turn, no guidelines.
 
-    On the playground they have called the playground's tools; elsewhere, the tools of ``jepa_vlm.generation.tools``.
+    On the playground they have called the playground's tools; elsewhere, those of ``generation.image_tools``.
     """
     if benchmark.partition(":")[0] == "playground":
         return ToolLoop(tools={name: TOOLS[name] for name in TOOLS}, max_new_tokens=TURN_TOKENS)

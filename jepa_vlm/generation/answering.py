@@ -315,8 +315,7 @@ class Tools(Answering):
 
     def texts(self, backbone: Backbone, items: Sequence[Askable], *, max_new_tokens: int) -> list[str]:
         """Run the tool loop and return the last turns."""
-        from jepa_vlm.generation.pixel_reasoner import PIXEL_REASONER
-        from jepa_vlm.generation.tool_loop import TRAINED_TOOLS, answer_with_tools
+        from jepa_vlm.generation.tool_loop import PIXEL_REASONER, TRAINED_TOOLS, answer_with_tools
 
         loop = TRAINED_TOOLS if self.name == "tools" else PIXEL_REASONER
         return [one.text for one in answer_with_tools(backbone, items, loop, batch_size=len(items))]

@@ -29,7 +29,7 @@ from jepa_vlm.generation.greedy import (
     system_turn,
     user_turn,
 )
-from jepa_vlm.generation.tools import IMAGE_TOOLS, ImageTool, ToolError, ToolFunction
+from jepa_vlm.generation.image_tools import IMAGE_TOOLS, ImageTool, ToolError, ToolFunction
 
 OPEN, CLOSE = "<tool_call>", "</tool_call>"
 Stop = Literal["answered", "calls", "images", "tokens"]
@@ -201,6 +201,26 @@ def tool_system(tools: Sequence[ImageTool], opening: str = "You are a helpful as
         "<tool_call></tool_call> XML tags:\n<tool_call>\n"
         '{"name": <function-name>, "arguments": <args-json-object>}\n</tool_call>'
     )
+
+
+# The released PixelReasoner's words (Wang et al., arXiv:2505.15966; experience_maker.py). Different here: at most three
+# calls are run (its code runs a fourth), [0, 0, 1, 1] is the whole image (its code takes any box with an edge of 1 for
+# pixels), and boxes that are no boxes are refused in words instead of by Python's assertions.
+GUIDELINES = (
+    "\n\nGuidelines: Understand the given visual information and the user query. "
+    "Determine if it is beneficial to employ the given visual operations (tools). "
+    "For a video, we can look closer by `select_frames`. For an image, we can look closer by `crop_image`. "
+    "Reason with the visual information step by step, and put your final answer within \\boxed{}."
+)
+_OFFERED = ("crop_image_normalized", "select_frames")
+PIXEL_REASONER = ToolLoop(
+    tools={name: IMAGE_TOOLS[name] for name in ("crop_image", *_OFFERED)},
+    system=tool_system([IMAGE_TOOLS[name] for name in _OFFERED]),
+    guidelines=GUIDELINES,
+    observation="\nHere is the cropped image (Image Size: {width}x{height}):",
+    image_first=False,
+    crop_tokens=(256, 5120),
+)
 
 
 def answer_with_tools(

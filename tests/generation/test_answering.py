@@ -11,8 +11,7 @@ from jepa_vlm.errors import UnknownNameError
 from jepa_vlm.generation import Plain, Tools, answers_by_scoring, tool_loop
 from jepa_vlm.generation.answering import ANSWERINGS
 from jepa_vlm.generation.greedy import OpenQuestion
-from jepa_vlm.generation.pixel_reasoner import PIXEL_REASONER
-from jepa_vlm.generation.tool_loop import TRAINED_TOOLS, ToolAnswer, ToolUse
+from jepa_vlm.generation.tool_loop import PIXEL_REASONER, TRAINED_TOOLS, ToolAnswer, ToolUse
 from jepa_vlm.trajectories import LazyImage
 
 ITEMS = playground.questions("visual-search", count=3)

@@ -49,7 +49,7 @@ class ImageTool:
 
 
 IMAGE_TOOLS: Registry[ImageTool] = Registry(
-    "image tool", hint="A new one is a function in jepa_vlm/generation/tools.py."
+    "image tool", hint="A new one is a function in jepa_vlm/generation/image_tools.py."
 )
 
 
