@@ -19,7 +19,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from jepa_vlm.encoders import Collator
 from jepa_vlm.trajectories import Trajectory
-from jepa_vlm.trajectories.mixture import Mixture, Source
+from jepa_vlm.trajectories.rows import Mixture, Source
 
 
 @final

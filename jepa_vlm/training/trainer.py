@@ -26,7 +26,7 @@ from jepa_vlm.training.signals import OutlivingSigterm
 from jepa_vlm.training.term_schedule import TermSchedule, TrainCollator
 from jepa_vlm.training.validation import Validation
 from jepa_vlm.trajectories import Trajectory
-from jepa_vlm.trajectories.mixture import Mixture
+from jepa_vlm.trajectories.rows import Mixture
 
 
 @final

@@ -19,7 +19,7 @@ from jepa_vlm.latent_vlm import LatentVLM, LossTerms
 from jepa_vlm.training.monitors import kind_of, latent_figures, partners, within_kinds
 from jepa_vlm.training.signals import OutlivingSigterm
 from jepa_vlm.trajectories import Trajectory
-from jepa_vlm.trajectories.mixture import Mixture, Source
+from jepa_vlm.trajectories.rows import Mixture, Source
 from jepa_vlm.typing import at_least_float32
 
 ROWS = 512  # latents from which a term's figures are made
