@@ -23,7 +23,7 @@ class LatentReconstruction(Term):
     Args:
         view: Whose slots.
         predictor: The head between a state and its prediction; none (the identity) if not given. It places no slots.
-            Latent decoding feeds what it returns (``Recipe.decoding``).
+            ``Latents`` feeds what it returns when the model answers.
         loss: Distance; the mean squared one (LVR's) if not given. Mirage takes the cosine.
         state: Which state predicts a slot: the one ``before`` it (LVR, Mirage: what is predicted is what is fed next),
             or the one ``at`` it.

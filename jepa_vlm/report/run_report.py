@@ -14,7 +14,7 @@ from jepa_vlm.report.figures import Curve, Panel, accuracy_svg, panels_svg
 from jepa_vlm.report.page import write_page
 from jepa_vlm.report.recorded_run import RecordedRun, names, read_run, series
 from jepa_vlm.report.source_losses import source_losses
-from jepa_vlm.training.within_kinds import in_words
+from jepa_vlm.training.monitors import in_words
 
 Points = tuple[list[float], list[float]]
 HEADLINE = ("recipe", "backbone", "data", "seed", "steps")

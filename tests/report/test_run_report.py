@@ -5,14 +5,14 @@ import json
 import pytest
 
 from jepa_vlm.errors import DataError, RunError
-from jepa_vlm.evaluation import Accuracy, Answer, Evaluation, Protocol, Scored
+from jepa_vlm.evaluation import Accuracy, Evaluation, MarkedAnswer, Protocol, Scored
 from jepa_vlm.report import save_examples, write_run_report
 
 
 def evaluation(letters: str, *, text: str = "", ids: str = "item") -> Evaluation:
     """Make an evaluation of items whose right answer is A, answered with these letters."""
     answers = tuple(
-        Answer(
+        MarkedAnswer(
             id=f"{ids}-{i}",
             task="search",
             truth="A",

@@ -17,7 +17,7 @@ from jepa_vlm.evaluation import Evaluation, Scored, file_stem, protocol_of
 from jepa_vlm.generation import Scoring
 from jepa_vlm.runs.environment import device
 from jepa_vlm.runs.measured import machine
-from jepa_vlm.runs.questions import ask, load_model, own_decoding, own_opening, own_scoring, questions_of
+from jepa_vlm.runs.questions import ask, load_model, own_answering, own_scoring, questions_of
 from jepa_vlm.whole_files import write_whole
 
 SPENT = "spent.json"
@@ -114,8 +114,7 @@ def _answer(backbone: Backbone, model: str, benchmark: str, settings: AnswerSett
         seed=settings.seed,
         batch_size=settings.batch_size,
         output=folder,
-        latents=own_decoding(model),
-        opening=own_opening(model),
+        answering=own_answering(model),
     )
     if torch.cuda.is_available():
         torch.cuda.synchronize()

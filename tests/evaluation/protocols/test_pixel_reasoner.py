@@ -3,7 +3,9 @@ from __future__ import annotations
 import pytest
 from PIL import Image
 
-from jepa_vlm.generation.pixel_reasoner import PIXEL_REASONER, boxed, read_boxed
+from jepa_vlm.evaluation.protocols.pixel_reasoner import read_boxed
+from jepa_vlm.generation.reply import boxed
+from jepa_vlm.generation.tool_loop import PIXEL_REASONER
 from jepa_vlm.trajectories import LazyImage, MultipleChoice
 
 IMAGES = (LazyImage(pixels=Image.new("RGB", (8, 8))),)

@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from jepa_vlm.generation.tools import IMAGE_TOOLS, ToolError
-from jepa_vlm.generation.tools.boxes import box_in
+from jepa_vlm.generation.image_tools import IMAGE_TOOLS, ToolError, box_in
 
 
 @pytest.fixture

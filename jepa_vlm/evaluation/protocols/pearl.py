@@ -1,7 +1,11 @@
-"""As the code released with Pearl evaluates (Ashutosh-Adhikari/pearl@4e09037, eval/evaluate.py), in its five presets.
+"""Pearl's evaluation, as the paper writes it and as the released code does it.
 
-The answer is generated freely, 4 tokens at most, and counts as right if the right letter occurs anywhere in it. V*'s
-own instruction is never doubled: the released code's ``instruct``, ``thinkmorph`` and ``boxed`` append another one.
+``pearl-paper`` (arXiv:2604.08065, appendix A.1) asks for option letters only, at most 4 tokens. The paper states
+neither the prompt nor the resolution. It says that it follows LVR's protocol, so the prompt is LVR's.
+
+``pearl-released`` (Ashutosh-Adhikari/pearl@4e09037, eval/evaluate.py) has five presets. The answer is generated freely,
+4 tokens at most, and counts as right if the right letter occurs anywhere in it. V*'s own instruction is never doubled:
+the released code's ``instruct``, ``thinkmorph`` and ``boxed`` append another one.
 """
 
 from __future__ import annotations
@@ -11,8 +15,14 @@ from functools import partial
 
 from jepa_vlm.errors import UnknownNameError
 from jepa_vlm.evaluation.item import INSTRUCTION, BenchmarkItem
-from jepa_vlm.evaluation.protocols.named import PROTOCOLS, NamedProtocol
-from jepa_vlm.evaluation.protocols.prompts import instructed, question_and_options
+from jepa_vlm.evaluation.protocols.named import (
+    PROTOCOLS,
+    NamedProtocol,
+    instructed,
+    question_and_options,
+    refuse_preset,
+)
+from jepa_vlm.generation.letters import SHORT_TOKENS
 from jepa_vlm.trajectories import MultipleChoice
 
 IN_TAGS = INSTRUCTION.removesuffix(".") + " between <answer></answer> tags."
@@ -28,6 +38,13 @@ INSTRUCTIONS: Mapping[str, Mapping[str, str | None]] = {
     "boxed": {"vstar": BOXED, "mmvp": BOXED, "blink": BOXED},
 }
 WITH_PREFIX = ("default", "instruct", "thinkmorph")
+
+
+@PROTOCOLS.register("pearl-paper")
+def pearl_paper(benchmark: str, preset: str) -> NamedProtocol:
+    """Return the protocol; it is the same on every benchmark."""
+    refuse_preset("pearl-paper", preset)
+    return NamedProtocol(name="pearl-paper-1", scoring="short", prompt=instructed, max_new_tokens=SHORT_TOKENS)
 
 
 @PROTOCOLS.register("pearl-released")
@@ -60,8 +77,8 @@ def read_lenient(text: str, item: MultipleChoice, *, reject_several: bool = Fals
     """Return the right letter if it occurs in the answer at all, as the released code counts, else the answer's first.
 
     Args:
-        text: What was generated.
-        item: What was asked.
+        text: The generated text.
+        item: The question.
         reject_several: Whether an answer with "AB" in it is no answer.
     """
     answer = text.rpartition("<answer>")[2].partition("</answer")[0].strip()

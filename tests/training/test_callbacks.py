@@ -15,9 +15,10 @@ import jepa_vlm as jv
 from jepa_vlm.errors import RunError
 from jepa_vlm.states import States
 from jepa_vlm.terms import Denominator, Term, TermValue
-from jepa_vlm.training.callbacks import Progress, StopRequest, StopWhenAsked
-from jepa_vlm.training.loss_dropout import LossDropout
+from jepa_vlm.training.callbacks import Progress
 from jepa_vlm.training.metrics import read_metrics
+from jepa_vlm.training.signals import StopRequest, StopWhenAsked
+from jepa_vlm.training.term_schedule import LossDropout
 from tests.training.setting import small_model, small_trainer, trained
 
 
