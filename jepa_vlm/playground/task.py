@@ -123,7 +123,7 @@ class Task(ABC):
 
 
 @final
-class Mixture(Task):
+class TaskMixture(Task):
     """Draws a task, each as likely, then an episode of it; the episode names the task that drew it.
 
     Args:

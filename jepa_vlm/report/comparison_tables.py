@@ -6,8 +6,7 @@ from collections.abc import Mapping, Sequence
 from statistics import fmean
 from typing import Any
 
-from jepa_vlm.report.page import percent
-from jepa_vlm.report.table import NOT_MEASURED, Table, si
+from jepa_vlm.report.page import NOT_MEASURED, Table, percent, si
 
 Record = Mapping[str, Any]
 ALL = ""

@@ -1,10 +1,12 @@
-"""Renders a template of this package into one HTML file that needs nothing outside itself."""
+"""Self-contained HTML pages, and tables of text in Markdown and in LaTeX."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, final
 
 from jepa_vlm.errors import missing_extra
 from jepa_vlm.evaluation.files import write_whole
@@ -69,3 +71,99 @@ def signed(value: float) -> str:
 def percent(share: float) -> str:
     """Return a share as a percentage with one decimal."""
     return f"{100 * share:.1f}%"
+
+
+NOT_MEASURED = "–"
+_LATEX = {
+    "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
+    "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "±": r"$\pm$", "×": r"$\times$", "µ": r"$\mu$", "–": "--",
+    "−": "$-$", "…": r"\dots{}",
+    "<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}", "\n": " ",
+}  # fmt: skip
+
+
+@final
+@dataclass(frozen=True)
+class Table:
+    """One table.
+
+    Args:
+        title: Above it.
+        head: Names of the columns.
+        rows: Cells as text; the first column is left-aligned, the others right.
+        note: Below it.
+        bold: (row, column) of the cells that stand out.
+    """
+
+    title: str
+    head: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    note: str = ""
+    bold: frozenset[tuple[int, int]] = frozenset()
+
+
+def si(value: float, unit: str) -> str:
+    """Return a number with three digits and a decimal prefix."""
+    for factor, prefix in ((1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"), (1, "")):
+        if abs(value) >= factor:
+            return f"{_three(value / factor)} {prefix}{unit}"
+    for factor, prefix in ((1e-3, "m"), (1e-6, "µ")):
+        if abs(value) >= factor:
+            return f"{_three(value / factor)} {prefix}{unit}"
+    return f"0 {unit}" if value == 0 else f"{value:.2g} {unit}"
+
+
+def _three(value: float) -> str:
+    digits = 0 if abs(value) >= 100 else 1 if abs(value) >= 10 else 2
+    return f"{value:.{digits}f}"
+
+
+def markdown_table(table: Table) -> str:
+    """Return a table as Markdown; whatever its cells hold, they stay cells."""
+    align: Sequence[str] = ("---", *["---:"] * (len(table.head) - 1))
+    rows = [
+        [f"**{_cell(cell)}**" if (i, j) in table.bold else _cell(cell) for j, cell in enumerate(row)]
+        for i, row in enumerate(table.rows)
+    ]
+    lines = ["| " + " | ".join(row) + " |" for row in (map(_cell, table.head), align, *rows)]
+    note = f"\n\n{plain(table.note)}" if table.note else ""
+    return f"### {plain(table.title)}\n\n" + "\n".join(lines) + note
+
+
+def latex_table(table: Table) -> str:
+    """Return a table as LaTeX, for the package booktabs."""
+    rows = [
+        " & ".join(rf"\textbf{{{latex(cell)}}}" if (i, j) in table.bold else latex(cell) for j, cell in enumerate(row))
+        for i, row in enumerate(table.rows)
+    ]
+    note = f". {table.note}" if table.note else ""
+    return "\n".join(
+        [
+            r"\begin{table}",
+            r"\centering",
+            rf"\caption{{{latex(table.title + note)}}}",
+            rf"\begin{{tabular}}{{l{'r' * (len(table.head) - 1)}}}",
+            r"\toprule",
+            " & ".join(map(latex, table.head)) + r" \\",
+            r"\midrule",
+            # A row that begins with [ or * would be read as an argument of the line's end before it.
+            *(("{}" if row[:1] in ("[", "*") else "") + row + r" \\" for row in rows),
+            r"\bottomrule",
+            r"\end{tabular}",
+            r"\end{table}",
+        ]
+    )
+
+
+def latex(text: str) -> str:
+    """Return text that LaTeX prints as it reads."""
+    return "".join(_LATEX.get(character, character) for character in text)
+
+
+def plain(text: str) -> str:
+    """Return text that Markdown does not read as HTML."""
+    return text.replace("<", "&lt;").replace("\n", " ")
+
+
+def _cell(text: str) -> str:
+    return plain(text).replace("|", r"\|")

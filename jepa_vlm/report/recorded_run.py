@@ -1,19 +1,22 @@
-"""What a run left in its folder, as far as it is there."""
+"""The files of a run folder that its report reads, and the examples that are kept for it."""
 
 from __future__ import annotations
 
 import json
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, final
 
-from jepa_vlm.errors import RunError
+from jepa_vlm.errors import DataError, RunError
 from jepa_vlm.evaluation import Evaluation
-from jepa_vlm.report.examples import FILE as EXAMPLES
-from jepa_vlm.report.examples import Example, read_examples
+from jepa_vlm.evaluation.files import write_whole
+from jepa_vlm.report.embedded_pictures import EmbeddedPicture, page_scale, picture, trajectory_pictures
 from jepa_vlm.training.metrics import read_metrics
+from jepa_vlm.trajectories import MultipleChoice, Trajectory
+
+EXAMPLES = "examples.json"
 
 
 @final
@@ -127,3 +130,69 @@ def _settings(config: Mapping[str, Any], prefix: str = "") -> Iterator[Setting]:
             yield from _settings(value, f"{prefix}{name}.")
         else:
             yield Setting(prefix + name, value, "")
+
+
+@final
+@dataclass(frozen=True)
+class Example:
+    """One item as a report shows it.
+
+    Args:
+        id, task: The item's.
+        prompt: What is asked.
+        truth: The right letter.
+        pictures: The item's images, or all images of its expert trajectory with the tool calls' boxes.
+        steps: The expert's turns; empty if no trajectory is known.
+    """
+
+    id: str
+    task: str
+    prompt: str
+    truth: str
+    pictures: tuple[EmbeddedPicture, ...]
+    steps: tuple[str, ...]
+
+
+def save_examples(folder: Path, items: Sequence[MultipleChoice], trajectories: Sequence[Trajectory] = ()) -> None:
+    """Write a run folder's examples; an item's expert trajectory is the one with the item's id."""
+    experts = {trajectory.id: trajectory for trajectory in trajectories}
+    examples = [asdict(_example(item, experts.get(item.id))) for item in items]
+    write_whole(folder / EXAMPLES, json.dumps(examples, indent=1, ensure_ascii=False) + "\n")
+
+
+def read_examples(path: Path) -> list[Example]:
+    """Return the examples of a run folder.
+
+    Raises:
+        DataError: If the file is not one that ``save_examples`` wrote.
+    """
+    try:
+        held: list[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))
+        return [
+            Example(
+                **{
+                    **one,
+                    "pictures": tuple(EmbeddedPicture(**p) for p in one["pictures"]),
+                    "steps": tuple(one["steps"]),
+                }
+            )
+            for one in held
+        ]
+    except (ValueError, KeyError, TypeError) as err:
+        raise DataError(f"{path} does not hold examples ({err!r}); delete it, or write it again.") from None
+
+
+def _example(item: MultipleChoice, expert: Trajectory | None) -> Example:
+    if expert is None:
+        scale = page_scale(item.images)
+        shown = [picture(image.load(), f"image {i}", scale=scale) for i, image in enumerate(item.images)]
+    else:
+        shown = trajectory_pictures(expert)
+    return Example(
+        id=item.id,
+        task=item.task,
+        prompt=item.prompt,
+        truth=item.letters[item.answer],
+        pictures=tuple(shown),
+        steps=tuple(step.spoken for step in expert.steps) if expert is not None else (),
+    )

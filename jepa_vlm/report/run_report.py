@@ -1,4 +1,4 @@
-"""The report of a run: one HTML file made of what is in its folder. What is not there is shown as not measured."""
+"""The report of a run: one HTML file made from its folder. A missing file shows as not measured."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from jepa_vlm.evaluation import Evaluation, compare
 from jepa_vlm.report.figures import Curve, Panel, accuracy_svg, panels_svg
 from jepa_vlm.report.page import write_page
 from jepa_vlm.report.recorded_run import RecordedRun, names, read_run, series
-from jepa_vlm.report.source_losses import source_losses
 from jepa_vlm.training.within_kinds import in_words
 
 Points = tuple[list[float], list[float]]
@@ -30,6 +29,8 @@ PANELS = {  # monitors of one panel that are not named so: its title, and the cu
 }
 COUNTS = ("kinds", "compared", "alone")  # monitors that are the same at every step
 COLOURS = (BLUE, ORANGE, GREY)
+SOURCE_COLOURS = ("#2563eb", "#d97706", "#15803d", "#b91c1c", "#6d28d9", "#8b95a5")
+KINDS = {"train": "training", "validation": "held-out"}
 TOTAL = "total (weighted sum)"
 ANSWER_SHOWN = 120  # characters of a generated answer
 
@@ -212,3 +213,36 @@ def _answers_by_item(evaluation: Evaluation | None) -> dict[tuple[str, str], dic
 def _clipped(text: str) -> str:
     flat = text.replace("\n", "↵")
     return flat if len(flat) <= ANSWER_SHOWN else flat[: ANSWER_SHOWN - 1] + "…"
+
+
+def source_losses(run: RecordedRun) -> dict[str, Any]:
+    """Return ``svg``, a panel for each term and kind with a curve for each source, and ``rows``: term, source, and
+    the first and last raw value in training and held out (None where not measured). Both are empty without a mixture.
+    """
+    sources, panels, rows = names(run.metrics, "sources"), [], []
+    terms = dict.fromkeys(term for source in sources for term in names(run.metrics, "sources", source, "terms"))
+    for term in terms:
+        found = {
+            (source, kind): series(run.metrics, kind, "sources", source, "terms", term, "raw")
+            for source in sources
+            for kind in KINDS
+        }
+        for kind, word in KINDS.items():
+            curves = [
+                Curve(
+                    source,
+                    *found[source, kind],
+                    SOURCE_COLOURS[number % len(SOURCE_COLOURS)],
+                    marked=kind == "validation",
+                )
+                for number, source in enumerate(sources)
+                if found[source, kind][0]
+            ]
+            panels += [Panel(f"{term}, {word}", curves)] if curves else []
+        for source in sources:
+            rows.append((term, source, tuple(end for kind in KINDS for end in _ends(found[source, kind][1]))))
+    return {"svg": panels_svg(panels, name="sources") if panels else None, "rows": rows}
+
+
+def _ends(values: list[float]) -> tuple[float | None, float | None]:
+    return (values[0], values[-1]) if values else (None, None)

@@ -10,8 +10,8 @@ from itertools import count
 from pathlib import Path
 from typing import Any, final
 
+from jepa_vlm.report.embedded_pictures import trajectory_pictures
 from jepa_vlm.report.page import write_page
-from jepa_vlm.report.pictures import trajectory_pictures
 from jepa_vlm.trajectories import Step, Trajectory
 from jepa_vlm.views import TokenizedView
 
@@ -29,7 +29,7 @@ TrajectoryEntry = tuple[Trajectory, Mapping[str, TokenizedView], Mapping[str, Se
 
 @final
 @dataclass(frozen=True)
-class Run:
+class TokenRun:
     """Tokens of one kind that are shown together: one text token, or all tokens of an image, or all slots.
 
     Args:
@@ -84,7 +84,7 @@ def decode_tokens(tokenizer: Any, view: TokenizedView) -> list[str]:
     return [str(tokenizer.decode([token])) for token in view.input_ids.tolist()]
 
 
-def token_runs(view: TokenizedView, tokens: Sequence[str]) -> list[Run]:
+def token_runs(view: TokenizedView, tokens: Sequence[str]) -> list[TokenRun]:
     """Return a view's tokens by kind; the tokens of one image become one run, and so do neighbouring slots.
 
     Raises:
@@ -92,20 +92,20 @@ def token_runs(view: TokenizedView, tokens: Sequence[str]) -> list[Run]:
     """
     if len(tokens) != len(view.input_ids):
         raise ValueError(f"A view needs one text per token: {len(view.input_ids)} tokens, {len(tokens)} texts.")
-    runs: list[Run] = []
+    runs: list[TokenRun] = []
     previous = -1
     for place, text in enumerate(tokens):
         image = int(view.image_index[place])
         if view.slots[place]:
             kind, name = ("pred", "[PRED]") if view.slot_sources is None else ("latent", "latent")
             count = runs.pop().count + 1 if runs and runs[-1].kind == kind else 1
-            runs.append(Run(kind, f"{name} ×{count}", count))
+            runs.append(TokenRun(kind, f"{name} ×{count}", count))
         elif view.image_tokens[place]:
             count = runs.pop().count + 1 if image == previous else 1
-            runs.append(Run("image", f"image {image} ×{count}", count))
+            runs.append(TokenRun("image", f"image {image} ×{count}", count))
         else:
             kind = "trained" if int(view.labels[place]) != -100 else "context"
-            runs.append(Run(kind, text.replace("\n", "↵"), breaks="\n" in text))
+            runs.append(TokenRun(kind, text.replace("\n", "↵"), breaks="\n" in text))
         previous = image if view.image_tokens[place] else -1
     return runs
 

@@ -1,6 +1,6 @@
 """The tasks, and the regimes of tool use: each regime is a mixture of tasks and a task itself."""
 
-from jepa_vlm.playground.task import Mixture, Task
+from jepa_vlm.playground.task import Task, TaskMixture
 from jepa_vlm.playground.tasks.chart_reading import ChartReading
 from jepa_vlm.playground.tasks.jigsaw import Jigsaw
 from jepa_vlm.playground.tasks.maze import Maze
@@ -19,7 +19,7 @@ REGIMES: dict[str, tuple[str, ...]] = {
 for _task in (VisualSearch(), RelativePosition(), SequentialCrops(), ChartReading(), Jigsaw(), Maze()):
     TASKS.register(_task.name)(_task)
 for _regime, _names in REGIMES.items():
-    TASKS.register(_regime)(Mixture(name=_regime, tasks=[TASKS[_name] for _name in _names]))
+    TASKS.register(_regime)(TaskMixture(name=_regime, tasks=[TASKS[_name] for _name in _names]))
 
 __all__ = [
     "REGIMES",
@@ -27,8 +27,8 @@ __all__ = [
     "ChartReading",
     "Jigsaw",
     "Maze",
-    "Mixture",
     "RelativePosition",
     "SequentialCrops",
+    "TaskMixture",
     "VisualSearch",
 ]

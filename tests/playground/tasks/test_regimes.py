@@ -6,7 +6,7 @@ import pytest
 from scipy.stats import chisquare
 
 from jepa_vlm.playground import REGIMES, TASKS, episodes, questions, trajectories
-from jepa_vlm.playground.tasks import Mixture
+from jepa_vlm.playground.tasks import TaskMixture
 
 
 def test_every_task_is_as_likely_and_named():
@@ -35,4 +35,4 @@ def test_regimes_have_the_tools_and_calls_that_they_are_named_for():
 
 def test_a_mixture_of_nothing_is_refused():
     with pytest.raises(ValueError, match="at least one task"):
-        Mixture(name="none", tasks=())
+        TaskMixture(name="none", tasks=())

@@ -20,7 +20,7 @@ COLOURS = ("#e11d48", "#2563eb", "#ca8a04", "#7c3aed", "#0d9488")
 
 @final
 @dataclass(frozen=True)
-class Picture:
+class EmbeddedPicture:
     """An embedded image.
 
     Args:
@@ -40,7 +40,9 @@ def page_scale(images: Sequence[LazyImage]) -> float:
     return math.ceil(SMALLEST / longest) if longest < SMALLEST else min(1.0, LARGEST / longest)
 
 
-def picture(image: Image.Image, caption: str, *, scale: float, boxes: Sequence[tuple[str, Box]] = ()) -> Picture:
+def picture(
+    image: Image.Image, caption: str, *, scale: float, boxes: Sequence[tuple[str, Box]] = ()
+) -> EmbeddedPicture:
     """Return an image with labelled boxes.
 
     Raises:
@@ -54,10 +56,12 @@ def picture(image: Image.Image, caption: str, *, scale: float, boxes: Sequence[t
         _draw(shown, label, edges, COLOURS[place % len(COLOURS)])
     held = io.BytesIO()
     shown.save(held, format="PNG", optimize=True)
-    return Picture("data:image/png;base64," + base64.b64encode(held.getvalue()).decode("ascii"), caption, shown.width)
+    return EmbeddedPicture(
+        "data:image/png;base64," + base64.b64encode(held.getvalue()).decode("ascii"), caption, shown.width
+    )
 
 
-def trajectory_pictures(trajectory: Trajectory) -> list[Picture]:
+def trajectory_pictures(trajectory: Trajectory) -> list[EmbeddedPicture]:
     """Return every image of a trajectory, each with the boxes of the tool calls that are about it.
 
     Raises:
