@@ -16,10 +16,8 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from benchmarks.pretrain_tiny.batches import Encoder, Stream
-from benchmarks.pretrain_tiny.forward import Forward
+from benchmarks.pretrain_tiny.forward import Forward, Reader, accuracy, held_out
 from benchmarks.pretrain_tiny.optimizer import Optimizer
-from benchmarks.pretrain_tiny.progress import accuracy, held_out
-from benchmarks.pretrain_tiny.reader import Reader
 from jepa_vlm.adapters.tiny.qwen2_5_vl import tiny_qwen2_5_vl
 from jepa_vlm.evaluation.files import write_whole
 
