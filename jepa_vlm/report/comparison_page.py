@@ -23,7 +23,7 @@ def write_comparison(record: Mapping[str, Any], path: Path) -> tuple[Path, ...]:
     """Write a record as ``path`` (.json), and beside it as .md, .tex, .csv and .html; return all paths.
 
     Raises:
-        JepaVLMError: If jinja2 or matplotlib is not installed; then the other files are there.
+        JepaVLMError: If jinja2 or matplotlib is not installed; the other files are written before.
     """
     texts = {
         ".json": json.dumps(record, indent=1, allow_nan=False) + "\n",
@@ -57,7 +57,7 @@ def comparison_latex(record: Mapping[str, Any]) -> str:
 
 
 def comparison_csv(record: Mapping[str, Any]) -> str:
-    """Return one line for each checkpoint, benchmark and task."""
+    """Return the record as CSV, one line for each checkpoint, benchmark and task."""
     held = io.StringIO()
     csv.writer(held, lineterminator="\n").writerows(rows_of_csv(record))
     return held.getvalue()
@@ -97,7 +97,7 @@ COLUMNS = 3
 
 
 def accuracies_svg(record: Mapping[str, Any], *, name: str) -> str:
-    """Return one panel for each benchmark: the mean with its interval, each seed as a small dot, chance as a line.
+    """Return a figure with a panel for each benchmark: means with intervals, seeds as marks, chance as a line.
 
     Raises:
         JepaVLMError: If matplotlib is not installed.

@@ -14,7 +14,7 @@ MATCHED = {"steps": "the same optimiser steps", "tokens": "the same tokens", "fl
 
 
 def comparison_tables(record: Record) -> list[Table]:
-    """Return every table that a record has something for."""
+    """Return every table for which a record has values."""
     found = headline_tables(record)
     found += [_ablation(record, one) for one in record["ablations"]]
     found += [_cost(record), _inference(record)]
@@ -23,12 +23,12 @@ def comparison_tables(record: Record) -> list[Table]:
 
 
 def headline_tables(record: Record) -> list[Table]:
-    """Return accuracies, and differences where there is a baseline to differ from."""
+    """Return the tables of accuracies and, if there is a baseline, of differences to it."""
     return [table for table in (_accuracy(record), _differences(record)) if table is not None]
 
 
 def column_title(column: Mapping[str, Any]) -> str:
-    """Return a benchmark's name as a table shows it: without the place of its files."""
+    """Return a benchmark's name without the path of its files."""
     name, _, rest = str(column["benchmark"]).partition(":")
     return rest if name == "playground" else name
 
@@ -221,7 +221,7 @@ def _runs(record: Record) -> Table:
 
 
 def machine_text(machine: Mapping[str, Any]) -> str:
-    """Return a machine in words."""
+    """Return the name of a machine."""
     name = machine.get("gpu") or f"{machine['cpu']}, {machine['threads']} thread{'s' if machine['threads'] > 1 else ''}"
     return str(name)
 
@@ -241,7 +241,7 @@ def _interval(found: Mapping[str, Any]) -> str:
 
 
 def rows_of_csv(record: Record) -> list[Sequence[Any]]:
-    """Return one row for each checkpoint, benchmark and task ("" for all), its titles first; numbers as they are."""
+    """Return the titles, then one row for each checkpoint, benchmark and task ("" for all), numbers unformatted."""
     titles = (
         "arm", "seed", "benchmark", "task", "n", "correct", "accuracy", "low", "high", "chance", "recipe", "data",
         "steps", "tokens", "flops", "seconds",

@@ -1,4 +1,4 @@
-"""Pictures for a page: at a readable size, boxes drawn on them, embedded."""
+"""Images for a page: scaled to a readable size, with boxes, embedded as data URIs."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ class EmbeddedPicture:
     """An embedded image.
 
     Args:
-        uri: A data URI.
-        caption: What it is.
-        width: On the page, in pixels.
+        uri: The image as a data URI.
+        caption: Text below the image.
+        width: Width on the page in pixels.
     """
 
     uri: str
@@ -35,7 +35,7 @@ class EmbeddedPicture:
 
 
 def page_scale(images: Sequence[LazyImage]) -> float:
-    """Return the scale at which images of one page are shown: small ones grow by a whole factor, large ones shrink."""
+    """Return the scale of the images of one page: small images grow by a whole factor, large images shrink."""
     longest = max(max(image.size) for image in images)
     return math.ceil(SMALLEST / longest) if longest < SMALLEST else min(1.0, LARGEST / longest)
 
@@ -62,10 +62,10 @@ def picture(
 
 
 def trajectory_pictures(trajectory: Trajectory) -> list[EmbeddedPicture]:
-    """Return every image of a trajectory, each with the boxes of the tool calls that are about it.
+    """Return every image of a trajectory, with the boxes of the tool calls on it.
 
     Raises:
-        DataError: If a call is about an image that the trajectory does not have, or its box is outside it.
+        DataError: If a call names an image that the trajectory lacks, or a box lies outside its image.
     """
     images = trajectory.all_images
     boxes: dict[int, list[tuple[str, Box]]] = {index: [] for index in range(len(images))}

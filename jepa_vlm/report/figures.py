@@ -17,10 +17,10 @@ class Curve:
     """One line of a panel.
 
     Args:
-        label: In the legend.
-        steps, values: Its points.
-        colour: Of the line.
-        marked: Whether its points are marked.
+        label: Text in the legend.
+        steps, values: Coordinates of the points.
+        colour: Colour of the line.
+        marked: Whether each point has a mark.
     """
 
     label: str
@@ -40,7 +40,7 @@ class Panel:
 
 
 def panels_svg(panels: Sequence[Panel], *, name: str) -> str:
-    """Return the panels in rows of three as one SVG. ``name`` keeps the identifiers of several figures on a page apart.
+    """Return the panels in rows of three as one SVG. ``name`` makes the identifiers of a figure unique on its page.
 
     Raises:
         JepaVLMError: If matplotlib is not installed.
@@ -73,7 +73,7 @@ def panels_svg(panels: Sequence[Panel], *, name: str) -> str:
 
 
 def accuracy_svg(rows: Sequence[tuple[str, Accuracy | None, Accuracy | None]], *, name: str) -> str:
-    """Return accuracies with their intervals, before (grey) and after (blue), and chance as a mark, one row per label.
+    """Return a figure of accuracies with intervals, before (grey) and after (blue), and of chance, one row per label.
 
     Raises:
         JepaVLMError: If matplotlib is not installed.

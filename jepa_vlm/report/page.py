@@ -11,7 +11,7 @@ from typing import Any, final
 from jepa_vlm.errors import missing_extra
 from jepa_vlm.evaluation.files import write_whole
 
-LISTED = 10  # entries of a list that a page shows
+LISTED = 10  # a page shows this many entries of a list
 TEMPLATES = Path(__file__).parent / "templates"
 
 
@@ -45,14 +45,14 @@ def write_page(template: str | Path, path: Path, values: dict[str, Any]) -> None
 
 
 def number(value: object) -> str:
-    """Return a value as short text: four digits of a float, anything else as it reads."""
+    """Return a value as short text: a float with four digits, any other value as it prints."""
     if isinstance(value, bool) or not isinstance(value, float):
         return str(value)
     return f"{value:.4g}" if math.isfinite(value) else "not finite"
 
 
 def readable(value: object) -> str:
-    """Return any JSON value as text: the entries of a list one per line, the first ten of them."""
+    """Return a JSON value as text. Of a list, the first ten entries, one per line."""
     if value is None:
         return "not set"
     if isinstance(value, dict):
@@ -88,11 +88,11 @@ class Table:
     """One table.
 
     Args:
-        title: Above it.
+        title: Title above the table.
         head: Names of the columns.
         rows: Cells as text; the first column is left-aligned, the others right.
-        note: Below it.
-        bold: (row, column) of the cells that stand out.
+        note: Note below the table.
+        bold: (row, column) of the bold cells.
     """
 
     title: str
@@ -119,7 +119,7 @@ def _three(value: float) -> str:
 
 
 def markdown_table(table: Table) -> str:
-    """Return a table as Markdown; whatever its cells hold, they stay cells."""
+    """Return a table as Markdown, its cells escaped."""
     align: Sequence[str] = ("---", *["---:"] * (len(table.head) - 1))
     rows = [
         [f"**{_cell(cell)}**" if (i, j) in table.bold else _cell(cell) for j, cell in enumerate(row)]
@@ -156,12 +156,12 @@ def latex_table(table: Table) -> str:
 
 
 def latex(text: str) -> str:
-    """Return text that LaTeX prints as it reads."""
+    """Return text escaped for LaTeX."""
     return "".join(_LATEX.get(character, character) for character in text)
 
 
 def plain(text: str) -> str:
-    """Return text that Markdown does not read as HTML."""
+    """Return text escaped for Markdown, where it could be read as HTML."""
     return text.replace("<", "&lt;").replace("\n", " ")
 
 

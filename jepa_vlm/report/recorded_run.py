@@ -22,7 +22,7 @@ EXAMPLES = "examples.json"
 @final
 @dataclass(frozen=True)
 class Setting:
-    """A value of a run, and where it came from ("" for what was not chosen but follows)."""
+    """A setting of a run and its provenance, which is "" for a value that nobody chose."""
 
     name: str
     value: object
@@ -32,13 +32,13 @@ class Setting:
 @final
 @dataclass(frozen=True)
 class RecordedRun:
-    """The files of a run; what is missing is None or empty.
+    """The content of a run folder. What is missing is None or empty.
 
     Args:
         path: The folder.
-        settings: What config.json records, nested names joined by dots.
-        versions: Of the software.
-        commit, command: Of the checkout and of the run, or None.
+        settings: The values of config.json, nested names joined by dots.
+        versions: Versions of the software.
+        commit, command: Commit of the checkout and command line of the run, or None.
         metrics: Rows of metrics.jsonl.
         before, after: Evaluations before and after training.
         examples: Example items.
@@ -55,7 +55,7 @@ class RecordedRun:
     examples: tuple[Example, ...]
 
     def setting(self, name: str) -> str | None:
-        """Return a resolved value as text, or None."""
+        """Return the value of a setting as text, or None."""
         found = {setting.name: setting.value for setting in self.settings}.get(name)
         return None if found is None else str(found)
 
@@ -64,7 +64,7 @@ def read_run(path: Path) -> RecordedRun:
     """Read a run folder.
 
     Raises:
-        RunError: If it does not exist or its config.json is broken.
+        RunError: If the folder does not exist or its config.json is broken.
         DataError: If an evaluation or the examples are broken.
     """
     if not path.is_dir():
@@ -86,7 +86,7 @@ def read_run(path: Path) -> RecordedRun:
 
 
 def series(rows: Sequence[Mapping[str, Any]], kind: str, *keys: str) -> tuple[list[float], list[float]]:
-    """Return the steps and the values of one quantity in the rows of a kind; rows without it are passed over."""
+    """Return the steps and values of one quantity in the rows of a kind. Rows without it are skipped."""
     steps, values = [], []
     for row in rows:
         value: Any = row if row.get("kind") == kind else None
@@ -99,7 +99,7 @@ def series(rows: Sequence[Mapping[str, Any]], kind: str, *keys: str) -> tuple[li
 
 
 def names(rows: Sequence[Mapping[str, Any]], *keys: str) -> list[str]:
-    """Return the names found under ``keys`` in any row, in order of first sight."""
+    """Return the names under ``keys`` in all rows, in order of first appearance."""
     found: dict[str, None] = {}
     for row in rows:
         value: Any = row
@@ -138,11 +138,11 @@ class Example:
     """One item as a report shows it.
 
     Args:
-        id, task: The item's.
-        prompt: What is asked.
+        id, task: Identifier and task of the item.
+        prompt: The question with its options.
         truth: The right letter.
-        pictures: The item's images, or all images of its expert trajectory with the tool calls' boxes.
-        steps: The expert's turns; empty if no trajectory is known.
+        pictures: The item's images, or all images of its expert trajectory with the boxes of the tool calls.
+        steps: The expert's steps; empty without an expert trajectory.
     """
 
     id: str
@@ -154,7 +154,7 @@ class Example:
 
 
 def save_examples(folder: Path, items: Sequence[MultipleChoice], trajectories: Sequence[Trajectory] = ()) -> None:
-    """Write a run folder's examples; an item's expert trajectory is the one with the item's id."""
+    """Write the examples of a run folder. The expert trajectory of an item has the item's id."""
     experts = {trajectory.id: trajectory for trajectory in trajectories}
     examples = [asdict(_example(item, experts.get(item.id))) for item in items]
     write_whole(folder / EXAMPLES, json.dumps(examples, indent=1, ensure_ascii=False) + "\n")
@@ -164,7 +164,7 @@ def read_examples(path: Path) -> list[Example]:
     """Return the examples of a run folder.
 
     Raises:
-        DataError: If the file is not one that ``save_examples`` wrote.
+        DataError: If the file was not written by ``save_examples``.
     """
     try:
         held: list[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))

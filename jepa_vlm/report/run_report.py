@@ -17,9 +17,9 @@ from jepa_vlm.training.within_kinds import in_words
 
 Points = tuple[list[float], list[float]]
 HEADLINE = ("recipe", "backbone", "data", "seed", "steps")
-SIDES = ("matched", "shuffled", "predicted", "target")  # what a monitor looks at, in front of what it measures
+SIDES = ("matched", "shuffled", "predicted", "target")  # first part of a monitor's name; the quantity follows
 WITHIN = "within_kind"
-PANELS = {  # monitors of one panel that are not named so: its title, and the curve's label
+PANELS = {  # panel title and curve label of monitors whose names do not give them
     "recall_at_1_within_kind": ("R@1 within kind", "prediction"),
     "chance_at_1_within_kind": ("R@1 within kind", "guess"),
     "explained_within_kind": ("explained within kind", "as it is"),
@@ -39,11 +39,11 @@ def write_run_report(folder: Path) -> Path:
     """Write ``report.html`` into a run folder and return its path.
 
     Args:
-        folder: With any of config.json, metrics.jsonl, evaluation_before.json, evaluation.json, examples.json.
+        folder: May contain config.json, metrics.jsonl, evaluation_before.json, evaluation.json, examples.json.
 
     Raises:
         RunError: If the folder does not exist or its configuration is broken.
-        DataError: If another of its files is broken.
+        DataError: If another file is broken.
         JepaVLMError: If jinja2 or matplotlib is not installed.
     """
     run = read_run(Path(folder))
@@ -129,7 +129,7 @@ def _monitors(run: RecordedRun) -> dict[str, Any]:
             if name not in COUNTS and not name.startswith("compared_")
             if (points := series(run.metrics, "validation", "monitors", term, name))[0]
         }
-        found = dict(sorted(found.items(), key=lambda item: WITHIN not in item[0]))  # what matters most comes first
+        found = dict(sorted(found.items(), key=lambda item: WITHIN not in item[0]))  # monitors within a kind come first
         groups: dict[str, list[Curve]] = {}
         for name, points in found.items():
             side, _, quantity = name.partition("_")
@@ -148,7 +148,7 @@ def _monitors(run: RecordedRun) -> dict[str, Any]:
 
 
 def _findings(run: RecordedRun) -> list[tuple[str, str]]:
-    """Return for each latent term what its prediction knows at the best step, and how many examples show it."""
+    """Return for each latent term a sentence on its prediction at the best step, with the number of examples."""
     held = {row["step"]: row.get("monitors", {}) for row in run.metrics if row.get("kind") == "validation"}
     best = _best_step(run)
     if not held or best is None:
@@ -164,14 +164,14 @@ def _basis(found: Mapping[str, float]) -> str:
 
 
 def _best_step(run: RecordedRun) -> float | None:
-    """Return the step of the lowest held-out total, None if it was never finite."""
+    """Return the step with the lowest held-out total, or None if no total was finite."""
     steps, values = series(run.metrics, "validation", "loss")
     finite = [(value, step) for step, value in zip(steps, values, strict=True) if math.isfinite(value)]
     return min(finite)[1] if finite else None
 
 
 def _three(points: Points, run: RecordedRun) -> tuple[float, float | None, float]:
-    """Return the first value, the one at the step of the lowest held-out total, and the last."""
+    """Return the first value, the value at the step with the lowest held-out total, and the last value."""
     steps, values = points
     best = _best_step(run)
     return values[0], dict(zip(steps, values, strict=True)).get(best) if best is not None else None, values[-1]
@@ -198,7 +198,7 @@ def _examples(run: RecordedRun) -> list[dict[str, Any]]:
 
 
 def _answers_by_item(evaluation: Evaluation | None) -> dict[tuple[str, str], dict[str, Any]]:
-    """Return what is shown of each answer, by scoring and item."""
+    """Return what the page shows of each answer, by scoring and item."""
     return {
         (one.protocol.scoring, answer.id): {
             "letter": answer.predicted,
@@ -216,8 +216,10 @@ def _clipped(text: str) -> str:
 
 
 def source_losses(run: RecordedRun) -> dict[str, Any]:
-    """Return ``svg``, a panel for each term and kind with a curve for each source, and ``rows``: term, source, and
-    the first and last raw value in training and held out (None where not measured). Both are empty without a mixture.
+    """Return the losses of a mixture by source; empty without a mixture.
+
+    ``svg`` has a panel for each term and kind with a curve for each source. ``rows`` has term, source, and the
+    first and last raw value in training and held out, None where not measured.
     """
     sources, panels, rows = names(run.metrics, "sources"), [], []
     terms = dict.fromkeys(term for source in sources for term in names(run.metrics, "sources", source, "terms"))

@@ -30,13 +30,13 @@ TrajectoryEntry = tuple[Trajectory, Mapping[str, TokenizedView], Mapping[str, Se
 @final
 @dataclass(frozen=True)
 class TokenRun:
-    """Tokens of one kind that are shown together: one text token, or all tokens of an image, or all slots.
+    """Tokens of one kind that the page shows together: one text token, all tokens of an image, or neighbouring slots.
 
     Args:
         kind: One of ``KINDS``.
-        text: What is shown.
-        count: How many tokens.
-        breaks: Whether the text ends a line.
+        text: Text on the page.
+        count: Number of tokens.
+        breaks: Whether a line ends after the text.
     """
 
     kind: str
@@ -49,11 +49,11 @@ def write_trajectory_page(entries: Sequence[TrajectoryEntry], path: Path) -> Pat
     """Write the page and return its path.
 
     Args:
-        entries: What to show, see ``TrajectoryEntry``.
-        path: The HTML file.
+        entries: The trajectories with their views and token texts.
+        path: Path of the HTML file.
 
     Raises:
-        ValueError: If a view has not exactly one text per token.
+        ValueError: If a view does not have one text per token.
         DataError: If an image cannot be read or a box lies outside its image.
         JepaVLMError: If jinja2 is not installed.
     """
@@ -72,7 +72,7 @@ def write_trajectory_page(entries: Sequence[TrajectoryEntry], path: Path) -> Pat
 
 
 def _question(trajectory: Trajectory) -> list[str | int]:
-    """Return the question's words and, where images do not simply come first, the numbers of its images."""
+    """Return the parts of the question: its text, and the numbers of its images if they do not all come first."""
     if not trajectory.image_places:
         return [trajectory.question]
     numbers = count()
@@ -80,15 +80,15 @@ def _question(trajectory: Trajectory) -> list[str | int]:
 
 
 def decode_tokens(tokenizer: Any, view: TokenizedView) -> list[str]:
-    """Return the text of each token of a view, one by one."""
+    """Return the text of each token of a view."""
     return [str(tokenizer.decode([token])) for token in view.input_ids.tolist()]
 
 
 def token_runs(view: TokenizedView, tokens: Sequence[str]) -> list[TokenRun]:
-    """Return a view's tokens by kind; the tokens of one image become one run, and so do neighbouring slots.
+    """Return a view's tokens in runs of one kind. The tokens of an image are one run, and so are neighbouring slots.
 
     Raises:
-        ValueError: If there is not exactly one text per token.
+        ValueError: If the numbers of tokens and texts differ.
     """
     if len(tokens) != len(view.input_ids):
         raise ValueError(f"A view needs one text per token: {len(view.input_ids)} tokens, {len(tokens)} texts.")
