@@ -14,8 +14,8 @@ from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLIm
 from jepa_vlm.adapters import Backbone
 from jepa_vlm.adapters.processors import image_only
 from jepa_vlm.adapters.qwen2_5_vl import Qwen25VLAdapter
-from jepa_vlm.adapters.tiny.chatml import SPECIALS, qwen_tokenizer
-from jepa_vlm.adapters.tiny.qwen2_5_vl import TEMPLATE
+from jepa_vlm.adapters.tiny.build import tiny_tokenizer
+from jepa_vlm.adapters.tiny.qwen_and_glm import QWEN2_5_VL
 from jepa_vlm.recipe import Lora
 from jepa_vlm.registry import Registry
 from jepa_vlm.training import apply_lora
@@ -112,8 +112,8 @@ def build_backbone(shape: BenchShape, *, device: torch.device, dtype: torch.dtyp
         dtype: Type of the base weights; the adapter is at least float32.
         seed: Random seed of the weights.
     """
-    tokenizer = qwen_tokenizer()
-    config = _config(shape, {token: tokenizer.get_vocab()[token] for token in SPECIALS})
+    tokenizer = tiny_tokenizer(QWEN2_5_VL.vocabulary)
+    config = _config(shape, {token: tokenizer.get_vocab()[token] for token in QWEN2_5_VL.vocabulary.specials})
     before = torch.get_default_dtype()
     try:
         torch.set_default_dtype(dtype)
@@ -125,7 +125,7 @@ def build_backbone(shape: BenchShape, *, device: torch.device, dtype: torch.dtyp
     image_processor = Qwen2VLImageProcessorPil(
         patch_size=PATCH, merge_size=MERGE, size={"shortest_edge": SIDE * SIDE, "longest_edge": 16384 * SIDE * SIDE}
     )
-    processor = image_only(Qwen2_5_VLProcessor)(image_processor, tokenizer, chat_template=TEMPLATE)
+    processor = image_only(Qwen2_5_VLProcessor)(image_processor, tokenizer, chat_template=QWEN2_5_VL.template)
     backbone = Backbone(name=shape.note, model=model, processor=processor, adapter=Qwen25VLAdapter(config=config))
     with device, warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="`is_gradient_checkpointing`")  # peft asks by the old name

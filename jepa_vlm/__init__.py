@@ -12,12 +12,12 @@ from jepa_vlm.lazy import on_first_use
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from jepa_vlm import experts, playground, views
+    from jepa_vlm import playground, views
     from jepa_vlm.adapters import Backbone, load_backbone
     from jepa_vlm.encoders import TextEncoder
     from jepa_vlm.latent_vlm import LatentVLM, LossTerms
     from jepa_vlm.losses import CosineLoss, InfoNCELoss, L1Loss, LatentLoss, MSELoss, SmoothL1Loss
-    from jepa_vlm.objectives import ExpertDistillation, LatentPrediction, LatentReconstruction, NextToken, Objective
+    from jepa_vlm.objectives import LatentPrediction, LatentReconstruction, NextToken, Objective
     from jepa_vlm.predictors import GatedPredictor, IdentityPredictor, MLPPredictor, Predictor, PredTokenPredictor
     from jepa_vlm.recipe import LatentDecoding, Lora, Opening, Published, Recipe, Stage, load_recipe
     from jepa_vlm.regularizers import NextLatentRegularizer, Regularizer
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from jepa_vlm.views import cached, ema, frozen, stop_gradient, with_gradient
 
 _HOMES = {
-    "experts": "",
     "playground": "",
     "views": "",
     "Backbone": "adapters",
@@ -43,7 +42,6 @@ _HOMES = {
     "LatentLoss": "losses",
     "MSELoss": "losses",
     "SmoothL1Loss": "losses",
-    "ExpertDistillation": "objectives",
     "LatentPrediction": "objectives",
     "LatentReconstruction": "objectives",
     "NextToken": "objectives",
@@ -82,7 +80,6 @@ __all__ = [
     "Backbone",
     "Box",
     "CosineLoss",
-    "ExpertDistillation",
     "GatedPredictor",
     "IdentityPredictor",
     "InfoNCELoss",
@@ -118,7 +115,6 @@ __all__ = [
     "cached",
     "compare",
     "ema",
-    "experts",
     "fill_targets",
     "frozen",
     "load_backbone",

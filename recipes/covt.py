@@ -23,6 +23,7 @@ import functools
 from typing import Literal
 
 import jepa_vlm as jv
+from jepa_vlm.contrib import covt
 from jepa_vlm.views import AheadOfReasoning, AsAnswer, BehindImages, PaddedConversation, Pads, SomeKinds
 
 NAMES = {
@@ -52,9 +53,9 @@ def recipe(
         supervised: Whether the token loss trains the model to write the pads; without it, it will not.
     """
     if experts == "playground":
-        parts = [jv.experts.true_segmentation(), jv.experts.true_depth(), jv.experts.true_edges()]
+        parts = [covt.true_segmentation(), covt.true_depth(), covt.true_edges()]
     else:
-        parts = [jv.experts.sam(), jv.experts.depth_anything(), jv.experts.dinov2()]
+        parts = [covt.sam(), covt.depth_anything(), covt.dinov2()]
     pads, ahead = tuple(part.pads for part in parts), AheadOfReasoning(close="\n")
     names = [NAMES[part.name] for part in parts]
     told = pads
@@ -76,9 +77,9 @@ def recipe(
             "efficient": padded(pads=told, place=ahead, kinds=SomeKinds(none=1 / 6)),
         }
     first, *others = views.values()
-    objective = jv.NextToken(view=first, mean="examples") + weight * jv.ExpertDistillation(view=first, experts=parts)
+    objective = jv.NextToken(view=first, mean="examples") + weight * covt.ExpertDistillation(view=first, experts=parts)
     for view in others:  # one head for each expert, whatever the stage
-        lent = jv.ExpertDistillation(view=view, experts="expert_distillation")
+        lent = covt.ExpertDistillation(view=view, experts="expert_distillation")
         objective = objective + jv.NextToken(view=view, mean="examples") + weight * lent
     pairs = iter(objective.weights)
     terms = dict(zip(views, zip(pairs, pairs, strict=True), strict=True))

@@ -12,11 +12,20 @@ import pytest
 import torch
 from transformers.models.qwen2_5_vl import modeling_qwen2_5_vl
 
+from jepa_vlm import plugins
+from tests.entry_points import declared
+
 
 def pytest_collection_finish() -> None:
     """Leave what is imported by now out of garbage collections: the trainer collects in full at its beginning."""
     gc.collect()
     gc.freeze()
+
+
+@pytest.fixture(autouse=True)
+def _entry_points_of_this_checkout(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Show the command line what pyproject.toml declares now, whatever the installed version declared."""
+    monkeypatch.setattr(plugins, "entry_points", declared)
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from PIL import Image
 import jepa_vlm as jv
 from jepa_vlm import playground
 from jepa_vlm.adapters.processors import torchvision_works
-from jepa_vlm.adapters.tiny import TINY, TORCHVISION
+from jepa_vlm.adapters.tiny import TINY
 
 WORDS = playground.words()
 TARGETS = r".*language_model.*\.(q_proj|k_proj|v_proj|o_proj|gate_proj|up_proj|down_proj)"
@@ -30,7 +30,7 @@ def families(among: Any = TINY, *, fast: Any = TINY) -> list[Any]:
     Those that are not ``fast`` are in the slow tests.
     """
     absent = pytest.mark.skipif(not torchvision_works(), reason="its processor needs torchvision")
-    marks = {name: [absent] * (name in TORCHVISION) + [pytest.mark.slow] * (name not in fast) for name in among}
+    marks = {name: [absent] * TINY[name].torchvision + [pytest.mark.slow] * (name not in fast) for name in among}
     return [pytest.param(name, marks=own) if own else name for name, own in marks.items()]
 
 

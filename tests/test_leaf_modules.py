@@ -10,8 +10,8 @@ FORBIDDEN = ("transformers", "peft", "accelerate", "datasets", "PIL", "typer")
 SHOWN = "import json, sys; print(json.dumps(sorted(sys.modules)))"
 
 
-def test_losses_predictors_and_regularizers_load_no_model_library():
-    code = f"import jepa_vlm.losses, jepa_vlm.predictors, jepa_vlm.regularizers, jepa_vlm.view_encoder; {SHOWN}"
+def test_losses_predictors_regularizers_and_objectives_load_no_model_library():
+    code = f"import jepa_vlm.losses, jepa_vlm.objectives, jepa_vlm.predictors, jepa_vlm.regularizers; {SHOWN}"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     loaded = json.loads(done.stdout)
     assert "jepa_vlm.terms" in loaded

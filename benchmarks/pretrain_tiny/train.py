@@ -18,7 +18,8 @@ from torch.utils.data import DataLoader
 from benchmarks.pretrain_tiny.batches import Encoder, Stream
 from benchmarks.pretrain_tiny.forward import Forward, Reader, accuracy, held_out
 from benchmarks.pretrain_tiny.optimizer import Optimizer
-from jepa_vlm.adapters.tiny.qwen2_5_vl import tiny_qwen2_5_vl
+from jepa_vlm.adapters.tiny.build import build_tiny
+from jepa_vlm.adapters.tiny.qwen_and_glm import QWEN2_5_VL
 from jepa_vlm.evaluation.files import write_whole
 
 READER_WEIGHT, HINTS_WEIGHT = 0.5, 0.3
@@ -56,7 +57,7 @@ def train(settings: Settings, console: Console) -> tuple[nn.Module, Any]:
     torch.manual_seed(settings.seed)
     settings.folder.mkdir(parents=True, exist_ok=True)
     device = torch.device(settings.device)
-    model, processor = tiny_qwen2_5_vl(seed=settings.seed)
+    model, processor = build_tiny(QWEN2_5_VL, seed=settings.seed)
     encoder = Encoder(processor)
     reader = Reader(tokenizer=processor.tokenizer, dim=model.config.text_config.hidden_size)
     nn.Module.to(model, device)

@@ -1,21 +1,24 @@
-"""What a vision-language model must answer so that objectives can run on it, answered by transformers' own interfaces.
+"""The interface between the library and one family of vision-language models.
 
-An adapter knows one family. It holds the model's configuration but no weights, so that collators stay picklable;
-methods that need weights take the Hugging Face model (PEFT's wrapper removed; LoRA lives inside it). This class fits
-most families as it is; a family that differs overrides what differs.
+``Adapter`` answers every question by transformers' own interfaces, which fits most families; a family that differs
+overrides what differs. An adapter holds the model's configuration and no weights, so that collators can carry it to
+worker processes. Methods that need weights take the Hugging Face model, without PEFT's wrapper; LoRA lies inside it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, Literal
 
 import torch
+from PIL import Image
 from torch import Tensor, nn
+from transformers import PretrainedConfig
 
-from jepa_vlm.adapters.feeding import fed, flat
+from jepa_vlm.adapters.image_tokens import ImageTokens
 from jepa_vlm.adapters.inside_peft import unwrapped
-from jepa_vlm.adapters.reading import Reading
+from jepa_vlm.errors import BackboneError, DataError
 from jepa_vlm.registry import Registry
 from jepa_vlm.typing import Hidden, TokenIds, TokenMask
 
@@ -23,34 +26,136 @@ ADAPTERS: Registry[Callable[..., Adapter]] = Registry(  # by ``model_type``; eac
     "adapter", hint="A new family needs one file, see docs/adding_an_adapter.md."
 )
 PROJECTIONS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
-
+# Layers that pass a state from token to token whatever the attention mask says, by their name in ``layer_types``.
+SEQUENTIAL_LAYERS = {
+    "linear_attention": "its linear-attention layers carry a state along the row, whatever the mask says",
+    "conv": "its convolution layers reach back across the views of a row, whatever the mask says",
+}
 TOWERS = ("visual", "vision_tower", "vision_model")
 PROJECTORS = frozenset(
     ("multi_modal_projector", "connector", "merger", "deepstack_merger_list", "downsample", "image_newline")
 )
 Part = Literal["language", "projector", "vision"]
+# What one pass of the vision tower reads: tensors, and numbers that it would otherwise have to read off the device.
+ImageInputs = Mapping[str, Any]
 
 
-class Adapter(Reading):
-    """One family of vision-language models: how it reads, see ``Reading``, and what its model answers to engines."""
+class Adapter:
+    """One family of vision-language models.
 
-    video_processor: str = ""  # its class, where the family has one
-    chunked_vision: bool = False  # whether the tower hands all its chunks (images, windows) to flash attention at once
+    Args:
+        config: The model's configuration.
+    """
+
+    image_inputs: tuple[str, ...] = ("pixel_values",)  # what the vision tower reads of the processor's output
+    counts_images: bool = False  # whether the tower must be given all images of a conversation, one after another
+    first_position: int = 0
+    template: str = ""  # chat template, for families whose processors have none
+    video_processor: str = ""  # name of its class, where the family has one
+    chunked_vision: bool = False  # whether the tower gives all its chunks (images, windows) to flash attention at once
     mixes_types: bool = True  # whether the model runs, under autocast, with a decoder and a tower of different types
     projections: tuple[str, ...] = PROJECTIONS  # the decoder's linear layers, by the last part of their names
 
+    def __init__(self, *, config: PretrainedConfig) -> None:
+        self.config = config
+        self._tokens_by_size: dict[tuple[int, int, int], ImageTokens] = {}
+
     @property
     def separate_because(self) -> str:
-        """Why views cannot share a packed row, so that they need the engine ``separate``; "" if they can."""
-        return ""
+        """Reason why views cannot share a packed sequence and need the engine ``separate``; "" if they can."""
+        layers = getattr(self.config.get_text_config(), "layer_types", None) or ()
+        return next((reason for kind, reason in SEQUENTIAL_LAYERS.items() if kind in layers), "")
 
-    def encode_images(self, base: Any, images: Mapping[str, Any]) -> Tensor:
-        """Run the vision tower; return the features of all images, row after row, in the order given.
+    # Text and images, without weights: called in worker processes too.
 
-        The first columns, as many as the decoder is wide, are what it is fed; further ones are for ``decode``.
+    def placeholder(self, processor: Any) -> str:
+        """Return what the chat template writes for an image."""
+        token: str = processor.image_token
+        return token
+
+    @property
+    def feature_id(self) -> int:
+        """Identifier of the token whose embedding a feature replaces; negative if features replace none."""
+        own = getattr(self.config, "image_token_id", None)
+        return int(self.config.image_token_index if own is None else own)
+
+    def image_tokens(self, processor: Any, width: int, height: int, *, together: int = 1) -> ImageTokens:
+        """Return what the processor writes for an image of this size, without decoding it.
+
+        Args:
+            processor: Processor of the backbone.
+            width, height: Size of the image in pixels.
+            together: Number of images in the conversation; some families spend fewer tokens on each of several.
+
+        Raises:
+            DataError: If the processor refuses the size.
         """
-        out = base.base_model.get_image_features(**self._inputs(base, images), return_dict=True)
-        return flat(out.pooler_output)
+        key = (width, height, together)
+        if key not in self._tokens_by_size:
+            try:
+                made = self._process(processor, Image.new("RGB", (width, height)), together)
+            except ValueError as err:
+                message = f"An image of {width} x {height} pixels cannot be read ({err}); crop it."
+                raise DataError(message, "image shape") from None
+            written = made["text_replacement_offsets"][0][0]["replacement"]
+            feature = processor.tokenizer.convert_ids_to_tokens(self.feature_id)
+            self._tokens_by_size[key] = ImageTokens.of(written, feature)
+        return self._tokens_by_size[key]
+
+    def process_image(self, processor: Any, image: Image.Image, *, together: int = 1) -> dict[str, Tensor]:
+        """Return what the vision tower reads of an image; see ``image_tokens`` for ``together``."""
+        made = self._process(processor, image, together)
+        return {key: torch.as_tensor(made[key]) for key in self.image_inputs}
+
+    def _process(self, processor: Any, image: Image.Image, together: int) -> Any:
+        text = self.placeholder(processor)
+        return processor(text=[text], images=[image], return_tensors="pt", return_text_replacement_offsets=True)
+
+    def collate_images(self, images: Sequence[Mapping[str, Tensor]]) -> dict[str, Any]:
+        """Join what the processor made of each image into the inputs of one pass of the vision tower.
+
+        What the tower would have to read off the device (lengths of its chunks, the longest one) is added as host
+        numbers where a family can make it, so that a step need not wait for the device.
+        """
+        return {key: torch.cat([image[key] for image in images]) for key in self.image_inputs}
+
+    def positions(self, image_tokens: TokenMask, images: Sequence[ImageTokens]) -> Tensor:
+        """Return the rotary positions of one view, ("axes tokens"), counted from its first token."""
+        return torch.arange(len(image_tokens))[None] + self.first_position
+
+    def blocks(self, image_tokens: TokenMask, prompt: TokenMask) -> TokenIds | None:
+        """Return the bidirectional group of each token of a view, or None if all tokens are causal.
+
+        Tokens of the same number see each other both ways; -1 stands for a causal token.
+
+        Args:
+            image_tokens: True at features.
+            prompt: True at the tokens of x, soft tokens left out.
+        """
+        return None
+
+    def limit_visual_tokens(self, processor: Any, budget: int) -> None:
+        """Let no image take more than ``budget`` tokens; larger ones are shrunk, or cut into fewer tiles.
+
+        Raises:
+            BackboneError: If the family spends more on every image.
+        """
+        spent = self.image_tokens(processor, 512, 512).length
+        if spent > budget:
+            raise BackboneError(
+                f"Every image takes {spent} tokens in the family {self.config.model_type!r}, whatever its size; "
+                f"visual_tokens must be at least that, got {budget}."
+            )
+
+    # The forward passes.
+
+    def encode_images(self, base: Any, images: ImageInputs) -> Tensor:
+        """Run the vision tower and return the features of all images, row after row, in the order given.
+
+        The first columns, as many as the decoder is wide, are its input embeddings; further ones are for ``decode``.
+        """
+        out = base.base_model.get_image_features(**self._tower_inputs(base, images), return_dict=True)
+        return joined_features(out.pooler_output)
 
     def decode(
         self,
@@ -61,21 +166,21 @@ class Adapter(Reading):
         image_at: Tensor,
         deeper: Tensor,
     ) -> Hidden:
-        """Run the decoder over one row and return ``last_hidden_state`` (after the final norm).
+        """Run the decoder over one packed sequence and return ``last_hidden_state`` (after the final norm).
 
         Args:
             base: The Hugging Face model.
             inputs: Input embeddings, features in place.
             positions: Rotary positions, ("axes tokens").
-            attention: Keyword arguments for the packed attention function, and the cache, if the row goes on where
-                another one ended; without a layout the row is causal, as stock attention has it.
-            image_at: Where the features are.
-            deeper: Their further columns, see ``encode_images``.
+            attention: Keyword arguments for the packed attention function, and the cache, if the sequence continues
+                another one; without a layout the sequence is causal, as in stock attention.
+            image_at: Indices of the features.
+            deeper: Further columns of the features, see ``encode_images``.
         """
         out = self.decoder(base)(
             inputs_embeds=inputs[None],
             position_ids=positions if len(positions) == 1 else positions[:, None],
-            # transformers takes a four-dimensional mask as it is; packed attention does not look at it.
+            # transformers takes a four-dimensional mask as it is; packed attention does not read it.
             attention_mask=inputs.new_zeros(1, 1, 1, 1) if "packed_layout" in attention else None,
             use_cache="past_key_values" in attention,
             **self.decoder_inputs(inputs, image_at, deeper),
@@ -94,36 +199,50 @@ class Adapter(Reading):
         input_ids: TokenIds,
         embeddings: Hidden,
         image_tokens: TokenMask,
-        images: Mapping[str, Any] | None,
+        images: ImageInputs | None,
         blocks: TokenIds | None = None,
     ) -> Hidden:
-        """Run one stock forward over one whole view, images encoded anew: the obvious way, which ``separate`` takes.
+        """Run one stock forward over one whole view, images encoded anew: what the engine ``separate`` runs.
 
-        Identifiers place the images; the embeddings are what is fed at all other places.
+        Args:
+            base: The Hugging Face model.
+            input_ids: Identifiers, which place the images.
+            embeddings: Input embeddings at all other places.
+            image_tokens: True at features.
+            images: Images of the view, or None.
+            blocks: Bidirectional groups, see ``blocks``.
         """
         kinds = self.token_types(image_tokens, blocks, images is not None)
-        with fed(base, embeddings):
+        with _embedding_layer_returns(base, embeddings):
             out = base.base_model(
                 input_ids=input_ids[None],
                 use_cache=False,
                 **{name: value[None] for name, value in kinds.items()},
-                **({} if images is None else self.shown(base, input_ids, images)),
+                **({} if images is None else self.stock_images(base, input_ids, images)),
             )
         states: Tensor = out.last_hidden_state[0]
         return states
 
-    def shown(self, base: Any, input_ids: TokenIds, images: Mapping[str, Any]) -> dict[str, Any]:
-        """Return what the stock model is handed of a view's images."""
-        return self._inputs(base, images)
+    def stock_images(self, base: Any, input_ids: TokenIds, images: ImageInputs) -> dict[str, Any]:
+        """Return the arguments of the stock model's forward that hold a view's images."""
+        return self._tower_inputs(base, images)
 
-    def token_types(self, image_tokens: TokenMask, blocks: TokenIds | None, shown: bool) -> dict[str, Tensor]:
-        """Return what the stock model is told of each token besides its identifier."""
+    def token_types(self, image_tokens: TokenMask, blocks: TokenIds | None, has_images: bool) -> dict[str, Tensor]:
+        """Return the arguments of the stock model's forward that tell its tokens apart."""
         return {}
 
-    def _inputs(self, base: Any, images: Mapping[str, Any]) -> dict[str, Any]:
-        kind = base.dtype
+    def _tower_inputs(self, base: Any, images: ImageInputs) -> dict[str, Any]:
         own = {key: images[key] for key in self.image_inputs}
-        return {k: v.to(kind) if torch.is_tensor(v) and v.is_floating_point() else v for k, v in own.items()}
+        return {k: v.to(base.dtype) if torch.is_tensor(v) and v.is_floating_point() else v for k, v in own.items()}
+
+    def embed(self, base: Any, input_ids: TokenIds) -> Hidden:
+        """Return the token embeddings; image positions hold a placeholder's."""
+        table = base.get_input_embeddings()
+        beyond = (input_ids == self.feature_id) & (input_ids >= unwrapped(table).num_embeddings)
+        found: Tensor = table(input_ids.masked_fill(beyond, 0))
+        return found
+
+    # The parts of the model.
 
     def decoder(self, base: Any) -> nn.Module:
         """Return the language model without its head."""
@@ -131,7 +250,7 @@ class Adapter(Reading):
         return found
 
     def decoder_prefix(self, base: Any) -> str:
-        """Return the decoder's own name inside the model, from which LoRA's regex is made."""
+        """Return the decoder's name inside the model, from which LoRA's regex is made."""
         decoder = self.decoder(base)
         name: str = next(name for name, module in base.named_modules() if module is decoder)
         return name
@@ -147,24 +266,33 @@ class Adapter(Reading):
         text = {id(p) for p in self.decoder(base).parameters()}
         return [p for p in base.base_model.parameters() if id(p) not in text]
 
-    def embed(self, base: Any, input_ids: TokenIds) -> Hidden:
-        """Return the token embeddings; image positions hold a placeholder's."""
-        table = base.get_input_embeddings()
-        beyond = (input_ids == self.feature_id) & (input_ids >= unwrapped(table).num_embeddings)
-        found: Tensor = table(input_ids.masked_fill(beyond, 0))
-        return found
+    def vision_is_frozen(self, base: Any) -> bool:
+        """Return whether no parameter of the vision tower trains, so that it runs without a graph."""
+        return not any(p.requires_grad for p in self.vision_parameters(base))
 
     def part(self, name: str, prefix: str) -> Part:
-        """Return which part of the model a parameter belongs to.
+        """Return the part of the model that a parameter belongs to.
 
         Args:
-            name: The parameter's, in the model without PEFT's wrapper.
+            name: Name of the parameter in the model without PEFT's wrapper.
             prefix: See ``decoder_prefix``.
         """
         if name.startswith(f"{prefix}.") or not name.startswith("model."):
             return "language"  # the head too
         return "vision" if PROJECTORS.isdisjoint(name.split(".")) else "projector"
 
-    def vision_is_frozen(self, base: Any) -> bool:
-        """Say whether no parameter of the vision tower trains, so that it runs without a graph."""
-        return not any(p.requires_grad for p in self.vision_parameters(base))
+
+def joined_features(features: Any) -> Tensor:
+    """Return features as ("rows", "dim"), whatever container a family puts them in."""
+    pieces = features if not torch.is_tensor(features) else [features]
+    return torch.cat([piece.reshape(-1, piece.shape[-1]) for piece in pieces])
+
+
+@contextmanager
+def _embedding_layer_returns(base: Any, embeddings: Hidden) -> Iterator[None]:
+    """Let the model's embedding layer return these embeddings, whatever identifiers it is given."""
+    handle = base.get_input_embeddings().register_forward_hook(lambda module, args, out: embeddings[None])
+    try:
+        yield
+    finally:
+        handle.remove()

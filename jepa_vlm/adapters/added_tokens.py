@@ -1,4 +1,4 @@
-"""Tokens that a recipe declares: one identifier each, with a row in the embeddings and in the head."""
+"""Special tokens that a recipe adds: one identifier each, with a row in the embeddings and in the head."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from transformers import PreTrainedModel
 
 from jepa_vlm.errors import BackboneError
 
-SPREAD = 0.1  # of the old rows' standard deviation: new rows start near their mean, and apart from each other
+SPREAD = 0.1  # standard deviation of new rows around the mean of the old ones, as a share of the old rows' own
 CHUNK = 8192  # rows whose float32 copies are held at once
 
 
 @final
 @dataclass(frozen=True)
 class AddedTokens:
-    """What became of a backbone's vocabulary.
+    """Tokens added to a backbone's vocabulary.
 
     Args:
-        ids: Identifier by declared token, those that the vocabulary had already included.
+        ids: Identifier of each token, including tokens that the vocabulary already had.
         embeddings, head: Names of the modules with a row for each token.
-        tied: Whether they share it.
+        tied: Whether the two share their weight.
         before: Shapes of the model's tensors without the tokens.
     """
 
@@ -36,24 +36,23 @@ class AddedTokens:
     before: Mapping[str, tuple[int, ...]]
 
     def rows(self) -> dict[str, list[int]]:
-        """Return which rows train of each module, as PEFT asks for it; to tied embeddings it ties the head itself."""
+        """Return the rows of each module that train, as PEFT takes them; it ties the head to tied embeddings itself."""
         modules = (self.embeddings,) if self.tied else (self.embeddings, self.head)
         return {name: list(self.ids.values()) for name in modules}
 
 
 def add_tokens(model: PreTrainedModel, tokenizer: Any, tokens: Sequence[str], *, seed: int) -> AddedTokens:
-    """Give a model and its tokenizer special tokens; those that they have already are left as they are.
+    """Add special tokens to a model and its tokenizer; tokens that they already have stay as they are.
 
     Embeddings and head are resized only where they lack rows (many checkpoints have rows to spare) and never shrunk. A
-    new token's row is drawn around the mean of the old tokens' rows, with a tenth of their standard deviation, each
-    axis on its own: so it starts among them, and no two start equal. An untied head gets rows of its own in the same
-    way.
+    new token's row is drawn around the mean of the old tokens' rows, with a tenth of their standard deviation on each
+    axis: it starts among them, and no two start equal. An untied head gets its own rows in the same way.
 
     Args:
         model: Changed in place.
         tokenizer: Changed in place.
-        tokens: What is declared.
-        seed: Of the new rows.
+        tokens: The special tokens.
+        seed: Random seed of the new rows.
 
     Raises:
         BackboneError: If a token cannot become one identifier, or the model's vocabulary cannot grow.
@@ -84,10 +83,10 @@ def _tied(model: Any) -> bool:
 
 
 def _tables(model: Any) -> list[Tensor]:
-    """Return the matrices with a row for each token.
+    """Return the matrices with a row for each token: the embeddings, and the head if it is not tied.
 
     Raises:
-        BackboneError: If there are several whose rows are not the same tokens, or a head of another make.
+        BackboneError: If embeddings and head have different numbers of rows, or the head has a bias.
     """
     embeddings, head = model.get_input_embeddings().weight.data, model.get_output_embeddings()
     if getattr(head, "bias", None) is not None or len(head.weight) != len(embeddings):

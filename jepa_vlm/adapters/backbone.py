@@ -1,4 +1,4 @@
-"""A vision-language model with everything that goes with it."""
+"""A vision-language model with its processor and its adapter."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ HALF = (torch.bfloat16, torch.float16)
 @final
 @dataclass(frozen=True)
 class Profile:
-    """Training values that suit a backbone, for what a recipe leaves open; None leaves the published ones.
+    """Training values for a backbone where a recipe sets none; None keeps the published values.
 
     Args:
-        learning_rate: Peak rate.
-        forced_learning_rate: Peak rate of recipes whose every answer stands behind latent steps that inference writes
+        learning_rate: Peak learning rate.
+        forced_learning_rate: Peak learning rate of recipes that always decode latent steps before an answer
             (``LatentDecoding(entry="forced")``); None for ``learning_rate``.
-        lora_rank, lora_alpha: Of the adapter.
+        lora_rank, lora_alpha: Rank and alpha of LoRA.
         batch_size: Examples in a micro-batch.
         accumulation: Micro-batches in an optimiser step.
         steps: Optimiser steps.
-        engine: How views are encoded.
+        engine: Engine that encodes the views.
     """
 
     learning_rate: float | None = None
@@ -46,18 +46,19 @@ class Profile:
 @final
 @dataclass
 class Backbone:
-    """What ``load_backbone`` returns.
+    """A backbone, as ``load_backbone`` returns it.
 
     Args:
-        name: What was asked for.
+        name: Name given to ``load_backbone``.
         model: The Hugging Face model; PEFT's wrapper around it once LoRA is on.
         processor: Its processor, of the standard class.
-        adapter: Knowledge of its family.
-        profile: Training values that suit it.
-        added: The tokens that were declared, or None.
-        latent_head: What latent decoding passes a state through before it feeds it; None feeds the state itself.
+        adapter: Adapter of its family.
+        profile: Training values for it.
+        added: Added tokens, or None.
+        latent_head: Module that latent decoding applies to a state before it becomes an input embedding; None takes the
+            state itself.
 
-    ``dtype`` is the type in which the model computes: what ``load_backbone`` was asked for, else that of its weights.
+    ``dtype`` is the type in which the model computes: the one given to ``load_backbone``, else that of its weights.
     Parameters that train are at least float32 all the same, see ``apply_lora``.
     """
 
@@ -88,8 +89,8 @@ class Backbone:
     def precision(self) -> AbstractContextManager[object]:
         """Return the context in which the model runs, in training, validation and generation alike.
 
-        It is autocast to ``dtype`` where that is a half precision and the model holds wider parameters, which are those
-        that train. A model of one type runs as stock transformers runs it.
+        It is autocast to ``dtype`` where that is a half precision and the model holds wider parameters, namely those
+        that train. A model whose parameters have one type runs as stock transformers runs it.
         """
         device = self.base.device.type
         wider = any(p.is_floating_point() and p.dtype != self.dtype for p in self.base.parameters())

@@ -1,4 +1,4 @@
-"""The folder with a base's own files, from which an export is made."""
+"""The folder with the files of a base model, from which an export is made."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from jepa_vlm.adapters.tiny import TINY
 from jepa_vlm.errors import ExportError
 
 CONFIG, WEIGHTS, INDEX = "config.json", "model.safetensors", "model.safetensors.index.json"
-# What transformers 4 and 5 read beside the weights, and terms of use, which hold for what is made of the model too.
-# Python files are never among them. Nor is the model card: it describes the base.
+# Files that transformers 4 and 5 read beside the weights, and terms of use, which hold for derived models too. Python
+# files are never among them. Nor is the model card: it describes the base.
 FILES = (
     INDEX, CONFIG, "generation_config.json",
     "preprocessor_config.json", "processor_config.json", "video_preprocessor_config.json",
@@ -31,15 +31,15 @@ FILES = (
 
 @contextmanager
 def base_folder(name: str, *, seed: int = 0, dtype: str = "float32") -> Iterator[Path]:
-    """Give the folder with the files of a base: its own, or the hub's snapshot on this machine.
+    """Yield the folder with the files of a base: its own, or the hub's snapshot on this machine.
 
-    Of a hub id, files of ``FILES`` that loading did not need are fetched too, where the hub can be reached. A
-    ``tiny-random-*`` model has no files: they are written, and removed at the end.
+    For a hub id, those of ``FILES`` that loading did not need are downloaded too, where the hub can be reached. The
+    files of a ``tiny-random-*`` model are written to a temporary folder.
 
     Args:
-        name: As for ``load_backbone``.
-        seed: Likewise; matters for random weights only.
-        dtype: Likewise; the type of random weights.
+        name: Name of the backbone, as for ``load_backbone``.
+        seed: Random seed of the weights of a ``tiny-random-*`` model.
+        dtype: Type of the weights of a ``tiny-random-*`` model.
     """
     if name in TINY:
         with TemporaryDirectory() as made:
@@ -65,7 +65,7 @@ def check_base(name: str) -> None:
 
 
 def kept_files(folder: Path) -> tuple[str, ...]:
-    """Return which files an export takes over from a base, weights apart, as paths in its folder.
+    """Return the files that an export copies from a base, weights apart, as paths in its folder.
 
     Raises:
         ExportError: If one is a link that leads out of the folder, or the base has no weights that can be merged into.

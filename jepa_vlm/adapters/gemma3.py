@@ -7,20 +7,19 @@ from typing import final
 import torch
 from torch import Tensor
 
-from jepa_vlm.adapters.adapter import ADAPTERS, Adapter
+from jepa_vlm.adapters.adapter import Adapter
 from jepa_vlm.typing import TokenIds, TokenMask
 
 
-@ADAPTERS.register("gemma3")
 @final
 class Gemma3Adapter(Adapter):
     """The family of ``Gemma3ForConditionalGeneration``."""
 
     def blocks(self, image_tokens: TokenMask, prompt: TokenMask) -> TokenIds | None:
-        """See ``Adapter.blocks``: each run of features is one, as in transformers."""
+        """See ``Adapter.blocks``: each run of features is a group, as in transformers."""
         starts = image_tokens & ~torch.cat([image_tokens.new_zeros(1), image_tokens[:-1]])
         return torch.where(image_tokens, starts.cumsum(0) - 1, -1)
 
-    def token_types(self, image_tokens: TokenMask, blocks: TokenIds | None, shown: bool) -> dict[str, Tensor]:
+    def token_types(self, image_tokens: TokenMask, blocks: TokenIds | None, has_images: bool) -> dict[str, Tensor]:
         """See ``Adapter.token_types``."""
         return {"token_type_ids": image_tokens.int()}

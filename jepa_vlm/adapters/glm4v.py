@@ -6,11 +6,9 @@ from typing import Any, final
 
 from transformers.models.glm4v.image_processing_pil_glm4v import smart_resize
 
-from jepa_vlm.adapters.adapter import ADAPTERS
 from jepa_vlm.adapters.grid import GridAdapter
 
 
-@ADAPTERS.register("glm4v")
 @final
 class Glm4vAdapter(GridAdapter):
     """The family of ``Glm4vForConditionalGeneration``."""

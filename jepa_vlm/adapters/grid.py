@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
+from einops import rearrange
 from PIL import Image
 from torch import Tensor
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import smart_resize
@@ -15,15 +16,14 @@ from transformers.vision_utils import (
     get_vision_position_ids,
 )
 
-from jepa_vlm.adapters.adapter import Adapter
+from jepa_vlm.adapters.adapter import Adapter, ImageInputs
 from jepa_vlm.adapters.image_tokens import ImageTokens
-from jepa_vlm.adapters.mrope import rotary_positions
 from jepa_vlm.errors import DataError
 from jepa_vlm.typing import TokenIds, TokenMask
 
 
 class GridAdapter(Adapter):
-    """What Qwen's vision-language models have in common, and GLM-4V with them."""
+    """What Qwen's vision-language models and GLM-4V have in common."""
 
     chunked_vision = True
     image_inputs = ("pixel_values", "image_grid_thw")
@@ -42,7 +42,7 @@ class GridAdapter(Adapter):
         return ImageTokens(self.placeholder(processor), (length,), grid)
 
     def resized(self, image_processor: Any, width: int, height: int) -> tuple[int, int]:
-        """Return the pixels, rows then columns, to which the processor brings an image.
+        """Return the size in pixels, rows then columns, to which the processor resizes an image.
 
         Raises:
             ValueError: If it refuses the size.
@@ -65,7 +65,7 @@ class GridAdapter(Adapter):
         return rotary_positions(image_tokens, images, self.merge)
 
     def collate_images(self, images: Sequence[Mapping[str, Tensor]]) -> dict[str, Any]:
-        """See ``Adapter.collate_images``; all that the tower derives from the grids is made here, off the device."""
+        """See ``Adapter.collate_images``; what the tower derives from the grids is made here, off the device."""
         grids = torch.cat([image["image_grid_thw"] for image in images])
         ends = get_vision_cu_seqlens(grids)
         frames = ends.diff().tolist()
@@ -86,20 +86,20 @@ class GridAdapter(Adapter):
         )
         return {"image_interp_indices": indices, "image_interp_weights": weights}
 
-    def encode_images(self, base: Any, images: Mapping[str, Any]) -> Tensor:
+    def encode_images(self, base: Any, images: ImageInputs) -> Tensor:
         """See ``Adapter.encode_images``. transformers' ``get_image_features`` would read the grids off the device."""
         tower: Any = base.base_model.visual
         made = {key.removeprefix("image_"): value for key, value in images.items()}
         return self.features(tower(made.pop("pixel_values").to(tower.dtype), return_dict=True, **made))
 
     def features(self, out: Any) -> Tensor:
-        """Return the rows of the tower's output."""
+        """Return the features, row after row, from the tower's output."""
         rows: Tensor = out.pooler_output
         return rows
 
-    def token_types(self, image_tokens: TokenMask, blocks: TokenIds | None, shown: bool) -> dict[str, Tensor]:
-        """See ``Adapter.token_types``; positions follow them."""
-        return {"mm_token_type_ids": image_tokens.int()} if shown else {}
+    def token_types(self, image_tokens: TokenMask, blocks: TokenIds | None, has_images: bool) -> dict[str, Tensor]:
+        """See ``Adapter.token_types``; the stock model makes positions from them."""
+        return {"mm_token_type_ids": image_tokens.int()} if has_images else {}
 
     def limit_visual_tokens(self, processor: Any, budget: int) -> None:
         """See ``Adapter.limit_visual_tokens``."""
@@ -114,3 +114,33 @@ class GridAdapter(Adapter):
         """Patches on each side of a token."""
         merge: int = self.config.vision_config.spatial_merge_size
         return merge
+
+
+def rotary_positions(image_tokens: TokenMask, images: Sequence[ImageTokens], merge: int) -> Tensor:
+    """Return the positions of M-RoPE, ("axes tokens"): text counts on all three axes, an image spans its grid.
+
+    Args:
+        image_tokens: True at features.
+        images: Images of the view, in order.
+        merge: Patches on each side of a token.
+
+    Source: Qwen2-VL, arXiv 2409.12191, section 2.1.
+    """
+    pieces: list[Tensor] = []
+    at, start, waiting = 0, 0, iter(images)
+    flags = image_tokens.tolist()
+    while at < len(flags):
+        if flags[at]:
+            frames, rows, columns = next(waiting).grid
+            shape = (frames, rows // merge, columns // merge)
+            axes = torch.meshgrid(*(torch.arange(n) for n in shape), indexing="ij")
+            pieces.append(rearrange(list(axes), "axes t h w -> axes (t h w)") + start)
+            at += shape[0] * shape[1] * shape[2]
+            start += max(shape[1:])
+        else:
+            end = at
+            while end < len(flags) and not flags[end]:
+                end += 1
+            pieces.append(torch.arange(start, start + end - at).expand(3, -1))
+            at, start = end, start + end - at
+    return torch.cat(pieces, dim=1)

@@ -1,18 +1,20 @@
-"""Idefics3 and SmolVLM: tiles between markers of row and column, behind them the whole image."""
+"""Idefics3 and SmolVLM: tiles between markers of row and column, followed by the whole image."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, final
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from jepa_vlm.adapters.adapter import ADAPTERS, Adapter
+from jepa_vlm.adapters.adapter import Adapter
 from jepa_vlm.errors import BackboneError
 
 
-class _MarkedTilesAdapter(Adapter):
+class Idefics3Adapter(Adapter):
+    """The families of ``Idefics3ForConditionalGeneration`` and ``SmolVLMForConditionalGeneration``."""
+
     image_inputs = ("pixel_values", "pixel_attention_mask")
 
     def collate_images(self, images: Sequence[Mapping[str, Tensor]]) -> dict[str, Any]:
@@ -28,19 +30,4 @@ class _MarkedTilesAdapter(Adapter):
         tiles = max((n for n in range(2, 65) if (n * n + 1) * each <= budget), default=1)
         longest = min(image_processor.size["longest_edge"], tiles * side)
         image_processor.size = {"longest_edge": longest}
-        self._known.clear()
-
-
-@ADAPTERS.register("idefics3")
-@final
-class Idefics3Adapter(_MarkedTilesAdapter):
-    """The family of ``Idefics3ForConditionalGeneration``."""
-
-
-@ADAPTERS.register("smolvlm")
-@final
-class SmolVLMAdapter(_MarkedTilesAdapter):
-    """The family of ``SmolVLMForConditionalGeneration``."""
-
-    video_processor = "SmolVLMVideoProcessor"
-    mixes_types = False  # it brings features to the type of the model's first tensor, not to that of the embeddings
+        self._tokens_by_size.clear()

@@ -1,4 +1,4 @@
-"""Which of a model's tensors PEFT put there, and what it renamed the others to."""
+"""Names of a model's tensors under PEFT: those that it adds, and those that it renames."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ LORA, TOKENS = ".lora_", ".trainable_tokens_"
 
 
 def belongs_to_adapter(name: str) -> bool:
-    """Say whether a tensor of this name is the adapter's: a LoRA half, or the rows of added tokens."""
+    """Return whether a tensor of this name belongs to PEFT: a LoRA matrix, or the rows of added tokens."""
     return LORA in name or TOKENS in name
 
 
 def base_name(name: str) -> str:
-    """Return the name that a tensor of the base has without an adapter around it."""
+    """Return the name that a tensor of the base has without PEFT."""
     return name.replace(".token_adapter.base_layer.", ".").replace(".base_layer.", ".")
 
 
 @contextmanager
 def without_input_casts(model: nn.Module, *, active: bool = True) -> Iterator[None]:
-    """Keep PEFT's layers from casting what they are given to float32, inside the block.
+    """Keep PEFT's layers from casting their inputs to float32, inside the block.
 
-    Under autocast these casts change no number; they only double what is kept for the backward pass. PEFT's own
-    ``disable_input_dtype_casting`` fails where tokens train, whose layers cast nothing.
+    Under autocast these casts change no number and double what is kept for the backward pass. PEFT's own
+    ``disable_input_dtype_casting`` fails where added tokens train, whose layers cast nothing.
 
     Args:
-        model: With an adapter or without.
-        active: False changes nothing.
+        model: Model with or without LoRA.
+        active: If False, nothing changes.
     """
     layers = [m for m in model.modules() if active and getattr(m, "cast_input_dtype_enabled", False)]
     for layer in layers:
@@ -45,12 +45,12 @@ def without_input_casts(model: nn.Module, *, active: bool = True) -> Iterator[No
 
 
 def has_lora(model: nn.Module) -> bool:
-    """Say whether low-rank updates are in the model; added tokens alone do not count."""
+    """Return whether the model holds LoRA; added tokens alone do not count."""
     return any(LORA in name for name, _ in model.named_parameters())
 
 
 def unwrapped(module: nn.Module) -> Any:
-    """Return the embedding layer or head itself, without what PEFT put around it."""
+    """Return the embedding layer or head itself, without PEFT's wrapper."""
     if isinstance(module, TrainableTokensWrapper):
         return module.original_module
     return module.get_base_layer() if isinstance(module, BaseTunerLayer) else module

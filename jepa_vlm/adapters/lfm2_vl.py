@@ -4,23 +4,15 @@ from __future__ import annotations
 
 from typing import Any, final
 
-from jepa_vlm.adapters.adapter import ADAPTERS, Adapter
+from jepa_vlm.adapters.adapter import Adapter
 
 
-@ADAPTERS.register("lfm2_vl")
 @final
 class Lfm2VlAdapter(Adapter):
     """The family of ``Lfm2VlForConditionalGeneration``."""
 
     image_inputs = ("pixel_values", "spatial_shapes", "pixel_attention_mask")
     projections = ("q_proj", "k_proj", "v_proj", "out_proj", "in_proj", "w1", "w2", "w3")
-
-    @property
-    def separate_because(self) -> str:
-        """See ``Adapter.separate_because``."""
-        if "conv" not in self.config.get_text_config().layer_types:
-            return ""
-        return "its convolution layers reach back across the views of a row, whatever the mask says"
 
     def limit_visual_tokens(self, processor: Any, budget: int) -> None:
         """See ``Adapter.limit_visual_tokens``: allows fewer tiles, or none and a smaller image."""
@@ -34,4 +26,4 @@ class Lfm2VlAdapter(Adapter):
         image_processor.min_image_tokens = min(image_processor.min_image_tokens, whole)
         image_processor.do_image_splitting = tiles >= image_processor.min_tiles
         image_processor.max_tiles = max(image_processor.min_tiles, min(image_processor.max_tiles, tiles))
-        self._known.clear()
+        self._tokens_by_size.clear()

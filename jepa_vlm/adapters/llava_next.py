@@ -10,19 +10,17 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
-from jepa_vlm.adapters.adapter import ADAPTERS, Adapter
+from jepa_vlm.adapters.adapter import Adapter
 from jepa_vlm.errors import BackboneError
 
-WIDE = 4096  # pixels: a square image of this side takes the largest grid of tiles
 
-
-class _AnyResolutionAdapter(Adapter):
-    """Tiles are padded to the most that an image of the pass has; the model cuts the padding off by the sizes."""
+class LlavaNextAdapter(Adapter):
+    """The family of ``LlavaNextForConditionalGeneration``."""
 
     image_inputs: tuple[str, ...] = ("pixel_values", "image_sizes")
 
     def collate_images(self, images: Sequence[Mapping[str, Tensor]]) -> dict[str, Any]:
-        """See ``Adapter.collate_images``."""
+        """See ``Adapter.collate_images``: all images get as many tiles; the model cuts the padding off by the sizes."""
         most = max(image["pixel_values"].shape[1] for image in images)
         padded = [
             F.pad(image["pixel_values"], (0, 0, 0, 0, 0, 0, 0, most - image["pixel_values"].shape[1]))
@@ -35,26 +33,19 @@ class _AnyResolutionAdapter(Adapter):
         every = [list(size) for size in self.config.image_grid_pinpoints]
         kept: list[list[int]] = []
         for height, width in every:
-            self._known.clear()
+            self._tokens_by_size.clear()
             processor.image_processor.image_grid_pinpoints = [[height, width]]
             if self.image_tokens(processor, width, height).length <= budget:
                 kept.append([height, width])
-        self._known.clear()
+        self._tokens_by_size.clear()
         if not kept:
             raise BackboneError(f"No grid of tiles of {self.config.model_type!r} takes {budget} tokens or fewer.")
         processor.image_processor.image_grid_pinpoints = kept
         self.config.image_grid_pinpoints = kept  # the model counts tiles by its own list
 
 
-@ADAPTERS.register("llava_next")
 @final
-class LlavaNextAdapter(_AnyResolutionAdapter):
-    """The family of ``LlavaNextForConditionalGeneration``."""
-
-
-@ADAPTERS.register("llava_onevision")
-@final
-class LlavaOnevisionAdapter(_AnyResolutionAdapter):
+class LlavaOnevisionAdapter(LlavaNextAdapter):
     """The family of ``LlavaOnevisionForConditionalGeneration``: of several images in a conversation, each is one tile.
 
     A view that shows one of several images shows it as the conversation does, so that features are shared.
@@ -64,7 +55,7 @@ class LlavaOnevisionAdapter(_AnyResolutionAdapter):
     image_inputs = ("pixel_values", "image_sizes", "batch_num_images")
     counts_images = True
 
-    def _call(self, processor: Any, image: Image.Image, together: int) -> Any:
+    def _process(self, processor: Any, image: Image.Image, together: int) -> Any:
         several = min(together, 2)  # one or more: that is all that matters
         made = processor(
             text=[self.placeholder(processor) * several],

@@ -1,9 +1,10 @@
-"""``load_backbone``: a tiny model of the package, a local folder or a hub id, behind one call."""
+"""``load_backbone``: load a tiny model of the package, a local folder or a hub id."""
 
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import cache
 from importlib.metadata import entry_points
@@ -11,28 +12,33 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from torch import nn
-from transformers import BitsAndBytesConfig, PretrainedConfig
+from transformers import (
+    AutoConfig,
+    AutoModelForImageTextToText,
+    BitsAndBytesConfig,
+    PretrainedConfig,
+    PreTrainedModel,
+)
 
-from jepa_vlm.adapters import families as families  # file themselves in ADAPTERS
-from jepa_vlm.adapters.adapter import ADAPTERS, Adapter
+from jepa_vlm.adapters.adapter import Adapter
 from jepa_vlm.adapters.added_tokens import add_tokens
 from jepa_vlm.adapters.backbone import Backbone, Profile
+from jepa_vlm.adapters.families import adapter_of
 from jepa_vlm.adapters.names import BACKBONES, DTYPES, Named
-from jepa_vlm.adapters.pretrained import read_config, read_model, read_processor
+from jepa_vlm.adapters.processors import load_processor
 from jepa_vlm.adapters.tiny import TINY
-from jepa_vlm.adapters.unlisted import UnlistedAdapter
+from jepa_vlm.adapters.tiny.build import build_tiny
 from jepa_vlm.errors import BackboneError, UnknownNameError, missing_extra
 
 WEIGHTS = Path(__file__).with_name("weights")
 PLUG_INS = "jepa_vlm.adapters"
-# Settings of a decoder: name, what it does to the logits, value at which it does nothing. The listed families' models
-# read the first alone.
-CAP = ("final_logit_softcapping", "caps", 0)
-SCALES = (("logits_scaling", "scales", 1), ("output_multiplier", "scales", 1))
-_SHIPPED = {"tiny-qwen2.5-vl": WEIGHTS / "tiny-qwen2.5-vl"}
-# The shipped weights answer at the prompt's end. Training moves that behind latent steps at 5e-4 and 1e-3; at 3e-3 the
-# words that are trained first destroy it (docs/method.md, "Coconut on the embedded default").
+PROCESSOR_FILES = ("processor_config.json", "preprocessor_config.json")
+TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "tekken.json")
+_BUNDLED = {"tiny-qwen2.5-vl": WEIGHTS / "tiny-qwen2.5-vl"}
+# The bundled model answers at the prompt's end. Training at 5e-4 and 1e-3 moves the answer behind latent steps; at 3e-3
+# the words that are trained first destroy it (docs/method.md, "Coconut on the embedded default").
 _TINY = Profile(
     learning_rate=3e-3,
     forced_learning_rate=5e-4,
@@ -59,44 +65,43 @@ def load_backbone(
 
     Args:
         name: A name of ``jepa-vlm backbones``, a local folder saved by transformers, or a hub id ("owner/name").
-        seed: Of the weights of a ``tiny-random-*`` model, and of the rows of added tokens; the rest has weights of its
-            own.
-        dtype: Of the weights: ``float32``, ``bfloat16``, ``float16``, ``float64``, or a torch dtype.
-        exact: Whether weights that are stored in a wider type keep it for the moment, so that what trains starts from
-            the stored values and not from values rounded to ``dtype``: ``apply_lora`` brings all others to ``dtype``.
+        seed: Random seed of the weights of a ``tiny-random-*`` model, and of the rows of added tokens.
+        dtype: Type of the weights: ``float32``, ``bfloat16``, ``float16``, ``float64``, or a torch dtype.
+        exact: Whether weights that are stored in a wider type keep it, so that parameters that train start from the
+            stored values and not from values rounded to ``dtype``; ``apply_lora`` casts all others to ``dtype``.
         visual_tokens: Most tokens that one image may take; larger images are shrunk, or cut into fewer tiles. None
             keeps the processor's limit.
-        quantize: Whether the base's linear layers are held in 4 bits (NF4), for an adapter in full precision on top
-            (QLoRA, arXiv 2305.14314). Needs bitsandbytes.
+        quantize: Whether the base's linear layers are held in 4 bits (NF4), under LoRA in full precision (QLoRA, arXiv
+            2305.14314). Needs bitsandbytes.
         trust_remote_code: Passed to transformers; code of the repository runs only if this is set.
-        added_tokens: Special tokens that the vocabulary gets, where it does not have them; see ``add_tokens``.
+        added_tokens: Special tokens to add to the vocabulary, where it does not have them; see ``add_tokens``.
 
     Raises:
         UnknownNameError: If nothing has this name, or transformers' interfaces do not cover the model's kind.
-        BackboneError: If the folder holds no whole model or no processor, the hub cannot be reached, model and
+        BackboneError: If the folder holds no complete model or no processor, the hub cannot be reached, model and
             processor do not fit, or a token cannot be added.
-        JepaVLMError: If ``quantize`` is asked for and bitsandbytes is not installed.
+        JepaVLMError: If ``quantize`` is set and bitsandbytes is not installed.
     """
     torch_dtype = _dtype(dtype)
     _load_plug_ins()
     quantized = _four_bits(name, torch_dtype) if quantize else {}
     if name in TINY:
-        model, processor = TINY[name](seed=seed)
+        model, processor = build_tiny(TINY[name], seed=seed)
         model = nn.Module.to(model, torch.promote_types(model.dtype, torch_dtype) if exact else torch_dtype)
     else:
         source = source_of(name)
-        config = read_config(source, trust_remote_code)
+        config = _read_config(source, trust_remote_code)
         adapter_of(config)  # before gigabytes are read
-        processor = read_processor(source, trust_remote_code)
+        processor = _read_processor(source, trust_remote_code)
         kept = torch.promote_types(_dtype(config.dtype or torch.float32), torch_dtype) if exact else torch_dtype
-        model = read_model(source, dtype=kept, trust_remote_code=trust_remote_code, **quantized)
+        model = _read_model(source, dtype=kept, trust_remote_code=trust_remote_code, **quantized)
     adapter = adapter_of(model.config)
     _check_processor(name, adapter, processor)
     if visual_tokens is not None:
         if visual_tokens < 1:
             raise BackboneError(f"visual_tokens must be at least 1, got {visual_tokens}.")
         adapter.limit_visual_tokens(processor, visual_tokens)
-    profile = _TINY if name in TINY or name in _SHIPPED else Profile()
+    profile = _TINY if name in TINY or name in _BUNDLED else Profile()
     if adapter.separate_because:
         profile = replace(profile, engine="separate")
     added = add_tokens(model, processor.tokenizer, added_tokens, seed=seed) if added_tokens else None
@@ -105,28 +110,9 @@ def load_backbone(
     return backbone
 
 
-def adapter_of(config: PretrainedConfig) -> Adapter:
-    """Return the adapter of a model's family.
-
-    Raises:
-        UnknownNameError: If there is none, and transformers' interfaces do not suffice for one.
-        BackboneError: If the model does something that no adapter can answer for.
-    """
-    kind, text = config.model_type, config.get_text_config()
-    unlisted = kind not in ADAPTERS and UnlistedAdapter.fits(config)
-    adapter = UnlistedAdapter(config=config) if unlisted else ADAPTERS[kind](config=config)
-    for name, verb, idle in (CAP, *SCALES) if unlisted else (CAP,):
-        if getattr(text, name, None) not in (None, idle):
-            raise BackboneError(
-                f"A decoder of {text.model_type!r} {verb} its logits behind the head ({name}), so that token losses on "
-                "its states would not be the model's; it is not supported."
-            )
-    return adapter
-
-
 @cache
 def _load_plug_ins() -> None:
-    """Import the adapters of installed packages, which file themselves in ``ADAPTERS``."""
+    """Import the adapters of installed packages, which register themselves in ``ADAPTERS``."""
     for point in entry_points(group=PLUG_INS):
         try:
             point.load()
@@ -135,10 +121,12 @@ def _load_plug_ins() -> None:
 
 
 def _check_processor(name: str, adapter: Adapter, processor: Any) -> None:
-    """Check that the processor writes what the model expects in an image's place, and give it a template if need be.
+    """Check that the processor writes the token that the model expects in an image's place.
+
+    A processor without chat template gets that of the family.
 
     Raises:
-        BackboneError: If it does not.
+        BackboneError: If it writes another token, or there is no template.
     """
     if not processor.chat_template:
         if not adapter.template:
@@ -166,8 +154,8 @@ def _dtype(dtype: str | torch.dtype) -> torch.dtype:
 
 def source_of(name: str) -> str:
     """Return the folder or hub id behind a name."""
-    if name in _SHIPPED:
-        return str(_SHIPPED[name])
+    if name in _BUNDLED:
+        return str(_BUNDLED[name])
     named: Named | None = BACKBONES.get(name)
     if named is not None:
         return named.hub_id
@@ -191,8 +179,76 @@ def source_of(name: str) -> str:
 
 def _four_bits(name: str, dtype: torch.dtype) -> dict[str, Any]:
     if name in TINY:
-        raise BackboneError(f"{name} is made on the spot and has no weights to quantize; leave it in full precision.")
+        raise BackboneError(
+            f"{name} is built with random weights and has no weights to quantize; leave it in full precision."
+        )
     if importlib.util.find_spec("bitsandbytes") is None:
         raise missing_extra("bitsandbytes", "qlora", "Holding the base in 4 bits")
     kinds = {"bnb_4bit_quant_type": "nf4", "bnb_4bit_compute_dtype": dtype, "bnb_4bit_use_double_quant": True}
     return {"quantization_config": BitsAndBytesConfig(load_in_4bit=True, **kinds)}
+
+
+def _read_config(source: str, trust_remote_code: bool) -> PretrainedConfig:
+    """Return the configuration of a model.
+
+    Raises:
+        BackboneError: If it cannot be read.
+    """
+    with one_message(source):
+        config: PretrainedConfig = AutoConfig.from_pretrained(source, trust_remote_code=trust_remote_code)
+    return config
+
+
+def _read_processor(source: str, trust_remote_code: bool) -> Any:
+    """Return the processor that belongs to a model.
+
+    Raises:
+        BackboneError: If a file of it is missing or cannot be read.
+    """
+    folder = Path(source)
+    if folder.is_dir():
+        for what, names in (("image processor", PROCESSOR_FILES), ("tokenizer", TOKENIZER_FILES)):
+            if not any((folder / name).is_file() for name in names):
+                raise BackboneError(
+                    f"Folder {source} has no {what} ({' or '.join(names)}); copy it from the model that this one was "
+                    "made from, or save the processor there with save_pretrained."
+                )
+    with one_message(source):
+        return load_processor(source, trust_remote_code=trust_remote_code)
+
+
+def _read_model(source: str, **settings: Any) -> PreTrainedModel:
+    """Return a model with all its weights; ``settings`` go to ``from_pretrained``.
+
+    Raises:
+        BackboneError: If the weights cannot be read, or some are missing: transformers would make them up.
+    """
+    with one_message(source):
+        loaded: Any = AutoModelForImageTextToText.from_pretrained(
+            source, use_safetensors=True, output_loading_info=True, **settings
+        )
+    model, info = loaded
+    missing = sorted(info["missing_keys"])
+    if missing:
+        raise BackboneError(
+            f"The weights of {source} leave out {len(missing)} of the model's, {missing[0]} first, which would be "
+            "random; the files are not whole, or belong to another model than config.json says."
+        )
+    found: PreTrainedModel = model
+    return found
+
+
+@contextmanager
+def one_message(source: str) -> Iterator[None]:
+    """Turn exceptions of transformers into one sentence on what happened and one on what to do."""
+    try:
+        yield
+    except (OSError, ValueError, RuntimeError, ImportError, SafetensorError) as err:
+        if Path(source).is_dir():
+            where, remedy = "folder", "check that it holds a whole model and its processor, saved by transformers"
+        else:
+            where, remedy = "hub id", "check the id and the network, or download it elsewhere and give the folder"
+        if isinstance(err, ImportError):
+            remedy = "install what it asks for"
+        reason = next(iter(str(err).strip().splitlines()), type(err).__name__).rstrip(".")
+        raise BackboneError(f"Cannot load {where} {source}: {reason}. To mend it, {remedy}.") from None

@@ -1,4 +1,4 @@
-"""Mllama (Llama 3.2 Vision): images are looked at through cross-attention layers; whole forwards only."""
+"""Mllama (Llama 3.2 Vision): the decoder attends to images through cross-attention layers; whole forwards only."""
 
 from __future__ import annotations
 
@@ -12,13 +12,12 @@ from transformers.models.mllama.processing_mllama import (
     get_cross_attention_token_mask,
 )
 
-from jepa_vlm.adapters.adapter import ADAPTERS, Adapter
+from jepa_vlm.adapters.adapter import Adapter, ImageInputs
 from jepa_vlm.adapters.image_tokens import ImageTokens
 from jepa_vlm.errors import BackboneError
 from jepa_vlm.typing import TokenIds
 
 
-@ADAPTERS.register("mllama")
 @final
 class MllamaAdapter(Adapter):
     """The family of ``MllamaForConditionalGeneration``."""
@@ -32,31 +31,31 @@ class MllamaAdapter(Adapter):
 
     @property
     def feature_id(self) -> int:
-        """No token's place is taken by a feature."""
+        """See ``Adapter.feature_id``: features replace no token."""
         return -1
 
     def image_tokens(self, processor: Any, width: int, height: int, *, together: int = 1) -> ImageTokens:
         """See ``Adapter.image_tokens``."""
         return ImageTokens(self.placeholder(processor), ())
 
-    def _call(self, processor: Any, image: Any, together: int) -> Any:
+    def _process(self, processor: Any, image: Any, together: int) -> Any:
         return processor(text=[self.placeholder(processor)], images=[image], return_tensors="pt")
 
     def collate_images(self, images: Sequence[Mapping[str, Tensor]]) -> dict[str, Any]:
         """See ``Adapter.collate_images``: all images belong to one text."""
         return {key: torch.cat([image[key] for image in images], dim=1) for key in self.image_inputs}
 
-    def encode_images(self, base: Any, images: Mapping[str, Any]) -> Tensor:
-        """See ``Adapter.encode_images``: nothing is fed in a token's place."""
+    def encode_images(self, base: Any, images: ImageInputs) -> Tensor:
+        """See ``Adapter.encode_images``: no token is replaced by a feature."""
         weight: Tensor = base.get_input_embeddings().weight
         return weight.new_zeros(0, weight.shape[1])
 
-    def shown(self, base: Any, input_ids: TokenIds, images: Mapping[str, Any]) -> dict[str, Any]:
-        """See ``Adapter.shown``; text before an image does not see it, as in the stock processor."""
-        sees = self._sees(input_ids, images["aspect_ratio_mask"])
-        return {**self._inputs(base, images), "cross_attention_mask": sees}
+    def stock_images(self, base: Any, input_ids: TokenIds, images: ImageInputs) -> dict[str, Any]:
+        """See ``Adapter.stock_images``; text before an image does not attend to it, as in the stock processor."""
+        visible = self._visible(input_ids, images["aspect_ratio_mask"])
+        return {**self._tower_inputs(base, images), "cross_attention_mask": visible}
 
-    def _sees(self, input_ids: TokenIds, tiles: Tensor) -> Tensor:
+    def _visible(self, input_ids: TokenIds, tiles: Tensor) -> Tensor:
         """Return which image's tiles each token sees, (1, tokens, images, tiles)."""
         spans = get_cross_attention_token_mask(input_ids.tolist(), self.config.image_token_id)
         counts = tiles[0].sum(dim=1).tolist()

@@ -1,9 +1,11 @@
-"""The backbones that have a name; plain data, so that listing them imports no torch."""
+"""The backbones that have a name: plain data, so that listing them imports no torch."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import final
+
+from jepa_vlm.adapters.tiny import TINY
 
 DTYPES = ("float32", "bfloat16", "float16", "float64")
 UNVERIFIED = "nothing yet"
@@ -21,11 +23,11 @@ class Named:
     """A named backbone.
 
     Args:
-        hub_id: Where its weights are, or "" if they are in the package or made on the spot.
-        family: Its ``model_type`` in transformers, which names the adapter that it needs.
+        hub_id: Repository with its weights, or "" if they are in the package or random.
+        family: Its ``model_type`` in transformers, under which its adapter is registered.
         note: One line for the list.
-        visual_tokens: How many an image takes.
-        template: The chat template's manner.
+        visual_tokens: Number of tokens that an image takes.
+        template: Format of its chat template.
         verified: What was checked on the real weights.
     """
 
@@ -35,10 +37,6 @@ class Named:
     visual_tokens: str = ""
     template: str = ""
     verified: str = ""
-
-
-def _tiny(family: str, note: str) -> Named:
-    return Named("", family, f"{note}, random weights, built offline; takes a seed")
 
 
 def _public(hub_id: str, family: str, visual_tokens: str, template: str, note: str = "") -> Named:
@@ -51,25 +49,10 @@ BACKBONES: dict[str, Named] = {
         "qwen2_5_vl",
         "Qwen2.5-VL's architecture, 1.4M parameters that have learned to see the playground; the default",
     ),
-    "tiny-random-qwen2.5-vl": _tiny("qwen2_5_vl", "Qwen2.5-VL's architecture, 1M parameters"),
-    "tiny-random-qwen2-vl": _tiny("qwen2_vl", "Qwen2-VL's architecture"),
-    "tiny-random-qwen3-vl": _tiny("qwen3_vl", "Qwen3-VL's architecture, with DeepStack"),
-    "tiny-random-qwen3-vl-moe": _tiny("qwen3_vl_moe", "Qwen3-VL's architecture with experts"),
-    "tiny-random-qwen3.5": _tiny("qwen3_5", "Qwen3.5's architecture, linear and full attention"),
-    "tiny-random-llava": _tiny("llava", "LLaVA's architecture on Llama"),
-    "tiny-random-llava-next": _tiny("llava_next", "LLaVA-NeXT's architecture on Mistral"),
-    "tiny-random-llava-onevision": _tiny("llava_onevision", "LLaVA-OneVision's architecture on Qwen2"),
-    "tiny-random-internvl": _tiny("internvl", "InternVL's architecture on Qwen2"),
-    "tiny-random-idefics3": _tiny("idefics3", "Idefics3's architecture"),
-    "tiny-random-smolvlm": _tiny("smolvlm", "SmolVLM's architecture"),
-    "tiny-random-gemma3": _tiny("gemma3", "Gemma 3's architecture"),
-    "tiny-random-paligemma": _tiny("paligemma", "PaliGemma's architecture"),
-    "tiny-random-glm-4v": _tiny("glm4v", "GLM-4V's architecture"),
-    "tiny-random-aya-vision": _tiny("aya_vision", "Aya Vision's architecture on Cohere2"),
-    "tiny-random-mllama": _tiny("mllama", "Llama 3.2 Vision's architecture"),
-    "tiny-random-mistral3": _tiny("mistral3", "Mistral 3's architecture, needs torchvision"),
-    "tiny-random-pixtral": _tiny("llava", "Pixtral's architecture, LLaVA's with a tower of its own, needs torchvision"),
-    "tiny-random-lfm2-vl": _tiny("lfm2_vl", "LFM2-VL's architecture, needs torchvision"),
+    **{
+        name: Named("", tiny.family, f"{tiny.note}, random weights, built offline; takes a seed")
+        for name, tiny in TINY.items()
+    },
     "qwen2-vl-2b": _public("Qwen/Qwen2-VL-2B-Instruct", "qwen2_vl", GRID_28, CHATML),
     "qwen2-vl-7b": _public("Qwen/Qwen2-VL-7B-Instruct", "qwen2_vl", GRID_28, CHATML),
     "qwen2-vl-72b": _public("Qwen/Qwen2-VL-72B-Instruct", "qwen2_vl", GRID_28, CHATML),

@@ -7,17 +7,16 @@ from typing import final
 import torch
 from torch import Tensor
 
-from jepa_vlm.adapters.adapter import ADAPTERS, Adapter
+from jepa_vlm.adapters.adapter import Adapter
 from jepa_vlm.typing import TokenIds, TokenMask
 
 
-@ADAPTERS.register("paligemma")
 @final
 class PaliGemmaAdapter(Adapter):
     """The family of ``PaliGemmaForConditionalGeneration``.
 
     Its processor has no chat template. This one writes what the processor itself makes of one image and one prompt, and
-    goes on in the same way where there are further turns, which the model was not trained on.
+    writes further turns, which the model was not trained on, in the same way.
     """
 
     first_position = 1
@@ -31,9 +30,9 @@ class PaliGemmaAdapter(Adapter):
 """
 
     def blocks(self, image_tokens: TokenMask, prompt: TokenMask) -> TokenIds | None:
-        """See ``Adapter.blocks``: the prompt is one, learned slots left out."""
+        """See ``Adapter.blocks``: the prompt is one group, soft tokens left out."""
         return torch.where(prompt, 0, -1)
 
-    def token_types(self, image_tokens: TokenMask, blocks: TokenIds | None, shown: bool) -> dict[str, Tensor]:
+    def token_types(self, image_tokens: TokenMask, blocks: TokenIds | None, has_images: bool) -> dict[str, Tensor]:
         """See ``Adapter.token_types``: 0 for the prompt, 1 for what follows."""
         return {} if blocks is None else {"token_type_ids": (blocks < 0).int()}

@@ -13,7 +13,7 @@ from jepa_vlm.adapters.adapter import Adapter
 
 
 class PixtralAdapter(Adapter):
-    """Models with this tower: Pixtral 12B, and Mistral 3."""
+    """Models with this tower: Pixtral 12B, and Mistral 3 with Ministral 3."""
 
     image_inputs = ("pixel_values", "image_sizes")
 
@@ -30,4 +30,4 @@ class PixtralAdapter(Adapter):
         size = dict(processor.image_processor.size)
         size["longest_edge"] = min(size["longest_edge"], max(1, int(budget**0.5)) * side)
         processor.image_processor.size = size
-        self._known.clear()
+        self._tokens_by_size.clear()

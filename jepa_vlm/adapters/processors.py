@@ -24,7 +24,7 @@ _made: dict[type[ProcessorMixin], type[ProcessorMixin]] = {}
 
 
 class _Absent:
-    """Stands for the missing video processor; attribute reads give None."""
+    """Takes the place of the missing video processor; its attributes are None."""
 
     def __getattr__(self, name: str) -> None:
         if name.startswith("__"):
@@ -33,7 +33,7 @@ class _Absent:
 
 
 class _NoVideo(ProcessorMixin):
-    """Sits behind the real class in the method order and hides its video slot from ``ProcessorMixin``."""
+    """Comes after the real class in the method order and hides its video slot from ``ProcessorMixin``."""
 
     video_processor: Any = _Absent()
     slots: tuple[str, ...] = ()
@@ -70,7 +70,7 @@ def image_only(processor_class: type[ProcessorMixin]) -> type[ProcessorMixin]:
 
 
 def _without_number_words(processor_class: type[ProcessorMixin]) -> None:
-    """Let SmolVLM's processor be built without num2words, which only spells out the length of a video."""
+    """Let SmolVLM's processor be built without num2words, which it needs only to spell out the length of a video."""
     module: Any = sys.modules[processor_class.__module__]
     if vars(module).get("num2words", _Absent) is None:
         module.num2words = _no_number_words
@@ -81,7 +81,7 @@ def _no_number_words(number: int) -> str:
 
 
 def _restore(processor_class: type[ProcessorMixin], state: dict[str, Any]) -> ProcessorMixin:
-    """Undo ``_NoVideo.__reduce__``: the class is made on the fly, so pickle cannot find it by name."""
+    """Undo ``_NoVideo.__reduce__``: the class is made at run time, so pickle cannot find it by name."""
     made = image_only(processor_class)
     processor = made.__new__(made)
     processor.__dict__.update(state)
@@ -89,7 +89,11 @@ def _restore(processor_class: type[ProcessorMixin], state: dict[str, Any]) -> Pr
 
 
 def torchvision_works() -> bool:
-    """Say whether torchvision imports; a build for another torch fails although its metadata is there."""
+    """Return whether torchvision is installed.
+
+    Raises:
+        BackboneError: If it is installed and does not import, as a build for another torch does not.
+    """
     if importlib.util.find_spec("torchvision") is None:
         return False
     try:
@@ -102,10 +106,10 @@ def torchvision_works() -> bool:
 
 
 def require_torchvision(name: str) -> None:
-    """Refuse a class that transformers builds on torchvision alone, where that does not import.
+    """Raise an error for a class that transformers builds on torchvision alone, if that is not installed.
 
     Raises:
-        BackboneError: If it does not.
+        BackboneError: If torchvision is not installed.
     """
     if not torchvision_works():
         raise BackboneError(f"{name} needs torchvision, which is not installed; install the build for this torch.")
@@ -130,7 +134,7 @@ def load_processor(folder_or_id: str, **options: Any) -> Any:
     found = processor_class_from_name(name)
     if found is None:
         raise BackboneError(f"transformers has no processor class {name!r}; upgrade transformers or check the folder.")
-    if not issubclass(found, ProcessorMixin):  # a stand-in of transformers' for what cannot be imported
+    if not issubclass(found, ProcessorMixin):  # transformers' placeholder for what cannot be imported
         require_torchvision(name)
     return image_only(found).from_pretrained(folder_or_id, **options)
 
@@ -138,12 +142,12 @@ def load_processor(folder_or_id: str, **options: Any) -> Any:
 def save_processor(processor: Any, folder: Path, *, video_processor: str) -> None:
     """Save a processor so that ``AutoProcessor`` reads it back on any machine.
 
-    One loaded without its video slot writes no settings for it, and with torchvision ``AutoProcessor`` would refuse the
-    folder. The block is added from the image settings, which is what the families with a video slot share.
+    A processor loaded without its video slot writes no settings for it, and with torchvision ``AutoProcessor`` would
+    refuse the folder. They are copied from the image settings, which families with a video slot use for both.
 
     Args:
-        processor: Of a backbone.
-        folder: Where to.
+        processor: Processor of a backbone.
+        folder: Folder to write to.
         video_processor: Class of the family's video processor, or "" if it has none.
     """
     processor.save_pretrained(folder)

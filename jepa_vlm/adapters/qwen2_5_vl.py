@@ -8,11 +8,9 @@ from typing import Any, final
 from torch import Tensor
 from transformers.vision_utils import get_vision_window_index
 
-from jepa_vlm.adapters.adapter import ADAPTERS
 from jepa_vlm.adapters.grid import GridAdapter
 
 
-@ADAPTERS.register("qwen2_5_vl")
 @final
 class Qwen25VLAdapter(GridAdapter):
     """The family of ``Qwen2_5_VLForConditionalGeneration``."""

@@ -7,13 +7,17 @@ from typing import Any, final
 import torch
 from torch import Tensor
 
-from jepa_vlm.adapters.adapter import ADAPTERS
 from jepa_vlm.adapters.grid import GridAdapter
 from jepa_vlm.typing import Hidden
 
 
-class _DeepStackAdapter(GridAdapter):
-    """Features carry the levels of DeepStack (arXiv 2406.04334) in further columns."""
+@final
+class Qwen3VLAdapter(GridAdapter):
+    """The families of ``Qwen3VLForConditionalGeneration`` and ``Qwen3VLMoeForConditionalGeneration``.
+
+    Features hold the levels of DeepStack (arXiv 2406.04334) in further columns. The experts of the second are no linear
+    layers, so LoRA leaves them out.
+    """
 
     video_processor = "Qwen3VLVideoProcessor"
     interpolated = True
@@ -29,15 +33,3 @@ class _DeepStackAdapter(GridAdapter):
         shown = torch.zeros(len(inputs), dtype=torch.bool, device=inputs.device)
         shown[image_at] = True  # rows are in the order of the tokens, as the decoder expects
         return {"visual_pos_masks": shown[None], "deepstack_visual_embeds": deeper.split(inputs.shape[1], dim=1)}
-
-
-@ADAPTERS.register("qwen3_vl")
-@final
-class Qwen3VLAdapter(_DeepStackAdapter):
-    """The family of ``Qwen3VLForConditionalGeneration``."""
-
-
-@ADAPTERS.register("qwen3_vl_moe")
-@final
-class Qwen3VLMoeAdapter(_DeepStackAdapter):
-    """The family of ``Qwen3VLMoeForConditionalGeneration``; its experts are no linear layers, so LoRA leaves them."""

@@ -1,38 +1,26 @@
-"""InternVL and Aya Vision: an image is cut into tiles of one size, the whole as a thumbnail behind them."""
+"""InternVL and Aya Vision: an image is cut into tiles of one size, followed by the whole image as a thumbnail."""
 
 from __future__ import annotations
 
-from typing import Any, final
+from typing import Any
 
-from jepa_vlm.adapters.adapter import ADAPTERS, Adapter
+from jepa_vlm.adapters.adapter import Adapter
 from jepa_vlm.errors import BackboneError
 
 
-class _TilesAdapter(Adapter):
+class TiledAdapter(Adapter):
+    """The families of ``InternVLForConditionalGeneration`` and ``AyaVisionForConditionalGeneration``."""
+
     def limit_visual_tokens(self, processor: Any, budget: int) -> None:
         """See ``Adapter.limit_visual_tokens``: allows fewer tiles."""
         image_processor = processor.image_processor
         most, image_processor.max_patches = image_processor.max_patches, 1
-        self._known.clear()
+        self._tokens_by_size.clear()
         each = self.image_tokens(processor, 512, 512).length
-        self._known.clear()
+        self._tokens_by_size.clear()
         if each > budget:
             raise BackboneError(
                 f"A tile takes {each} tokens in the family {self.config.model_type!r}; visual_tokens must be at least "
                 f"that, got {budget}."
             )
         image_processor.max_patches = max(1, min(most, budget // each - 1))
-
-
-@ADAPTERS.register("internvl")
-@final
-class InternVLAdapter(_TilesAdapter):
-    """The family of ``InternVLForConditionalGeneration``."""
-
-    video_processor = "InternVLVideoProcessor"
-
-
-@ADAPTERS.register("aya_vision")
-@final
-class AyaVisionAdapter(_TilesAdapter):
-    """The family of ``AyaVisionForConditionalGeneration``."""

@@ -1,4 +1,4 @@
-"""The commands, put together, and what becomes of errors."""
+"""The commands of the command line, and how an error becomes a message and an exit code."""
 
 from __future__ import annotations
 
@@ -9,14 +9,32 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from jepa_vlm.cli import analyse, backbones, compare, data, evaluate, export, objectives, recipe, recipes
+from jepa_vlm.cli import backbones, compare, data, evaluate, export, objectives, recipe, recipes
 from jepa_vlm.errors import InterruptedRunError, JepaVLMError, RecipeError, UnknownNameError
+from jepa_vlm.plugins import COMMANDS, plugins
 
 FAILED, USAGE, INTERRUPTED = 1, 2, 130
 
 
 class Commands(TyperGroup):
-    """Turns errors into one message and an exit code; ``--debug`` may stand anywhere and shows the traceback too."""
+    """The package's commands and those of entry points; an error becomes one message and an exit code.
+
+    ``--debug`` may stand anywhere and also shows the traceback.
+    """
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """Return the package's commands, then those of entry points."""
+        own = super().list_commands(ctx)
+        return [*own, *(name for name in plugins(COMMANDS) if name not in own)]
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """Return a command. An entry point is loaded only when its command is named or listed."""
+        own = super().get_command(ctx, cmd_name)
+        if own is not None or cmd_name not in (added := plugins(COMMANDS)):
+            return own
+        command = typer.main.get_command(added[cmd_name].load())
+        command.name = cmd_name
+        return command
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Let ``--debug`` stand behind the command as well."""
@@ -69,4 +87,3 @@ for module in (recipe, compare, recipes, objectives, evaluate, export):
     module.register(app)
 app.add_typer(backbones.app, name="backbones")
 app.add_typer(data.app, name="data")
-app.add_typer(analyse.app, name="analyse")

@@ -14,10 +14,10 @@ from jepa_vlm.adapters.names import BACKBONES, Named
 from jepa_vlm.cli.output import Json, columns, quiet_stdout, write, write_json
 
 if TYPE_CHECKING:
-    from jepa_vlm.conformance import Result
+    from jepa_vlm.conformance import CheckResult
 
 app = typer.Typer(help="List and check vision-language models.", invoke_without_command=True)
-Found = Mapping[str, "Sequence[Result]"]
+Found = Mapping[str, "Sequence[CheckResult]"]
 
 
 @app.callback()
@@ -29,7 +29,7 @@ def bare(ctx: typer.Context, json: Json = False) -> None:
 
 @app.command("list")
 def listed(json: Json = False) -> None:
-    """List them."""
+    """List the vision-language models that have a name."""
     show(json=json)
 
 
@@ -45,7 +45,7 @@ def verify(
     only: Annotated[
         str | None,
         typer.Option(
-            help="Checks to run, by the names in the second column of the output, with commas; all if not given."
+            help="Checks to run, separated by commas: names from the second column of the output; all if not given."
         ),
     ] = None,
     visual_tokens: Annotated[
@@ -56,15 +56,15 @@ def verify(
     ] = False,
     json: Json = False,
 ) -> None:
-    """Hold every promise that the library makes about a model on the model itself; exit 1 if one fails.
+    """Verify the adapter, the processor and the engines against the model itself; exit 1 if a check fails.
 
-    Each check prints its line when it ends, the cheap ones first: to stderr with --json and --markdown.
+    Each check prints a line when it ends, the cheap ones first: to stderr with --json and --markdown.
     """
     with quiet_stdout():
         import torch
 
         from jepa_vlm.conformance import checks_named
-        from jepa_vlm.conformance import verify as hold_all
+        from jepa_vlm.conformance import verify as run_checks
         from jepa_vlm.runs.environment import prepare
 
     keys = [key.strip() for key in (only or "").split(",") if key.strip()]
@@ -72,20 +72,20 @@ def verify(
     if keys and markdown:
         raise typer.BadParameter("A table row counts all checks; leave --only out beside --markdown.")
     say = partial(typer.echo, file=sys.stderr if json or markdown else sys.stdout)
-    found: dict[str, tuple[Result, ...]] = {}
+    found: dict[str, tuple[CheckResult, ...]] = {}
     for name in names:
         say(name)
         with quiet_stdout():
             prepare(0, backbone=name)
             kind = dtype or ("float64" if name.startswith("tiny-random") else "float32")
-            found[name] = hold_all(
+            found[name] = run_checks(
                 name,
                 dtype=getattr(torch, kind),
                 visual_tokens=visual_tokens,
                 only=keys,
                 after_each=lambda result: say(line(result)),
             )
-        say(f"  {held(found[name])} checks hold")
+        say(f"  {passed(found[name])} checks pass")
     if json:
         write_json({"backbones": {name: [asdict(result) for result in results] for name, results in found.items()}})
     elif markdown:
@@ -94,16 +94,16 @@ def verify(
         raise typer.Exit(1)
 
 
-def line(result: Result) -> str:
-    """Return a check's line, and under a failure what it means."""
+def line(result: CheckResult) -> str:
+    """Return the line of one result, and under a failure what it means."""
     text = f"  {result.verdict.upper():<14}  {result.key:<10}  {result.check}: {result.detail}"
     return f"{text}\n  {'':<14}  {'':<10}  if it does not hold, {result.meaning}" if result.meaning else text
 
 
-def held(results: Sequence[Result]) -> str:
-    """Return how many checks hold, of how many that have something to say."""
-    said = [result for result in results if result.verdict != "not applicable"]
-    return f"{sum(result.verdict == 'pass' for result in said)} of {len(said)}"
+def passed(results: Sequence[CheckResult]) -> str:
+    """Return how many checks pass, of how many that apply."""
+    applied = [result for result in results if result.verdict != "not applicable"]
+    return f"{sum(result.verdict == 'pass' for result in applied)} of {len(applied)}"
 
 
 def table(found: Found) -> str:
@@ -111,16 +111,16 @@ def table(found: Found) -> str:
     lines = ["| family | checked on | engines | checks held | remark |", "|---|---|---|---|---|"]
     for name, results in found.items():
         remarks = [f"{r.check}: {r.detail}" for r in results if r.verdict != "pass"]
-        apart = any(r.check == "one_pass equals separate" and r.verdict != "pass" for r in results)
+        apart = any(r.key == "engines" and r.verdict != "pass" for r in results)
         family = BACKBONES[name].family if name in BACKBONES else name
         engines = "separate" if apart else "one_pass, separate"
-        cells = (f"`{family}`", f"`{name}`", engines, held(results), "; ".join(remarks))
+        cells = (f"`{family}`", f"`{name}`", engines, passed(results), "; ".join(remarks))
         lines.append(f"| {' | '.join(cells)} |".replace("|  |", "| |"))
     return "\n".join(lines)
 
 
 def show(*, json: bool) -> None:
-    """Print the list."""
+    """Print the list of backbones."""
     if json:
         found: dict[str, Any] = {name: asdict(named) for name, named in BACKBONES.items()}
         write_json({"backbones": found})

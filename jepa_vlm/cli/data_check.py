@@ -13,8 +13,8 @@ import typer
 from jepa_vlm.cli.output import SPEC, Json, columns, progress_bar, quiet_stdout, write, write_json
 
 if TYPE_CHECKING:
-    from jepa_vlm.analysis.survey import RowFacts
     from jepa_vlm.latent_vlm import LatentVLM
+    from jepa_vlm.runs.survey import RowFacts
     from jepa_vlm.trajectories import Trajectory
 
 
@@ -85,8 +85,8 @@ def stats(
     if numbers == output:
         raise typer.BadParameter(f"--output names the figure, such as stats.svg; its numbers go to {numbers}.")
     with quiet_stdout():
-        from jepa_vlm.analysis.data_figure import data_figure
         from jepa_vlm.evaluation.files import write_whole
+        from jepa_vlm.report.data_figure import data_figure
 
         found = tallies(
             spec,
@@ -118,8 +118,8 @@ def tallies(
     workers: int,
 ) -> dict[str, dict[str, Any]]:
     """Return the counts of each source of a spec of files, after reading all its rows."""
-    from jepa_vlm.analysis.tally import Tally
     from jepa_vlm.runs.data import load_rows
+    from jepa_vlm.runs.survey import Tally
 
     sources = dict(load_rows(spec))
     model = model_that_counts(backbone, recipe=recipe, visual_tokens=visual_tokens)
@@ -164,7 +164,7 @@ def surveyed(
     workers: int = 0,
 ) -> Iterator[tuple[str, Iterator[RowFacts]]]:
     """Yield each source's name and the facts of its rows, which are to be taken before the next source's."""
-    from jepa_vlm.analysis.survey import survey
+    from jepa_vlm.runs.survey import survey
 
     def moved(facts: Iterable[RowFacts], advance: Callable[[], None]) -> Iterator[RowFacts]:
         for one in facts:

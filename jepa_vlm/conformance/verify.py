@@ -1,4 +1,4 @@
-"""``verify``: every promise that the library makes about a backbone, held on that backbone."""
+"""``verify``: run the checks on a backbone."""
 
 from __future__ import annotations
 
@@ -6,95 +6,95 @@ from collections.abc import Callable, Sequence
 
 import torch
 
-from jepa_vlm.conformance import engines, pictures, template, training
-from jepa_vlm.conformance.result import Check, Result, hold
+from jepa_vlm.conformance import input_checks, model_checks
+from jepa_vlm.conformance.check import Check, CheckResult, run_check
 from jepa_vlm.conformance.subject import Subject
 from jepa_vlm.errors import UnknownNameError
 
-CHECKS = (  # the cheap ones first: a large model takes minutes for one of the last
+CHECKS = (  # the cheap ones first: on a large model the last ones take minutes each
     Check(
         "prompt",
         "a prompt ends as training opens a turn",
-        "the model is asked in another way than it is trained, so that what it learned may not show",
-        template.prompts_are_as_trained,
+        "the model is prompted in another way than it is trained, so that what it learned may not show",
+        input_checks.prompts_are_as_trained,
     ),
     Check(
         "letters",
         "letters are compared by trained tokens",
         "letter-logits and short would compare tokens that training never trains; score with 'free'",
-        template.letters_are_as_trained,
+        input_checks.letters_are_as_trained,
     ),
     Check(
         "turns",
         "every R_i survives the chat template",
         "the template drops or rewrites earlier turns, so that parts of a trajectory are never trained",
-        template.every_turn_survives,
+        input_checks.every_turn_survives,
     ),
     Check(
         "cut",
         "the cut-out trajectory is its golden text",
-        "the target would be the embedding of something else than T",
-        template.trajectory_is_cut_out,
+        "the target would be the embedding of another text than T",
+        input_checks.trajectory_is_cut_out,
     ),
     Check(
         "tokens",
         "tokens are the stock processor's",
         "the model would be trained on another text than it sees at inference",
-        template.tokens_are_the_processors,
+        input_checks.tokens_are_the_processors,
     ),
     Check(
         "pictures",
         "pixels are the stock processor's",
         "the model would be trained on other pictures than it sees at inference",
-        pictures.pixels_are_the_processors,
+        input_checks.pixels_are_the_processors,
     ),
     Check(
         "lora",
         "LoRA lands on the decoder alone",
-        "the adapter trains other layers than it says, or leaves some out",
-        training.lora_stays_in_the_decoder,
+        "LoRA trains other layers than the family's adapter names, or leaves some out",
+        model_checks.lora_stays_in_the_decoder,
     ),
     Check(
         "state",
         "the state is what the head reads",
         "token losses would be computed on other logits than the model's own",
-        engines.head_reads_the_state,
+        model_checks.head_reads_the_state,
     ),
     Check(
         "images",
         "images encoded once equal images per view",
         "features cannot be shared between views; train with --engine separate",
-        engines.images_encode_alone,
+        model_checks.images_encode_alone,
     ),
     Check(
         "padding",
         "left padding changes nothing",
         "answers would depend on what else is in the batch; evaluate with --batch-size 1",
-        training.padding_changes_nothing,
+        model_checks.padding_changes_nothing,
     ),
     Check(
         "generation",
         "generation is unchanged by training hooks",
         "accuracy would be measured on a changed model",
-        training.generation_is_unchanged,
+        model_checks.generation_is_unchanged,
     ),
     Check(
         "gradient",
         "[PRED] and the adapter get gradient",
-        "what should learn does not",
-        training.pred_gets_gradient,
+        "what should be trained is not",
+        model_checks.pred_gets_gradient,
     ),
     Check(
         "engines",
         "one_pass equals separate",
-        "packed rows compute something else than the stock model; train with --engine separate",
-        engines.engines_agree,
+        "packed sequences compute something else than the stock model; train with --engine separate",
+        model_checks.engines_agree,
     ),
     Check(
         "export",
         "an export reloads in stock transformers",
         "a trained model could not be used without this package",
-        training.export_reloads,
+        model_checks.export_reloads,
     ),
 )
 
@@ -105,16 +105,16 @@ def verify(
     dtype: torch.dtype = torch.float32,
     visual_tokens: int | None = None,
     only: Sequence[str] = (),
-    after_each: Callable[[Result], object] = lambda result: None,
-) -> tuple[Result, ...]:
-    """Hold every check on a backbone.
+    after_each: Callable[[CheckResult], object] = lambda result: None,
+) -> tuple[CheckResult, ...]:
+    """Run the checks on a backbone, verifying its adapter against the model.
 
     Args:
-        name: As for ``load_backbone``.
-        dtype: In which to compute; float64 proves, and takes twice the memory.
+        name: Name of the backbone, as for ``load_backbone``.
+        dtype: Type to compute in; float64 makes comparisons proofs, and takes twice the memory.
         visual_tokens: Most tokens of an image; None keeps the processor's limit.
         only: Keys of the checks to run; all if there are none.
-        after_each: Receives each result when its check ends; a large model takes minutes for one.
+        after_each: Called with each result when its check ends; on a large model a check takes minutes.
 
     Raises:
         UnknownNameError: If no check has a key.
@@ -124,7 +124,7 @@ def verify(
     subject = Subject.load(name, dtype, visual_tokens)
     results = []
     for check in chosen:
-        results.append(hold(check, subject))
+        results.append(run_check(check, subject))
         after_each(results[-1])
     return tuple(results)
 

@@ -7,7 +7,7 @@ from typing import Any, final
 import torch
 from torch import Tensor, nn
 
-from jepa_vlm.adapters.text_encoder import TINY_TEXT, load_text_encoder
+from jepa_vlm.adapters.text_model import TINY_TEXT, load_text_encoder
 from jepa_vlm.errors import BackboneError
 from jepa_vlm.serialization.texts import TextReader
 from jepa_vlm.typing import Latent, TextIds, TextMask, at_least_float32, shape_checked

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from transformers import LogitsProcessor
 
 from jepa_vlm.adapters import Backbone
-from jepa_vlm.adapters.answer_turn import answer_turn
+from jepa_vlm.adapters.chat import answer_turn
 from jepa_vlm.errors import BackboneError
 from jepa_vlm.generation.greedy import end_ids, generate
 from jepa_vlm.generation.prompt import Inputs

@@ -9,7 +9,7 @@ from typing import Literal, final
 from torch import Tensor
 
 from jepa_vlm.adapters import Backbone
-from jepa_vlm.adapters.answer_turn import answer_turn
+from jepa_vlm.adapters.chat import answer_turn
 from jepa_vlm.errors import BackboneError
 from jepa_vlm.generation.greedy import end_ids
 from jepa_vlm.generation.letter_parser import parse_letter

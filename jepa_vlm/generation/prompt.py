@@ -10,8 +10,7 @@ from PIL import Image
 from torch import Tensor
 
 from jepa_vlm.adapters import Backbone
-from jepa_vlm.adapters.answer_turn import turn_opening
-from jepa_vlm.adapters.chat import Turn, chat_text
+from jepa_vlm.adapters.chat import Turn, chat_text, turn_opening
 
 Inputs = Mapping[str, Tensor]
 

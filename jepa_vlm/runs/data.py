@@ -12,10 +12,9 @@ from jepa_vlm.playground import World
 from jepa_vlm.runs.row_digests import digest_rows
 from jepa_vlm.runs.split import MOST, SHARE, Split, split_by_picture
 from jepa_vlm.trajectories import Trajectory
-from jepa_vlm.trajectories.load import load_trajectories, parse_spec, split_mixture
+from jepa_vlm.trajectories.data_spec import load_trajectories, parse_spec, split_mixture
 from jepa_vlm.trajectories.mixture import Mixture, Source
-from jepa_vlm.trajectories.row_reader import RowReader
-from jepa_vlm.trajectories.rows import Picked, Rows, policy_of
+from jepa_vlm.trajectories.rows import Picked, RowReader, Rows, policy_of
 
 PLAYGROUND = "playground"
 SEARCHED = 256  # of a playground, when only some trajectories are asked for

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, final
 from jepa_vlm.errors import DataError
 from jepa_vlm.trajectories import Box, LazyImage, Trajectory
 from jepa_vlm.trajectories.bad_rows import BadRows
-from jepa_vlm.trajectories.row_reader import RowReader
-from jepa_vlm.trajectories.rows import Picked, Rows
+from jepa_vlm.trajectories.rows import Picked, RowReader, Rows
 
 if TYPE_CHECKING:
     from jepa_vlm.latent_vlm import LatentVLM

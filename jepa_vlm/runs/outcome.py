@@ -22,7 +22,7 @@ from jepa_vlm.runs.plan import Plan
 from jepa_vlm.runs.result import RunResult, held_out_findings, held_out_monitors, held_out_terms
 from jepa_vlm.training import ObjectiveTrainer, export
 from jepa_vlm.training.metrics import read_metrics
-from jepa_vlm.trajectories.load import parse_spec
+from jepa_vlm.trajectories.data_spec import parse_spec
 
 EXAMPLES = 6
 

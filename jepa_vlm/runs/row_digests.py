@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, final
 
 from jepa_vlm.errors import DataError
-from jepa_vlm.trajectories.formats.native import row_of
+from jepa_vlm.trajectories.formats.jsonl import row_of
 from jepa_vlm.trajectories.image import LazyImage
 from jepa_vlm.trajectories.rows import Rows
 

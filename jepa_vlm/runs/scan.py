@@ -11,8 +11,7 @@ from jepa_vlm.errors import DataError
 from jepa_vlm.runs.length import Fitted, fit
 from jepa_vlm.runs.term_rows import HELD_OUT
 from jepa_vlm.trajectories.mixture import Mixture, Source
-from jepa_vlm.trajectories.row_reader import RowReader
-from jepa_vlm.trajectories.rows import Rows, policy_of
+from jepa_vlm.trajectories.rows import RowReader, Rows, policy_of
 
 if TYPE_CHECKING:
     from jepa_vlm.latent_vlm import LatentVLM

@@ -7,8 +7,8 @@ from functools import cached_property
 from typing import Any, final
 
 from jepa_vlm.adapters import Adapter, ImageTokens
-from jepa_vlm.adapters.answer_turn import turn_opening
-from jepa_vlm.adapters.regions import region_rows
+from jepa_vlm.adapters.chat import turn_opening
+from jepa_vlm.adapters.image_tokens import region_rows
 from jepa_vlm.errors import BackboneError, DataError
 from jepa_vlm.serialization.marked import MarkedTokens, mark
 from jepa_vlm.serialization.template import refuse_reserved, render, template_tokens

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from jepa_vlm.adapters import Backbone
-from jepa_vlm.adapters.fingerprint import fingerprint
+from jepa_vlm.adapters.digests import state_digests
 from jepa_vlm.serialization.serializer import Serializer
 from jepa_vlm.serialization.target_store import TargetStore
 from jepa_vlm.trajectories import Trajectory
@@ -21,7 +21,7 @@ def target_stores(backbone: Backbone, requests: Sequence[Request]) -> dict[Reque
         ValueError: If one folder is to hold two targets.
     """
     asked = [request for request in requests if request.policy.is_cached]
-    made = fingerprint(backbone) if asked else {}
+    made = state_digests(backbone) if asked else {}
     stores: dict[Request, TargetStore] = {}
     for request in asked:
         if not request.reads_one or request.slots is not None:

@@ -14,8 +14,7 @@ from PIL import Image
 from torch import Tensor
 
 from jepa_vlm.adapters import Adapter, ImageTokens
-from jepa_vlm.adapters.answer_turn import answer_turn, turn_opening
-from jepa_vlm.adapters.chat import chat_text
+from jepa_vlm.adapters.chat import answer_turn, chat_text, turn_opening
 from jepa_vlm.errors import BackboneError
 from jepa_vlm.serialization.serializer import Serializer
 from jepa_vlm.serialization.template import messages_of

@@ -17,7 +17,7 @@ from transformers import AutoConfig
 
 from jepa_vlm.adapters import Backbone
 from jepa_vlm.adapters.base_folder import CONFIG, INDEX, kept_files, weight_files
-from jepa_vlm.adapters.fingerprint import lasting
+from jepa_vlm.adapters.digests import without_provenance
 from jepa_vlm.adapters.processors import load_processor
 from jepa_vlm.errors import ExportError
 
@@ -145,7 +145,9 @@ class _Needed:
 
 def _needed(folder: Path, backbone: Backbone) -> _Needed:
     own = load_processor(str(folder))
-    config, live = (lasting(c.to_dict()) for c in (AutoConfig.from_pretrained(folder), backbone.adapter.config))
+    config, live = (
+        without_provenance(c.to_dict()) for c in (AutoConfig.from_pretrained(folder), backbone.adapter.config)
+    )
     images = [json.loads(json.dumps(p.image_processor.to_dict(), default=str)) for p in (own, backbone.processor)]
     every = {number: token.__getstate__() for number, token in sorted(backbone.tokenizer.added_tokens_decoder.items())}
     known = own.tokenizer.get_vocab()

@@ -6,8 +6,6 @@ from collections.abc import Mapping
 
 from torch.optim import Optimizer
 
-from jepa_vlm.encoders import TextEncoder
-from jepa_vlm.experts import Expert
 from jepa_vlm.latent_vlm import LatentVLM
 
 
@@ -17,15 +15,16 @@ def split_by_rate(optimizer: Optimizer, model: LatentVLM, rates: Mapping[str, fl
     Args:
         optimizer: Changed in place, before its schedule is made.
         model: What it trains.
-        rates: Multiples by part, see ``Recipe``. The objective's own parameters have the rate itself, those of text
-            encoders and experts their multiples of it.
+        rates: Multiples by part, see ``Recipe``. A module of the objective may state its multiple as ``rate``, as a
+            ``TextEncoder`` does; the objective's other parameters have the rate itself.
     """
     adapter, base = model.backbone.adapter, model.backbone.base
     prefix = adapter.decoder_prefix(base)
     factors = {id(p): rates.get(adapter.part(name, prefix), 1.0) for name, p in base.named_parameters()}
     for module in model.objective.modules():
-        if isinstance(module, TextEncoder | Expert):
-            factors |= {id(p): module.rate for p in module.parameters()}
+        rate = getattr(module, "rate", None)
+        if isinstance(rate, int | float):
+            factors |= {id(p): rate for p in module.parameters()}
     split = []
     for group in optimizer.param_groups:
         for factor in sorted({factors.get(id(p), 1.0) for p in group["params"]}):

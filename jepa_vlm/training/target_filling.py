@@ -12,7 +12,7 @@ from accelerate.utils import send_to_device
 from peft import PeftModel
 from torch.utils.data import DataLoader
 
-from jepa_vlm.adapters.fingerprint import weights_digest
+from jepa_vlm.adapters.digests import weights_digest
 from jepa_vlm.errors import RunError
 from jepa_vlm.generation.inference import inference
 from jepa_vlm.latent_vlm import LatentVLM

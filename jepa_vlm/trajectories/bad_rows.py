@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, final
+from typing import TypedDict, final
 
 from jepa_vlm.errors import BackboneError, DataError, UnknownNameError
 
 POLICIES = ("refuse", "skip", "clamp")
 OPTIONS = ("bad", "max_bad")
-SHOWN, LONGEST = 5, 300  # messages of each kind that are kept, and characters of one that a list shows
+SHOWN, LONGEST = 5, 300  # messages kept of each kind, and characters of one that a list shows
 WAYS = (
     "To go on without such rows, put #bad=skip behind the data (they are counted), or #bad=clamp, which first cuts "
     "boxes to their image and widens thin crops."
@@ -24,8 +24,8 @@ class BadRows:
     """The policy of a source for rows that cannot be used.
 
     Args:
-        policy: ``refuse`` stops at the first one. ``skip`` leaves them out. ``clamp`` repairs what can be repaired
-            (boxes are cut to their image, thin crops widened) and leaves the rest out.
+        policy: ``refuse`` stops at the first such row. ``skip`` leaves such rows out. ``clamp`` repairs a row if it can
+            (boxes are cut to their image, thin crops widened), else leaves it out.
         most: The largest share of the rows that may be left out.
     """
 
@@ -38,7 +38,7 @@ class BadRows:
 
         Raises:
             UnknownNameError: If there is no such policy.
-            DataError: If the share is not one.
+            DataError: If the share is not a number from 0 to 1, or is set with the policy ``refuse``.
         """
         policy, most = options.get("bad", cls.policy), options.get("max_bad", str(cls.most))
         if policy not in POLICIES:
@@ -58,13 +58,20 @@ class BadRows:
         return BadRows(self.policy if self.policy == "clamp" else "skip", 1.0)
 
     def allows(self, bad: int, rows: int) -> bool:
-        """Say whether so many bad ones of so many rows may be left out."""
+        """Return whether ``bad`` of ``rows`` rows may be left out."""
         return bad == 0 or (self.policy != "refuse" and bad < rows and bad / rows <= self.most)
+
+
+class ProblemCount(TypedDict):
+    """How many rows have a kind of problem, and the messages of the first ones."""
+
+    count: int
+    first: list[str]
 
 
 @final
 class Problems:
-    """Problems by kind: how many, and the first messages of each."""
+    """Problems by kind: their number, and the first messages of each."""
 
     def __init__(self) -> None:
         self.counts: Counter[str] = Counter()
@@ -77,12 +84,12 @@ class Problems:
         if len(named) < SHOWN:
             named.append(message)
 
-    def summary(self) -> dict[str, Any]:
+    def summary(self) -> dict[str, ProblemCount]:
         """Return count and first messages by kind, the most frequent kind first."""
         return {kind: {"count": count, "first": self.first[kind]} for kind, count in self.counts.most_common()}
 
 
-def problem_lines(found: Mapping[str, Any]) -> list[str]:
+def problem_lines(found: Mapping[str, ProblemCount]) -> list[str]:
     """Return a summary of problems as lines, long messages cut short."""
     lines = []
     for kind, one in found.items():
@@ -94,6 +101,6 @@ def problem_lines(found: Mapping[str, Any]) -> list[str]:
 
 
 def problem_of(err: DataError | BackboneError, place: str) -> tuple[str, str]:
-    """Return the kind of problem that an error about a row is, and its message with the row's place in front."""
+    """Return the kind of problem of an error about a row, and its message, which begins with the row's place."""
     kind, message = err.problem if isinstance(err, DataError) else "chat template", str(err)
     return kind, message if message.startswith(place) else f"{place}: {message}"

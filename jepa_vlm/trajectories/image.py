@@ -1,4 +1,4 @@
-"""Images that are opened when they are needed, and refused when they are not what they should be."""
+"""Images that are opened when they are needed, and refused if they cannot be used."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ from jepa_vlm.trajectories.box import Box
 
 MAX_PIXELS = 64_000_000  # an 8000 x 8000 photograph; beyond it, decoding alone takes hundreds of megabytes
 SHOWN = 200  # characters of a path that a message repeats
-# What is read. Pillow knows more: EPS, for which it starts Ghostscript, and containers that are larger inside than they
-# say, such as ICO.
+# The kinds that are read. Pillow reads more: EPS, for which it starts Ghostscript, and containers such as ICO, whose
+# content may be larger than they state.
 KINDS = ("AVIF", "BMP", "GIF", "JPEG", "JPEG2000", "MPO", "PNG", "PPM", "TIFF", "WEBP")
 ORIENTATION, ON_ITS_SIDE = 274, (5, 6, 7, 8)  # the EXIF tag, and its values that swap width and height
 BITS_PER_SAMPLE = 258  # the TIFF tag
-BROKEN = (  # what Pillow's readers raise over bytes that are not what they should be
+BROKEN = (  # what Pillow's readers raise on broken files
     OSError, EOFError, SyntaxError, ValueError, TypeError, LookupError, OverflowError, struct.error, zlib.error,
     Image.DecompressionBombError,
 )  # fmt: skip
@@ -39,21 +39,21 @@ BROKEN = (  # what Pillow's readers raise over bytes that are not what they shou
 class LazyImage:
     """An image by path, by encoded bytes (given, or read when needed), or already open: exactly one of the four.
 
-    Size and pixels are those of the picture as viewers and the stock processors of transformers show it: turned as its
-    EXIF orientation says, transparency on white, the first of several frames.
+    Size and pixels are those of the picture as viewers and the stock processors of transformers show it: turned by its
+    EXIF orientation, transparency on white, the first of several frames.
 
     Args:
         path: A file.
         data: An encoded image (PNG, JPEG, ...).
-        read: Returns an encoded image whenever it is called, so that a store keeps nothing in memory.
+        read: A function that returns an encoded image, so that a store keeps nothing in memory.
         pixels: An open image.
-        region: The part of it that is meant, such as a crop that nobody stored; None for all of it.
-        known: Width and height of the whole picture, where they are known without opening it; checked on loading.
-        sha256: Of the encoded picture, where it is known without reading it.
-        origin: Where the reference came from ("data.jsonl:7"), for messages.
-        resized: Width and height that the image is scaled to whenever it is loaded; None for its own.
-        truth: Returns what is exactly known of the whole picture, by name, where a program drew it; None where nothing
-            is. Two images that differ in it alone are equal.
+        region: A part of the picture, such as a crop that is not stored as a file; None for all of it.
+        known: Width and height of the whole picture, if they are known without opening it; checked on loading.
+        sha256: Hash of the encoded picture, if it is known without reading it.
+        origin: File and row of the reference ("data.jsonl:7"), for messages.
+        resized: Width and height that the image is scaled to on loading; None for its own.
+        truth: A function that returns exact maps of the whole picture, by name, if a program drew it. Two images that
+            differ in it alone are equal.
     """
 
     path: Path | None = None
@@ -74,7 +74,7 @@ class LazyImage:
 
     @property
     def source(self) -> tuple[Hashable, ...]:
-        """What tells this image's pixels from another's: equal for two references to one part of one file."""
+        """A key of this image's pixels: equal for two references to the same part of the same file."""
         read = (self.read.func, self.read.args) if isinstance(self.read, partial) else self.read
         pixels = None if self.pixels is None else id(self.pixels)
         return self.path, self.data, read, pixels, self.region, self.resized
@@ -96,7 +96,7 @@ class LazyImage:
 
     @property
     def is_turned(self) -> bool:
-        """Whether its EXIF orientation turns or mirrors the picture, so that files store other pixels than are shown.
+        """Whether the EXIF orientation turns or mirrors the stored picture before viewers show it.
 
         Raises:
             DataError: As for ``size``.
@@ -107,7 +107,7 @@ class LazyImage:
             return _orientation(image) != 1
 
     def encoded(self) -> bytes | None:
-        """Return the file's own bytes, as they are stored, or None for an open image.
+        """Return the bytes of the file as they are stored, or None for an open image.
 
         Raises:
             DataError: If the file is missing.
@@ -120,7 +120,7 @@ class LazyImage:
         return self.read() if self.read is not None else self.data
 
     def load(self) -> Image.Image:
-        """Return the decoded RGB image; a path is read anew on every call, so that a data set stays small in memory.
+        """Return the decoded RGB image. A path is read again on every call, so that a data set needs little memory.
 
         Raises:
             DataError: If the image is missing, unreadable, larger than ``MAX_PIXELS``, or of values of unknown range.
@@ -133,9 +133,9 @@ class LazyImage:
                 raise DataError(message, "image unreadable") from None
 
     def digest(self) -> bytes:
-        """Return a SHA-256 of what the picture comes from, undecoded: its file as it is, or the pixels if it is open.
+        """Return a SHA-256 of the region, the size, and the source: the file, undecoded, or an open image's pixels.
 
-        Equal digests mean equal pictures; a file that was written anew counts as another one.
+        Equal digests mean equal pictures. The same picture in another file has another digest.
 
         Raises:
             DataError: If the image is missing or unreadable.
@@ -150,7 +150,7 @@ class LazyImage:
         return digest.digest()
 
     def picture(self) -> bytes:
-        """Return the SHA-256 of the whole picture's file, whatever part of it is meant.
+        """Return the SHA-256 of the file of the whole picture, without regard to the region.
 
         An open image has no file; its pixels are hashed.
 
@@ -184,7 +184,7 @@ class LazyImage:
     def _open(self) -> Image.Image:
         source = self.path if self.path is not None else io.BytesIO(self.encoded() or b"")
         try:
-            with warnings.catch_warnings():  # ours is the one message about size
+            with warnings.catch_warnings():  # the size is checked below, with one message
                 warnings.simplefilter("ignore", Image.DecompressionBombWarning)
                 image = Image.open(source, formats=_kinds())
         except FileNotFoundError:
@@ -226,13 +226,13 @@ class LazyImage:
 
 @cache
 def _kinds() -> tuple[str, ...]:
-    """Return those of ``KINDS`` that this Pillow was built with."""
+    """Return the members of ``KINDS`` that this build of Pillow supports."""
     Image.init()
     return tuple(kind for kind in KINDS if kind in Image.OPEN)
 
 
 def _orientation(image: Image.Image) -> int:
-    """Return the orientation that the header holds, in EXIF or XMP; what cannot be read says nothing, as in viewers."""
+    """Return the orientation in the header (EXIF or XMP); an unreadable one is ignored, as viewers do."""
     if image.format == "TIFF":
         return 1  # Pillow turns it while it decodes, and its header has the turned size already
     try:
@@ -248,16 +248,16 @@ def _upright_size(image: Image.Image) -> tuple[int, int]:
 
 
 def _bits(image: Image.Image) -> int | None:
-    """Return the bits that a gray picture of more than 8 uses, or None where its kind does not say."""
+    """Return the number of bits of a gray picture of more than 8 bits, or None if its kind does not state it."""
     if image.mode.startswith("I;16"):
         return int(getattr(image, "tag_v2", {}).get(BITS_PER_SAMPLE, (16,))[0])  # a TIFF may use 12 of them
     return 16 if image.mode == "I" and image.format in ("PNG", "PPM") else None
 
 
 def _upright_rgb(image: Image.Image) -> Image.Image:
-    """Return a picture as ``convert_to_rgb`` of transformers 5.23 does, but for gray ones of more than 8 bits.
+    """Return a picture as ``convert_to_rgb`` of transformers 5.23 does, except gray pictures of more than 8 bits.
 
-    Pillow clips those at 255, and transformers with it: everything but the darkest shades would turn white.
+    Pillow, and so transformers, clips those at 255: everything but the darkest shades would turn white.
     """
     turned = _orientation(image) != 1
     bits = _bits(image)

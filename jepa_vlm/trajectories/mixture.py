@@ -1,4 +1,4 @@
-"""Several sources at once, each seen as often as its weight says."""
+"""Mixtures: several sources of trajectories, each with a weight."""
 
 from __future__ import annotations
 
@@ -17,9 +17,10 @@ class Source:
     """One source of a mixture.
 
     Args:
-        name: What logs call it.
+        name: The name in logs.
         examples: Its trajectories.
-        weight: How often each is seen in one pass over the mixture: 1 is once, 2 twice, 0.5 in every other pass.
+        weight: How often each example is seen in one pass over the mixture: 1 is once, 2 is twice, 0.5 is in every
+            other pass.
     """
 
     name: str
@@ -28,7 +29,7 @@ class Source:
 
     @property
     def share(self) -> int:
-        """How many examples a pass takes of it, at least one."""
+        """The number of its examples in one pass, at least one."""
         return max(1, round(self.weight * len(self.examples)))
 
 
@@ -37,10 +38,10 @@ class Mixture(Sequence[Trajectory]):
     """The sources one after another; ``training.order.Passes`` mixes them by weight.
 
     Args:
-        sources: At least one, none empty, with different names and positive weights.
+        sources: At least one source, none of them empty, with different names and positive weights.
 
     Raises:
-        ValueError: If they are not so.
+        ValueError: If there is no source, one is empty, names repeat, or a weight is not positive.
     """
 
     def __init__(self, sources: Sequence[Source]) -> None:

@@ -1,39 +1,46 @@
-"""Rows of a source: trajectories that are read when they are asked for."""
+"""Rows of a source: trajectories that are read on access, under a policy for rows that cannot be used."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from copy import copy
-from dataclasses import replace
 from itertools import accumulate
-from typing import Self, final, overload
+from typing import Self, TypeVar, final, overload
 
-from jepa_vlm.trajectories.bad_rows import BadRows
+from jepa_vlm.errors import BackboneError, DataError
+from jepa_vlm.trajectories.bad_rows import WAYS, BadRows, Problems, problem_lines, problem_of
 from jepa_vlm.trajectories.trajectory import Trajectory
+
+T = TypeVar("T")
 
 
 class Rows(Sequence[Trajectory], ABC):
-    """Trajectories of a source, each read anew when it is asked for. Picklable; holds no open file.
+    """Trajectories of a source, each read anew on every access. Picklable; holds no open file.
 
-    Reading a row checks it: keys, boxes, and images by their headers. What stands in the source but is no trajectory
-    by the format's own rules (a video, say) is no row; ``dropped`` counts it. ``bad`` is the policy for rows that
-    cannot be used; reading one raises all the same, unless the policy repairs it: see ``RowReader``.
+    Reading a row checks it: keys, boxes, and images by their headers. An entry of the source that is no trajectory by
+    the format's own rules (a video, say) is not a row; ``dropped`` counts it.
+
+    Attributes:
+        bad: The policy for rows that cannot be used. Reading such a row raises all the same, unless the policy repairs
+            it; ``RowReader`` leaves it out.
+        keep: Special tokens that the texts of every row may hold, besides the row's own.
     """
 
     bad: BadRows = BadRows()
+    keep: tuple[str, ...] = ()
 
-    def under(self, bad: BadRows) -> Self:
-        """Return the same rows under another policy."""
+    def under(self, bad: BadRows, keep: Sequence[str] = ()) -> Self:
+        """Return the same rows under another policy, with further tokens to keep."""
         changed = copy(self)
-        changed.bad = bad
+        changed.bad, changed.keep = bad, (*self.keep, *keep)
         return changed
 
     @property
     def sources(self) -> Sequence[Rows]:
-        """The parts whose bad rows are counted by themselves."""
+        """The parts whose bad rows are counted separately."""
         return [self]
 
     @property
@@ -48,14 +55,14 @@ class Rows(Sequence[Trajectory], ABC):
 
     @abstractmethod
     def place(self, index: int) -> str:
-        """Return the file and row, as messages name it."""
+        """Return file and position of a row, for messages."""
 
     @abstractmethod
     def read(self, index: int) -> Trajectory:
-        """Return row ``index``, from 0.
+        """Return row ``index``, counted from 0.
 
         Raises:
-            DataError: If it is not what it must be; the message begins with the row's place.
+            DataError: If the row cannot be used; the message begins with the row's place.
         """
 
     @overload
@@ -77,24 +84,24 @@ class Picked(Rows):
 
     Args:
         rows: The source.
-        indices: Which of its rows, in order.
-        why: The reason to count the others as dropped, or "" if they are used elsewhere.
+        indices: Indices of the picked rows, in order.
+        why: The reason under which the other rows are counted as dropped, or "" if they are used elsewhere.
     """
 
     def __init__(self, rows: Rows, indices: Sequence[int], *, why: str = "") -> None:
         self._rows, self._indices, self._why = rows, indices, why
         self.bad = rows.bad
 
-    def under(self, bad: BadRows) -> Picked:
-        """Return the picked rows under another policy."""
-        return Picked(self._rows.under(bad), self._indices, why=self._why)
+    def under(self, bad: BadRows, keep: Sequence[str] = ()) -> Picked:
+        """Return the picked rows under another policy, with further tokens to keep."""
+        return Picked(self._rows.under(bad, keep), self._indices, why=self._why)
 
     def __len__(self) -> int:
         return len(self._indices)
 
     @property
     def dropped(self) -> Mapping[str, int]:
-        """What the source left out, and the rows that were not picked."""
+        """The counts of the source, and the number of rows that were not picked."""
         more = {self._why: len(self._rows) - len(self)} if self._why else {}
         return {**self._rows.dropped, **more}
 
@@ -114,52 +121,6 @@ class Picked(Rows):
 
 
 @final
-class Keeping(Rows):
-    """Rows whose texts may hold certain special tokens of the backbone.
-
-    Args:
-        rows: The source.
-        tokens: Added to every trajectory's ``keep``.
-    """
-
-    def __init__(self, rows: Rows, tokens: Sequence[str]) -> None:
-        self._rows, self._tokens = rows, tuple(tokens)
-        self.bad = rows.bad
-
-    def under(self, bad: BadRows) -> Keeping:
-        """Return the same rows under another policy."""
-        return Keeping(self._rows.under(bad), self._tokens)
-
-    @property
-    def sources(self) -> Sequence[Rows]:
-        """The source's parts, with the tokens."""
-        own = self._rows.sources
-        return [self] if len(own) == 1 else [Keeping(source, self._tokens) for source in own]
-
-    def __len__(self) -> int:
-        return len(self._rows)
-
-    @property
-    def dropped(self) -> Mapping[str, int]:
-        """What the source left out."""
-        return self._rows.dropped
-
-    @property
-    def ids(self) -> Sequence[str]:
-        """The source's ids."""
-        return self._rows.ids
-
-    def place(self, index: int) -> str:
-        """Return the place in the source."""
-        return self._rows.place(index)
-
-    def read(self, index: int) -> Trajectory:
-        """Return a row of the source, its tokens allowed."""
-        found = self._rows.read(index)
-        return replace(found, keep=(*found.keep, *self._tokens))
-
-
-@final
 class Joined(Rows):
     """Sources one after another, each with its own policy for bad rows until one is set for all.
 
@@ -172,9 +133,9 @@ class Joined(Rows):
         self._starts = [0, *accumulate(len(part) for part in self.parts)]
         self._as_one = False
 
-    def under(self, bad: BadRows) -> Joined:
-        """Return the parts as one source under a policy."""
-        changed = Joined([part.under(bad) for part in self.parts])
+    def under(self, bad: BadRows, keep: Sequence[str] = ()) -> Joined:
+        """Return the parts as one source under a policy, with further tokens to keep."""
+        changed = Joined([part.under(bad, keep) for part in self.parts])
         changed.bad, changed._as_one = bad, True
         return changed
 
@@ -188,7 +149,7 @@ class Joined(Rows):
 
     @property
     def dropped(self) -> Mapping[str, int]:
-        """The parts' counts, added."""
+        """The sum of the parts' counts."""
         counts: Counter[str] = Counter()
         for part in self.parts:
             counts.update(part.dropped)
@@ -215,5 +176,88 @@ class Joined(Rows):
 
 
 def policy_of(source: Sequence[Trajectory]) -> BadRows:
-    """Return the policy of a source for bad rows; trajectories that come from no file have the default one."""
+    """Return the policy of a source for bad rows; trajectories without a file have the default policy."""
     return source.bad if isinstance(source, Rows) else BadRows()
+
+
+@final
+class RowReader:
+    """Reads rows of one source, leaves bad ones out as the policy says, and counts them.
+
+    Args:
+        bad: The source's policy.
+    """
+
+    def __init__(self, bad: BadRows) -> None:
+        self.bad = bad
+        self.rows = 0
+        self.problems = Problems()
+        self.notes: Counter[str] = Counter()
+
+    def read(
+        self,
+        rows: Sequence[Trajectory],
+        check: Callable[[Trajectory], T],
+        *,
+        advance: Callable[[], object] = lambda: None,
+    ) -> Iterator[tuple[int, Trajectory, T]]:
+        """Yield the index of every row that can be used, the row, and the result of ``check`` for it.
+
+        Args:
+            rows: All rows of the source, or some.
+            check: Raises a DataError or a BackboneError if a row cannot be used.
+            advance: Called for every row.
+
+        Raises:
+            DataError, BackboneError: At the first bad row, if they are refused.
+        """
+        for index in range(len(rows)):
+            self.rows += 1
+            advance()
+            try:
+                trajectory = rows[index]
+                found = check(trajectory)
+            except (DataError, BackboneError) as err:
+                self._leave_out(err, rows.place(index) if isinstance(rows, Rows) else "")
+                continue
+            self.notes.update(trajectory.notes)
+            yield index, trajectory, found
+
+    def _leave_out(self, err: DataError | BackboneError, place: str) -> None:
+        kind, message = problem_of(err, place)
+        if self.bad.policy != "refuse":
+            self.problems.add(kind, message)
+            return
+        if place:
+            message = f"{message} {WAYS}"
+        if isinstance(err, DataError):
+            raise DataError(message, kind) from None
+        raise BackboneError(message) from None
+
+    def finish(self) -> None:
+        """Check, after the last row, that not too many rows were left out.
+
+        Raises:
+            DataError: If the share is above the policy's limit, or no row is left; lists kinds, counts and places.
+        """
+        bad = self.problems.counts.total()
+        if self.bad.allows(bad, self.rows):
+            return
+        raise DataError(
+            f"{bad} of {self.rows} rows are bad ({bad / self.rows:.1%}); #max_bad={self.bad.most:g} is the largest "
+            f"share that may be left out, and one row must be left. Repair the data, or raise #max_bad.\n{self.lines()}"
+        )
+
+    def lines(self) -> str:
+        """Return the kinds of bad rows with their counts and first places."""
+        return "\n".join(problem_lines(self.problems.summary()))
+
+    def summary(self) -> dict[str, object]:
+        """Return policy and counts as JSON values."""
+        return {
+            "bad": self.bad.policy,
+            "max_bad": self.bad.most,
+            "rows": self.rows,
+            "left_out": self.problems.summary(),
+            "notes": dict(self.notes),
+        }

@@ -16,7 +16,7 @@ MAX_TEXT = 100_000  # characters of one trajectory: about 25,000 tokens, beyond 
 SHOWN = 80  # characters of an id that a message repeats
 
 Content = tuple[str | LazyImage, ...]
-"""What a user's turn holds, in order."""
+"""The content of a user's turn: texts and images, in order."""
 
 
 @final
@@ -26,11 +26,11 @@ class ToolCall:
 
     Args:
         name: The tool: ``"crop"``.
-        arguments: What it was called with, as JSON values.
-        box: The region that it looked at, if it has one; drawn by ``data show``.
-        image: Which image the call is about, counted over the trajectory's ``all_images``.
-        written: The call in the words of the data, right after the step's text, "" if nothing is said of it; None
-            writes it as JSON.
+        arguments: The arguments of the call, as JSON values.
+        box: The region of the call, if it has one; drawn by ``data show``.
+        image: Index of the image that the call is about, among the trajectory's ``all_images``.
+        written: The call in the words of the data, right after the step's text; "" if the texts leave it out, None if
+            it is written as JSON.
     """
 
     name: str
@@ -49,14 +49,14 @@ class ToolCall:
 @final
 @dataclass(frozen=True)
 class Step:
-    """One turn of reasoning ``R_i`` and, unless it is the last, what the tool answered.
+    """One turn of reasoning ``R_i`` and, unless it is the last, the answer of the tool.
 
     Args:
-        text: The reasoning; "" in a turn that only looks. The last step's holds the answer.
+        text: The reasoning; "" in a turn that only calls a tool. The text of the last step holds the answer.
         call: The tool call that ends the turn; its text follows ``text``.
         image: The image ``I_i`` that the tool returned.
         observation: Words that came with the image, or "".
-        image_place: How many characters of the observation come before the image.
+        image_place: The number of characters of the observation before the image.
     """
 
     text: str
@@ -67,14 +67,14 @@ class Step:
 
     @property
     def shown(self) -> Content:
-        """The turn in which the tool answers, in order: words, and the image where it stands."""
+        """The turn in which the tool answers: words and image, in order."""
         if self.image is None:
             return ()
         return _in_place(self.observation, (self.image_place,), (self.image,))
 
     @property
     def spoken(self) -> str:
-        """``R_i`` as it is trained: reasoning, then the call."""
+        """``R_i`` as it is trained: the reasoning, then the call."""
         if self.call is None:
             return self.text
         between = " " if self.text and self.call.written is None else ""
@@ -89,19 +89,19 @@ class Trajectory:
     Args:
         id: Unique in its data set; named in messages.
         images: The input images I, at least one.
-        question: The words of the question Q; "" where the images alone are the question.
+        question: The words of the question Q; "" if the images alone are the question.
         steps: T; every step but the last has an image, the last has neither image nor call, and has words.
         answer: The answer alone.
         task: A label to group by, or "".
         system: The system prompt, or "" for the chat template's own.
-        image_places: For each image, in order, how many characters of the question come before it; empty where all
-            images come before the words.
+        image_places: For each image, in order, the number of characters of the question before it; empty if all images
+            come before the words.
         keep: Special tokens of the backbone that the texts may hold, such as those around a box.
-        notes: What its reader decided, changed or left out, by kind; checks and runs count it.
+        notes: What the reader of the file decided, changed or left out, by kind. Checks and runs count it.
 
     Raises:
-        DataError: If a part is missing or out of place, a call's arguments are no JSON, or the texts have more than
-            ``MAX_TEXT`` characters, or one that UTF-8 cannot write.
+        DataError: If a part is missing or out of place, the arguments of a call are not JSON, or the texts have more
+            than ``MAX_TEXT`` characters, or a character that UTF-8 cannot encode.
     """
 
     id: str
@@ -158,7 +158,7 @@ class Trajectory:
 
     @property
     def asked(self) -> Content:
-        """The user's turn, in order: the question's words, and the images where they stand; no blanks around it."""
+        """The user's turn: the question's words and the images, in order, without blanks at both ends."""
         return _in_place(self.question, self.image_places, self.images)
 
     def saying(self, text: str) -> Trajectory:
@@ -177,7 +177,7 @@ class Trajectory:
 
     @property
     def calls(self) -> int:
-        """How many tool calls the trajectory has: 0, 1, or more."""
+        """The number of tool calls."""
         return len(self.steps) - 1
 
 
@@ -189,14 +189,15 @@ class MultipleChoice:
     Args:
         id: Unique in its set.
         images: The input images.
-        prompt: The question with its options, exactly as it is asked.
+        prompt: The question with its options, exactly as the model receives it.
         options: The option texts, in the order of the letters A, B, C, ...
         answer: Index of the right option.
         task: A label to group by.
-        group: Items of one group are right together or not at all (a pair of MMVP), or "".
+        group: Name of a group whose items count as right only together (a pair of MMVP), or "".
 
     Raises:
-        DataError: If the options or the answer are not what they must be, or the texts, as of a trajectory.
+        DataError: If there are too few or too many options, the answer is none of them, or the texts are too long or
+            cannot be encoded.
     """
 
     id: str
@@ -240,7 +241,7 @@ def _json(value: object) -> str:
 
 
 def _check_texts(whose: str, texts: Sequence[str]) -> None:
-    """Refuse texts that are too long together, or that no file could hold: JSON can spell half of a character."""
+    """Refuse texts that are too long together, or that UTF-8 cannot encode: JSON can spell half of a UTF-16 pair."""
     length = sum(map(len, texts))
     if length > MAX_TEXT:
         raise DataError(

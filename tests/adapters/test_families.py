@@ -10,9 +10,8 @@ import torch
 from PIL import Image
 
 import jepa_vlm as jv
-from jepa_vlm.adapters import ImageTokens
 from jepa_vlm.adapters.grid import GridAdapter
-from jepa_vlm.adapters.tiny import TINY, TORCHVISION
+from jepa_vlm.adapters.tiny import TINY
 from jepa_vlm.errors import BackboneError
 from jepa_vlm.serialization import Serializer
 from jepa_vlm.views import Conversation, Request, TrajectoryOnly
@@ -91,7 +90,7 @@ def test_a_budget_allows_as_many_tiles_as_fit_beside_the_whole(name, budget, mos
     assert max(lengths) == most
 
 
-@pytest.mark.parametrize("name", sorted(TORCHVISION))
+@pytest.mark.parametrize("name", [name for name, tiny in TINY.items() if tiny.torchvision])
 def test_what_needs_torchvision_says_so(name, monkeypatch):
     monkeypatch.setattr("jepa_vlm.adapters.processors.torchvision_works", lambda: False)
     with pytest.raises(BackboneError, match="needs torchvision, which is not installed"):
@@ -148,13 +147,6 @@ def test_tied_and_untied_heads_are_both_there():
     bases = {name: family(name).base for name in ("tiny-random-qwen3-vl", "tiny-random-qwen3-vl-moe")}
     tied = [b.get_input_embeddings().weight is b.get_output_embeddings().weight for b in bases.values()]
     assert tied == [True, False]
-
-
-def test_runs_are_shortened_to_one_token_each():
-    image = ImageTokens.of("<a><i><i><i>\n<b><i><i>", "<i>")
-    assert image.text == "<a><i>\n<b><i>"
-    assert image.runs == (3, 2)
-    assert image.length == 5
 
 
 def test_keys_that_a_processor_returns_besides_are_left_out():

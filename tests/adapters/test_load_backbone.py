@@ -16,8 +16,8 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 import jepa_vlm as jv
-from jepa_vlm import playground
-from jepa_vlm.adapters import ADAPTERS, load, requirements
+from jepa_vlm import adapters, playground
+from jepa_vlm.adapters import ADAPTERS, families, load
 from jepa_vlm.errors import BackboneError, JepaVLMError, UnknownNameError
 
 TINY = "tiny-random-qwen2.5-vl"
@@ -221,18 +221,18 @@ def test_an_unlisted_family_that_changes_its_logits_is_refused_too(
 ) -> None:
     config = jv.load_backbone("tiny-random-llava").base.config
     monkeypatch.delitem(ADAPTERS._filed, "llava")
-    assert load.adapter_of(config).separate_because
+    assert families.adapter_of(config).separate_because
     setattr(config.text_config, setting, 4.0)
     with pytest.raises(BackboneError, match=f"{verb} its logits behind the head"):
-        load.adapter_of(config)
+        families.adapter_of(config)
 
 
 def test_too_old_a_transformers_is_one_message(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(requirements, "version", lambda package: "5.9.2")
+    monkeypatch.setattr(adapters, "version", lambda package: "5.9.2")
     with pytest.raises(BackboneError, match=r"must be 5\.23 or later, found 5\.9\.2"):
-        requirements.check_transformers()
-    monkeypatch.setattr(requirements, "version", lambda package: "6.0.0.dev0")
-    requirements.check_transformers()
+        adapters.check_transformers()
+    monkeypatch.setattr(adapters, "version", lambda package: "6.0.0.dev0")
+    adapters.check_transformers()
 
 
 def test_four_bits_need_bitsandbytes_and_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from benchmarks.mixes import MIXES, SPREAD, make_trajectories, view_lengths
-from jepa_vlm.adapters.regions import region_rows
+from jepa_vlm.adapters.image_tokens import region_rows
 
 
 @pytest.mark.parametrize("scale", [1.0, 1 / 3])

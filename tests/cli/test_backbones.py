@@ -9,8 +9,8 @@ from typer.testing import CliRunner
 
 from jepa_vlm.adapters.names import BACKBONES, UNVERIFIED
 from jepa_vlm.cli.app import app
-from jepa_vlm.cli.backbones import held, line, table
-from jepa_vlm.conformance import Result
+from jepa_vlm.cli.backbones import line, passed, table
+from jepa_vlm.conformance import CheckResult
 
 NAME = "tiny-random-mllama"
 
@@ -23,8 +23,8 @@ def cli():
 
 def results(verdict="pass"):
     return (
-        Result("first", "one", verdict, "2 is 2", "nothing can be trusted" if verdict == "fail" else ""),
-        Result("engines", "one_pass equals separate", "not applicable", "separate passes only"),
+        CheckResult("first", "one", verdict, "2 is 2", "nothing can be trusted" if verdict == "fail" else ""),
+        CheckResult("engines", "one_pass equals separate", "not applicable", "separate passes only"),
     )
 
 
@@ -52,7 +52,7 @@ def test_verify_prints_a_line_when_a_check_ends(cli, monkeypatch, option):
     lines = (done.stderr if option else done.stdout).splitlines()
     assert lines[0] == NAME
     assert [words.split()[:2] for words in lines[1:3]] == [["PASS", "first"], ["NOT", "APPLICABLE"]]
-    assert lines[3].strip() == "1 of 1 checks hold"
+    assert lines[3].strip() == "1 of 1 checks pass"
     if option == "--json":
         assert [each["verdict"] for each in json.loads(done.stdout)["backbones"][NAME]] == ["pass", "not applicable"]
 
@@ -74,7 +74,7 @@ def test_a_failure_says_what_it_means_and_exits_with_1(cli, monkeypatch):
     done = cli("backbones", "verify", NAME)
     assert done.exit_code == 1
     assert "if it does not hold, nothing can be trusted" in done.stdout
-    assert "0 of 1 checks hold" in done.stdout
+    assert "0 of 1 checks pass" in done.stdout
 
 
 def test_the_table_has_a_row_for_each():
@@ -83,7 +83,7 @@ def test_the_table_has_a_row_for_each():
         "| `mllama` | `tiny-random-mllama` | separate | 1 of 1 | one_pass equals separate: separate passes only |"
     )
     assert found[3].startswith("| `a/folder` | `a/folder` | separate | 0 of 1 | one: 2 is 2;")
-    assert held(results()) == "1 of 1"
+    assert passed(results()) == "1 of 1"
     assert line(results()[0]).split() == ["PASS", "first", "one:", "2", "is", "2"]
 
 

@@ -10,7 +10,7 @@ import torch
 from jepa_vlm.adapters.names import BACKBONES
 from jepa_vlm.adapters.tiny import TINY
 from jepa_vlm.conformance import CHECKS, Subject
-from jepa_vlm.conformance.result import hold
+from jepa_vlm.conformance.check import run_check
 from tests.factories import families
 
 APART = {"tiny-random-qwen3.5", "tiny-random-mllama", "tiny-random-lfm2-vl"}
@@ -30,8 +30,8 @@ def subject(name: str) -> Subject:
 
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.name)
 @pytest.mark.parametrize("name", families(fast=FAST))
-def test_the_promise_holds(name, check):
-    result = hold(check, subject(name))
+def test_the_check_passes(name, check):
+    result = run_check(check, subject(name))
     expected = "not applicable" if (name, check.name) in SILENT else "pass"
     assert result.verdict == expected, result.detail
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from jepa_vlm.conformance import CHECKS, Subject
-from jepa_vlm.conformance.result import hold
+from jepa_vlm.conformance.check import run_check
 
 BY_NAME = {check.name: check for check in CHECKS}
 TEXT = (
@@ -39,7 +39,7 @@ def test_images_may_stand_anywhere_in_a_turn(where):
     subject = Subject.load("tiny-random-qwen3-vl", torch.float64)
     subject.backbone.processor.chat_template = TURN.replace("BODY", BODIES[where])
     for name in TEXT:
-        result = hold(BY_NAME[name], subject)
+        result = run_check(BY_NAME[name], subject)
         assert result.verdict == "pass", (name, result.detail)
 
 

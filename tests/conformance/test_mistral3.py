@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from typing import Any
 
 import pytest
@@ -11,11 +12,12 @@ from transformers.models.pixtral.image_processing_pil_pixtral import PixtralImag
 
 from jepa_vlm import Lora
 from jepa_vlm.adapters import ADAPTERS, Backbone
-from jepa_vlm.adapters.tiny.mistral3 import MERGE, PATCH, SIDE, TEMPLATE, mistral3_config, mistral3_tokenizer
+from jepa_vlm.adapters.tiny.build import tiny_config, tiny_tokenizer
+from jepa_vlm.adapters.tiny.llava_and_mistral import MISTRAL3
+from jepa_vlm.adapters.tiny.model import MERGE, PATCH
 from jepa_vlm.conformance import CHECKS, Subject
-from jepa_vlm.conformance.result import hold
-from jepa_vlm.conformance.sample import sample_trajectories
-from jepa_vlm.conformance.subject import RANK, disturb
+from jepa_vlm.conformance.check import run_check
+from jepa_vlm.conformance.subject import RANK, randomize_lora, sample_trajectories
 from jepa_vlm.training import apply_lora
 
 
@@ -39,21 +41,21 @@ class StandIn(ProcessorMixin):
 
 @pytest.fixture(scope="module")
 def subject() -> Subject:
-    tokenizer = mistral3_tokenizer()
+    tokenizer = tiny_tokenizer(MISTRAL3.vocabulary)
     torch.manual_seed(0)
-    model = AutoModelForImageTextToText.from_config(mistral3_config(tokenizer)).double().eval()
+    model = AutoModelForImageTextToText.from_config(tiny_config(MISTRAL3, tokenizer)).double().eval()
     model.generation_config.pad_token_id = tokenizer.pad_token_id
-    image_processor = PixtralImageProcessorPil(size={"longest_edge": SIDE}, patch_size={"height": 16, "width": 16})
-    processor = StandIn(image_processor, tokenizer, chat_template=TEMPLATE)
+    image_processor = PixtralImageProcessorPil(**deepcopy(MISTRAL3.image_settings))
+    processor = StandIn(image_processor, tokenizer, chat_template=MISTRAL3.template)
     backbone = Backbone("mistral3", model, processor, ADAPTERS["mistral3"](config=model.config))
     apply_lora(backbone, Lora(rank=RANK, alpha=2 * RANK))
-    disturb(backbone)
+    randomize_lora(backbone)
     return Subject("mistral3", backbone, tuple(sample_trajectories()))
 
 
 @pytest.mark.parametrize("check", CHECKS[:-1], ids=lambda check: check.name)  # the last one loads it anew, by name
-def test_the_promise_holds(check, subject):
-    result = hold(check, subject)
+def test_the_check_passes(check, subject):
+    result = run_check(check, subject)
     assert result.verdict == "pass", result.detail
 
 
@@ -63,4 +65,4 @@ def test_a_budget_bounds_the_longer_side(subject):
     adapter.limit_visual_tokens(processor, 16)
     assert all(adapter.image_tokens(processor, *size).length <= 16 for size in ((300, 300), (400, 100)))
     processor.image_processor.size = before
-    adapter._known.clear()
+    adapter._tokens_by_size.clear()

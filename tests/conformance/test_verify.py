@@ -10,9 +10,8 @@ import torch
 from PIL import Image
 
 from jepa_vlm.adapters.adapter import Adapter
-from jepa_vlm.conformance import CHECKS, NotApplicable, Subject, engines, pictures, verify
-from jepa_vlm.conformance import template as conformance_template
-from jepa_vlm.conformance.result import Check, Failure, hold
+from jepa_vlm.conformance import CHECKS, NotApplicable, Subject, input_checks, model_checks, verify
+from jepa_vlm.conformance.check import Check, CheckFailed, run_check
 from jepa_vlm.encoders import ahead, masked
 from jepa_vlm.errors import UnknownNameError
 from jepa_vlm.serialization import template_check
@@ -27,12 +26,12 @@ def gemma():
 
 
 def held(name, subject):
-    return hold(BY_NAME[name], subject)
+    return run_check(BY_NAME[name], subject)
 
 
 def test_a_failure_says_what_differs_and_what_it_means():
     def fails(subject):
-        raise Failure("3 is not 4")
+        raise CheckFailed("3 is not 4")
 
     def breaks(subject):
         raise KeyError("gone")
@@ -44,7 +43,7 @@ def test_a_failure_says_what_differs_and_what_it_means():
         next(iter(()))
 
     runs = (fails, breaks, silent, lambda subject: "fine", wordless)
-    found = [hold(Check("key", "n", "bad", run), None) for run in runs]
+    found = [run_check(Check("key", "n", "bad", run), None) for run in runs]
     assert [result.verdict for result in found] == ["fail", "fail", "not applicable", "pass", "fail"]
     assert found[4].detail == "StopIteration"
     assert (found[0].key, found[0].detail, found[0].meaning) == ("key", "3 is not 4", "bad")
@@ -75,14 +74,14 @@ def test_positions_off_by_one_are_found_out(gemma, monkeypatch):
 
 @pytest.mark.parametrize("engine", ["one_pass", "separate"])
 def test_a_number_that_is_none_is_found_out_wherever_it_stands(gemma, monkeypatch, engine):
-    plain = engines._numbers
+    plain = model_checks._numbers
 
     def broken(model, batches):
         found = plain(model, batches)
         last = list(found)[-1]
         return {**found, last: found[last] * float("nan")} if model.engine.name == engine else found
 
-    monkeypatch.setattr(engines, "_numbers", broken)
+    monkeypatch.setattr(model_checks, "_numbers", broken)
     result = held("one_pass equals separate", gemma)
     assert result.verdict == "fail"
     assert "nan" in result.detail
@@ -126,14 +125,14 @@ def test_a_head_without_weights_is_called_so(gemma):
 
 def test_gradients_that_are_zero_in_both_engines_differ_by_nothing(gemma):
     zeros = {f"gate {number}": torch.zeros(2) for number in range(3)}
-    assert engines._largest({"loss": torch.ones(()), **zeros}, {"loss": torch.ones(()), **zeros}, gemma) == 0
-    with pytest.raises(Failure, match="gate 1"):
-        engines._largest({**zeros, "gate 1": torch.ones(2)}, zeros, gemma)
+    assert model_checks._largest({"loss": torch.ones(()), **zeros}, {"loss": torch.ones(()), **zeros}, gemma) == 0
+    with pytest.raises(CheckFailed, match="gate 1"):
+        model_checks._largest({**zeros, "gate 1": torch.ones(2)}, zeros, gemma)
 
 
 @pytest.mark.parametrize("kind", ["RGBA", "CMYK", "16 bits", "EXIF orientation"])
 def test_a_picture_that_becomes_another_is_found_out(gemma, monkeypatch, kind):
-    changed = dict(pictures.files())[kind]
+    changed = dict(input_checks.files())[kind]
     plain = LazyImage.load
 
     def load(self):
@@ -165,7 +164,7 @@ def test_a_letter_that_is_compared_by_another_token_is_found_out(gemma, monkeypa
 
 
 def test_letters_that_begin_with_the_same_token_are_found_out(gemma, monkeypatch):
-    monkeypatch.setattr(conformance_template, "letter_tokens", lambda backbone, letters: {"A": (5, 6), "B": (5, 7)})
+    monkeypatch.setattr(input_checks, "letter_tokens", lambda backbone, letters: {"A": (5, 6), "B": (5, 7)})
     assert "both begin with" in held("letters are compared by trained tokens", gemma).detail
 
 

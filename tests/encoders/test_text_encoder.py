@@ -13,7 +13,7 @@ from safetensors import safe_open
 from transformers import BertConfig, BertModel, T5Config
 
 import jepa_vlm as jv
-from jepa_vlm.adapters.text_encoder import load_text_encoder
+from jepa_vlm.adapters.text_model import load_text_encoder
 from jepa_vlm.errors import BackboneError, DataError, UnknownNameError
 from jepa_vlm.training import export, save_weights
 from tests.training.setting import ORIGIN, small_model, small_trainer, trained

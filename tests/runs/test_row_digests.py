@@ -9,8 +9,8 @@ import pytest
 from PIL import Image
 
 from jepa_vlm.runs.row_digests import digest_rows
+from jepa_vlm.trajectories.data_spec import load_trajectories
 from jepa_vlm.trajectories.formats import write_store
-from jepa_vlm.trajectories.load import load_trajectories
 
 
 def write(folder, lines):

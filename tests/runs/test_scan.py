@@ -14,7 +14,7 @@ from jepa_vlm.runs.data import first_trajectories, held_out_trajectories, load_d
 from jepa_vlm.runs.plan import plan_run
 from jepa_vlm.runs.scan import scan
 from jepa_vlm.runs.settings import Asked
-from jepa_vlm.trajectories.formats.parsed import THINNEST
+from jepa_vlm.trajectories.formats.records import THINNEST
 from tests.trajectories.formats.files import example, make_root, write_records
 
 THIN = [0, 0.5, 1, 0.5005]  # 2,000 x 1 pixels

@@ -81,5 +81,5 @@ def test_a_folder_holds_one_target(tmp_path: Path) -> None:
 
 
 def test_without_cached_targets_no_weight_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("jepa_vlm.serialization.stored_targets.fingerprint", lambda backbone: pytest.fail("read"))
+    monkeypatch.setattr("jepa_vlm.serialization.stored_targets.state_digests", lambda backbone: pytest.fail("read"))
     assert target_stores(BACKBONE, [Request(view=TrajectoryOnly(), at="mean")]) == {}

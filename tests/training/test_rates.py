@@ -8,9 +8,8 @@ import pytest
 import torch
 
 import jepa_vlm as jv
-from jepa_vlm.experts import true_depth, true_edges
 from jepa_vlm.training import Origin, apply_lora, export, load_weights, save_weights
-from tests.training.setting import small_model, small_trainer
+from tests.training.setting import small_trainer
 
 NAME = "tiny-random-internvl"
 RATES = {"language": 1.0, "projector": 0.5, "vision": 0.1}
@@ -32,18 +31,6 @@ def test_every_parameter_has_its_parts_rate(tmp_path):
     for name, parameter in names.items():
         expected = 0.005 if "multi_modal_projector" in name else 0.001 if "vision_tower" in name else 0.01
         assert rate[id(parameter)] == pytest.approx(expected), name
-
-
-def test_the_head_of_an_expert_has_its_own(tmp_path):
-    one, other = true_depth(), true_edges()
-    one.rate = 0.2
-    view = jv.views.PaddedConversation(pads=(one.pads, other.pads))
-    objective = jv.NextToken() + jv.ExpertDistillation(view=view, experts=[one, other])
-    trainer = small_trainer(small_model(objective=objective), tmp_path, learning_rate=0.01)
-    rate = {id(p): group["lr"] for group in trainer.create_optimizer().param_groups for p in group["params"]}
-    for name, parameter in trainer.model.named_parameters():
-        if parameter.requires_grad:
-            assert rate[id(parameter)] == pytest.approx(0.002 if ".depth." in name else 0.01), name
 
 
 def test_what_trains_beside_the_adapter_is_saved_and_read_back(tmp_path):

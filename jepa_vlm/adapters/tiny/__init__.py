@@ -2,49 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Mapping
 
-from transformers import PreTrainedModel
+from jepa_vlm.adapters.tiny.gemma_and_mllama import GEMMA3, MLLAMA, PALIGEMMA
+from jepa_vlm.adapters.tiny.llava_and_mistral import LLAVA, LLAVA_NEXT, LLAVA_ONEVISION, MISTRAL3, PIXTRAL
+from jepa_vlm.adapters.tiny.model import TinyModel
+from jepa_vlm.adapters.tiny.qwen_and_glm import GLM4V, QWEN2_5_VL, QWEN2_VL, QWEN3_5, QWEN3_VL, QWEN3_VL_MOE
+from jepa_vlm.adapters.tiny.tiled import AYA_VISION, IDEFICS3, INTERNVL, LFM2_VL, SMOLVLM
 
-from jepa_vlm.adapters.tiny.aya_vision import tiny_aya_vision
-from jepa_vlm.adapters.tiny.gemma3 import tiny_gemma3
-from jepa_vlm.adapters.tiny.glm4v import tiny_glm4v
-from jepa_vlm.adapters.tiny.idefics3 import tiny_idefics3, tiny_smolvlm
-from jepa_vlm.adapters.tiny.internvl import tiny_internvl
-from jepa_vlm.adapters.tiny.lfm2_vl import tiny_lfm2_vl
-from jepa_vlm.adapters.tiny.llava import tiny_llava
-from jepa_vlm.adapters.tiny.llava_next import tiny_llava_next
-from jepa_vlm.adapters.tiny.llava_onevision import tiny_llava_onevision
-from jepa_vlm.adapters.tiny.mistral3 import tiny_mistral3, tiny_pixtral
-from jepa_vlm.adapters.tiny.mllama import tiny_mllama
-from jepa_vlm.adapters.tiny.paligemma import tiny_paligemma
-from jepa_vlm.adapters.tiny.qwen2_5_vl import tiny_qwen2_5_vl
-from jepa_vlm.adapters.tiny.qwen2_vl import tiny_qwen2_vl
-from jepa_vlm.adapters.tiny.qwen3_5 import tiny_qwen3_5
-from jepa_vlm.adapters.tiny.qwen3_vl import tiny_qwen3_vl, tiny_qwen3_vl_moe
-
-TINY: dict[str, Callable[..., tuple[PreTrainedModel, Any]]] = {
-    "tiny-random-qwen2.5-vl": tiny_qwen2_5_vl,
-    "tiny-random-qwen2-vl": tiny_qwen2_vl,
-    "tiny-random-qwen3-vl": tiny_qwen3_vl,
-    "tiny-random-qwen3-vl-moe": tiny_qwen3_vl_moe,
-    "tiny-random-qwen3.5": tiny_qwen3_5,
-    "tiny-random-llava": tiny_llava,
-    "tiny-random-llava-next": tiny_llava_next,
-    "tiny-random-llava-onevision": tiny_llava_onevision,
-    "tiny-random-internvl": tiny_internvl,
-    "tiny-random-idefics3": tiny_idefics3,
-    "tiny-random-smolvlm": tiny_smolvlm,
-    "tiny-random-gemma3": tiny_gemma3,
-    "tiny-random-paligemma": tiny_paligemma,
-    "tiny-random-glm-4v": tiny_glm4v,
-    "tiny-random-aya-vision": tiny_aya_vision,
-    "tiny-random-mllama": tiny_mllama,
-    "tiny-random-mistral3": tiny_mistral3,
-    "tiny-random-pixtral": tiny_pixtral,
-    "tiny-random-lfm2-vl": tiny_lfm2_vl,
+TINY: Mapping[str, TinyModel] = {
+    "tiny-random-qwen2.5-vl": QWEN2_5_VL,
+    "tiny-random-qwen2-vl": QWEN2_VL,
+    "tiny-random-qwen3-vl": QWEN3_VL,
+    "tiny-random-qwen3-vl-moe": QWEN3_VL_MOE,
+    "tiny-random-qwen3.5": QWEN3_5,
+    "tiny-random-llava": LLAVA,
+    "tiny-random-llava-next": LLAVA_NEXT,
+    "tiny-random-llava-onevision": LLAVA_ONEVISION,
+    "tiny-random-internvl": INTERNVL,
+    "tiny-random-idefics3": IDEFICS3,
+    "tiny-random-smolvlm": SMOLVLM,
+    "tiny-random-gemma3": GEMMA3,
+    "tiny-random-paligemma": PALIGEMMA,
+    "tiny-random-glm-4v": GLM4V,
+    "tiny-random-aya-vision": AYA_VISION,
+    "tiny-random-mllama": MLLAMA,
+    "tiny-random-mistral3": MISTRAL3,
+    "tiny-random-pixtral": PIXTRAL,
+    "tiny-random-lfm2-vl": LFM2_VL,
 }
-TORCHVISION = frozenset(
-    {"tiny-random-mistral3", "tiny-random-pixtral", "tiny-random-lfm2-vl"}
-)  # what cannot be built without it

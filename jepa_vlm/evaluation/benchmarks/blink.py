@@ -17,8 +17,8 @@ from jepa_vlm.evaluation.benchmarks.benchmark import BENCHMARKS
 from jepa_vlm.evaluation.benchmarks.sizes import PAPER_SUBSETS, SIZES
 from jepa_vlm.evaluation.benchmarks.source import folder_of, parse_source
 from jepa_vlm.evaluation.item import BenchmarkItem, drawn, option_index
-from jepa_vlm.trajectories.formats.fields import checked, field
-from jepa_vlm.trajectories.formats.images import image_in
+from jepa_vlm.trajectories.formats.images import ImageRoots
+from jepa_vlm.trajectories.json_values import checked, field
 
 FILES = "val-*.parquet"
 IMAGES = ("image_1", "image_2", "image_3", "image_4")
@@ -90,7 +90,7 @@ def _item(row: dict[str, Any], subset: str, folder: Path, origin: str) -> Benchm
     return BenchmarkItem(
         benchmark="blink",
         id=field(row, "idx", str),
-        images=tuple(image_in(folder, checked(image, dict, "an image"), origin=origin) for image in given),
+        images=tuple(ImageRoots(folder).image(checked(image, dict, "an image"), origin=origin) for image in given),
         question=field(row, "question", str),
         options=options,
         answer=option_index(field(row, "answer", str), options),

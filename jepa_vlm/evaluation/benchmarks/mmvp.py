@@ -17,8 +17,8 @@ from jepa_vlm.errors import DataError
 from jepa_vlm.evaluation.benchmarks.benchmark import BENCHMARKS
 from jepa_vlm.evaluation.benchmarks.source import folder_of, parse_source
 from jepa_vlm.evaluation.item import BenchmarkItem, drawn, option_index, split_options
-from jepa_vlm.trajectories.formats.fields import shown
-from jepa_vlm.trajectories.formats.images import image_in
+from jepa_vlm.trajectories.formats.images import ImageRoots
+from jepa_vlm.trajectories.json_values import shown
 
 QUESTIONS = "Questions.csv"
 IMAGES = ("MMVP Images", "MMVP_Images")
@@ -89,7 +89,7 @@ def _item(row: dict[str, str], folder: Path, files: dict[str, str], origin: str,
     return BenchmarkItem(
         benchmark="mmvp",
         id=str(number),
-        images=(image_in(folder, files[str(number)], origin=origin),),
+        images=(ImageRoots(folder).image(files[str(number)], origin=origin),),
         question=row["Question"].strip(),
         options=options,
         answer=option_index(label, options),

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from jepa_vlm.errors import DataError
-from jepa_vlm.trajectories.load import DataSpec, parse_spec
+from jepa_vlm.trajectories.data_spec import DataSpec, parse_spec
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 

@@ -15,8 +15,8 @@ from jepa_vlm.evaluation.benchmarks.benchmark import BENCHMARKS
 from jepa_vlm.evaluation.benchmarks.sizes import SIZES
 from jepa_vlm.evaluation.benchmarks.source import folder_of, parse_source
 from jepa_vlm.evaluation.item import INSTRUCTION, BenchmarkItem, drawn, option_index, split_options
-from jepa_vlm.trajectories.formats.fields import checked, field
-from jepa_vlm.trajectories.formats.images import image_in
+from jepa_vlm.trajectories.formats.images import ImageRoots
+from jepa_vlm.trajectories.json_values import checked, field
 
 QUESTIONS = "test_questions.jsonl"
 HUB_ID = "craigwu/vstar_bench"
@@ -59,7 +59,7 @@ def _item(row: dict[str, Any], folder: Path, origin: str) -> BenchmarkItem:
     return BenchmarkItem(
         benchmark="vstar",
         id=f"{category}/{int(number)}",
-        images=(image_in(folder, field(row, "image", str), origin=origin),),
+        images=(ImageRoots(folder).image(field(row, "image", str), origin=origin),),
         question=question,
         options=options,
         answer=option_index(field(row, "label", str), options),

@@ -7,16 +7,14 @@ from jepa_vlm.trajectories.formats.lvr import read_lvr
 from jepa_vlm.trajectories.formats.messages import read_messages
 from jepa_vlm.trajectories.formats.mirage import read_mirage
 from jepa_vlm.trajectories.formats.pixelreasoner import read_pixelreasoner
-from jepa_vlm.trajectories.formats.reader import FORMATS, Reader
-from jepa_vlm.trajectories.formats.store import read_store
+from jepa_vlm.trajectories.formats.records import FORMATS
+from jepa_vlm.trajectories.formats.store import WrittenStore, read_store, write_store
 from jepa_vlm.trajectories.formats.thinkmorph import read_thinkmorph
 from jepa_vlm.trajectories.formats.viscot import read_viscot
-from jepa_vlm.trajectories.formats.write_store import Written, write_store
 
 __all__ = [
     "FORMATS",
-    "Reader",
-    "Written",
+    "WrittenStore",
     "read_covt",
     "read_jsonl",
     "read_llava",

@@ -1,8 +1,8 @@
 """The training data of CoVT (Chain-of-Visual-Thought): parquet with LLaVA conversations and embedded images.
 
 Columns are id, image ``{"bytes", "path"}``, image_relpath and conversations, a list of ``{"from", "value"}`` or the
-same as JSON text. ``<image>`` opens the first human turn. CoVT trains on the first question and answer alone, and so do
-we (``turns=first``); it has no boxes and no tool images.
+same as JSON text. ``<image>`` opens the first human turn. CoVT trains on the first question and answer alone, which is
+the default here too (``turns=first``). There are no boxes and no tool images.
 
 Source: Wakals/CoVT@80a28bf, train/src/data_transform.py and train/src/training/data.py.
 """
@@ -13,17 +13,12 @@ from functools import partial
 from pathlib import Path
 
 from jepa_vlm.errors import DataError
-from jepa_vlm.trajectories.formats.conversation import TURN_KEYS
-from jepa_vlm.trajectories.formats.fields import choice
-from jepa_vlm.trajectories.formats.hub import HubPath
+from jepa_vlm.trajectories.formats.chat_texts import TURN_KEYS
 from jepa_vlm.trajectories.formats.images import ImageRoots
-from jepa_vlm.trajectories.formats.keys import Keys
 from jepa_vlm.trajectories.formats.llava import TURNS, answered
-from jepa_vlm.trajectories.formats.parsed import ParsedRows
-from jepa_vlm.trajectories.formats.reader import FORMATS
-from jepa_vlm.trajectories.formats.records import Record, parse_json
-from jepa_vlm.trajectories.formats.tables import CELL, Columns, embedded_image
-from jepa_vlm.trajectories.formats.tabular import open_tables
+from jepa_vlm.trajectories.formats.records import FORMATS, Keys, OpenImage, ParsedRows
+from jepa_vlm.trajectories.formats.tables import CELL, Columns, HubPath, embedded_image, open_tables
+from jepa_vlm.trajectories.json_values import JsonObject, choice, parse_json
 from jepa_vlm.trajectories.rows import Joined, Rows
 from jepa_vlm.trajectories.trajectory import Trajectory
 
@@ -39,26 +34,26 @@ def read_covt(
 
     Args:
         path: The file, the folder, or the data set on the hub.
-        split: Of a folder with several splits, the one to read.
+        split: The split to read, in a folder of several or on the hub.
         turns: ``first`` keeps the first question and answer; ``one`` refuses rows that have more.
-        images: Folder of images that are paths; the file's, if it is not given.
+        images: Folder of images that are stored as paths; by default the file's.
         roots: A JSON file of folders by the beginning of a path, as for ``lvr``.
     """
     choice(turns, TURNS, "turns")
     return Joined(
         [
-            ParsedRows(records, partial(_trajectory, roots=ImageRoots.of(images or folder, roots), turns=turns), KEYS)
+            ParsedRows(records, partial(_trajectory, turns=turns), KEYS, ImageRoots.of(images or folder, roots).image)
             for _, folder, records in open_tables(path, COLUMNS, split=split)
         ]
     )
 
 
-def _trajectory(row: Record, identity: str, origin: str, *, roots: ImageRoots, turns: str) -> Trajectory:
-    image = embedded_image(row.get("image"), "image", roots=roots, origin=origin)
+def _trajectory(row: JsonObject, identity: str, image: OpenImage, *, turns: str) -> Trajectory:
+    picture = embedded_image(row.get("image"), "image", image)
     conversations = row.get("conversations")
     if isinstance(conversations, str):
         try:
             conversations = parse_json(conversations)
         except ValueError as err:
             raise DataError(f"column 'conversations' is no JSON ({err}).", "json") from None
-    return answered(identity, (image,), {"conversations": conversations}, turns=turns, task="covt")
+    return answered(identity, (picture,), {"conversations": conversations}, turns=turns, task="covt")

@@ -1,4 +1,4 @@
-"""Image references of a data file: paths inside the folders that a user named, and images that stand in the file."""
+"""Image references of a data file: paths inside the folders that a user named, and images embedded in the file."""
 
 from __future__ import annotations
 
@@ -12,36 +12,20 @@ from typing import final
 from urllib.parse import unquote
 
 from jepa_vlm.errors import DataError
-from jepa_vlm.trajectories.formats.fields import checked, shown
-from jepa_vlm.trajectories.formats.records import parse_object
 from jepa_vlm.trajectories.image import LazyImage
+from jepa_vlm.trajectories.json_values import checked, parse_object, shown
 
 _ADDRESS = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
-
-
-def image_in(root: Path, reference: object, *, origin: str) -> LazyImage:
-    """Return the image that a row refers to, in the one folder that images may lie in; see ``ImageRoots.image``."""
-    return ImageRoots(root).image(reference, origin=origin)
-
-
-def check_image(image: LazyImage) -> LazyImage:
-    """Return an image after a look at its header.
-
-    Raises:
-        DataError: If it is missing, unreadable or absurdly large.
-    """
-    image.size  # noqa: B018 - raises
-    return image
 
 
 @final
 @dataclass(frozen=True)
 class ImageRoots:
-    """Where a file's images lie.
+    """The folders of a file's images.
 
     Args:
-        folder: The data root of every path that no prefix maps elsewhere; None where there is none (on the hub).
-        mapped: Prefixes of paths, longest first, and the data root that stands in their place.
+        folder: The data root of every path that has none of the prefixes; None on the hub, where there is no folder.
+        mapped: Prefixes of paths, longest first, each with the data root that replaces it.
         option: The option that names another folder, for messages, or "".
     """
 
@@ -51,10 +35,10 @@ class ImageRoots:
 
     @classmethod
     def of(cls, folder: str | Path | None, roots: str = "", *, option: str = "images") -> ImageRoots:
-        """Return the roots that options name: a folder, and a JSON file of folders by prefix, or "".
+        """Return the roots that options name: a folder, and a JSON file of folders by prefix (or "").
 
         Raises:
-            DataError: If the file is not an object of texts.
+            DataError: If the file cannot be read, or is not an object of texts.
         """
         base = None if folder is None else Path(folder).expanduser()
         if not roots:
@@ -86,12 +70,12 @@ class ImageRoots:
         if isinstance(reference, Mapping):
             content, reference = reference.get("bytes"), reference.get("path") or reference.get("url")
             if isinstance(content, bytes) and content:
-                return check_image(LazyImage(data=content, origin=origin))
+                return _checked(LazyImage(data=content, origin=origin))
             if not reference:
                 raise DataError("an image has neither bytes nor a path.", "image missing")
         text = checked(reference, str, "an image path")
         if text[:5].lower() == "data:":
-            return check_image(LazyImage(data=_decoded(text), origin=origin))
+            return _checked(LazyImage(data=_decoded(text), origin=origin))
         address = _ADDRESS.match(text)
         if address is not None and address[1].lower() != "file":
             message = f"image path {shown(text)} is an address; download the images and name their folder."
@@ -103,11 +87,11 @@ class ImageRoots:
         except (OSError, RuntimeError, ValueError) as err:  # a name too long, links in a circle, a null byte
             reason = err.strerror if isinstance(err, OSError) and err.strerror else err
             raise DataError(f"image path {shown(text)} cannot be followed ({reason}).", "image path") from None
-        check_image(LazyImage(path=path))
+        _checked(LazyImage(path=path))
         return LazyImage(path=path, origin=origin)
 
     def _path(self, text: str, below: str) -> Path:
-        """Return the path that a text means, if it lies in the roots."""
+        """Return the path of a reference, if it lies in the roots."""
         if not text:
             raise DataError("image path '' must be relative to the data root; it is empty.", "image path")
         is_absolute = Path(text).is_absolute()
@@ -132,6 +116,11 @@ class ImageRoots:
         raise DataError(f"image path {shown(text)} {must}; move the image into it{named}.", "image path")
 
 
+def _checked(image: LazyImage) -> LazyImage:
+    image.size  # noqa: B018 - raises if the header shows that the image cannot be used
+    return image
+
+
 def _decoded(uri: str) -> bytes:
     """Return the bytes of a base64 data URI."""
     head, comma, content = uri.partition(",")
@@ -145,14 +134,17 @@ def _decoded(uri: str) -> bytes:
 
 
 def _local(uri: str) -> str:
-    """Return the path of a ``file://`` URI. Writers seldom escape it, so it is unescaped only where that is a file."""
+    """Return the path of a ``file://`` URI.
+
+    Writers seldom escape it, so it is unescaped only if there is no file of the name as it is written.
+    """
     path = uri[len("file://") :]
     path = path.removeprefix("localhost") if path.startswith("localhost/") else path
     return unquote(path) if "%" in path and not Path(path).exists() else path
 
 
 def references(value: object, key: str) -> list[object]:
-    """Return the image references of a key that holds one or a list of them.
+    """Return the image references of a key that holds one or a list.
 
     Raises:
         DataError: If it holds anything else.

@@ -18,15 +18,15 @@ chat that goes on otherwise has several turns, which no trajectory holds.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, final
+from typing import final
 
 from jepa_vlm.errors import DataError
-from jepa_vlm.trajectories.formats.boxes import Boxes
-from jepa_vlm.trajectories.formats.conversation import (
+from jepa_vlm.trajectories.box import Boxes
+from jepa_vlm.trajectories.formats.chat_texts import (
     IMAGE,
     Parts,
     crop_of,
@@ -37,16 +37,11 @@ from jepa_vlm.trajectories.formats.conversation import (
     without_placeholders,
     words_of,
 )
-from jepa_vlm.trajectories.formats.fields import checked, field, shown
-from jepa_vlm.trajectories.formats.hub import HubPath
 from jepa_vlm.trajectories.formats.images import ImageRoots
 from jepa_vlm.trajectories.formats.json_files import JsonRecords
-from jepa_vlm.trajectories.formats.keys import Keys
-from jepa_vlm.trajectories.formats.parsed import ParsedRows
-from jepa_vlm.trajectories.formats.reader import FORMATS
-from jepa_vlm.trajectories.formats.records import Record, Records, parse_json
-from jepa_vlm.trajectories.formats.tables import CELL, is_table
-from jepa_vlm.trajectories.formats.tabular import open_tables
+from jepa_vlm.trajectories.formats.records import FORMATS, Keys, OpenImage, ParsedRows, Records
+from jepa_vlm.trajectories.formats.tables import CELL, HubPath, is_table, open_tables
+from jepa_vlm.trajectories.json_values import JsonObject, checked, field, parse_json, shown
 from jepa_vlm.trajectories.rows import Joined, Rows
 from jepa_vlm.trajectories.trajectory import Step, Trajectory
 
@@ -72,24 +67,24 @@ def read_messages(
 
     Args:
         path: The file, a folder of parquet files, or a data set on the hub.
-        images: Folder that image paths are relative to; the file's, if it is not given.
+        images: Folder that image paths are relative to; by default the file's.
         roots: A JSON file of folders by the beginning of a path, as for ``lvr``.
-        boxes: The unit of boxes. If it is not given, boxes whose edges all lie below 2 are read as fractions and others
-            as pixels, which is noted on the row. Boxes in thousandths (Qwen2-VL's and Qwen3-VL's) need the option.
-        split: Of a folder of parquet files with several splits, or of a data set on the hub, the one to read.
+        boxes: The unit of boxes. By default, boxes whose edges all lie below 2 are read as fractions and others as
+            pixels, which is noted on the row. Boxes in thousandths (Qwen2-VL's and Qwen3-VL's) need the option.
+        split: The split to read, in a folder of several or on the hub.
     """
     read = Boxes.of(boxes, "pixels", "fractions")
 
     def rows(records: Records, folder: Path | None) -> Rows:
-        parse = partial(_trajectory, roots=ImageRoots.of(images or folder, roots), boxes=read)
-        return ParsedRows(records, parse, KEYS)
+        opened = ImageRoots.of(images or folder, roots).image
+        return ParsedRows(records, partial(_trajectory, boxes=read), KEYS, opened)
 
     if isinstance(path, HubPath) or is_table(path):
         return Joined([rows(records, folder) for _, folder, records in open_tables(path, {}, split=split)])
     return rows(JsonRecords(path), path.parent)
 
 
-def _trajectory(record: Record, identity: str, origin: str, *, roots: ImageRoots, boxes: Boxes) -> Trajectory:
+def _trajectory(record: JsonObject, identity: str, image: OpenImage, *, boxes: Boxes) -> Trajectory:
     paths = None if record.get("images") is None else iter(field(record, "images", list))
     turns = [_turn(checked(one, dict, f"message {i}"), i, paths) for i, one in enumerate(_listed(record))]
     if paths is not None and (left := len(list(paths))) > 0:
@@ -98,7 +93,7 @@ def _trajectory(record: Record, identity: str, origin: str, *, roots: ImageRoots
         )
         raise DataError(message + ', or a part {"type": "image"}.', "placeholder")
     system, asked, *later = _by_turns(turns)
-    images = [roots.image(one, origin=origin) for one in asked.images]
+    images = [image(one) for one in asked.images]
     sizes, steps = [one.size for one in images], []
     for said, seen in zip(later[:-1:2], later[1::2], strict=True):
         words, written, call = _call(said)
@@ -109,7 +104,7 @@ def _trajectory(record: Record, identity: str, origin: str, *, roots: ImageRoots
         if len(seen.images) != 1:
             message = f"a turn after the first must show the tool's one image, got {len(seen.images)}."
             raise DataError(message, "turns")
-        result = roots.image(seen.images[0], origin=origin)
+        result = image(seen.images[0])
         made = None if call is None else crop_of(call, sizes, written=written, boxes=boxes)
         sizes.append(result.size)
         observation, places = placed(seen.parts)
@@ -130,7 +125,7 @@ def _trajectory(record: Record, identity: str, origin: str, *, roots: ImageRoots
     )
 
 
-def _listed(record: Record) -> list[Any]:
+def _listed(record: JsonObject) -> list[object]:
     """Return a record's messages."""
     given = [key for key in ("messages", "prompt", "completion") if record.get(key) is not None]
     if given == ["messages"]:
@@ -138,7 +133,7 @@ def _listed(record: Record) -> list[Any]:
     if given != ["prompt", "completion"]:
         keys = shown(", ".join(record))
         raise DataError(f"a row must have the key 'messages', or else 'prompt' and 'completion', got {keys}.", "key")
-    listed: list[Any] = []
+    listed: list[object] = []
     for key, role in (("prompt", "user"), ("completion", "assistant")):
         text = isinstance(record[key], str)
         listed += [{"role": role, "content": record[key]}] if text else field(record, key, list)
@@ -152,15 +147,15 @@ class _Turn:
 
     Args:
         role: One of ``ROLES``.
-        parts: Its texts, and None where an image stands.
+        parts: Its texts, and None for each image.
         images: References to its images.
-        call: The call beside its text.
+        call: The tool call in ``tool_calls``, if there is one.
     """
 
     role: str
     parts: Parts = ("",)
     images: tuple[object, ...] = ()
-    call: Mapping[str, Any] | None = None
+    call: JsonObject | None = None
 
     @property
     def text(self) -> str:
@@ -168,7 +163,7 @@ class _Turn:
 
 
 def _by_turns(turns: list[_Turn]) -> list[_Turn]:
-    """Return the system's turn, the question, and what follows: answers, and between them what tools show."""
+    """Return the system's turn, the question, and then by turns an answer and the images that a tool shows."""
     roles = [turn.role for turn in turns]
     system = turns.pop(0) if roles[:1] == ["system"] else _Turn("system")
     asked: list[_Turn] = []
@@ -182,7 +177,7 @@ def _by_turns(turns: list[_Turn]) -> list[_Turn]:
     return [system, question, *turns]
 
 
-def _turn(message: Mapping[str, Any], number: int, paths: Iterator[object] | None) -> _Turn:
+def _turn(message: JsonObject, number: int, paths: Iterator[object] | None) -> _Turn:
     role, content = field(message, "role", str), message.get("content")
     if role not in ROLES:
         known = ", ".join(ROLES)
@@ -206,7 +201,7 @@ def _turn(message: Mapping[str, Any], number: int, paths: Iterator[object] | Non
     return _Turn(ROLES[role], parts, images, call)
 
 
-def _part(part: Mapping[str, Any], number: int, paths: Iterator[object] | None) -> tuple[str | None, object]:
+def _part(part: JsonObject, number: int, paths: Iterator[object] | None) -> tuple[str | None, object]:
     """Return the text of a part, or the reference to its image."""
     kind = field(part, "type", str)
     if kind in TEXTS:
@@ -219,7 +214,7 @@ def _part(part: Mapping[str, Any], number: int, paths: Iterator[object] | None) 
     return None, held[0] if held else _next(paths, number)
 
 
-def _call(turn: _Turn) -> tuple[str, str | None, Mapping[str, Any] | None]:
+def _call(turn: _Turn) -> tuple[str, str | None, JsonObject | None]:
     """Return words, how the call is written (None: as JSON), and the call."""
     words, written, call = split_call(turn.text)
     if turn.call is None:

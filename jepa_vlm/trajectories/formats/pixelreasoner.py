@@ -1,12 +1,13 @@
 """The fine-tuning data of Pixel-Reasoner: a JSON list of chats in which crops are stored images.
 
 A record is ``{"qid", "message_list"}``, a message ``{"role", "content": [ITEM, ...]}``. An ITEM has no type: of its
-keys text, image and video one is set and the others are missing or null. Message 0 is the system prompt with the tools,
-1 the question with its images, then assistant turns that end with a ``<tool_call>`` and user turns with the stored
-crop, any number of them, and last an assistant turn with ``\\boxed{ANSWER}``. Paths are relative to the list's folder.
+keys text, image and video one is set and the others are missing or null. Message 0 is the system prompt with the tools
+and message 1 the question with its images. Then come, any number of times, an assistant turn that ends with a
+``<tool_call>`` and a user turn with the stored crop, and last an assistant turn with ``\\boxed{ANSWER}``. Paths are
+relative to the list's folder.
 
 Boxes (``bbox_2d``) are pixels of the image that ``target_image`` counts, from 1, or fractions of it: edges that all lie
-below 2. What reaches beyond the image is clamped for ``Box``, as the tool does, and counted; the written call stays.
+below 2. An edge beyond the image is cut to the image, as the tool does, and noted; the written call stays.
 Chats about videos, which select frames, are dropped and counted.
 
 Source: TIGER-AI-Lab/Pixel-Reasoner@a3a6c3a, instruction_tuning/sft_tool.py, and converters of its users.
@@ -14,22 +15,16 @@ Source: TIGER-AI-Lab/Pixel-Reasoner@a3a6c3a, instruction_tuning/sft_tool.py, and
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from jepa_vlm.errors import DataError
-from jepa_vlm.trajectories.formats.boxes import Boxes
-from jepa_vlm.trajectories.formats.conversation import Parts, crop_of, placed, split_call, tagged_answer, words_of
-from jepa_vlm.trajectories.formats.fields import checked, choice, field, shown
+from jepa_vlm.trajectories.box import Boxes
+from jepa_vlm.trajectories.formats.chat_texts import Parts, crop_of, placed, split_call, tagged_answer, words_of
 from jepa_vlm.trajectories.formats.images import ImageRoots
 from jepa_vlm.trajectories.formats.json_files import JsonRecords
-from jepa_vlm.trajectories.formats.keys import Keys
-from jepa_vlm.trajectories.formats.parsed import ParsedRows
-from jepa_vlm.trajectories.formats.reader import FORMATS
-from jepa_vlm.trajectories.formats.records import Record
-from jepa_vlm.trajectories.image import LazyImage
+from jepa_vlm.trajectories.formats.records import FORMATS, Keys, OpenImage, ParsedRows
+from jepa_vlm.trajectories.json_values import JsonObject, checked, choice, field, shown
 from jepa_vlm.trajectories.rows import Rows
 from jepa_vlm.trajectories.trajectory import Step, Trajectory
 
@@ -44,22 +39,22 @@ def read_pixelreasoner(path: Path, *, images: str = "", roots: str = "", style: 
 
     Args:
         path: release.json.
-        images: Folder that image paths are relative to; the list's, if it is not given.
+        images: Folder that image paths are relative to; by default the list's.
         roots: A JSON file of folders by the beginning of a path, as for ``lvr``.
-        style: ``pearl`` leaves tool calls and the tools' system prompt unsaid, as Pearl does, which calls no tools at
-            inference, and has the images of a turn first; ``original`` keeps all as it is written.
-        boxes: The unit of boxes; pixels or fractions, whichever each box fits, if it is not given.
+        style: ``pearl`` leaves out tool calls and the system prompt about tools, as Pearl does, which calls no tools at
+            inference, and puts the images of a turn first; ``original`` keeps everything as it is written.
+        boxes: The unit of boxes; by default pixels or fractions, whichever each box fits.
     """
     choice(style, STYLES, "style")
     read = Boxes.of(boxes, "pixels", "fractions", cut=True)
     records = JsonRecords(path)
     records.keep(_reason)
-    roots_of = ImageRoots.of(images or path.parent, roots)
-    return ParsedRows(records, partial(_trajectory, roots=roots_of, style=style, boxes=read), KEYS)
+    opened = ImageRoots.of(images or path.parent, roots).image
+    return ParsedRows(records, partial(_trajectory, style=style, boxes=read), KEYS, opened)
 
 
-def _reason(record: Record) -> str:
-    """Say why a chat is left out, or ""; what is malformed is kept, to be refused."""
+def _reason(record: JsonObject) -> str:
+    """Return why a chat is left out, or ""; a malformed one is kept, to be refused."""
     messages = record.get("message_list")
     for message in messages if isinstance(messages, list) else []:
         content = message.get("content") if isinstance(message, dict) else None
@@ -69,9 +64,7 @@ def _reason(record: Record) -> str:
     return ""
 
 
-def _trajectory(
-    record: Record, identity: str, origin: str, *, roots: ImageRoots, style: str, boxes: Boxes
-) -> Trajectory:
+def _trajectory(record: JsonObject, identity: str, image: OpenImage, *, style: str, boxes: Boxes) -> Trajectory:
     messages = [_message(one, number) for number, one in enumerate(field(record, "message_list", list))]
     roles = [role for role, _, _ in messages]
     system = words_of(messages.pop(0)[1]) if roles[:1] == ["system"] else ""
@@ -81,14 +74,11 @@ def _trajectory(
     if not messages:
         raise DataError("message_list has neither question nor answer.", "turns")
 
-    def opened(paths: Sequence[str]) -> tuple[LazyImage, ...]:
-        return tuple(roots.image(path, origin=origin) for path in paths)
-
     def read(parts: Parts) -> tuple[str, tuple[int, ...]]:
         return placed(parts) if style == "original" else (words_of(parts).strip(), ())
 
-    images = opened(messages[0][2])
-    sizes = [image.size for image in images]
+    images = [image(path) for path in messages[0][2]]
+    sizes = [one.size for one in images]
     steps = []
     for turn in range(0, len(messages) - 2, 2):
         words, written, call = split_call(words_of(messages[turn + 1][1]))
@@ -99,17 +89,17 @@ def _trajectory(
         if call is None:
             raise DataError(f"message {turn + 1} must end with a tool call, since an image follows.", "tool call")
         made = crop_of(call, sizes, written=written if style == "original" else "", boxes=boxes)
-        (image,) = opened(paths)
-        sizes.append(image.size)
+        result = image(paths[0])
+        sizes.append(result.size)
         observation, places = read(observed)
-        steps.append(Step(words if style == "original" else words.strip(), made, image, observation, *places))
+        steps.append(Step(words if style == "original" else words.strip(), made, result, observation, *places))
     last, _, call = split_call(words_of(messages[-1][1]))
     if call is not None:
         raise DataError("the last turn must be the answer, but it ends with a tool call.", "tool call")
     question, places = read(messages[0][1])
     return Trajectory(
         id=identity,
-        images=images,
+        images=tuple(images),
         question=question,
         steps=(*steps, Step(last.strip())),
         answer=tagged_answer(last),
@@ -127,15 +117,15 @@ def _message(message: object, number: int) -> tuple[str, Parts, list[str]]:
     images: list[str] = []
     for item in field(turn, "content", list):
         kind, value = _item(checked(item, dict, f"an item of message {number}"), number)
-        checked(value, str, f"key {kind!r} of message {number}")
         parts.append(value if kind == "text" else None)
         images += [value] if kind != "text" else []
     return role, parts or [""], images
 
 
-def _item(item: Mapping[str, Any], number: int) -> tuple[str, Any]:
+def _item(item: JsonObject, number: int) -> tuple[str, str]:
     given = [(kind, item[kind]) for kind in ("text", "image", "video") if item.get(kind) is not None]
     if len(given) != 1:
         message = f"an item of message {number} must set one of text, image and video, got {shown(dict(item))}."
         raise DataError(message, "key")
-    return given[0]
+    kind, value = given[0]
+    return kind, checked(value, str, f"key {kind!r} of message {number}")

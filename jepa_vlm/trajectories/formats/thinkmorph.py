@@ -15,15 +15,10 @@ from functools import partial
 from pathlib import Path
 
 from jepa_vlm.errors import DataError
-from jepa_vlm.trajectories.formats.fields import choice, field, whole_number
-from jepa_vlm.trajectories.formats.hub import HubPath
 from jepa_vlm.trajectories.formats.images import ImageRoots
-from jepa_vlm.trajectories.formats.keys import Keys
-from jepa_vlm.trajectories.formats.parsed import ParsedRows
-from jepa_vlm.trajectories.formats.reader import FORMATS
-from jepa_vlm.trajectories.formats.records import Record
-from jepa_vlm.trajectories.formats.tables import CELL, Columns, embedded_image
-from jepa_vlm.trajectories.formats.tabular import open_tables
+from jepa_vlm.trajectories.formats.records import FORMATS, Keys, OpenImage, ParsedRows
+from jepa_vlm.trajectories.formats.tables import CELL, Columns, HubPath, embedded_image, open_tables
+from jepa_vlm.trajectories.json_values import JsonObject, choice, field
 from jepa_vlm.trajectories.rows import Joined, Picked, Rows
 from jepa_vlm.trajectories.trajectory import Step, Trajectory
 
@@ -58,25 +53,28 @@ def read_thinkmorph(
 
     Args:
         path: The file, the folder, or one task on the hub.
-        cap: Most rows of each task: those whose ids have the smallest SHA-256, in the file's order; the rest is
-            counted as dropped.
-        split: Of a folder with several splits, the one to read.
+        cap: The largest number of rows of each task: those whose ids have the smallest SHA-256, in the file's order.
+            The others are counted as dropped.
+        split: The split to read, in a folder of several or on the hub.
         style: ``pearl`` takes the thoughts as they are; ``original`` as ThinkMorph trains on them,
             ``<think>...</think>`` and, at the end, ``<answer>...</answer>``.
-        images: Folder of images that are paths; the file's, if it is not given.
+        images: Folder of images that are stored as paths; by default the file's.
         roots: A JSON file of folders by the beginning of a path, as for ``lvr``.
     """
     choice(style, STYLES, "style")
-    most = whole_number(cap, "cap") if cap else None
+    if cap and not (cap.isdecimal() and int(cap) >= 1):
+        raise DataError(f"cap must be a whole number of at least 1, got {cap!r}.")
+    most = int(cap) if cap else None
     tasks: dict[str, list[Rows]] = {}
     for task, folder, records in open_tables(path, COLUMNS, split=split):
-        parse = partial(_trajectory, task=task, roots=ImageRoots.of(images or folder, roots), style=style)
-        tasks.setdefault(task, []).append(ParsedRows(records, parse, KEYS))
+        opened = ImageRoots.of(images or folder, roots).image
+        rows = ParsedRows(records, partial(_trajectory, task=task, style=style), KEYS, opened)
+        tasks.setdefault(task, []).append(rows)
     return Joined([capped(Joined(parts), most) for parts in tasks.values()])
 
 
 def capped(rows: Rows, most: int | None) -> Rows:
-    """Return at most so many rows, chosen by their ids alone."""
+    """Return at most ``most`` rows, chosen by their ids alone."""
     if most is None or len(rows) <= most:
         return rows
     ids: Sequence[str] = rows.ids
@@ -84,11 +82,9 @@ def capped(rows: Rows, most: int | None) -> Rows:
     return Picked(rows, sorted(first), why="beyond the cap")
 
 
-def _trajectory(row: Record, identity: str, origin: str, *, task: str, roots: ImageRoots, style: str) -> Trajectory:
-    problem, result = (
-        embedded_image(row.get(name), name, roots=roots, origin=origin)
-        for name in ("problem_image_0", "reasoning_image_0")
-    )
+def _trajectory(row: JsonObject, identity: str, image: OpenImage, *, task: str, style: str) -> Trajectory:
+    names = ("problem_image_0", "reasoning_image_0")
+    problem, result = (embedded_image(row.get(name), name, image) for name in names)
     thoughts = [field(row, name, str) for name in ("thought_0", "thought_1")]
     if not all(thought.strip() for thought in thoughts):
         raise DataError("a thought is empty; each row needs one before and one after its picture.", "key")

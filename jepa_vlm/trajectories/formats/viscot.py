@@ -13,15 +13,12 @@ from functools import partial
 from pathlib import Path
 
 from jepa_vlm.errors import DataError
-from jepa_vlm.trajectories.formats.boxes import Boxes
-from jepa_vlm.trajectories.formats.fields import field
+from jepa_vlm.trajectories.box import Boxes
 from jepa_vlm.trajectories.formats.images import ImageRoots
 from jepa_vlm.trajectories.formats.json_files import JsonRecords
-from jepa_vlm.trajectories.formats.keys import Keys
-from jepa_vlm.trajectories.formats.looks import look_at
-from jepa_vlm.trajectories.formats.parsed import ParsedRows
-from jepa_vlm.trajectories.formats.reader import FORMATS
-from jepa_vlm.trajectories.formats.records import Record
+from jepa_vlm.trajectories.formats.lvr import look_at
+from jepa_vlm.trajectories.formats.records import FORMATS, Keys, OpenImage, ParsedRows
+from jepa_vlm.trajectories.json_values import JsonObject, field
 from jepa_vlm.trajectories.rows import Rows
 from jepa_vlm.trajectories.trajectory import Step, Trajectory
 
@@ -29,7 +26,7 @@ KEYS = Keys(
     ("question", "answer", "image", "width", "height", "bboxs", "dataset"),
     labels=("id", "split", "full_answer", "thought"),
 )
-SHARED = {"textcap": "textvqa"}  # datasets whose images lie in another's folder
+SHARED = {"textcap": "textvqa"}  # data sets whose images lie in the folder of another
 
 
 @FORMATS.register("viscot")
@@ -38,21 +35,22 @@ def read_viscot(path: Path, *, images: str = "", roots: str = "", boxes: str = "
 
     Args:
         path: DATASET_cot_train.jsonl.
-        images: Folder that holds a folder for each dataset; the file's, if it is not given.
-        roots: A JSON file ``{"flickr30k": "/data/flickr30k-images", ...}``: datasets whose images lie elsewhere.
-        boxes: The unit of boxes; ``pixels``, if it is not given.
+        images: Folder that holds a folder for each data set; by default the file's.
+        roots: A JSON file ``{"flickr30k": "/data/flickr30k-images", ...}``: data sets whose images lie elsewhere.
+        boxes: The unit of boxes; by default ``pixels``.
     """
-    read, roots_of = Boxes.of(boxes, "pixels"), ImageRoots.of(images or path.parent, roots)
-    return ParsedRows(JsonRecords(path), partial(_trajectory, roots=roots_of, read=read), KEYS)
+    read, opened = Boxes.of(boxes, "pixels"), ImageRoots.of(images or path.parent, roots).image
+    return ParsedRows(JsonRecords(path), partial(_trajectory, read=read), KEYS, opened)
 
 
-def _trajectory(record: Record, identity: str, origin: str, *, roots: ImageRoots, read: Boxes) -> Trajectory:
+def _trajectory(record: JsonObject, identity: str, image: OpenImage, *, read: Boxes) -> Trajectory:
     dataset = field(record, "dataset", str)
-    image = roots.image(field(record, "image", str), origin=origin, below=SHARED.get(dataset, dataset))
+    picture = image(field(record, "image", str), below=SHARED.get(dataset, dataset))
     stated = field(record, "width", int), field(record, "height", int)
-    if stated != image.size:
-        message = f"boxes are for an image of {stated[0]} x {stated[1]}, but it has {image.size[0]} x {image.size[1]}"
-        if image.is_turned and stated == image.size[::-1]:
+    if stated != picture.size:
+        width, height = picture.size
+        message = f"boxes are for an image of {stated[0]} x {stated[1]}, but it has {width} x {height}"
+        if picture.is_turned and stated == (height, width):
             message += " as viewers show it, turned by its EXIF orientation: give boxes and size of the turned picture"
         raise DataError(f"{message}.", "box")
     boxes = [read.read(edges, f"bboxs[{i}]", stated) for i, edges in enumerate(field(record, "bboxs", list))]
@@ -61,9 +59,9 @@ def _trajectory(record: Record, identity: str, origin: str, *, roots: ImageRoots
     answer = field(record, "answer", str)
     return Trajectory(
         id=identity,
-        images=(image,),
+        images=(picture,),
         question=field(record, "question", str),
-        steps=(*(look_at(image, box, "", style="pearl") for box in boxes), Step(answer)),
+        steps=(*(look_at(picture, box, "", style="pearl") for box in boxes), Step(answer)),
         answer=answer,
         task=dataset,
     )

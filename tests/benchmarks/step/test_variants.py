@@ -12,8 +12,8 @@ from benchmarks.step import baselines
 from benchmarks.step.baselines import VIEWS
 from benchmarks.step.counting import count_memory
 from benchmarks.step.variants import VARIANTS, lvr_objective, pearl_objective, step_of, with_target_policy
-from jepa_vlm.adapters import fingerprint
-from jepa_vlm.adapters.fingerprint import weights_digest
+from jepa_vlm.adapters import digests
+from jepa_vlm.adapters.digests import weights_digest
 from jepa_vlm.errors import BackboneError
 from jepa_vlm.latent_vlm import LatentVLM
 from jepa_vlm.recipe import load_recipe
@@ -94,7 +94,7 @@ def test_the_weights_are_digested_once(setting, monkeypatch):
         read.append(base)
         return weights_digest(base)
 
-    for module in (fingerprint, target_filling):
+    for module in (digests, target_filling):
         monkeypatch.setattr(module, "weights_digest", counted)
     VARIANTS["pearl_cached"](setting)
     assert len(read) == 1

@@ -9,9 +9,9 @@ import pytest
 from PIL import Image
 
 from jepa_vlm.errors import DataError
-from jepa_vlm.trajectories.formats.boxes import CUT, ROUNDED, Boxes
-from jepa_vlm.trajectories.formats.parsed import WIDENED
-from jepa_vlm.trajectories.load import load_trajectories
+from jepa_vlm.trajectories.box import CUT, ROUNDED, Boxes
+from jepa_vlm.trajectories.data_spec import load_trajectories
+from jepa_vlm.trajectories.formats.records import WIDENED
 from tests.trajectories.formats.files import example, write_records
 
 BIG, SMALL = (2000, 1500), (200, 100)

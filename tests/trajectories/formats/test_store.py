@@ -14,8 +14,9 @@ from PIL import Image
 from jepa_vlm import playground
 from jepa_vlm.errors import DataError
 from jepa_vlm.trajectories import Box, LazyImage, Step, Trajectory
+from jepa_vlm.trajectories.data_spec import load_trajectories
 from jepa_vlm.trajectories.formats import read_jsonl, write_jsonl, write_store
-from jepa_vlm.trajectories.load import load_trajectories
+from jepa_vlm.trajectories.formats.store import StoreRecords
 from jepa_vlm.trajectories.rows import Joined
 from tests.trajectories.formats.files import write_list
 from tests.trajectories.formats.test_lvr import row as lvr_row
@@ -191,6 +192,6 @@ def test_a_row_that_was_tampered_with_is_refused_with_its_place(tmp_path, rows):
     images = tmp_path / "store" / "images-00000.parquet"
     table = pq.read_table(images).to_pylist()
     pq.write_table(pa.Table.from_pylist([one | {"width": 3} for one in table]), images)
-    lying = load_trajectories(f"parquet:{tmp_path / 'store'}")
+    lying = StoreRecords(tmp_path / "store")
     with pytest.raises(DataError, match=r"has the size .* but \(3, \d+\) is stated"):
-        lying._image(0, origin="x").load()
+        lying.image(0, origin="x").load()

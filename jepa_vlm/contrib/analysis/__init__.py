@@ -1,0 +1,1 @@
+"""The paper's analyses: each returns its numbers and draws its figure."""
