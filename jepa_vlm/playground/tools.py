@@ -15,7 +15,8 @@ from jepa_vlm.playground.canvas import CELL, GRID
 from jepa_vlm.registry import Registry
 from jepa_vlm.trajectories import Box, ToolCall
 
-Tool = Callable[[Image.Image, Mapping[str, Any]], Image.Image]
+Arguments = Mapping[str, Any]  # of a tool call, JSON values
+Tool = Callable[[Image.Image, Arguments], Image.Image]
 TOOLS: Registry[Tool] = Registry("playground tool", hint="Tools live in jepa_vlm/playground/tools.py.")
 
 SHIFTS = {"left": (-1, 0), "right": (1, 0), "up": (0, -1), "down": (0, 1)}
@@ -35,7 +36,7 @@ def use(call: ToolCall, picture: Image.Image) -> Image.Image:
 
 
 @TOOLS.register("crop")
-def crop(picture: Image.Image, arguments: Mapping[str, Any]) -> Image.Image:
+def crop(picture: Image.Image, arguments: Arguments) -> Image.Image:
     """Return the square of ``cells`` x ``cells`` cells (default 1) from ``column`` and ``row`` on, enlarged."""
     cells = arguments.get("cells", 1)
     box = cell_box(arguments["column"], arguments["row"], cells=cells).in_pixels(*picture.size)
@@ -50,7 +51,7 @@ def crop_call(column: int, row: int, *, cells: int = 1) -> ToolCall:
 
 
 @TOOLS.register("highlight")
-def highlight(picture: Image.Image, arguments: Mapping[str, Any]) -> Image.Image:
+def highlight(picture: Image.Image, arguments: Arguments) -> Image.Image:
     """Return the picture with everything but ``column`` faded."""
     left = (arguments["column"] - 1) * CELL
     pixels = np.asarray(picture)
@@ -65,7 +66,7 @@ def highlight_call(column: int) -> ToolCall:
 
 
 @TOOLS.register("assemble")
-def assemble(picture: Image.Image, arguments: Mapping[str, Any]) -> Image.Image:
+def assemble(picture: Image.Image, arguments: Arguments) -> Image.Image:
     """Return the board alone, ``piece`` (1 to 4 from the left) put into the hole at ``column`` and ``row``."""
     piece = picture.crop(cell_box(PIECE_COLUMNS[arguments["piece"] - 1], PIECE_ROW).in_pixels(*picture.size))
     board = picture.crop((0, 0, BOARD * CELL, BOARD * CELL))
@@ -79,7 +80,7 @@ def assemble_call(piece: int, column: int, row: int) -> ToolCall:
 
 
 @TOOLS.register("draw_path")
-def draw_path(picture: Image.Image, arguments: Mapping[str, Any]) -> Image.Image:
+def draw_path(picture: Image.Image, arguments: Arguments) -> Image.Image:
     """Return the picture with the path of ``moves`` from ``column`` and ``row`` drawn in."""
     column, row = arguments["column"], arguments["row"]
     corners = [(column, row)]

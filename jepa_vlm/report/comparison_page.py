@@ -7,19 +7,17 @@ import io
 import json
 import math
 import shlex
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from jepa_vlm.drawing import BLUE, GREY, ORANGE, drawing, short, svg_of
 from jepa_vlm.evaluation.files import write_whole
-from jepa_vlm.report.comparison_tables import ALL, column_title, comparison_tables, rows_of_csv
+from jepa_vlm.report.comparison_tables import ALL, Record, column_title, comparison_tables, rows_of_csv
 from jepa_vlm.report.page import latex_table, markdown_table, plain, write_page
 
 TITLE = "Comparison"
 
 
-def write_comparison(record: Mapping[str, Any], path: Path) -> tuple[Path, ...]:
+def write_comparison(record: Record, path: Path) -> tuple[Path, ...]:
     """Write a record as ``path`` (.json), and beside it as .md, .tex, .csv and .html; return all paths.
 
     Raises:
@@ -38,7 +36,7 @@ def write_comparison(record: Mapping[str, Any], path: Path) -> tuple[Path, ...]:
     return (*(path.with_suffix(suffix) for suffix in texts), page)
 
 
-def comparison_markdown(record: Mapping[str, Any]) -> str:
+def comparison_markdown(record: Record) -> str:
     """Return the tables of a record as Markdown."""
     parts = [f"# {plain(_title(record))}"]
     if record["command"]:
@@ -50,25 +48,25 @@ def comparison_markdown(record: Mapping[str, Any]) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def comparison_latex(record: Mapping[str, Any]) -> str:
+def comparison_latex(record: Record) -> str:
     r"""Return the tables of a record as LaTeX; they need ``\usepackage{booktabs}``."""
     tables = "\n\n".join(latex_table(table) for table in comparison_tables(record))
     return f"% Needs \\usepackage{{booktabs}}.\n\n{tables}\n"
 
 
-def comparison_csv(record: Mapping[str, Any]) -> str:
+def comparison_csv(record: Record) -> str:
     """Return the record as CSV, one line for each checkpoint, benchmark and task."""
     held = io.StringIO()
     csv.writer(held, lineterminator="\n").writerows(rows_of_csv(record))
     return held.getvalue()
 
 
-def _title(record: Mapping[str, Any]) -> str:
+def _title(record: Record) -> str:
     names = [arm["name"] for arm in record["arms"][1:]]
     return f"{TITLE}: {', '.join(names)} on {record['backbone']}"
 
 
-def _values(record: Mapping[str, Any]) -> dict[str, Any]:
+def _values(record: Record) -> dict[str, object]:
     first, *others = comparison_tables(record)
     seeds = sorted({seed for arm in record["arms"] for seed in arm["seeds"]})
     asking = record["asking"]
@@ -96,7 +94,7 @@ def _values(record: Mapping[str, Any]) -> dict[str, Any]:
 COLUMNS = 3
 
 
-def accuracies_svg(record: Mapping[str, Any], *, name: str) -> str:
+def accuracies_svg(record: Record, *, name: str) -> str:
     """Return a figure with a panel for each benchmark: means with intervals, seeds as marks, chance as a line.
 
     Raises:

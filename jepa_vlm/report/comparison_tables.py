@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from statistics import fmean
 from typing import Any
 
 from jepa_vlm.report.page import NOT_MEASURED, Table, percent, si
 
-Record = Mapping[str, Any]
+Record = Mapping[str, Any]  # a JSON object
 ALL = ""
 MATCHED = {"steps": "the same optimiser steps", "tokens": "the same tokens", "flops": "the same training FLOPs"}
 
@@ -27,7 +27,7 @@ def headline_tables(record: Record) -> list[Table]:
     return [table for table in (_accuracy(record), _differences(record)) if table is not None]
 
 
-def column_title(column: Mapping[str, Any]) -> str:
+def column_title(column: Record) -> str:
     """Return a benchmark's name without the path of its files."""
     name, _, rest = str(column["benchmark"]).partition(":")
     return rest if name == "playground" else name
@@ -56,7 +56,7 @@ def _accuracy(record: Record) -> Table:
     )
 
 
-def _share(one: Mapping[str, Any]) -> str:
+def _share(one: Record) -> str:
     spread = "" if one["std"] is None else f" ± {100 * one['std']:.1f}"
     return f"{100 * one['mean']:.1f}{spread} [{100 * one['low']:.1f}, {100 * one['high']:.1f}]"
 
@@ -107,7 +107,7 @@ def _differences(record: Record) -> Table | None:
     )
 
 
-def _ablation(record: Record, found: Mapping[str, Any]) -> Table:
+def _ablation(record: Record, found: Record) -> Table:
     columns, full = record["columns"], found["full"]
     rows = [(full, "", full), *((one["arm"], ", ".join(one["without"]), one["arm"]) for one in found["rows"])]
     cells = [[record["accuracy"][column["benchmark"]][ALL][arm] for column in columns] for _, _, arm in rows]
@@ -182,7 +182,7 @@ def _inference(record: Record) -> Table:
     )
 
 
-def _tasks(record: Record, column: Mapping[str, Any]) -> Table:
+def _tasks(record: Record, column: Record) -> Table:
     benchmark = column["benchmark"]
     rows, bold = [], set()
     for i, arm in enumerate(_arms(record)):
@@ -220,34 +220,34 @@ def _runs(record: Record) -> Table:
     )
 
 
-def machine_text(machine: Mapping[str, Any]) -> str:
+def machine_text(machine: Record) -> str:
     """Return the name of a machine."""
     name = machine.get("gpu") or f"{machine['cpu']}, {machine['threads']} thread{'s' if machine['threads'] > 1 else ''}"
     return str(name)
 
 
-def _known(value: Any, said: Any) -> str:
-    return NOT_MEASURED if value is None else str(said(value))
+def _known(value: float | None, said: Callable[..., str]) -> str:
+    return NOT_MEASURED if value is None else said(value)
 
 
 def _points(value: float) -> str:
     return f"{100 * value:+.1f}"
 
 
-def _interval(found: Mapping[str, Any]) -> str:
+def _interval(found: Record) -> str:
     if found["low"] is None:
         return NOT_MEASURED
     return f"[{_points(found['low'])}, {_points(found['high'])}]"
 
 
-def rows_of_csv(record: Record) -> list[Sequence[Any]]:
+def rows_of_csv(record: Record) -> list[Sequence[object]]:
     """Return the titles, then one row for each checkpoint, benchmark and task ("" for all), numbers unformatted."""
     titles = (
         "arm", "seed", "benchmark", "task", "n", "correct", "accuracy", "low", "high", "chance", "recipe", "data",
         "steps", "tokens", "flops", "seconds",
     )  # fmt: skip
     arms = {arm["name"]: arm for arm in record["arms"]}
-    rows: list[Sequence[Any]] = [titles]
+    rows: list[Sequence[object]] = [titles]
     for run in record["runs"]:
         arm, cost = arms[run["arm"]], record["cost"][run["arm"]]
         made = (arm.get("recipe"), arm.get("data"), cost.get("steps"), cost.get("tokens"), cost.get("flops"))

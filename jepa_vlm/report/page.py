@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, final
+from typing import final
 
 from jepa_vlm.errors import missing_extra
 from jepa_vlm.evaluation.files import write_whole
@@ -15,7 +15,7 @@ LISTED = 10  # a page shows this many entries of a list
 TEMPLATES = Path(__file__).parent / "templates"
 
 
-def write_page(template: str | Path, path: Path, values: dict[str, Any]) -> None:
+def write_page(template: str | Path, path: Path, values: Mapping[str, object]) -> None:
     """Render a template and write the page, whole or not at all. Every value is escaped unless it is Markup.
 
     Args:

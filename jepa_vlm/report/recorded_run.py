@@ -17,6 +17,7 @@ from jepa_vlm.training.metrics import read_metrics
 from jepa_vlm.trajectories import MultipleChoice, Trajectory
 
 EXAMPLES = "examples.json"
+Row = Mapping[str, Any]  # a row of metrics.jsonl, or another JSON object
 
 
 @final
@@ -49,7 +50,7 @@ class RecordedRun:
     versions: Mapping[str, str]
     commit: str | None
     command: str | None
-    metrics: tuple[Mapping[str, Any], ...]
+    metrics: tuple[Row, ...]
     before: Evaluation | None
     after: Evaluation | None
     examples: tuple[Example, ...]
@@ -85,7 +86,7 @@ def read_run(path: Path) -> RecordedRun:
     )
 
 
-def series(rows: Sequence[Mapping[str, Any]], kind: str, *keys: str) -> tuple[list[float], list[float]]:
+def series(rows: Sequence[Row], kind: str, *keys: str) -> tuple[list[float], list[float]]:
     """Return the steps and values of one quantity in the rows of a kind. Rows without it are skipped."""
     steps, values = [], []
     for row in rows:
@@ -98,7 +99,7 @@ def series(rows: Sequence[Mapping[str, Any]], kind: str, *keys: str) -> tuple[li
     return steps, values
 
 
-def names(rows: Sequence[Mapping[str, Any]], *keys: str) -> list[str]:
+def names(rows: Sequence[Row], *keys: str) -> list[str]:
     """Return the names under ``keys`` in all rows, in order of first appearance."""
     found: dict[str, None] = {}
     for row in rows:
@@ -122,7 +123,7 @@ def _config(path: Path) -> dict[str, Any]:
     return dict(held)
 
 
-def _settings(config: Mapping[str, Any], prefix: str = "") -> Iterator[Setting]:
+def _settings(config: Row, prefix: str = "") -> Iterator[Setting]:
     for name, value in config.items():
         if isinstance(value, dict) and value.keys() == {"value", "origin"}:
             yield Setting(prefix + name, value["value"], str(value["origin"]))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from jepa_vlm.drawing import BLUE, GREY, ORANGE
 from jepa_vlm.errors import JepaVLMError
@@ -52,7 +51,7 @@ def write_run_report(folder: Path) -> Path:
     return path
 
 
-def _values(run: RecordedRun) -> dict[str, Any]:
+def _values(run: RecordedRun) -> dict[str, object]:
     evaluation = run.after or run.before
     return {
         "title": f"{run.setting('recipe') or 'Run'} on {run.setting('backbone') or 'an unnamed backbone'}",
@@ -71,13 +70,13 @@ def _values(run: RecordedRun) -> dict[str, Any]:
     }
 
 
-def _accuracy(before: Evaluation | None, after: Evaluation | None) -> list[dict[str, Any]]:
+def _accuracy(before: Evaluation | None, after: Evaluation | None) -> list[dict[str, object]]:
     present = [evaluation for evaluation in (before, after) if evaluation is not None]
     scorings = dict.fromkeys(scoring for evaluation in present for scoring in evaluation.scorings)
     return [_scoring(scoring, before, after) for scoring in scorings]
 
 
-def _scoring(scoring: str, before: Evaluation | None, after: Evaluation | None) -> dict[str, Any]:
+def _scoring(scoring: str, before: Evaluation | None, after: Evaluation | None) -> dict[str, object]:
     first = before[scoring] if before and scoring in before.scorings else None
     second = after[scoring] if after and scoring in after.scorings else None
     tasks = sorted({*(first.tasks if first else ()), *(second.tasks if second else ())})
@@ -104,7 +103,7 @@ def _test(scoring: str, before: Evaluation, after: Evaluation) -> str:
     )
 
 
-def _losses(run: RecordedRun) -> dict[str, Any]:
+def _losses(run: RecordedRun) -> dict[str, object]:
     panels, rows = [], []
     for term in ("", *names(run.metrics, "terms")):
         keys = ("terms", term, "raw") if term else ("loss",)
@@ -120,7 +119,7 @@ def _losses(run: RecordedRun) -> dict[str, Any]:
     return {"svg": panels_svg(panels, name="losses") if panels else None, "rows": rows, "best": _best_step(run)}
 
 
-def _monitors(run: RecordedRun) -> dict[str, Any]:
+def _monitors(run: RecordedRun) -> dict[str, object]:
     panels, rows = [], []
     for term in names(run.metrics, "monitors"):
         found = {
@@ -183,7 +182,7 @@ def _gap(matched: Points, shuffled: Points, run: RecordedRun) -> tuple[float, fl
     return one[0] - other[0], middle, one[2] - other[2]
 
 
-def _examples(run: RecordedRun) -> list[dict[str, Any]]:
+def _examples(run: RecordedRun) -> list[dict[str, object]]:
     before, after = _answers_by_item(run.before), _answers_by_item(run.after)
     scorings = list(dict.fromkeys(scoring for scoring, _ in (*before, *after)))
     return [
@@ -197,7 +196,7 @@ def _examples(run: RecordedRun) -> list[dict[str, Any]]:
     ]
 
 
-def _answers_by_item(evaluation: Evaluation | None) -> dict[tuple[str, str], dict[str, Any]]:
+def _answers_by_item(evaluation: Evaluation | None) -> dict[tuple[str, str], dict[str, object]]:
     """Return what the page shows of each answer, by scoring and item."""
     return {
         (one.protocol.scoring, answer.id): {
@@ -215,7 +214,7 @@ def _clipped(text: str) -> str:
     return flat if len(flat) <= ANSWER_SHOWN else flat[: ANSWER_SHOWN - 1] + "…"
 
 
-def source_losses(run: RecordedRun) -> dict[str, Any]:
+def source_losses(run: RecordedRun) -> dict[str, object]:
     """Return the losses of a mixture by source; empty without a mixture.
 
     ``svg`` has a panel for each term and kind with a curve for each source. ``rows`` has term, source, and the

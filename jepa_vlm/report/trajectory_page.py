@@ -110,7 +110,7 @@ def token_runs(view: TokenizedView, tokens: Sequence[str]) -> list[TokenRun]:
     return runs
 
 
-def _view(name: str, view: TokenizedView, tokens: Sequence[str]) -> dict[str, Any]:
+def _view(name: str, view: TokenizedView, tokens: Sequence[str]) -> dict[str, object]:
     runs = token_runs(view, tokens)
     counts: Counter[str] = Counter()
     for run in runs:
