@@ -86,7 +86,7 @@ def stats(
         raise typer.BadParameter(f"--output names the figure, such as stats.svg; its numbers go to {numbers}.")
     with quiet_stdout():
         from jepa_vlm.evaluation.files import write_whole
-        from jepa_vlm.report.data_figure import data_figure
+        from jepa_vlm.report.figures import data_figure
 
         found = tallies(
             spec,

@@ -6,10 +6,9 @@ import math
 from collections.abc import Mapping
 from pathlib import Path
 
-from jepa_vlm.drawing import BLUE, GREY, ORANGE
 from jepa_vlm.errors import JepaVLMError
 from jepa_vlm.evaluation import Evaluation, compare
-from jepa_vlm.report.figures import Curve, Panel, accuracy_svg, panels_svg
+from jepa_vlm.report.figures import BLUE, GREY, ORANGE, Curve, Panel, accuracy_svg, panels_svg
 from jepa_vlm.report.page import write_page
 from jepa_vlm.report.recorded_run import RecordedRun, names, read_run, series
 from jepa_vlm.training.within_kinds import in_words
