@@ -11,7 +11,7 @@ from typing import Any
 import typer
 
 from jepa_vlm.cli.app import Commands
-from jepa_vlm.evaluation.files import write_whole
+from jepa_vlm.whole_files import write_whole
 
 RESULTS = Path("benchmarks") / "results"
 

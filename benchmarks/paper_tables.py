@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from jepa_vlm.evaluation.files import write_whole
 from jepa_vlm.evaluation.paper_tables import COLUMNS, ITEMS, PAPER_TABLES, PaperRow, is_a_count
+from jepa_vlm.whole_files import write_whole
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "results" / "paper_tables.md"
 TITLES = {1: "Table 1: Qwen2.5-VL-7B", 2: "Table 2: smaller models", 3: "Table 3: ablation, LVR data"}

@@ -24,7 +24,7 @@ from typing import Literal
 
 import jepa_vlm as jv
 from jepa_vlm.contrib import covt
-from jepa_vlm.views import AheadOfReasoning, AsAnswer, BehindImages, PaddedConversation, Pads, SomeKinds
+from jepa_vlm.contrib.covt import AheadOfReasoning, AsAnswer, BehindImages, PaddedConversation, Pads, SomeKinds
 
 NAMES = {
     "segmentation": "segmentation", "sam": "segmentation", "depth": "depth map", "depth_anything": "depth map",

@@ -20,6 +20,7 @@ def test_losses_predictors_regularizers_and_objectives_load_no_model_library():
         *(
             "errors",
             "lazy",
+            "objectives",
             "losses",
             "predictors",
             "regularizers",

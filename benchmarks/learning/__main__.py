@@ -14,7 +14,7 @@ from benchmarks.learning.results import gather
 from benchmarks.learning.run import IMAGES, finished, run_all
 from jepa_vlm.errors import InterruptedRunError, JepaVLMError
 from jepa_vlm.evaluation import Evaluation
-from jepa_vlm.evaluation.files import write_whole
+from jepa_vlm.whole_files import write_whole
 
 OUT = {"validation": Path("docs/results/tiny_learning_validation"), "test": Path("docs/results/tiny_learning")}
 

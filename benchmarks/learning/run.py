@@ -14,10 +14,10 @@ from benchmarks.learning.arms import ARMS, ITEM_SEED, Cell
 from benchmarks.learning.controls import blanked, latent_losses
 from jepa_vlm import Backbone, load_backbone, train
 from jepa_vlm.evaluation import evaluate
-from jepa_vlm.evaluation.files import write_whole
 from jepa_vlm.runs import RunResult
 from jepa_vlm.runs.environment import device
 from jepa_vlm.runs.folder import RunFolder
+from jepa_vlm.whole_files import write_whole
 
 IMAGES, BLANKS, LATENTS = "images.json", "blanks.json", "latents.json"
 RUN = "run"

@@ -17,7 +17,7 @@ from benchmarks.pretrain_tiny.curriculum import STEPS
 from benchmarks.pretrain_tiny.train import LOG, Settings, swiftest_dtype, train
 from jepa_vlm.adapters.processors import save_processor
 from jepa_vlm.adapters.qwen2_5_vl import Qwen25VLAdapter
-from jepa_vlm.evaluation.files import write_whole
+from jepa_vlm.whole_files import write_whole
 
 DTYPES = {"bfloat16": torch.bfloat16, "float32": torch.float32}
 

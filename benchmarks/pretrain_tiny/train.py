@@ -20,7 +20,7 @@ from benchmarks.pretrain_tiny.forward import Forward, Reader, accuracy, held_out
 from benchmarks.pretrain_tiny.optimizer import Optimizer
 from jepa_vlm.adapters.tiny.build import build_tiny
 from jepa_vlm.adapters.tiny.qwen_and_glm import QWEN2_5_VL
-from jepa_vlm.evaluation.files import write_whole
+from jepa_vlm.whole_files import write_whole
 
 READER_WEIGHT, HINTS_WEIGHT = 0.5, 0.3
 STATE, LOG = "state.safetensors", "log.jsonl"

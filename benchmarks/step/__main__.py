@@ -64,7 +64,7 @@ def step(
         from benchmarks.step.page import step_markdown
         from benchmarks.step.records import compare_records, merge_records, read_record
         from benchmarks.step.settings import SuiteSettings
-        from jepa_vlm.evaluation.files import write_whole
+        from jepa_vlm.whole_files import write_whole
 
         settings = SuiteSettings(
             shape=shape,

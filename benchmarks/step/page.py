@@ -9,8 +9,8 @@ from statistics import median
 from typing import Any
 
 from benchmarks.step.page_figures import crossover_svg, phases_svg, ratios_svg
-from jepa_vlm.evaluation.files import write_whole
 from jepa_vlm.report.page import NOT_MEASURED, Table, markdown_table, si, write_page
+from jepa_vlm.whole_files import write_whole
 
 TITLE = "What a training step costs"
 TEMPLATE = Path(__file__).with_name("page.html")

@@ -64,7 +64,7 @@ def write_scripts(folder: Path, programs: Sequence[str]) -> dict[str, ProgramCom
         UnknownNameError: If there is no such program.
         ExportError: If the folder is no exported model, or one of the programs cannot run it; then none is written.
     """
-    from jepa_vlm.evaluation.files import write_whole
+    from jepa_vlm.whole_files import write_whole
 
     _check_names(programs)
     targets = plugins(PROGRAMS)

@@ -1,20 +1,48 @@
-"""Accuracies and differences of a comparison as one object of plain values: every table and page is drawn from it."""
+"""Accuracies, differences and ablations of a comparison as plain values: every table and page is drawn from them."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
-from typing import Any
+from dataclasses import asdict, dataclass
+from typing import Any, final
 
-from jepa_vlm.comparison.answered import Answered, check_same_items
-from jepa_vlm.comparison.detectable import detectable_by_mcnemar, detectable_by_t
-from jepa_vlm.comparison.difference import over_items, over_seeds_and_items
-from jepa_vlm.comparison.holm import holm
-from jepa_vlm.comparison.spread import Spread
-from jepa_vlm.evaluation import mcnemar_exact, wilson_interval
+from jepa_vlm.comparison.significance import (
+    Spread,
+    detectable_by_mcnemar,
+    detectable_by_t,
+    holm,
+    over_items,
+    over_seeds_and_items,
+)
+from jepa_vlm.errors import DataError
+from jepa_vlm.evaluation import Evaluation, Scored, mcnemar_exact, wilson_interval
 
 ALL = ""  # the task under which all items of a benchmark stand
 MCNEMAR, SEEDS = "exact McNemar", "seeds and items"
+
+
+@final
+@dataclass(frozen=True)
+class Answered:
+    """One checkpoint.
+
+    Args:
+        arm: What it is one of.
+        seed: It was trained with; None for a model that no seed of the comparison decides.
+        evaluations: By benchmark; the headline of each counts.
+    """
+
+    arm: str
+    seed: int | None
+    evaluations: Mapping[str, Evaluation]
+
+    def scored(self, benchmark: str) -> Scored:
+        """Return the headline of a benchmark."""
+        return self.evaluations[benchmark].scored[0]
+
+    def marks(self, benchmark: str, task: str | None = None) -> list[bool]:
+        """Return whether each item was right, of one task or of all, in the items' order."""
+        return [one.correct for one in self.scored(benchmark).answers if task is None or one.task == task]
 
 
 def accuracy_record(models: Sequence[Answered], baselines: Mapping[str, str | None]) -> dict[str, Any]:
@@ -140,3 +168,70 @@ def _run(model: Answered, others: Sequence[Answered]) -> dict[str, Any]:
                 "p_value": test.p_value,
             }
     return found
+
+
+def check_same_items(models: Sequence[Answered]) -> None:
+    """Refuse models that did not answer the same items in the same order.
+
+    Their protocols may differ: each answers in its own way.
+
+    Raises:
+        DataError: If they did not, or there is no model.
+    """
+    if not models:
+        raise DataError("A comparison needs at least one model's answers, got none.")
+    first = models[0]
+    for other in models[1:]:
+        if other.evaluations.keys() != first.evaluations.keys():
+            raise DataError(
+                f"All models must answer the same benchmarks; {first.arm} answered {', '.join(first.evaluations)}, "
+                f"{other.arm} {', '.join(other.evaluations)}."
+            )
+        for benchmark in first.evaluations:
+            asked = [[(a.id, a.truth, a.task) for a in one.scored(benchmark).answers] for one in (first, other)]
+            if asked[0] != asked[1]:
+                raise DataError(
+                    f"All models must answer the same items; on {benchmark}, those of {first.arm} and {other.arm} are "
+                    "not the same. Evaluate both again with the same count and seed."
+                )
+
+
+@final
+@dataclass(frozen=True)
+class Trained:
+    """What an arm trained.
+
+    Args:
+        arm: Its name.
+        terms: Of its objective: by name, the weight and what the term prints as.
+        values: Whatever else decides its runs: data, adapter, optimiser.
+    """
+
+    arm: str
+    terms: Mapping[str, str]
+    values: Mapping[str, Any]
+
+
+def ablations(arms: Sequence[Trained]) -> list[dict[str, Any]]:
+    """Return for every arm that others are parts of: those others, with the terms that each leaves out.
+
+    One arm is another one without some terms if every term of it is a term of the other, weight included, and all its
+    other values are the same. An arm that is itself part of a larger one heads no list of its own.
+
+    Returns:
+        ``{"full": ARM, "rows": [{"arm": ARM, "without": [TERM, ...]}, ...]}``, the fullest rows first.
+    """
+    found = []
+    for full in arms:
+        parts = [one for one in arms if _is_part(one, full)]
+        if not parts or any(_is_part(full, larger) for larger in arms):
+            continue
+        parts.sort(key=lambda one: -len(one.terms))
+        rows = [{"arm": one.arm, "without": [name for name in full.terms if name not in one.terms]} for one in parts]
+        found.append({"full": full.arm, "rows": rows})
+    return found
+
+
+def _is_part(one: Trained, full: Trained) -> bool:
+    fewer = len(one.terms) < len(full.terms) and one.terms.items() <= full.terms.items()
+    return fewer and bool(one.terms) and one.values == full.values

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any, final
 
 from jepa_vlm.errors import DataError
-from jepa_vlm.evaluation.files import write_whole
 from jepa_vlm.evaluation.protocol import Protocol
+from jepa_vlm.whole_files import write_whole
 
 FORMAT = "jepa-vlm-evaluation-1"
 

@@ -17,11 +17,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, final
 
-from jepa_vlm.evaluation.files import write_whole
 from jepa_vlm.evaluation.protocol import Protocol
 from jepa_vlm.generation import LetterAnswer, Scoring
 from jepa_vlm.generation.tool_use import ToolUse
 from jepa_vlm.trajectories import MultipleChoice
+from jepa_vlm.whole_files import write_whole
 
 
 @final

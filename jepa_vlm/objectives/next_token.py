@@ -52,6 +52,7 @@ class NextToken(Term):
             )
         self.view: View = Conversation(trained=trained) if view is None else view
         self.mean, self.chunk = mean, chunk
+        self._trained = f"trained={trained!r}" if view is None else f"view={view}"  # as runs record it
 
     @property
     def _request(self) -> Request:
@@ -79,4 +80,4 @@ class NextToken(Term):
 
     def extra_repr(self) -> str:
         """Show what is trained."""
-        return f"view={self.view}" + ("" if self.mean == "tokens" else f", mean={self.mean!r}")
+        return self._trained + ("" if self.mean == "tokens" else f", mean={self.mean!r}")

@@ -93,7 +93,7 @@ class Recipe:
     """One run's settings. Derive a variant with ``dataclasses.replace``; its repr is what the log shows.
 
     What a recipe states is what a run does, unless the user says otherwise. What it leaves open (None) the backbone's
-    profile fills, else ``published``, else the library: ``jepa_vlm.runs.settings.DEFAULTS``.
+    profile fills, else ``published``, else the library: the defaults in ``jepa_vlm.runs.settings``.
 
     Args:
         objective: What is minimised. A single term becomes an objective of one.

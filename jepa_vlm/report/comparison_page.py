@@ -9,10 +9,10 @@ import math
 import shlex
 from pathlib import Path
 
-from jepa_vlm.evaluation.files import write_whole
 from jepa_vlm.report.comparison_tables import ALL, Record, column_title, comparison_tables, rows_of_csv
 from jepa_vlm.report.figures import BLUE, GREY, ORANGE, drawing, short, svg_of
 from jepa_vlm.report.page import latex_table, markdown_table, plain, write_page
+from jepa_vlm.whole_files import write_whole
 
 TITLE = "Comparison"
 

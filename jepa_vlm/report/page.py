@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import final
 
 from jepa_vlm.errors import missing_extra
-from jepa_vlm.evaluation.files import write_whole
+from jepa_vlm.whole_files import write_whole
 
 LISTED = 10  # a page shows this many entries of a list
 TEMPLATES = Path(__file__).parent / "templates"

@@ -11,10 +11,11 @@ from typing import Any, final
 
 from jepa_vlm.errors import DataError, RunError
 from jepa_vlm.evaluation import Evaluation
-from jepa_vlm.evaluation.files import write_whole
 from jepa_vlm.report.embedded_pictures import EmbeddedPicture, page_scale, picture, trajectory_pictures
 from jepa_vlm.training.metrics import read_metrics
+from jepa_vlm.training.run_config import CONFIG, RunConfig
 from jepa_vlm.trajectories import MultipleChoice, Trajectory
+from jepa_vlm.whole_files import write_whole
 
 EXAMPLES = "examples.json"
 Row = Mapping[str, Any]  # a row of metrics.jsonl, or another JSON object
@@ -71,7 +72,7 @@ def read_run(path: Path) -> RecordedRun:
     if not path.is_dir():
         raise RunError(f"Run folder {path} does not exist; give the folder of a run.")
     before, after, examples = path / "evaluation_before.json", path / "evaluation.json", path / EXAMPLES
-    metrics, config = path / "metrics.jsonl", _config(path / "config.json")
+    metrics, config = path / "metrics.jsonl", dict(RunConfig.read(path).record) if (path / CONFIG).exists() else {}
     versions, commit, command = config.pop("versions", {}), config.pop("commit", None), config.pop("command", None)
     return RecordedRun(
         path=path,
@@ -109,18 +110,6 @@ def names(rows: Sequence[Row], *keys: str) -> list[str]:
         if isinstance(value, Mapping):
             found.update(dict.fromkeys(value))
     return list(found)
-
-
-def _config(path: Path) -> dict[str, Any]:
-    if not path.exists():
-        return {}
-    try:
-        held = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as err:
-        raise RunError(f"{path} is not JSON ({err}); the run folder is damaged.") from None
-    if not isinstance(held, dict):
-        raise RunError(f"{path} must hold a JSON object, got {type(held).__name__}; the run folder is damaged.")
-    return dict(held)
 
 
 def _settings(config: Row, prefix: str = "") -> Iterator[Setting]:

@@ -9,8 +9,7 @@ from typing import final
 
 from jepa_vlm.errors import DataError
 from jepa_vlm.playground import World
-from jepa_vlm.runs.row_digests import digest_rows
-from jepa_vlm.runs.split import MOST, SHARE, Split, split_by_picture
+from jepa_vlm.runs.held_out import MOST, SHARE, Split, digest_rows, split_by_picture
 from jepa_vlm.trajectories import Trajectory
 from jepa_vlm.trajectories.data_spec import load_trajectories, parse_spec, split_mixture
 from jepa_vlm.trajectories.mixture import Mixture, Source

@@ -14,17 +14,20 @@ report.html, result.json
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, final
 
-from jepa_vlm.errors import RunError
-from jepa_vlm.evaluation.files import write_whole
-from jepa_vlm.runs.lock import holds_anything
-from jepa_vlm.runs.settings import Resolved
-from jepa_vlm.training.checkpoint import is_complete
+from filelock import FileLock, Timeout
 
-MAY_CHANGE = ("workers", "report_to", "questions")  # between a run and its resumption
+from jepa_vlm.errors import RunError
+from jepa_vlm.runs.settings import MAY_CHANGE, Resolved
+from jepa_vlm.training.checkpoint import is_complete
+from jepa_vlm.training.run_config import CONFIG, RunConfig
+from jepa_vlm.whole_files import write_whole
+
+LOCK = ".lock"  # stays behind; what counts is who holds it
 
 
 @final
@@ -37,7 +40,7 @@ class RunFolder:
 
     def __init__(self, *, path: Path) -> None:
         self.path = path
-        self.config, self.metrics = path / "config.json", path / "metrics.jsonl"
+        self.config, self.metrics = path / CONFIG, path / "metrics.jsonl"
         self.checkpoints, self.best, self.export = path / "checkpoints", path / "best", path / "export"
         self.before, self.after = path / "evaluation_before.json", path / "evaluation.json"
         self.other_entry = path / "evaluation_other_entry.json"
@@ -88,29 +91,29 @@ class RunFolder:
         """
         self.check_exists()
         try:
-            held = json.loads(self.config.read_text(encoding="utf-8"))
-        except ValueError as err:
-            raise RunError(f"{self.config} is not JSON ({err}); the run is damaged, give a new --output.") from None
-        for name in (name for name in values if name in held and name not in MAY_CHANGE):
-            old, new = held[name]["value"], values[name]
-            if old != new.value:
+            held = RunConfig.read(self.path)
+        except RunError as err:
+            raise RunError(f"{err} To train from the start, give a new --output.") from None
+        for name, old in held.values.items():
+            if name not in values or name in MAY_CHANGE:
+                continue
+            if old != values[name].value:
                 raise RunError(
-                    f"The run in {self.path} has {name} = {old!r}, this command {new.value!r}; a resumed run keeps its "
-                    "values. Repeat the command that started it, or give a new --output."
+                    f"The run in {self.path} has {name} = {old!r}, this command {values[name].value!r}; a resumed run "
+                    "keeps its values. Repeat the command that started it, or give a new --output."
                 )
-
-        if held.get("objective") != objective:
+        if held.record.get("objective") != objective:
             raise RunError(
                 f"The run in {self.path} began with another objective than this command's; repeat the command that "
                 "started it, its --set values included, or give a new --output."
             )
-        old_digests = held.get("data_digests")
+        old_digests = held.record.get("data_digests")
         if digests and old_digests is None:
             raise RunError(
                 f"The run in {self.path} was begun by an earlier version, which recorded no digest of its data and "
                 "held out other rows; it cannot be resumed. Give a new --output."
             )
-        if changed := [name for name, digest in digests.items() if old_digests.get(name) != digest]:
+        if changed := [name for name, digest in digests.items() if (old_digests or {}).get(name) != digest]:
             raise RunError(
                 f"The data of the run in {self.path} changed since it began (source {', '.join(changed)}: rows, their "
                 "order, texts or pictures); a resumed run keeps its data. Restore the files, or give a new --output."
@@ -129,3 +132,33 @@ def free_folder(parent: Path, name: str) -> Path:
         number += 1
         path = parent / f"{name}-{number}"
     return path
+
+
+@contextmanager
+def alone(folder: Path, what: str) -> Iterator[None]:
+    """Keep other processes out of a folder, which is made if it is not there; one that is killed lets go of it.
+
+    Args:
+        folder: To work in.
+        what: It holds, for the message.
+
+    Raises:
+        RunError: If another process works in it.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / LOCK)
+    try:
+        lock.acquire(blocking=False)
+    except Timeout:
+        raise RunError(
+            f"Another process works on the {what} in {folder}; wait until it ends, or give a new --output."
+        ) from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def holds_anything(folder: Path) -> bool:
+    """Say whether a folder holds more than a lock."""
+    return any(path.name != LOCK for path in folder.iterdir())

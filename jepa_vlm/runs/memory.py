@@ -15,7 +15,7 @@ from jepa_vlm.encoders.batch import PackedSequence
 from jepa_vlm.errors import JepaVLMError
 from jepa_vlm.latent_vlm import LatentVLM
 from jepa_vlm.objectives import NextToken
-from jepa_vlm.runs.length import longest
+from jepa_vlm.runs.scan import longest
 from jepa_vlm.trajectories import Trajectory
 
 

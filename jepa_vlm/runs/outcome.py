@@ -57,15 +57,11 @@ def measure(plan: Plan, path: Path, console: Console, when: str, *, keep: bool) 
     overall = found.scored[0].overall
     console.print(
         f"accuracy {when}: {overall.value:.1%}  (95% interval {overall.low:.1%} to {overall.high:.1%}, "
-        f"{overall.n} questions, chance {overall.chance:.1%})",
-        highlight=False,
-        soft_wrap=True,
+        f"{overall.n} questions, chance {overall.chance:.1%})"
     )
     if (use := found.scored[0].opening_use) is not None:
         console.print(
-            f"opening {when}: written whole in {use['whole']} of {overall.n} answers, some of it in {use['some']}",
-            highlight=False,
-            soft_wrap=True,
+            f"opening {when}: written whole in {use['whole']} of {overall.n} answers, some of it in {use['some']}"
         )
     return found
 
@@ -88,9 +84,7 @@ def measure_other_entry(plan: Plan, path: Path, console: Console) -> dict[str, A
     (scored,) = found.scored
     ran = (scored.latent_use or {}).get("answers", 0)
     console.print(
-        f"entry {other.entry}: the latent path ran in {ran} of {len(items)}, accuracy {scored.overall.value:.1%}",
-        highlight=False,
-        soft_wrap=True,
+        f"entry {other.entry}: the latent path ran in {ran} of {len(items)}, accuracy {scored.overall.value:.1%}"
     )
     return {"other_entry": found.summary()}
 
@@ -115,13 +109,13 @@ def finish(
         console: Where to talk.
         entry: From ``measure_other_entry``.
     """
-    if plan.asked.resume:
+    if plan.settings.resume:
         shutil.rmtree(folder.export, ignore_errors=True)
     exported = export(folder.path, to=folder.export)
     told = exported.told()
     if plan["quantize"]:
         told.append("the base was held in 4 bits in training; the export has its weights in full, with the adapter")
-    console.print("\n  ".join((f"export: {exported.folder}", *told)), highlight=False, markup=False, soft_wrap=True)
+    console.print("\n  ".join((f"export: {exported.folder}", *told)))
     before, after = evaluations
     if plan.data.benchmark is not None and plan["questions"]:
         _save_examples(plan, folder)
@@ -154,5 +148,5 @@ def _report(folder: RunFolder, console: Console) -> str | None:
     try:
         return str(write_run_report(folder.path))
     except JepaVLMError as err:
-        console.print(f"No report: {err}", highlight=False, soft_wrap=True)
+        console.print(f"No report: {err}")
         return None

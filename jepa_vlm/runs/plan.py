@@ -24,12 +24,10 @@ from jepa_vlm.objectives.latent_reconstruction import feeding_head
 from jepa_vlm.recipe import Recipe, load_recipe
 from jepa_vlm.runs.data import RunData, load_data
 from jepa_vlm.runs.environment import device, prepare, processes
-from jepa_vlm.runs.length import Fitted, longest
 from jepa_vlm.runs.memory import estimate_memory, in_full
-from jepa_vlm.runs.negatives import Alone, comparing_terms, count_alone
-from jepa_vlm.runs.scan import Scanned, scan
-from jepa_vlm.runs.settings import FROM_RECIPE, Asked, Resolved, run_values, training_values
-from jepa_vlm.runs.term_rows import RowCounter, TermRows, warnings
+from jepa_vlm.runs.scan import Fitted, Scanned, longest, scan
+from jepa_vlm.runs.settings import FROM_RECIPE, Resolved, RunSettings, run_values, training_values
+from jepa_vlm.runs.term_checks import Alone, RowCounter, TermRows, comparing_terms, count_alone, warnings
 from jepa_vlm.serialization import check_template
 from jepa_vlm.terms import Objective
 from jepa_vlm.training import Part, apply_lora, parts
@@ -38,6 +36,7 @@ from jepa_vlm.training.term_schedule import TermSchedule
 from jepa_vlm.training.token_budget import Filling, count_tokens, filling, micro_batch_starts
 from jepa_vlm.trajectories import Trajectory
 
+COMPOSED = "composed"  # recorded as the name of a recipe that is composed in Python
 SAMPLED = 32  # trajectories whose length a plan reports
 
 
@@ -47,7 +46,7 @@ class Plan:
     """A run before its first step.
 
     Args:
-        asked: What the user said.
+        settings: What the user set.
         values: Every value and its origin.
         recipe: With those values in place.
         backbone: Its adapter on.
@@ -62,7 +61,7 @@ class Plan:
         notes: What must be known before the run begins.
     """
 
-    asked: Asked
+    settings: RunSettings
     values: Mapping[str, Resolved]
     recipe: Recipe
     backbone: Backbone
@@ -162,30 +161,31 @@ class Plan:
             "threads": torch.get_num_threads(),
             "versions": versions(),
             "commit": commit(),
-            "command": list(self.asked.command),
+            "command": list(self.settings.command),
         }
 
 
-def plan_run(asked: Asked, recipe: Recipe | None = None) -> Plan:
+def plan_run(recipe: Recipe | str, settings: RunSettings) -> Plan:
     """Resolve and load a run.
 
     Args:
-        asked: What the user said.
-        recipe: A composed one; None loads ``asked.recipe`` with ``asked.parameters``.
+        recipe: A recipe, or the name or file of one, which is loaded with ``settings.parameters``.
+        settings: What the user sets.
 
     Raises:
         JepaVLMError: If anything that is named does not exist or does not fit.
     """
-    recipe = load_recipe(asked.recipe, **asked.parameters) if recipe is None else recipe
+    name = recipe if isinstance(recipe, str) else COMPOSED
+    recipe = load_recipe(recipe, **(settings.parameters or {})) if isinstance(recipe, str) else recipe
     _ = ANSWERS[recipe.inference]  # refused before training, not after
-    _check_trackers(asked.report_to or ())
-    seed = asked.seed or 0
-    values = run_values(asked, gpu=torch.cuda.is_available())
+    _check_trackers(settings.report_to or ())
+    values = run_values(name, settings, gpu=torch.cuda.is_available())
+    seed = values["seed"].value
     prepare(seed, backbone=values["backbone"].value)
-    backbone = _load(recipe, recipe.rates if asked.rates is None else asked.rates, values)
+    backbone = _load(recipe, recipe.rates if settings.rates is None else settings.rates, values)
     if recipe.decoding is not None:
         marks(backbone, recipe.decoding)  # refused before training, not after
-    values |= training_values(asked, recipe, _profile(backbone, recipe))
+    values |= training_values(settings, recipe, _profile(backbone, recipe))
     recipe = _in_place(recipe, values)
     nn.Module.to(backbone.model, device())
     apply_lora(backbone, recipe.lora, seed=seed, train=recipe.rates)
@@ -205,7 +205,7 @@ def plan_run(asked: Asked, recipe: Recipe | None = None) -> Plan:
     if values["batch_tokens"].value is not None:
         decoded = count_tokens(model.collator(), train, workers=values["workers"].value)
     return Plan(
-        asked=asked,
+        settings=settings,
         values=values,
         recipe=recipe,
         backbone=backbone,

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any, final
 
 from jepa_vlm.errors import RunError
-from jepa_vlm.evaluation.files import write_whole
 from jepa_vlm.training.within_kinds import in_words
+from jepa_vlm.whole_files import write_whole
 
 FILE = "result.json"
 

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Callable
 from contextlib import nullcontext
+from dataclasses import fields
+from functools import wraps
+from inspect import signature
 from pathlib import Path
-from typing import Any
+from typing import Any, Concatenate, ParamSpec
 
 from rich.console import Console
 
@@ -13,70 +17,71 @@ from jepa_vlm.adapters.base_folder import check_base
 from jepa_vlm.errors import InterruptedRunError, RunError
 from jepa_vlm.recipe import Recipe
 from jepa_vlm.runs.environment import processes, rank, restored, wait
-from jepa_vlm.runs.folder import RunFolder, free_folder
-from jepa_vlm.runs.lock import alone
+from jepa_vlm.runs.folder import RunFolder, alone, free_folder
 from jepa_vlm.runs.measured import Spent, measured, watch_memory
 from jepa_vlm.runs.outcome import finish, measure, measure_other_entry
-from jepa_vlm.runs.plan import Plan, plan_run
+from jepa_vlm.runs.plan import COMPOSED, Plan, plan_run
 from jepa_vlm.runs.result import RunResult
-from jepa_vlm.runs.settings import Asked, overruled
+from jepa_vlm.runs.settings import RunSettings, check_names, overruled
 from jepa_vlm.training import ObjectiveTrainer, Origin, TrainSettings, fill_targets, save_weights
 from jepa_vlm.training.callbacks import Progress, StopRequest, StopWhenAsked
 from jepa_vlm.trajectories.mixture import Mixture, Source
 
+P = ParamSpec("P")
 
-def train(
-    recipe: Recipe | str,
-    backbone: str | None = None,
-    data: str | None = None,
-    output: str | Path | None = None,
-    *,
-    parameters: dict[str, Any] | None = None,
-    **asked: Any,
-) -> RunResult:
+
+def _spelled_out(
+    settings: Callable[P, RunSettings],
+) -> Callable[[Callable[[Recipe | str, RunSettings], RunResult]], Callable[Concatenate[Recipe | str, P], RunResult]]:
+    """Give a function of a recipe and settings the arguments of the settings: type checkers and editors know them."""
+
+    def decorate(
+        function: Callable[[Recipe | str, RunSettings], RunResult],
+    ) -> Callable[Concatenate[Recipe | str, P], RunResult]:
+        @wraps(function)
+        def call(recipe: Recipe | str, *args: P.args, **given: P.kwargs) -> RunResult:
+            check_names(RunSettings, given)
+            return function(recipe, settings(*args, **given))
+
+        own, other = signature(function), signature(settings)
+        parameters = [own.parameters["recipe"], *other.parameters.values()]
+        call.__signature__ = own.replace(parameters=parameters)  # type: ignore[attr-defined]
+        return call  # type: ignore[return-value]  # ``recipe`` may be named too, which Concatenate cannot say
+
+    return decorate
+
+
+@_spelled_out(RunSettings)
+def train(recipe: Recipe | str, settings: RunSettings) -> RunResult:
     """Train, evaluate before and after, export and report.
 
     Args:
         recipe: A recipe, or the name or file of one.
-        backbone: As for ``load_backbone``; None is the embedded default.
-        data: ``playground:TASK``, ``FORMAT:PATH``, a path, or a mixture of them; None is the embedded default.
-        output: A new folder; None takes ``runs/RECIPE``, numbered if it is taken.
-        parameters: Of the recipe, if it is given by name.
-        **asked: Further fields of ``runs.settings.Asked``: steps, seed, batch_size, resume, ...
+        settings: The fields of ``RunSettings``, as arguments: ``backbone``, ``data``, ``output``, ``steps``, ...
+            Without ``output``, the run's folder is ``runs/RECIPE``, numbered if that is taken.
 
     Raises:
         JepaVLMError: One message for whatever does not fit.
         InterruptedRunError: After SIGINT or SIGTERM, when the checkpoint is saved.
     """
-    name = recipe if isinstance(recipe, str) else "composed"
-    if isinstance(recipe, Recipe) and parameters:
-        raise ValueError(f"parameters belong to a recipe given by name; this one is built already, got {parameters}.")
-    said = Asked(
-        recipe=name,
-        parameters=parameters or {},
-        backbone=backbone,
-        data=data,
-        output=Path(output) if output is not None else None,
-        **asked,
-    )
-    return start_run(said, None if isinstance(recipe, str) else recipe)
+    if isinstance(recipe, Recipe) and settings.parameters:
+        raise ValueError(
+            f"parameters belong to a recipe given by name; this one is built already, got {settings.parameters}."
+        )
+    return start_run(recipe, settings)
 
 
-def start_run(asked: Asked, recipe: Recipe | None = None) -> RunResult:
-    """Do the run that was asked for; see ``train``. Under torchrun, every process calls it and gets the same result.
+def start_run(recipe: Recipe | str, settings: RunSettings) -> RunResult:
+    """Do a run; see ``train``. Under torchrun, every process calls it and gets the same result.
 
     The process is left as it was found, see ``restored``; under torchrun, the process group stays.
     """
+    console = Console(stderr=True, quiet=rank() != 0, markup=False, highlight=False, soft_wrap=True)
     with restored():
-        return _plan_and_carry_out(asked, recipe)
-
-
-def _plan_and_carry_out(asked: Asked, recipe: Recipe | None) -> RunResult:
-    console = Console(stderr=True, quiet=rank() != 0)
-    folder = _folder(asked)
-    plan = plan_run(asked, recipe)
-    with alone(folder.path, "run") if rank() == 0 else nullcontext():
-        return _carry_out(plan, folder, console)
+        folder = _folder(recipe, settings)
+        plan = plan_run(recipe, settings)
+        with alone(folder.path, "run") if rank() == 0 else nullcontext():
+            return _carry_out(plan, folder, console)
 
 
 def _carry_out(plan: Plan, folder: RunFolder, console: Console) -> RunResult:
@@ -86,16 +91,16 @@ def _carry_out(plan: Plan, folder: RunFolder, console: Console) -> RunResult:
     if rank() == 0:
         _open(folder, plan)
     wait()
-    _say(console, plan, folder)
+    console.print("\n".join(_first_lines(plan, folder)))
     fill_targets(
         plan.model,
         Mixture([Source("train", plan.train.kept), Source("validation", plan.validation.kept)]),
         batch_size=plan["batch_size"],
         workers=plan["workers"],
-        tell=lambda said: console.print(said, highlight=False, soft_wrap=True),
+        tell=console.print,
     )
     trainer = _trainer(plan, folder, settings, console)
-    before = measure(plan, folder.before, console, "before", keep=plan.asked.resume) if rank() == 0 else None
+    before = measure(plan, folder.before, console, "before", keep=plan.settings.resume) if rank() == 0 else None
     wait()
     seconds = _train(trainer, plan, folder)
     if rank() == 0:
@@ -108,13 +113,13 @@ def _carry_out(plan: Plan, folder: RunFolder, console: Console) -> RunResult:
     return RunResult.read(folder.path)
 
 
-def _folder(asked: Asked) -> RunFolder:
-    if asked.output is None and (asked.resume or processes() > 1):
-        why = "Resuming needs the run's folder" if asked.resume else "Several processes must agree on a folder"
+def _folder(recipe: Recipe | str, settings: RunSettings) -> RunFolder:
+    if settings.output is None and (settings.resume or processes() > 1):
+        why = "Resuming needs the run's folder" if settings.resume else "Several processes must agree on a folder"
         raise RunError(f"{why}: give it as --output.")
-    name = Path(asked.recipe).stem
-    folder = RunFolder(path=asked.output if asked.output is not None else free_folder(Path("runs"), name))
-    if asked.resume:
+    name = Path(recipe).stem if isinstance(recipe, str) else COMPOSED
+    folder = RunFolder(path=free_folder(Path("runs"), name) if settings.output is None else Path(settings.output))
+    if settings.resume:
         folder.check_exists()
     elif rank() == 0:
         folder.check_free()
@@ -122,34 +127,18 @@ def _folder(asked: Asked) -> RunFolder:
 
 
 def _open(folder: RunFolder, plan: Plan) -> None:
-    if plan.asked.resume:
+    if plan.settings.resume:
         folder.check_same(plan.values, str(plan.model.objective), plan.data.digests)
         return
     folder.create(plan.config())
 
 
 def _settings(plan: Plan, folder: RunFolder) -> TrainSettings:
-    names = (
-        "steps",
-        "batch_size",
-        "batch_tokens",
-        "accumulation",
-        "learning_rate",
-        "warmup",
-        "weight_decay",
-        "schedule",
-        "rates",
-    )
+    values = {item.name: plan[item.name] for item in fields(TrainSettings) if item.name in plan.values}
     return TrainSettings(
+        **{**values, "stages": plan.recipe.stages, "report_to": tuple(plan["report_to"])},
         folder=folder.checkpoints,
-        stages=plan.recipe.stages,
-        **{name: plan[name] for name in names},
-        max_grad_norm=plan["max_grad_norm"],
-        seed=plan["seed"],
-        workers=plan["workers"],
         log_every=max(1, min(10, plan["steps"] // 20)),
-        validate_every=plan["validate_every"],
-        report_to=tuple(plan["report_to"]),
     )
 
 
@@ -175,7 +164,7 @@ def _trainer(plan: Plan, folder: RunFolder, settings: TrainSettings, console: Co
 
 def _train(trainer: ObjectiveTrainer, plan: Plan, folder: RunFolder) -> float:
     """Train under the checks; return the seconds it took, those before a resumption included."""
-    last = folder.last_checkpoint() if plan.asked.resume else None
+    last = folder.last_checkpoint() if plan.settings.resume else None
     watch_memory()
     with StopRequest() as request:
         trainer.add_callback(StopWhenAsked(request=request))
@@ -183,7 +172,7 @@ def _train(trainer: ObjectiveTrainer, plan: Plan, folder: RunFolder) -> float:
     if trainer.state.global_step < plan["steps"]:
         raise InterruptedRunError(
             f"Stopped after step {trainer.state.global_step} of {plan['steps']}; the checkpoint is saved. Go on with:\n"
-            f"  {resume_command(plan.asked.command, folder.path)}"
+            f"  {resume_command(plan.settings.command, folder.path)}"
         )
     return round(trainer.seconds, 2)
 
@@ -198,37 +187,24 @@ def resume_command(command: tuple[str, ...], folder: Path) -> str:
     return shlex.join([*words, "--resume"])
 
 
-def _say(console: Console, plan: Plan, folder: RunFolder) -> None:
+def _first_lines(plan: Plan, folder: RunFolder) -> list[str]:
+    """Return what a user should know of a run when it begins."""
     size = plan["batch_size"] if plan["batch_tokens"] is None else f"{plan['batch_tokens']} tokens"
-    console.print(
+    lines = [
         f"{plan['recipe']} on {plan['backbone']}, {plan['data']}: {len(plan.train.kept)} trajectories, "
         f"{plan['steps']} steps of {size} x {plan['accumulation']}, into {folder.path}",
-        highlight=False,
-        soft_wrap=True,
-    )
-    for line in overruled(plan.values, plan["backbone"]):
-        console.print(line, highlight=False, soft_wrap=True)
-    if plan.asked.resume:
+        *overruled(plan.values, plan["backbone"]),
+    ]
+    if plan.settings.resume:
         last = folder.last_checkpoint()
-        console.print(
-            f"going on from {last}" if last is not None else "no complete checkpoint yet: training begins anew",
-            highlight=False,
-            soft_wrap=True,
-        )
+        lines.append("no complete checkpoint yet: training begins anew" if last is None else f"going on from {last}")
     if plan.data.benchmark is None:
-        console.print("accuracy is not measured: this data comes without questions", highlight=False, soft_wrap=True)
-    for line in plan.scanned.lines():
-        console.print(line, highlight=False, markup=False, soft_wrap=True)
+        lines.append("accuracy is not measured: this data comes without questions")
+    lines += plan.scanned.lines()
     for word, names in (("dropped", plan.train.dropped), ("shrunk", plan.train.shrunk)):
         if names:
-            console.print(
-                f"{len(names)} trajectories {word}, longer than {plan['max_tokens']} tokens",
-                highlight=False,
-                soft_wrap=True,
-            )
-    for note in plan.notes:
-        console.print(f"Note: {note}", highlight=False, soft_wrap=True, markup=False)
+            lines.append(f"{len(names)} trajectories {word}, longer than {plan['max_tokens']} tokens")
+    lines += [f"Note: {note}" for note in plan.notes]
     if plan.filling is not None and plan.filling.warning:
-        console.print(plan.filling.warning, highlight=False, soft_wrap=True)
-    for line in plan.warnings:
-        console.print(f"warning: {line}", highlight=False, soft_wrap=True)
+        lines.append(plan.filling.warning)
+    return [*lines, *(f"warning: {line}" for line in plan.warnings)]

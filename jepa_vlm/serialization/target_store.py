@@ -17,8 +17,8 @@ import torch
 from safetensors import SafetensorError, safe_open
 
 from jepa_vlm.errors import DataError, RunError
-from jepa_vlm.tensor_files import PART, whole, write_tensors
 from jepa_vlm.typing import Latent, shape_checked
+from jepa_vlm.whole_files import PART, write_tensors, write_whole
 
 STORE, SHARDS = "store.json", "targets-*.safetensors"
 
@@ -127,9 +127,7 @@ class TargetStore:
         self._mark(complete=True)
 
     def _mark(self, *, complete: bool) -> None:
-        self.folder.mkdir(parents=True, exist_ok=True)
-        with whole(self.folder / STORE) as part:
-            part.write_text(json.dumps({"complete": complete, "key": self.key}, indent=1) + "\n", encoding="utf-8")
+        write_whole(self.folder / STORE, json.dumps({"complete": complete, "key": self.key}, indent=1) + "\n")
 
     def _key_digest(self) -> str:
         return hashlib.sha256(json.dumps(self.key, sort_keys=True).encode()).hexdigest()

@@ -17,7 +17,7 @@ from transformers.core_model_loading import revert_weight_conversion
 
 from jepa_vlm.adapters.base_folder import weight_files
 from jepa_vlm.errors import ExportError
-from jepa_vlm.tensor_files import write_tensors
+from jepa_vlm.whole_files import write_tensors
 
 FLOATS = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
 

@@ -34,8 +34,8 @@ from jepa_vlm.objectives import LatentReconstruction
 from jepa_vlm.predictors.saved import Head
 from jepa_vlm.recipe import LatentDecoding, Opening
 from jepa_vlm.recipe.recipe import PLAIN
-from jepa_vlm.tensor_files import write_tensors
 from jepa_vlm.training.inference_file import head_with_weights, read_opening
+from jepa_vlm.whole_files import write_tensors
 
 ADAPTER, PARTS, HEADS = "adapter_model.safetensors", "parts.safetensors", "heads.safetensors"
 ORIGIN = "origin.json"

@@ -23,7 +23,7 @@ from jepa_vlm.errors import ExportError, UnknownNameError
 from jepa_vlm.predictors.saved import Head, build_head
 from jepa_vlm.recipe import LatentDecoding, Opening
 from jepa_vlm.recipe.recipe import PLAIN
-from jepa_vlm.tensor_files import write_tensors
+from jepa_vlm.whole_files import write_tensors
 
 INFERENCE, LATENT_HEAD = "inference.json", "latent_head.safetensors"
 

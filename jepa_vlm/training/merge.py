@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import gc
 import json
-import os
-import shutil
 from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -33,6 +31,7 @@ from jepa_vlm.training.base_files import Changes, check_files, copy_files
 from jepa_vlm.training.base_weights import stored_type, write_weights
 from jepa_vlm.training.checkpoint import ADAPTER, ORIGIN, PARTS, load_adapter, load_latent_head, load_parts, read_origin
 from jepa_vlm.training.inference_file import Inference, read_inference, write_inference
+from jepa_vlm.whole_files import whole
 
 BEST, CHECKPOINTS, RECORD = "best", "checkpoints", "export.json"
 SHOWN = 4  # paths of one file; all are in the record
@@ -106,19 +105,14 @@ def export(run_or_checkpoint: str | Path, *, to: str | Path) -> Exported:
     checkpoint, target = find_checkpoint(Path(run_or_checkpoint)), Path(to)
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise ExportError(f"Export folder {target} already holds files; give a new one, or empty it first.")
-    draft = target.with_name(f".{target.name}.{os.getpid()}.part")
-    draft.mkdir(parents=True)
-    try:
+    with whole(target) as draft:
+        draft.mkdir()
         found = _write(checkpoint, draft)
-        exported = Exported(target, checkpoint, **found)
         said = {**found, "written_by": {name: version(name) for name in ("jepa-vlm", "transformers")}}
         (draft / RECORD).write_text(json.dumps(said, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
         if target.exists():
             target.rmdir()
-        draft.rename(target)
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
-    return exported
+    return Exported(target, checkpoint, **found)
 
 
 def find_checkpoint(folder: Path) -> Path:

@@ -20,7 +20,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, final
 
-from jepa_vlm.tensor_files import whole
+from jepa_vlm.whole_files import write_whole
 
 
 @final
@@ -47,8 +47,7 @@ class MetricsFile:
         if not self._write or not self.path.exists():
             return
         kept = [row for row in read_metrics(self.path) if row["step"] <= step]
-        with whole(self.path) as part:  # a run killed here keeps its rows
-            part.write_text("".join(json.dumps(row) + "\n" for row in kept), encoding="utf-8")
+        write_whole(self.path, "".join(json.dumps(row) + "\n" for row in kept))  # a run killed here keeps its rows
 
     def seconds(self) -> float:
         """Return the time spent training at the last row that knows it, 0 before the first."""

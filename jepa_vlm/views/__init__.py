@@ -8,17 +8,6 @@ from jepa_vlm.views.latent_conversation import (
     SlotContent,
     Thoughts,
 )
-from jepa_vlm.views.padded import (
-    AheadOfReasoning,
-    AllKinds,
-    AsAnswer,
-    BehindImages,
-    Kinds,
-    PaddedConversation,
-    Pads,
-    Place,
-    SomeKinds,
-)
 from jepa_vlm.views.policy import TargetPolicy, cached, ema, frozen, stop_gradient, with_gradient
 from jepa_vlm.views.request import READOUTS, REGIONS, Readout, Request, Slots
 from jepa_vlm.views.tokenized import IGNORED, TokenizedView
@@ -28,18 +17,10 @@ __all__ = [
     "IGNORED",
     "READOUTS",
     "REGIONS",
-    "AheadOfReasoning",
-    "AllKinds",
     "Answer",
-    "AsAnswer",
-    "BehindImages",
     "Conversation",
-    "Kinds",
     "LatentConversation",
-    "PaddedConversation",
-    "Pads",
     "PictureFeatures",
-    "Place",
     "PooledFeatures",
     "Question",
     "Readout",
@@ -47,7 +28,6 @@ __all__ = [
     "Request",
     "SlotContent",
     "Slots",
-    "SomeKinds",
     "TargetPolicy",
     "Thoughts",
     "TokenizedView",

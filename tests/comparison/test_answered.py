@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from jepa_vlm.comparison import Answered
-from jepa_vlm.comparison.answered import check_same_items
+from jepa_vlm.comparison.record import check_same_items
 from jepa_vlm.errors import DataError
 from tests.comparison.evaluations import evaluation
 

@@ -35,6 +35,14 @@ def section(title: str) -> str:
     return README.split(f"## {title}\n")[1].split("\n## ")[0]
 
 
+def page(name: str) -> str:
+    return (PROJECT / "docs" / f"{name}.md").read_text(encoding="utf-8")
+
+
+def test_the_readme_is_short():
+    assert len(README.splitlines()) <= 120
+
+
 def test_the_commands_are_one_line_each_and_install_what_they_need():
     run, test = command("run"), command("test")
     assert run[0] == "python3 -m venv .venv"
@@ -53,7 +61,7 @@ def test_the_torch_that_is_named_is_the_tested_one():
 
 
 def test_the_tree_is_the_tree():
-    tree = re.search(r"```\n(.*?)```", section("Layout"), re.DOTALL).group(1)
+    tree = re.search(r"```\n(.*?)```", page("layout"), re.DOTALL).group(1)
     shown = {line.split()[0].rstrip("/") for line in tree.splitlines() if line.startswith("  ")}
     package = PROJECT / "jepa_vlm"
     rooms = {path.parent.name for path in package.glob("*/__init__.py")}
@@ -63,27 +71,27 @@ def test_the_tree_is_the_tree():
 
 
 def test_the_layers_are_the_layers():
-    page = (PROJECT / "CONTRIBUTING.md").read_text(encoding="utf-8")
-    shown = page.split("## Layers")[1].split("```")[1].split()
+    guide = (PROJECT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    shown = guide.split("## Layers")[1].split("```")[1].split()
     contract = (PROJECT / "pyproject.toml").read_text(encoding="utf-8").split("layers = [")[1].split("]")[0]
     assert [word for word in shown if word != "|"] == re.findall(r"jepa_vlm\.(\w+)", contract)
 
 
 def test_every_recipe_has_its_row():
-    assert set(re.findall(r"^\| `(\w+)` \|", section("Recipes"), re.MULTILINE)) == {r.name for r in list_recipes()}
+    assert set(re.findall(r"^\| `(\w+)` \|", page("recipes"), re.MULTILINE)) == {r.name for r in list_recipes()}
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_links_lead_somewhere(page):
-    text = re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
+@pytest.mark.parametrize("file", PAGES, ids=lambda file: file.name)
+def test_links_lead_somewhere(file):
+    text = re.sub(r"```.*?```", "", file.read_text(encoding="utf-8"), flags=re.DOTALL)
     for target in re.findall(r"\]\(([^)\s]+)\)", text):
         if "://" in target:
             continue
         name, _, anchor = target.partition("#")
-        file = page.parent / name if name else page
-        assert file.exists(), target
+        found = file.parent / name if name else file
+        assert found.exists(), target
         if anchor:
-            assert anchor in _anchors(file.read_text(encoding="utf-8")), target
+            assert anchor in _anchors(found.read_text(encoding="utf-8")), target
 
 
 def _anchors(text: str) -> set[str]:
@@ -156,8 +164,8 @@ def test_the_flags_that_stand_alone_exist():
 @pytest.mark.slow
 def test_the_families_are_what_verify_says():
     """The table is generated; this generates it again, but for the last rows where torchvision is missing."""
-    names = re.findall(r"^\| `\w+` \| `([^`]+)` \|", section("Families"), re.MULTILINE)
+    names = re.findall(r"^\| `\w+` \| `([^`]+)` \|", page("families"), re.MULTILINE)
     assert names == [name for name in BACKBONES if name.startswith("tiny-random")]
     built = [name for name in names if torchvision_works() or not TINY[name].torchvision]
     found = {name: verify(name, dtype=torch.float64) for name in built}
-    assert table(found) in section("Families")
+    assert table(found) in page("families")

@@ -6,27 +6,18 @@ import pytest
 
 import jepa_vlm as jv
 from jepa_vlm.adapters import Profile
+from jepa_vlm.contrib.covt import AheadOfReasoning, AllKinds, AsAnswer, BehindImages, SomeKinds
 from jepa_vlm.errors import RecipeError
 from jepa_vlm.recipe import list_recipes
-from jepa_vlm.runs.settings import Asked, training_values
-from jepa_vlm.views import (
-    AheadOfReasoning,
-    AllKinds,
-    AsAnswer,
-    BehindImages,
-    Conversation,
-    Question,
-    SomeKinds,
-    TrajectoryOnly,
-    stop_gradient,
-)
+from jepa_vlm.runs.settings import RunSettings, training_values
+from jepa_vlm.views import Conversation, Question, TrajectoryOnly, stop_gradient
 
 TOKENS = ("<|sam_pad|>", "<|depth_pad|>", "<|pidinet_pad|>")
 
 
 def resolved(recipe, *names):
     """Return what a run on a backbone without a profile takes."""
-    values = training_values(Asked(recipe="shipped"), recipe, Profile())
+    values = training_values(RunSettings(), recipe, Profile())
     return tuple(values[name].value for name in names)
 
 

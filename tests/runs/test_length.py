@@ -8,7 +8,7 @@ import pytest
 
 import jepa_vlm as jv
 from jepa_vlm.errors import DataError
-from jepa_vlm.runs.length import fit, longest
+from jepa_vlm.runs.scan import fit, longest
 from jepa_vlm.trajectories import Box, LazyImage
 
 

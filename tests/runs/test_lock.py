@@ -11,14 +11,13 @@ import pytest
 import jepa_vlm as jv
 from jepa_vlm.errors import RunError
 from jepa_vlm.runs import data
-from jepa_vlm.runs.folder import RunFolder, free_folder
-from jepa_vlm.runs.lock import alone, holds_anything
+from jepa_vlm.runs.folder import RunFolder, alone, free_folder, holds_anything
 
 ROOT = Path(__file__).resolve().parents[2]
 HOLDER = """
 import sys
 from pathlib import Path
-from jepa_vlm.runs.lock import alone
+from jepa_vlm.runs.folder import alone
 with alone(Path(sys.argv[1]), "run"):
     print("held", flush=True)
     sys.stdin.read()

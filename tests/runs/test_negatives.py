@@ -6,7 +6,7 @@ import pytest
 
 import jepa_vlm as jv
 from jepa_vlm.errors import RecipeError
-from jepa_vlm.runs.negatives import Alone, comparing_terms, count_alone
+from jepa_vlm.runs.term_checks import Alone, comparing_terms, count_alone
 
 CONTRASTIVE = comparing_terms(jv.load_recipe("vl_jepa").objective)
 

@@ -8,7 +8,7 @@ import shutil
 import pytest
 from PIL import Image
 
-from jepa_vlm.runs.row_digests import digest_rows
+from jepa_vlm.runs.held_out import digest_rows
 from jepa_vlm.trajectories.data_spec import load_trajectories
 from jepa_vlm.trajectories.formats import write_store
 

@@ -13,7 +13,7 @@ from jepa_vlm.errors import DataError
 from jepa_vlm.runs.data import first_trajectories, held_out_trajectories, load_data
 from jepa_vlm.runs.plan import plan_run
 from jepa_vlm.runs.scan import scan
-from jepa_vlm.runs.settings import Asked
+from jepa_vlm.runs.settings import RunSettings
 from jepa_vlm.trajectories.formats.records import THINNEST
 from tests.trajectories.formats.files import example, make_root, write_records
 
@@ -138,7 +138,7 @@ def test_each_source_of_a_mixture_has_its_own_policy(model, lvr, tmp_path):
 
 def test_the_counts_stand_in_the_record_and_on_the_screen(lvr):
     spec = f"{lvr(_1='special token')}#bad=skip"
-    plan = plan_run(Asked(recipe="sft", backbone="tiny-random-qwen2.5-vl", data=spec, max_tokens=4000))
+    plan = plan_run("sft", RunSettings(backbone="tiny-random-qwen2.5-vl", data=spec, max_tokens=4000))
     record = json.loads(json.dumps(plan.config()))
     assert record["bad_rows"]["lvr"]["left_out"]["special token"]["count"] == 1
     assert record["examples"] == {"train": 94, "validation": 5}

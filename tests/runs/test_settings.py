@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
+
 import pytest
 
 import jepa_vlm as jv
 from jepa_vlm.adapters import Profile
-from jepa_vlm.errors import RecipeError
-from jepa_vlm.runs.settings import Asked, Resolved, overruled, run_values, training_values
+from jepa_vlm.errors import RecipeError, UnknownNameError
+from jepa_vlm.runs.settings import Resolved, RunSettings, options_of, overruled, run_values, training_values
 
 PROFILE = Profile(learning_rate=5e-4, lora_rank=16, lora_alpha=48, batch_size=8, steps=7)
 STATED = {"learning_rate": 1e-5, "steps": 100, "lora": jv.Lora(rank=64)}
@@ -16,7 +18,7 @@ PUBLISHED = {"lora": jv.Lora(dropout=0.1), "published": jv.Published(learning_ra
 
 def values(profile=None, *, stated=STATED, **asked):
     recipe = jv.Recipe(objective=jv.NextToken(), **stated)
-    return training_values(Asked(recipe="mine", **asked), recipe, profile or Profile())
+    return training_values(RunSettings(**asked), recipe, profile or Profile())
 
 
 def test_what_a_recipe_states_holds_on_every_backbone():
@@ -63,7 +65,7 @@ def test_the_user_comes_before_all():
 
 def test_a_profile_gives_no_adapter_to_a_recipe_without_one():
     recipe = jv.Recipe(objective=jv.NextToken(), lora=None)
-    assert "lora_rank" not in training_values(Asked(recipe="mine"), recipe, Profile(lora_rank=16))
+    assert "lora_rank" not in training_values(RunSettings(), recipe, Profile(lora_rank=16))
 
 
 def test_validation_follows_the_steps_unless_said():
@@ -77,20 +79,20 @@ def test_validation_follows_the_steps_unless_said():
     [(False, None, "float32"), (True, None, "float32"), (True, "qwen2.5-vl-3b", "bfloat16")],
 )
 def test_the_precision_fits_the_machine(gpu, backbone, dtype):
-    assert run_values(Asked(recipe="pearl", backbone=backbone), gpu=gpu)["dtype"] == Resolved(dtype, "default")
+    assert run_values("pearl", RunSettings(backbone=backbone), gpu=gpu)["dtype"] == Resolved(dtype, "default")
 
 
 def test_parameters_of_the_recipe_are_values_too():
-    assert run_values(Asked(recipe="pearl", parameters={"tokens": "8"}), gpu=False)["parameter.tokens"] == Resolved(
+    assert run_values("pearl", RunSettings(parameters={"tokens": "8"}), gpu=False)["parameter.tokens"] == Resolved(
         "8", "user"
     )
 
 
 def test_micro_batches_are_counted_in_one_way():
-    assert run_values(Asked(recipe="sft", batch_tokens=4096), gpu=False)["batch_tokens"] == Resolved(4096, "user")
-    assert run_values(Asked(recipe="sft"), gpu=False)["batch_tokens"] == Resolved(None, "default")
+    assert run_values("sft", RunSettings(batch_tokens=4096), gpu=False)["batch_tokens"] == Resolved(4096, "user")
+    assert run_values("sft", RunSettings(), gpu=False)["batch_tokens"] == Resolved(None, "default")
     with pytest.raises(RecipeError, match=r"--batch-size 4 and --batch-tokens 4096; give one"):
-        Asked(recipe="sft", batch_size=4, batch_tokens=4096)
+        RunSettings(batch_size=4, batch_tokens=4096)
 
 
 @pytest.mark.parametrize(
@@ -107,4 +109,19 @@ def test_micro_batches_are_counted_in_one_way():
 )
 def test_nonsense_is_refused_by_name(field, value):
     with pytest.raises(ValueError, match=field):
-        Asked(recipe="pearl", **{field: value})
+        RunSettings(**{field: value})
+
+
+def test_a_misspelt_setting_of_a_run_names_the_closest_one():
+    with pytest.raises(UnknownNameError, match=r"No setting named 'stpes'\. Did you mean 'steps'"):
+        jv.train("pearl", stpes=3)
+
+
+def test_every_setting_says_what_it_sets_and_is_recorded_resolved():
+    options = options_of(RunSettings)
+    assert options.keys() == {item.name for item in fields(RunSettings)} - {"command"}
+    assert all(own.help.endswith(".") for _, own in options.values())
+    recorded = {name for name, (_, own) in options.items() if own.recorded}
+    recipe = jv.Recipe(objective=jv.NextToken())
+    found = run_values("sft", RunSettings(), gpu=False) | training_values(RunSettings(), recipe, Profile())
+    assert recorded <= found.keys()

@@ -7,7 +7,7 @@ import random
 
 import pytest
 
-from jepa_vlm.runs.split import share, split_by_picture
+from jepa_vlm.runs.held_out import share, split_by_picture
 
 
 def rows(count, pictures, seed=0):

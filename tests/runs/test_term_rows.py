@@ -8,7 +8,7 @@ import pytest
 
 import jepa_vlm as jv
 from jepa_vlm.errors import DataError
-from jepa_vlm.runs.term_rows import HELD_OUT, RowCounter, Share, warnings
+from jepa_vlm.runs.term_checks import HELD_OUT, RowCounter, Share, warnings
 
 LOOKS = [row for row in jv.playground.trajectories("sequential-crops", count=8) if row.calls][:1]
 WORDS = [replace(LOOKS[0], id="words", steps=LOOKS[0].steps[-1:])] * 12

@@ -79,7 +79,7 @@ def test_a_killed_writer_leaves_whole_files_alone(filled: TargetStore, monkeypat
         raise KeyboardInterrupt
 
     before = sorted(filled.folder.iterdir())
-    monkeypatch.setattr("jepa_vlm.tensor_files.save_file", killed)
+    monkeypatch.setattr("safetensors.torch.save_file", killed)
     with pytest.raises(KeyboardInterrupt):
         filled.add([digest(7)], latents(7))
     assert sorted(filled.folder.iterdir()) == before

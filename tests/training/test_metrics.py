@@ -46,13 +46,13 @@ def test_a_run_that_is_killed_while_it_cuts_keeps_its_rows(tmp_path, monkeypatch
     file = MetricsFile(path=tmp_path / "metrics.jsonl")
     for step in range(4):
         file.append({"step": step})
-    write = Path.write_text
+    write = Path.write_bytes
 
-    def killed(path, text, **options):
-        write(path, text[:5], **options)
+    def killed(path, content):
+        write(path, content[:5])
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(Path, "write_text", killed)
+    monkeypatch.setattr(Path, "write_bytes", killed)
     with pytest.raises(KeyboardInterrupt):
         file.cut_after(2)
     assert [row["step"] for row in read_metrics(file.path)] == [0, 1, 2, 3]

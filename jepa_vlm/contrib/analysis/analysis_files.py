@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from jepa_vlm.evaluation import commit, versions
-from jepa_vlm.evaluation.files import write_whole
+from jepa_vlm.whole_files import write_whole
 
 
 def write_analysis(

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, final
+from typing import Literal, final
 
 from peft import PeftModel
 from torch import nn
@@ -22,10 +21,9 @@ from jepa_vlm.runs.environment import device, prepare
 from jepa_vlm.training import load_checkpoint, load_weights
 from jepa_vlm.training.checkpoint import read_origin
 from jepa_vlm.training.merge import BEST, CHECKPOINTS, find_checkpoint, is_checkpoint
+from jepa_vlm.training.run_config import CONFIG, RunConfig
 from jepa_vlm.view_encoder import ViewEncoder
 from jepa_vlm.views import Question, Readout, TrajectoryOnly, frozen, stop_gradient
-
-CONFIG = "config.json"
 
 
 @final
@@ -91,7 +89,7 @@ def own_prediction(model: LatentVLM, term: str | None = None) -> LatentVLM:
     trained = terms[term] if term is not None else next(iter(terms.values()))
     alone = deepcopy(trained)
     alone.loss_dropout = 0.0
-    if alone.target.policy.weights == "cached":
+    if alone.target.policy.is_cached:
         if not isinstance(model.backbone.model, PeftModel):
             raise RecipeError(
                 "The target was cached from base weights that were then trained in full, so those of new trajectories "
@@ -119,21 +117,20 @@ def load_run_model(run_or_checkpoint: str | Path) -> LatentVLM:
     origin, config = read_origin(checkpoint), _config(checkpoint)
     if config is None:
         raise RunError(f"{checkpoint} lies in no run (no {CONFIG} above it), so its objective is not known.")
-    name = config["recipe"]["value"]
+    name = config.values["recipe"]
     if name == "composed":
         raise RunError(
             f"The objective of {checkpoint} was composed in Python; build it there and use "
             "jepa_vlm.contrib.analysis.embeddings, or read the states at a readout, such as last_token."
         )
-    given = {key.partition(".")[2]: held["value"] for key, held in config.items() if key.startswith("parameter.")}
     prepare(origin.seed, backbone=origin.backbone)
     model = LatentVLM(
         _placed(load_checkpoint(checkpoint)),
-        load_recipe(name, **given).objective,
-        engine=config["engine"]["value"],
+        load_recipe(name, **config.parameters).objective,
+        engine=config.values["engine"],
         seed=origin.seed,
     )
-    if str(model.objective) != config["objective"]:
+    if str(model.objective) != config.record["objective"]:
         raise RunError(f"Recipe {name!r} is no longer what trained {checkpoint}; check out the code of that run.")
     load_weights(model, checkpoint)
     return model
@@ -155,11 +152,11 @@ def open_reader(
     path = Path(named)
     checkpoint = find_checkpoint(path)
     trained = is_checkpoint(checkpoint)
-    config = (_config(checkpoint) if trained else None) or {}
-    data, seed = (config.get(key, {}).get("value") for key in ("data", "seed"))
-    digests = config.get("data_digests", {})
+    config = _config(checkpoint) if trained else None
+    data, seed = (None, None) if config is None else (config.values.get("data"), config.values.get("seed"))
+    digests = {} if config is None else config.record.get("data_digests", {})
     shown = _shown(path.resolve()) if trained else named
-    if readout is None and config:
+    if readout is None and config is not None:
         model = load_run_model(checkpoint)
         if any(isinstance(term, LatentPrediction) for _, term in model.objective.parts()):
             return EmbeddingReader(shown, own_prediction(model), "its own prediction", data, seed, digests)
@@ -186,18 +183,10 @@ def _shown(path: Path) -> str:
     return f"{path.parent.parent.name}/{path.name}" if path.parent.name == CHECKPOINTS else path.name
 
 
-def _config(checkpoint: Path) -> Mapping[str, Any] | None:
-    """Return the configuration of the run that holds a checkpoint, or None without such a run."""
-    for folder in (checkpoint.parent, checkpoint.parent.parent):
-        if not (folder / CONFIG).is_file():
-            continue
-        try:
-            found: Mapping[str, Any] = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
-        except ValueError as err:
-            raise RunError(f"{folder / CONFIG} is not JSON ({err}); the run is damaged.") from None
-        if "objective" in found:  # a model folder has a file of this name too
-            return found
-    return None
+def _config(checkpoint: Path) -> RunConfig | None:
+    """Return the configuration of the run that a checkpoint lies in, None if it lies in no run."""
+    folders = (folder for folder in (checkpoint.parent, checkpoint.parent.parent) if (folder / CONFIG).is_file())
+    return next((config for config in map(RunConfig.read, folders) if config.of_run), None)
 
 
 def _placed(backbone: Backbone) -> Backbone:

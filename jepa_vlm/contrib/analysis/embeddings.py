@@ -16,10 +16,10 @@ from torch.utils.data import DataLoader
 from jepa_vlm.errors import DataError
 from jepa_vlm.generation.inference import inference
 from jepa_vlm.latent_vlm import LatentVLM
-from jepa_vlm.tensor_files import write_tensors
 from jepa_vlm.training.within_kinds import kind_of
 from jepa_vlm.trajectories import Trajectory
 from jepa_vlm.typing import Latent
+from jepa_vlm.whole_files import write_tensors
 
 FORMAT = "jepa-vlm-embeddings-2"
 

@@ -11,9 +11,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from jepa_vlm.contrib.covt.padded_conversation import Pads
 from jepa_vlm.trajectories import LazyImage
 from jepa_vlm.typing import PerExample
-from jepa_vlm.views import Pads
 
 PadStates = Float[Tensor, "batch pads dim"]
 Answer = Float[Tensor, "batch queries out"]

@@ -10,12 +10,13 @@ import torch
 from torch import Tensor, nn
 
 from jepa_vlm.contrib.covt.expert import Expert
+from jepa_vlm.contrib.covt.padded_conversation import PaddedConversation
 from jepa_vlm.errors import DataError
 from jepa_vlm.states import States
 from jepa_vlm.terms import Denominator, ExtraInputs, Shuffled, Term, TermValue, zero_through
 from jepa_vlm.trajectories import LazyImage, Trajectory
 from jepa_vlm.typing import at_least_float32
-from jepa_vlm.views import PaddedConversation, Request
+from jepa_vlm.views import Request
 
 AT, OTHER, OTHER_AT = "at.", "other.", "other.at."  # no expert's name has a point
 

@@ -17,10 +17,10 @@ from torch import Tensor
 from jepa_vlm.contrib.covt.expert import RATE, Expert, ExpertTarget, Seen
 from jepa_vlm.contrib.covt.expert_heads import PadHead, QueryHead
 from jepa_vlm.contrib.covt.expert_losses import MeanLoss
+from jepa_vlm.contrib.covt.padded_conversation import Pads
 from jepa_vlm.errors import BackboneError
 from jepa_vlm.trajectories import LazyImage
 from jepa_vlm.typing import full_precision
-from jepa_vlm.views import Pads
 
 # Mean and standard deviation of ImageNet's pixels; DINOv2, Depth-Anything and SAM expect pixels normalised by them.
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)

@@ -13,8 +13,8 @@ from jepa_vlm.contrib.covt.expert import RATE, Expert, Seen
 from jepa_vlm.contrib.covt.expert_heads import QueryHead
 from jepa_vlm.contrib.covt.expert_losses import MaskLoss
 from jepa_vlm.contrib.covt.frozen_networks import NetworkTarget, Stretched
+from jepa_vlm.contrib.covt.padded_conversation import Pads
 from jepa_vlm.typing import full_precision
-from jepa_vlm.views import Pads
 
 HUGE = "facebook/sam-vit-huge"
 # The defaults of SAM's automatic mask generator, which CoVT's code uses.

@@ -13,9 +13,9 @@ from torch import Tensor
 from jepa_vlm.contrib.covt.expert import Expert, ExpertTarget, Seen
 from jepa_vlm.contrib.covt.expert_heads import PadHead
 from jepa_vlm.contrib.covt.expert_losses import MaskLoss, MeanLoss
+from jepa_vlm.contrib.covt.padded_conversation import Pads
 from jepa_vlm.errors import DataError
 from jepa_vlm.trajectories import LazyImage
-from jepa_vlm.views import Pads
 
 Kind = Literal["depth", "edges", "segmentation"]
 SIDE, POOL = 112, 16  # side of a picture, and of the block that becomes one number, in pixels

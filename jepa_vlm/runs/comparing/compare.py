@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,17 +18,15 @@ from jepa_vlm.recipe import load_recipe
 from jepa_vlm.report.comparison_page import write_comparison
 from jepa_vlm.runs.comparing.answers import Asking, as_task, has_answers, read_answers
 from jepa_vlm.runs.comparing.entries import UNTRAINED, Arm, read_arms
-from jepa_vlm.runs.comparing.facts import asked_again
+from jepa_vlm.runs.comparing.facts import ArmFacts, matched_steps
 from jepa_vlm.runs.comparing.folder import CompareFolder
 from jepa_vlm.runs.comparing.gather import Gathered, gather
 from jepa_vlm.runs.comparing.jobs import Job, run_jobs
-from jepa_vlm.runs.comparing.matching import matched_steps
-from jepa_vlm.runs.comparing.settings import CompareAsked
+from jepa_vlm.runs.comparing.settings import CompareSettings
 from jepa_vlm.runs.data import file_digests
 from jepa_vlm.runs.environment import processes
-from jepa_vlm.runs.settings import BACKBONE, DATA
-
-CONFIG = "config.json"
+from jepa_vlm.runs.settings import BACKBONE, DATA, check_names
+from jepa_vlm.training.run_config import CONFIG, RunConfig
 
 
 @final
@@ -50,10 +47,8 @@ class ComparisonResult:
 
 def compare(
     *entries: str,
-    seeds: int = 3,
-    output: str | Path | None = None,
     training: Mapping[str, Any] | None = None,
-    **asked: Any,
+    **settings: Any,
 ) -> ComparisonResult:
     """Train what is missing, ask every model the same items, and write the tables.
 
@@ -62,66 +57,63 @@ def compare(
     Args:
         entries: Recipes by name or file, with parameters (``"pearl:next_latent=0"``) and data of their own
             (``"sft@lvr:meta.json"``), or folders of finished runs; with ``NAME=`` before them for a name of their own.
-        seeds: How many seeds each recipe trains with.
-        output: The comparison's folder; None for ``runs/compare``.
         training: Settings of all runs, as ``train`` takes them: steps, batch_size, learning_rate, ...
-        **asked: Further fields of ``CompareAsked``: match, baseline, backbone, data, on, protocol, questions, jobs, ...
+        **settings: Further fields of ``CompareSettings``: seeds, output, match, baseline, backbone, data, on, ...
 
     Raises:
         JepaVLMError: One message for whatever does not fit, or fails.
         InterruptedRunError: After SIGINT or SIGTERM, when the runs in training have saved a checkpoint.
     """
-    for name in ("data", "on"):
-        if isinstance(asked.get(name), str):
-            asked[name] = (asked[name],)
-    asked |= {} if output is None else {"output": Path(output)}
-    return start_comparison(CompareAsked(entries=tuple(entries), seeds=seeds, training=training or {}, **asked))
+    check_names(CompareSettings, settings)
+    given = {name: value for name, value in settings.items() if value is not None}
+    given |= {name: (given[name],) for name in ("data", "on") if isinstance(given.get(name), str)}
+    return start_comparison(CompareSettings(entries=tuple(entries), training=training or {}, **given))
 
 
-def start_comparison(asked: CompareAsked) -> ComparisonResult:
-    """Do the comparison that was asked for; see ``compare``."""
+def start_comparison(settings: CompareSettings) -> ComparisonResult:
+    """Do a comparison; see ``compare``."""
     if processes() > 1:
         raise RunError("A comparison starts its runs by itself; call it once, not under torchrun.")
     console = Console(stderr=True, highlight=False, soft_wrap=True)
-    arms = read_arms(asked.entries, data=asked.data)
-    comparison = _Comparison(asked, arms, CompareFolder(path=asked.output), console)
+    arms = read_arms(settings.entries, data=settings.data)
+    comparison = _Comparison(settings, arms, CompareFolder(path=Path(settings.output)), console)
     try:
         with comparison.folder.alone():
             return comparison.run()
     except KeyboardInterrupt:
         raise InterruptedRunError(
-            f"Stopped. What is done is kept in {asked.output}, and the same command goes on."
+            f"Stopped. What is done is kept in {settings.output}, and the same command goes on."
         ) from None
 
 
 @final
 class _Comparison:
-    def __init__(self, asked: CompareAsked, arms: Sequence[Arm], folder: CompareFolder, console: Console) -> None:
-        self.asked, self.arms, self.folder, self.console = asked, arms, folder, console
-        self.backbone = _one_backbone(asked, arms)
-        self.baseline = _baseline(asked, arms)
+    def __init__(self, settings: CompareSettings, arms: Sequence[Arm], folder: CompareFolder, console: Console) -> None:
+        self.settings, self.arms, self.folder, self.console = settings, arms, folder, console
+        self.backbone = _one_backbone(settings, arms)
+        self.baseline = _baseline(settings, arms)
         self.asking = Asking(
-            benchmarks=_checked(asked.benchmarks),
-            protocol=asked.protocol,
-            scoring=asked.scoring,
-            count=asked.questions,
-            seed=asked.question_seed,
-            batch_size=asked.answer_batch,
+            benchmarks=_checked(settings.benchmarks),
+            protocol=settings.protocol,
+            scoring=settings.scoring,
+            count=settings.questions,
+            seed=settings.question_seed,
+            batch_size=settings.answer_batch,
         )
         tiny = self.backbone.startswith("tiny") and not torch.cuda.is_available()
-        self.jobs = asked.jobs or (len(os.sched_getaffinity(0)) if tiny and hasattr(os, "sched_getaffinity") else 1)
+        self.jobs = settings.jobs or (len(os.sched_getaffinity(0)) if tiny and hasattr(os, "sched_getaffinity") else 1)
 
     def run(self) -> ComparisonResult:
         """Do what is missing, and write the record."""
         models: list[tuple[Arm | None, int | None]] = [(None, None)]
-        models += [(arm, seed) for seed in range(self.asked.seeds) for arm in self.arms if not arm.runs]
+        models += [(arm, seed) for seed in range(self.settings.seeds) for arm in self.arms if not arm.runs]
         models += [(arm, seed) for arm in self.arms for seed in sorted(arm.runs)]
         missing = [m for m in models if not has_answers(self.asking, self.folder.answers(*m))]
         if missing:
             self._check_files()
         self._hold()
         self._do([self._facts_job(arm) for arm in self.arms if not self.folder.facts(arm).is_file()], "counted")
-        facts = {arm.name: json.loads(self.folder.facts(arm).read_text(encoding="utf-8")) for arm in self.arms}
+        facts = {arm.name: ArmFacts.read(self.folder.facts(arm)) for arm in self.arms}
         steps = self._steps(facts)
         self._check_steps(steps)
         self.console.print(
@@ -132,7 +124,7 @@ class _Comparison:
         ordered = [models[0], *((arm, seed) for arm in self.arms for a, seed in models if a is arm)]
         record = gather(
             Gathered(
-                asked=self.asked,
+                settings=self.settings,
                 arms=self.arms,
                 models=ordered,
                 folder=self.folder,
@@ -154,9 +146,9 @@ class _Comparison:
                 load_benchmark(spec, protocol=self.asking.protocol)
 
     def _hold(self) -> None:
-        values = {name: value for name, value in self.asked.training.items() if value is not None}
-        budget = self._reference().name if self.asked.match != "steps" else None
-        settings = {"backbone": self.backbone, "match": self.asked.match, "budget of": budget, **values}
+        values = {name: value for name, value in self.settings.training.items() if value is not None}
+        budget = self._reference().name if self.settings.match != "steps" else None
+        common = {"backbone": self.backbone, "match": self.settings.match, "budget of": budget, **values}
         trained = [arm for arm in self.arms if not arm.runs]
         digests = {data: file_digests(data) for data in {arm.data or DATA for arm in trained}}
         decides = {
@@ -173,19 +165,19 @@ class _Comparison:
             for seed, folder in arm.runs.items()
         }
         given |= {arm.name: {"by": "finished runs"} for arm in self.arms if arm.runs}  # never one of decides' own
-        self.folder.hold(settings, {**decides, **given})
+        self.folder.hold(common, {**decides, **given})
 
     def _reference(self) -> Arm:
         return next((arm for arm in self.arms if self.baseline in (arm.name, arm.entry)), self.arms[0])
 
-    def _steps(self, facts: Mapping[str, Mapping[str, Any]]) -> dict[str, int]:
+    def _steps(self, facts: Mapping[str, ArmFacts]) -> dict[str, int]:
         trained = {arm.name: facts[arm.name] for arm in self.arms if not arm.runs}
-        own = {arm.name: int(facts[arm.name]["values"]["steps"]) for arm in self.arms if arm.runs}
+        own = {arm.name: int(facts[arm.name].values["steps"]) for arm in self.arms if arm.runs}
         if not trained:
             return own
         reference = self._reference()
         return {
-            **matched_steps(self.asked.match, reference.name, {**trained, reference.name: facts[reference.name]}),
+            **matched_steps(self.settings.match, reference.name, {**trained, reference.name: facts[reference.name]}),
             **own,
         }
 
@@ -196,26 +188,24 @@ class _Comparison:
             RunError: If one has others: under ``steps``, another reference may have another recipe's number.
         """
         for arm in (one for one in self.arms if not one.runs):
-            for config in (self.folder.run(arm, seed) / CONFIG for seed in range(self.asked.seeds)):
-                held = json.loads(config.read_text(encoding="utf-8"))["steps"]["value"] if config.is_file() else None
+            for run in (self.folder.run(arm, seed) for seed in range(self.settings.seeds)):
+                held = RunConfig.read(run).values["steps"] if (run / CONFIG).is_file() else None
                 if held not in (None, steps[arm.name]):
                     raise RunError(
-                        f"{config.parent} has {held} steps, and by {self._reference().name!r} this command gives "
+                        f"{run} has {held} steps, and by {self._reference().name!r} this command gives "
                         f"{arm.name!r} {steps[arm.name]}; name the same --baseline, or give a new --output."
                     )
 
     def _facts_job(self, arm: Arm) -> Job:
         to = str(self.folder.facts(arm))
         if arm.runs:
-            config = arm.runs[min(arm.runs)] / CONFIG
-            again = asked_again(json.loads(config.read_text(encoding="utf-8")))
-            task = {"kind": "cost", "asked": again, "config": str(config.resolve()), "to": to}
+            task = {"kind": "cost", "run": str(arm.runs[min(arm.runs)].resolve()), "to": to}
         else:
-            task = {"kind": "facts", "asked": self._asked(arm, 0), "to": to}
+            task = {"kind": "facts", **self._run_task(arm, 0), "to": to}
         return Job(f"what {arm.name} costs", task, self.folder.log(f"{arm.slug}-facts"))
 
     def _model_job(
-        self, arm: Arm | None, seed: int | None, facts: Mapping[str, Mapping[str, Any]], steps: Mapping[str, int]
+        self, arm: Arm | None, seed: int | None, facts: Mapping[str, ArmFacts], steps: Mapping[str, int]
     ) -> Job:
         task: dict[str, Any] = {
             "kind": "model",
@@ -223,24 +213,18 @@ class _Comparison:
             "to": str(self.folder.answers(arm, seed)),
         }
         if arm is None or seed is None:
-            values = facts[self.arms[0].name]["values"]
+            values = facts[self.arms[0].name].values
             task["loading"] = {name: values[name] for name in ("dtype", "visual_tokens")}
             return Job(UNTRAINED, {**task, "model": self.backbone}, self.folder.log(UNTRAINED))
         task["model"] = str(self.folder.run(arm, seed))
         if not arm.runs:
-            task["asked"] = {**self._asked(arm, seed), "steps": steps[arm.name], "questions": 0}
+            task |= self._run_task(arm, seed, steps=steps[arm.name], questions=0)
         return Job(f"{arm.name}, seed {seed}", task, self.folder.log(f"{arm.slug}-{seed}"))
 
-    def _asked(self, arm: Arm, seed: int) -> dict[str, Any]:
-        given = {name: value for name, value in self.asked.training.items() if value is not None}
-        return {
-            "recipe": arm.recipe,
-            "parameters": dict(arm.parameters),
-            "backbone": self.backbone,
-            "data": arm.data or DATA,
-            "seed": seed,
-            **given,
-        }
+    def _run_task(self, arm: Arm, seed: int, **more: int) -> dict[str, Any]:
+        given = {name: value for name, value in self.settings.training.items() if value is not None}
+        named = {"parameters": dict(arm.parameters), "backbone": self.backbone, "data": arm.data or DATA}
+        return {"recipe": arm.recipe, "settings": {**named, "seed": seed, **given, **more}}
 
     def _do(self, jobs: Sequence[Job], verb: str, tell: Callable[[Job], str] | None = None) -> None:
         def began(job: Job) -> None:
@@ -254,13 +238,10 @@ class _Comparison:
         return ", ".join(f"{spec} {one.scored[0].overall.value:.1%}" for spec, one in found.items())
 
 
-def _one_backbone(asked: CompareAsked, arms: Sequence[Arm]) -> str:
-    named = []
-    for folder in (path for arm in arms for path in arm.runs.values()):
-        named.append(json.loads((folder / CONFIG).read_text(encoding="utf-8"))["backbone"]["value"])
-    trains = any(not arm.runs for arm in arms)
-    if asked.backbone or trains:
-        named.append(asked.backbone or BACKBONE)
+def _one_backbone(settings: CompareSettings, arms: Sequence[Arm]) -> str:
+    named = [RunConfig.read(run).values["backbone"] for arm in arms for run in arm.runs.values()]
+    if settings.backbone or not all(arm.runs for arm in arms):
+        named.append(settings.backbone or BACKBONE)
     if len(set(named)) > 1:
         raise RunError(
             f"All models of a comparison start from one backbone, got {', '.join(dict.fromkeys(named))}; give the "
@@ -269,8 +250,8 @@ def _one_backbone(asked: CompareAsked, arms: Sequence[Arm]) -> str:
     return str(named[0])
 
 
-def _baseline(asked: CompareAsked, arms: Sequence[Arm]) -> str:
-    baseline = asked.baseline or arms[0].entry
+def _baseline(settings: CompareSettings, arms: Sequence[Arm]) -> str:
+    baseline = settings.baseline or arms[0].entry
     known = [UNTRAINED, *dict.fromkeys(name for arm in arms for name in (arm.entry, arm.name))]
     if baseline not in known:
         raise UnknownNameError("baseline", baseline, known=known)

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, final
+from typing import final
 
 from jepa_vlm.errors import RecipeError, RunError
 from jepa_vlm.recipe.files import check_parameters, describe_recipe, list_recipes
+from jepa_vlm.runs.settings import MAY_CHANGE
+from jepa_vlm.training.run_config import CONFIG, RunConfig
 
 UNTRAINED = "untrained"
 SYNTAX = "An entry is RECIPE, RECIPE:KEY=VALUE,..., RECIPE@DATA or the folder of a finished run, and NAME= before it."
@@ -78,7 +79,7 @@ def read_arms(entries: Sequence[str], *, data: Sequence[str]) -> list[Arm]:
 def _read(text: str) -> Arm:
     named = _NAMED.fullmatch(text)
     name, body = (named[1], named[2]) if named is not None else ("", text)
-    if (Path(body) / "config.json").is_file() and body not in {file.name for file in list_recipes()}:
+    if (Path(body) / CONFIG).is_file() and body not in {file.name for file in list_recipes()}:
         return _finished(Path(body), name)
     left, _, data = body.partition("@")
     recipe, _, pairs = left.partition(":")
@@ -95,29 +96,15 @@ def _read(text: str) -> Arm:
 
 
 def _finished(folder: Path, name: str) -> Arm:
-    config = _config(folder)
-    if "objective" not in config:  # a model folder has a file of this name too
+    config = RunConfig.read(folder)
+    if not config.of_run:
         raise RunError(f"{folder} is no run but a model; give it as --backbone, and recipes or runs to compare.")
     if not (folder / "result.json").is_file():
         raise RunError(f"The run in {folder} has not ended; go on with it by --resume, then compare it.")
-    recipe, seed = config["recipe"]["value"], config["seed"]["value"]
-    parameters = {
-        key.removeprefix("parameter."): str(value["value"])
-        for key, value in config.items()
-        if key.startswith("parameter.")
-    }
+    values, parameters = config.values, {name: str(value) for name, value in config.parameters.items()}
+    recipe, seed = values["recipe"], values["seed"]
     shown = Path(recipe).stem + (":" + ",".join(f"{k}={v}" for k, v in parameters.items()) if parameters else "")
-    return Arm(
-        name or shown, recipe, parameters, config["data"]["value"], entry=name or shown, runs={int(seed): folder}
-    )
-
-
-def _config(folder: Path) -> dict[str, Any]:
-    try:
-        found = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    except ValueError as err:
-        raise RunError(f"{folder / 'config.json'} is not JSON ({err}); the run is damaged.") from None
-    return found if isinstance(found, dict) else {}
+    return Arm(name or shown, recipe, parameters, values["data"], entry=name or shown, runs={int(seed): folder})
 
 
 def _joined(arm: Arm, more: Arm) -> Arm:
@@ -139,10 +126,8 @@ def _joined(arm: Arm, more: Arm) -> Arm:
 
 def _values(folder: Path) -> dict[str, object]:
     """Return what seeds of one arm must share."""
-    config = _config(folder)
-    free = ("seed", "workers", "report_to", "questions")
     return {
-        name: held["value"]
-        for name, held in config.items()
-        if isinstance(held, dict) and held.keys() == {"value", "origin"} and name not in free
+        name: value
+        for name, value in RunConfig.read(folder).values.items()
+        if name != "seed" and name not in MAY_CHANGE
     }

@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import Any, final
 
 from jepa_vlm.errors import RunError
-from jepa_vlm.evaluation.files import write_whole
 from jepa_vlm.runs.comparing.entries import UNTRAINED, Arm
-from jepa_vlm.runs.lock import alone, holds_anything
+from jepa_vlm.runs.folder import alone, holds_anything
+from jepa_vlm.whole_files import write_whole
 
 FORMAT = "jepa-vlm-comparison-1"
 

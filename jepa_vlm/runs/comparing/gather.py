@@ -11,12 +11,14 @@ from jepa_vlm.comparison import Answered, Trained, ablations, accuracy_record
 from jepa_vlm.evaluation import commit, versions
 from jepa_vlm.runs.comparing.answers import Asking, read_answers, read_spent
 from jepa_vlm.runs.comparing.entries import UNTRAINED, Arm
+from jepa_vlm.runs.comparing.facts import ArmFacts
 from jepa_vlm.runs.comparing.folder import FORMAT, CompareFolder
-from jepa_vlm.runs.comparing.settings import CompareAsked
+from jepa_vlm.runs.comparing.settings import CompareSettings
 from jepa_vlm.runs.result import RunResult
-from jepa_vlm.runs.settings import DATA
+from jepa_vlm.runs.settings import DATA, MAY_CHANGE
+from jepa_vlm.training.run_config import RunConfig
 
-FREE = ("recipe", "seed", "steps", "workers", "report_to", "questions", "validate_every")  # of an arm and its ablations
+FREE = ("recipe", "seed", "steps", "validate_every", *MAY_CHANGE)  # of an arm and its ablations
 
 
 @final
@@ -24,12 +26,12 @@ FREE = ("recipe", "seed", "steps", "workers", "report_to", "questions", "validat
 class Gathered:
     """What the record is made of: the call, the arms, and the models with their places in the folder."""
 
-    asked: CompareAsked
+    settings: CompareSettings
     arms: Sequence[Arm]
     models: Sequence[tuple[Arm | None, int | None]]
     folder: CompareFolder
     asking: Asking
-    facts: Mapping[str, Mapping[str, Any]]
+    facts: Mapping[str, ArmFacts]
     steps: Mapping[str, int]
     baseline: str
     backbone: str
@@ -61,10 +63,10 @@ def gather(found: Gathered) -> dict[str, Any]:
     trained = [
         Trained(
             arm.name,
-            found.facts[arm.name]["terms"],
+            found.facts[arm.name].terms,
             {
                 name: value
-                for name, value in found.facts[arm.name]["values"].items()
+                for name, value in found.facts[arm.name].values.items()
                 if name not in FREE and not name.startswith("parameter.")
             },
         )
@@ -72,16 +74,16 @@ def gather(found: Gathered) -> dict[str, Any]:
     ]
     return {
         "format": FORMAT,
-        "command": list(found.asked.command),
+        "command": list(found.settings.command),
         "backbone": found.backbone,
-        "match": found.asked.match,
+        "match": found.settings.match,
         "baseline": found.baseline,
         "jobs": found.jobs,
         "asking": {
-            "protocol": found.asked.protocol,
-            "scoring": found.asked.scoring,
-            "questions": found.asked.questions,
-            "seed": found.asked.question_seed,
+            "protocol": found.settings.protocol,
+            "scoring": found.settings.scoring,
+            "questions": found.settings.questions,
+            "seed": found.settings.question_seed,
         },
         "arms": [{"name": UNTRAINED, "baseline": held_against[UNTRAINED], "seeds": []}]
         + [_arm(found, arm, held_against[arm.name]) for arm in found.arms],
@@ -104,9 +106,9 @@ def _arm(found: Gathered, arm: Arm, baseline: str | None) -> dict[str, Any]:
         "data": arm.data or DATA,
         "baseline": baseline,
         "seeds": found.seeds(arm),
-        "terms": facts["terms"],
-        "inference": facts["inference"],
-        "values": facts["values"] | {"steps": found.steps[arm.name], "seed": None},
+        "terms": facts.terms,
+        "inference": facts.inference,
+        "values": {**facts.values, "steps": found.steps[arm.name], "seed": None},
         "given": bool(arm.runs),
     }
 
@@ -128,20 +130,20 @@ def _costs(found: Gathered, results: Mapping[tuple[str, int], RunResult]) -> dic
     for arm in found.arms:
         facts, steps = found.facts[arm.name], found.steps[arm.name]
         runs = [results[arm.name, seed] for seed in found.seeds(arm)]
-        shown = round(steps * facts["per_step"])  # on average, where micro-batches are cut by tokens
+        shown = round(steps * facts.per_step)  # on average, where micro-batches are cut by tokens
         peaks = [run.measured["peak_memory"] for run in runs if run.measured.get("peak_memory")]
-        counted = facts["cost"] or {}
+        cost = facts.cost
         costs[arm.name] = {
             "steps": steps,
             "trajectories": shown,
-            "tokens": (counted and round(shown * counted["tokens"])) or None,
-            "flops": (counted and round(shown * counted["flops"])) or None,
-            "step_memory": counted.get("step_memory"),
-            "counted_on": counted.get("trajectories"),
+            "tokens": None if cost is None else round(shown * cost.tokens),
+            "flops": None if cost is None else round(shown * cost.flops),
+            "step_memory": None if cost is None else cost.step_memory,
+            "counted_on": None if cost is None else cost.trajectories,
             "seconds": [run.seconds for run in runs],
             "peak_memory": max(peaks, default=None),
             "memory": next((run.measured["memory"] for run in runs if run.measured), None),
-            "trained": facts["trained"],
+            "trained": facts.trained,
             "inference": _inference(found, arm),
         }
     return costs
@@ -179,16 +181,15 @@ def _notes(found: Gathered) -> list[str]:
     for arm, seed in found.models:
         if arm is None or seed is None:
             continue
-        config = json.loads((found.folder.run(arm, seed) / "config.json").read_text(encoding="utf-8"))
-        made["commits"].add(str(config.get("commit")))
-        made["versions"].add(json.dumps(config.get("versions")))
+        record = RunConfig.read(found.folder.run(arm, seed)).record
+        made["commits"].add(str(record.get("commit")))
+        made["versions"].add(json.dumps(record.get("versions")))
     notes += [
         f"Runs were made by {len(held)} {what}; see their config.json." for what, held in made.items() if len(held) > 1
     ]
     for arm, seed in found.models:
         for one in read_spent(found.asking, found.folder.answers(arm, seed)).values():
             notes += one["notes"]
-    steps = {name: found.steps[name] for name in found.steps}
-    if found.asked.match == "steps" and len(set(steps.values())) > 1:
+    if found.settings.match == "steps" and len(set(found.steps.values())) > 1:
         notes.append("Not all arms trained for the same number of steps: finished runs were given.")
     return list(dict.fromkeys(notes))

@@ -1,40 +1,30 @@
-"""What a comparison was asked for."""
+"""The settings of a comparison, each stated once: options of ``jepa-vlm compare`` and arguments of ``compare``."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, final, get_args
+from typing import Annotated, Any, Literal, final, get_args
 
 from jepa_vlm.errors import RecipeError, UnknownNameError
-from jepa_vlm.generation import Scoring
-from jepa_vlm.runs.comparing.matching import MATCHES, Match
-from jepa_vlm.runs.settings import Asked
+from jepa_vlm.runs.settings import SHARED, Option, check_options
 
+Match = Literal["steps", "tokens", "flops"]
+MATCHES: tuple[Match, ...] = get_args(Match)
 OUTPUT = Path("runs") / "compare"
 REGIMES = tuple(f"playground:{name}" for name in ("one-tool-one-call", "many-tools-one-call", "one-tool-many-calls"))
-OWN = ("recipe", "parameters", "backbone", "data", "output", "resume", "seed", "questions", "command", "report_to")
 
 
 @final
 @dataclass(frozen=True, kw_only=True)
-class CompareAsked:
-    """What the user said.
+class CompareSettings:
+    """What a user sets for a comparison; each field's help text says what it sets.
 
     Args:
         entries: What is compared; see ``entries``.
-        seeds: How many seeds each recipe trains with: 0, 1, ...
-        match: What all arms spend alike: ``steps``, ``tokens`` that the decoder computes, or training ``flops``.
-        baseline: What the others are held against, and whose steps are the budget; None for the first entry.
-        backbone, data: As for a run; every entry trains on each of ``data``.
-        on: Benchmarks, the columns; none for the playground's three regimes of tool use.
-        protocol: Of benchmarks of files.
-        scoring: How all models answer; None lets each answer as its recipe does.
-        questions, question_seed, answer_batch: Items of each benchmark, what they are drawn with, how many at once.
-        output: The comparison's folder.
-        jobs: Processes at a time; None for one on a GPU or for large models, and one for each core otherwise.
-        training: Further fields of ``runs.settings.Asked``, the same for all runs.
+        answer_batch: Questions per forward.
+        training: Settings that all runs share, see ``SHARED``.
         command: The command line, for the record.
 
     Raises:
@@ -44,39 +34,45 @@ class CompareAsked:
     """
 
     entries: tuple[str, ...]
-    seeds: int = 3
-    match: Match = "steps"
-    baseline: str | None = None
-    backbone: str | None = None
-    data: tuple[str, ...] = ()
-    on: tuple[str, ...] = ()
-    protocol: str | None = None
-    scoring: str | None = None
-    questions: int | None = None
-    question_seed: int = 0
+    seeds: Annotated[int, Option("Number of seeds that each recipe trains with.", least=1)] = 3
+    match: Annotated[Match, Option("Budget that all entries share in training.")] = "steps"
+    baseline: Annotated[
+        str | None, Option("Entry that the others are compared with; the first if not given, or untrained.")
+    ] = None
+    backbone: Annotated[str | None, Option("A name of `backbones`, a folder, or a hub id.")] = None
+    data: Annotated[tuple[str, ...], Option("As for `recipe`; repeated, every entry trains on each of them.")] = ()
+    on: Annotated[
+        tuple[str, ...],
+        Option("Benchmarks, as for `evaluate`; default the playground's three regimes of tool use."),
+    ] = ()
+    protocol: Annotated[str | None, Option("Protocol of vstar, mmvp and blink, as for `evaluate`.")] = None
+    scoring: Annotated[
+        str | None, Option("letter-logits, short, free, tools; default: each answers as its recipe does.")
+    ] = None
+    questions: Annotated[int | None, Option("Number of questions; 512 of the playground, else all.", least=1)] = None
+    question_seed: Annotated[int, Option("Random seed of the questions.", least=0)] = 0
     answer_batch: int = 16
-    output: Path = OUTPUT
-    jobs: int | None = None
+    jobs: Annotated[int | None, Option("Runs at once; tiny models take a core each.", least=1)] = None
+    output: Annotated[
+        str | Path, Option("Folder of the comparison; results that are already there are used again.")
+    ] = OUTPUT
     training: Mapping[str, Any] = field(default_factory=dict)
     command: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        for name, least in (("seeds", 1), ("answer_batch", 1), ("question_seed", 0)):
-            if getattr(self, name) < least:
-                raise ValueError(f"{name} must be at least {least}, got {getattr(self, name)}.")
-        for name in ("questions", "jobs"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise ValueError(f"{name} must be at least 1, got {value}.")
+        from jepa_vlm.generation import Scoring  # brings torch, which the command line's help must not
+
         if self.match not in MATCHES:
             raise UnknownNameError("way to match", self.match, known=MATCHES)
+        check_options(self)
+        if self.answer_batch < 1:
+            raise ValueError(f"answer_batch must be at least 1, got {self.answer_batch}.")
         if self.scoring is not None and self.scoring not in get_args(Scoring):
             raise UnknownNameError("scoring", self.scoring, known=get_args(Scoring))
-        known = {item.name for item in fields(Asked)} - set(OWN)
         for name in self.training:
-            if name not in known:
+            if name not in SHARED:
                 raise RecipeError(
-                    f"{name} is not a setting of a comparison's runs; those are {', '.join(sorted(known))}."
+                    f"{name} is not a setting of a comparison's runs; those are {', '.join(sorted(SHARED))}."
                 )
         for kind, specs in (("on", self.on), ("data", self.data)):
             if len(set(specs)) < len(specs):

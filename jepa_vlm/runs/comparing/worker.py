@@ -35,23 +35,22 @@ def main(task: dict[str, Any]) -> int:
 def _do(task: dict[str, Any]) -> None:
     from jepa_vlm.runs.comparing.answers import Asking, answer
     from jepa_vlm.runs.comparing.facts import measure_cost, measure_facts
-    from jepa_vlm.runs.settings import Asked
+    from jepa_vlm.runs.settings import RunSettings
     from jepa_vlm.runs.training_run import start_run
+    from jepa_vlm.training.run_config import CONFIG, RunConfig
 
-    asked: dict[str, Any] = {name: tuple(v) if name == "command" else v for name, v in task.get("asked", {}).items()}
     if task["kind"] == "facts":
-        measure_facts(Asked(**asked), Path(task["to"]))
+        measure_facts(task["recipe"], RunSettings(**task["settings"]), Path(task["to"]))
         return
     if task["kind"] == "cost":
-        config = json.loads(Path(task["config"]).read_text(encoding="utf-8"))
-        measure_cost(Asked(**asked), config, Path(task["to"]))
+        measure_cost(RunConfig.read(Path(task["run"])), Path(task["to"]))
         return
     model = task["model"]
-    if asked and not (Path(model) / "result.json").is_file():
-        started = (Path(model) / "config.json").is_file()
+    if "recipe" in task and not (Path(model) / "result.json").is_file():
+        started = (Path(model) / CONFIG).is_file()
         if not started:  # a process that was killed while it began the run
             shutil.rmtree(model, ignore_errors=True)
-        start_run(Asked(**asked, output=Path(model), resume=started))
+        start_run(task["recipe"], RunSettings(**task["settings"], output=model, resume=started))
     answer(model, Asking(**task["asking"]), Path(task["to"]), loading=task.get("loading", {}))
 
 

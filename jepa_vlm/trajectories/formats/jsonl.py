@@ -18,7 +18,6 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import os
 from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
@@ -33,6 +32,7 @@ from jepa_vlm.trajectories.image import LazyImage
 from jepa_vlm.trajectories.json_values import JsonObject, checked, field, shown
 from jepa_vlm.trajectories.rows import Rows
 from jepa_vlm.trajectories.trajectory import Step, ToolCall, Trajectory
+from jepa_vlm.whole_files import write_whole
 
 PART = Keys(("type", "text"))
 CALL = Keys(("name", "arguments", "box", "relative", "image", "written"))
@@ -73,7 +73,7 @@ def write_jsonl(trajectories: Iterable[Trajectory], path: Path) -> Path:
     rows = [
         json.dumps(row_of(trajectory, partial(_save, folder=folder)), ensure_ascii=False) for trajectory in trajectories
     ]
-    _replace(path, "".join(row + "\n" for row in rows).encode())
+    write_whole(path, "".join(row + "\n" for row in rows))
     return path
 
 
@@ -223,11 +223,5 @@ def _save(image: LazyImage, *, folder: Path) -> str:
     image.load().save(encoded, format="PNG")
     path = folder / f"{hashlib.sha256(encoded.getvalue()).hexdigest()[:24]}.png"
     if not path.exists():
-        _replace(path, encoded.getvalue())
+        write_whole(path, encoded.getvalue())
     return f"{folder.name}/{path.name}"
-
-
-def _replace(path: Path, content: bytes) -> None:
-    draft = path.with_name(f".{path.name}.{os.getpid()}.part")
-    draft.write_bytes(content)
-    draft.replace(path)

@@ -15,8 +15,6 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import os
-import shutil
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -35,6 +33,7 @@ from jepa_vlm.trajectories.image import LazyImage
 from jepa_vlm.trajectories.json_values import JsonObject, checked, field, parse_object, shown
 from jepa_vlm.trajectories.rows import RowReader, Rows
 from jepa_vlm.trajectories.trajectory import Trajectory
+from jepa_vlm.whole_files import whole
 
 VERSION = 1
 INDEX = "store.json"
@@ -239,14 +238,9 @@ def write_store(
     """
     if path.exists():
         raise DataError(f"{path} exists; name a new folder, or remove it first.", "file")
-    draft = path.with_name(f".{path.name}.{os.getpid()}.part")
-    draft.mkdir(parents=True)
-    try:
-        written = _write(rows, draft, source=source, skip_bad=skip_bad, advance=advance)
-        draft.rename(path)
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
-    return written
+    with whole(path) as draft:
+        draft.mkdir()
+        return _write(rows, draft, source=source, skip_bad=skip_bad, advance=advance)
 
 
 def _write(rows: Rows, draft: Path, *, source: str, skip_bad: bool, advance: Callable[[], object]) -> WrittenStore:

@@ -6,8 +6,16 @@ import pytest
 import torch
 
 import jepa_vlm as jv
-from jepa_vlm.contrib.covt import Expert, ExpertDistillation, MeanLoss, PadHead, true_depth, true_edges
-from jepa_vlm.views import Pads
+from jepa_vlm.contrib.covt import (
+    Expert,
+    ExpertDistillation,
+    MeanLoss,
+    PaddedConversation,
+    PadHead,
+    Pads,
+    true_depth,
+    true_edges,
+)
 from tests.training.setting import small_model, small_trainer
 
 
@@ -48,7 +56,7 @@ def test_the_target_is_no_module():
 def test_the_head_of_an_expert_has_its_own(tmp_path):
     one, other = true_depth(), true_edges()
     one.rate = 0.2
-    view = jv.views.PaddedConversation(pads=(one.pads, other.pads))
+    view = PaddedConversation(pads=(one.pads, other.pads))
     objective = jv.NextToken() + ExpertDistillation(view=view, experts=[one, other])
     trainer = small_trainer(small_model(objective=objective), tmp_path, learning_rate=0.01)
     rate = {id(p): group["lr"] for group in trainer.create_optimizer().param_groups for p in group["params"]}

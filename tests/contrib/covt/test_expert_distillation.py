@@ -10,12 +10,17 @@ import torch
 
 import jepa_vlm as jv
 from jepa_vlm.contrib.covt import (
+    AsAnswer,
+    BehindImages,
     Expert,
     ExpertDistillation,
     ExpertHead,
     ExpertTarget,
     MeanLoss,
+    PaddedConversation,
+    Pads,
     Seen,
+    SomeKinds,
     true_depth,
     true_edges,
     true_segmentation,
@@ -23,7 +28,6 @@ from jepa_vlm.contrib.covt import (
 from jepa_vlm.errors import BackboneError, DataError
 from jepa_vlm.states import Head, RegionStates, States
 from jepa_vlm.training import apply_lora
-from jepa_vlm.views import AsAnswer, BehindImages, PaddedConversation, Pads, SomeKinds
 
 TINY = "tiny-random-qwen2.5-vl"
 A, B = Pads("<|a|>", 1), Pads("<|b|>", 1)

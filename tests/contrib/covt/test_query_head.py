@@ -5,9 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from jepa_vlm.contrib.covt import Expert, ExpertTarget, MaskLoss, MeanLoss, QueryHead, Seen
+from jepa_vlm.contrib.covt import Expert, ExpertTarget, MaskLoss, MeanLoss, Pads, QueryHead, Seen
 from jepa_vlm.contrib.covt.expert_heads import rotated
-from jepa_vlm.views import Pads
 from tests.contrib.covt.waves import DTYPE, filled, sums, wave
 
 DIM = 6

@@ -18,7 +18,7 @@ from jepa_vlm.errors import DataError, RunError, UnknownNameError
 from jepa_vlm.runs.comparing import compare as module
 from jepa_vlm.runs.comparing.entries import read_arms
 from jepa_vlm.runs.comparing.folder import CompareFolder
-from jepa_vlm.runs.comparing.settings import CompareAsked
+from jepa_vlm.runs.comparing.settings import CompareSettings
 from jepa_vlm.trajectories.formats import write_jsonl
 from tests.runs.comparing.test_entries import finished
 from tests.suites import write_vstar
@@ -179,7 +179,7 @@ def test_runs_of_another_number_of_steps_are_not_taken_for_this_calls(tmp_path):
     """Under steps, another baseline may bring another recipe's number: nothing would train the runs there anew."""
     out = tmp_path / "out"
     made = module._Comparison(
-        CompareAsked(entries=("sft", "pearl"), seeds=2, output=out),
+        CompareSettings(entries=("sft", "pearl"), seeds=2, output=out),
         read_arms(["sft", "pearl"], data=[]),
         CompareFolder(path=out),
         Console(quiet=True),
@@ -192,9 +192,9 @@ def test_runs_of_another_number_of_steps_are_not_taken_for_this_calls(tmp_path):
 
 def test_a_finished_run_never_passes_for_one_that_the_comparison_trained(tmp_path):
     def held(*entries: str) -> None:
-        asked = CompareAsked(entries=entries, seeds=1, output=tmp_path / "out", backbone="tiny-qwen2.5-vl")
-        folder = CompareFolder(path=asked.output)
-        module._Comparison(asked, read_arms(entries, data=[]), folder, Console(quiet=True))._hold()
+        settings = CompareSettings(entries=entries, seeds=1, output=tmp_path / "out", backbone="tiny-qwen2.5-vl")
+        folder = CompareFolder(path=settings.output)
+        module._Comparison(settings, read_arms(entries, data=[]), folder, Console(quiet=True))._hold()
 
     run = finished(tmp_path / "mine", recipe="sft", backbone="tiny-qwen2.5-vl", data="playground:sequential-crops")
     held("sft")
@@ -210,8 +210,10 @@ def test_a_finished_run_is_handed_on_by_its_place_as_a_command_line_has_an_end(t
     numbers = {"examples": {}, "parts": [], "batch_size": {"value": 2, "origin": "user"}}
     numbers |= {"accumulation": {"value": 1, "origin": "user"}, "dropped": [f"row-{i}" for i in range(20_000)]}
     (run / "config.json").write_text(json.dumps(config | numbers))
-    asked = CompareAsked(entries=(str(run),), output=tmp_path / "out")
-    arms = read_arms(asked.entries, data=[])
-    job = module._Comparison(asked, arms, CompareFolder(path=asked.output), Console(quiet=True))._facts_job(arms[0])
+    settings = CompareSettings(entries=(str(run),), output=tmp_path / "out")
+    arms = read_arms(settings.entries, data=[])
+    job = module._Comparison(settings, arms, CompareFolder(path=settings.output), Console(quiet=True))._facts_job(
+        arms[0]
+    )
     assert len(json.dumps(job.task)) < 4096
-    assert Path(job.task["config"]) == run / "config.json"
+    assert Path(job.task["run"]) == run

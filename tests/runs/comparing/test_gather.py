@@ -8,14 +8,15 @@ from pathlib import Path
 import pytest
 
 from jepa_vlm.evaluation import file_stem
-from jepa_vlm.evaluation.files import write_whole
 from jepa_vlm.report.comparison_page import write_comparison
 from jepa_vlm.runs import RunResult
 from jepa_vlm.runs.comparing.answers import SPENT, Asking, has_answers
 from jepa_vlm.runs.comparing.entries import read_arms
+from jepa_vlm.runs.comparing.facts import ArmFacts, Cost
 from jepa_vlm.runs.comparing.folder import CompareFolder
 from jepa_vlm.runs.comparing.gather import Gathered, gather
-from jepa_vlm.runs.comparing.settings import CompareAsked
+from jepa_vlm.runs.comparing.settings import CompareSettings
+from jepa_vlm.whole_files import write_whole
 from tests.comparison.evaluations import evaluation
 
 MAZE = "playground:maze"
@@ -25,10 +26,17 @@ MARKS = {"untrained": [0, 0, 0, 1], "sft": [1, 0, 0, 1], "pearl": [1, 1, 1, 1]}
 
 
 def facts(terms, *, flops=100.0):
-    cost = {"trajectories": 32, "tokens": 50.0, "flops": flops, "step_memory": 7}
+    cost = Cost(trajectories=32, tokens=50.0, flops=flops, step_memory=7)
     values = {"steps": 10, "rank": 64, "seed": 0, "recipe": terms[-1], "parameter.tokens": 4}
-    held = {"values": values, "terms": {name: f"1 * {name}" for name in terms}, "inference": "plain"}
-    return {**held, "per_step": 8, "trained": 5, "cost": cost, "cost_missing": ""}
+    return ArmFacts(
+        values=values,
+        terms={name: f"1 * {name}" for name in terms},
+        inference="plain",
+        examples={"train": 8, "validation": 2},
+        trained=5,
+        per_step=8,
+        cost=cost,
+    )
 
 
 def answers(folder, marks, *, seconds=2.0, tokens=0):
@@ -47,7 +55,7 @@ def run(folder: Path, *, seconds: float, peak: int, commit: str = "a"):
 @pytest.fixture
 def made(tmp_path):
     def build(*entries, seeds=2, data=(), baseline="sft", commits=("a", "a")):
-        asked = CompareAsked(entries=entries, seeds=seeds, data=data, on=(MAZE,), output=tmp_path)
+        settings = CompareSettings(entries=entries, seeds=seeds, data=data, on=(MAZE,), output=tmp_path)
         folder, arms = CompareFolder(path=tmp_path), read_arms(entries, data=data)
         answers(folder.answers(None, None), MARKS["untrained"], seconds=None)
         for place, arm in enumerate(arms):
@@ -56,7 +64,7 @@ def made(tmp_path):
                 answers(folder.answers(arm, seed), MARKS["sft" if place == 0 else "pearl"], tokens=8)
         terms = [["next_token"], ["next_token", "next_latent"], ["next_token"], ["next_token", "next_latent"]]
         return Gathered(
-            asked=asked,
+            settings=settings,
             arms=arms,
             models=[(None, None), *((arm, seed) for arm in arms for seed in range(seeds))],
             folder=folder,

@@ -1,14 +1,16 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from jepa_vlm.errors import RunError
-from jepa_vlm.runs.comparing.matching import matched_steps
+from jepa_vlm.runs.comparing.facts import ArmFacts, Cost, matched_steps
 
 
 def facts(*, steps=100, per_step=8, tokens=100.0, flops=1e9):
-    cost = {"tokens": tokens, "flops": flops}
-    return {"values": {"steps": steps}, "per_step": per_step, "cost": cost, "cost_missing": ""}
+    cost = Cost(trajectories=32, tokens=tokens, flops=flops, step_memory=1)
+    return ArmFacts({"steps": steps}, {}, "plain", {}, trained=1, per_step=per_step, cost=cost)
 
 
 ARMS = {"sft": facts(), "pearl": facts(steps=2500, tokens=150.0, flops=1.25e9), "wide": facts(per_step=16)}
@@ -35,7 +37,7 @@ def test_an_arm_trains_at_least_one_step():
 
 
 def test_a_cost_that_was_not_counted_cannot_be_matched():
-    unknown = {**facts(), "cost": None, "cost_missing": "its data are gone"}
+    unknown = replace(facts(), cost=None, cost_missing="its data are gone")
     assert matched_steps("steps", "sft", {"sft": facts(), "old": unknown})["old"] == 100
     with pytest.raises(RunError, match=r"What old costs could not be counted \(its data are gone\)"):
         matched_steps("tokens", "sft", {"sft": facts(), "old": unknown})

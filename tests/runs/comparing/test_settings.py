@@ -3,12 +3,12 @@ from __future__ import annotations
 import pytest
 
 from jepa_vlm.errors import RecipeError, UnknownNameError
-from jepa_vlm.runs.comparing.settings import REGIMES, CompareAsked
+from jepa_vlm.runs.comparing.settings import REGIMES, CompareSettings
 
 
 def test_the_three_regimes_are_the_default_columns():
-    assert CompareAsked(entries=("sft",)).benchmarks == REGIMES
-    assert CompareAsked(entries=("sft",), on=("playground:maze",)).benchmarks == ("playground:maze",)
+    assert CompareSettings(entries=("sft",)).benchmarks == REGIMES
+    assert CompareSettings(entries=("sft",), on=("playground:maze",)).benchmarks == ("playground:maze",)
 
 
 @pytest.mark.parametrize(
@@ -24,4 +24,4 @@ def test_the_three_regimes_are_the_default_columns():
 )
 def test_refusals(more, error, message):
     with pytest.raises(error, match=message):
-        CompareAsked(entries=("sft",), **more)
+        CompareSettings(entries=("sft",), **more)

@@ -1,12 +1,22 @@
-"""Which rows of files are held out: whole pictures, so that no held-out row shows one that a run trains on."""
+"""The rows of files that a run holds out, and the digest by which a resumed run recognises its rows.
+
+Whole pictures are held out, so that no held-out row shows a picture that a run trains on.
+"""
 
 from __future__ import annotations
 
 import hashlib
+import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import final
+from pathlib import Path
+from typing import Any, final
+
+from jepa_vlm.errors import DataError
+from jepa_vlm.trajectories.formats.jsonl import row_of
+from jepa_vlm.trajectories.image import LazyImage
+from jepa_vlm.trajectories.rows import Rows
 
 SHARE, MOST = 20, 512  # one row in 20 of each source is held out, at most 512
 
@@ -77,3 +87,47 @@ def _held_out(ids: Sequence[str], pictures: Sequence[bytes | None], chosen: set[
 
 def _hashed(identity: str) -> bytes:
     return hashlib.sha256(identity.encode("utf-8", "surrogatepass")).digest()
+
+
+@final
+@dataclass(frozen=True)
+class RowDigests:
+    """What was found in a source.
+
+    Args:
+        pictures: Of each row, a key of its first picture, which rows that show the same file share; None of a row that
+            cannot be read.
+        digest: Of all rows in their order: ids, texts, boxes and the bytes of every picture, in hexadecimal.
+    """
+
+    pictures: tuple[bytes | None, ...]
+    digest: str
+
+
+def digest_rows(rows: Rows) -> RowDigests:
+    """Read every row once. The message of a row that cannot be read is part of the digest."""
+    known: dict[Path, bytes] = {}
+    digest = hashlib.sha256()
+    pictures: list[bytes | None] = []
+
+    def picture(image: LazyImage) -> bytes:
+        if image.path is None:
+            return image.picture()
+        if image.path not in known:
+            known[image.path] = image.picture()
+        return known[image.path]
+
+    def saved(image: LazyImage) -> list[Any]:
+        region = None if image.region is None else repr(image.region)
+        return [picture(image).hex(), region, image.resized]
+
+    for index, name in enumerate(rows.ids):
+        try:
+            trajectory = rows[index]
+            found = json.dumps(row_of(trajectory, saved), sort_keys=True).encode()
+            key: bytes | None = picture(trajectory.images[0])
+        except DataError as err:
+            found, key = f"{name}: {err}".encode("utf-8", "surrogatepass"), None
+        digest.update(b"%d " % len(found) + found)
+        pictures.append(key)
+    return RowDigests(tuple(pictures), digest.hexdigest())

@@ -7,7 +7,15 @@ from itertools import combinations
 
 import pytest
 
-from jepa_vlm.views import AheadOfReasoning, AllKinds, AsAnswer, BehindImages, PaddedConversation, Pads, SomeKinds
+from jepa_vlm.contrib.covt import (
+    AheadOfReasoning,
+    AllKinds,
+    AsAnswer,
+    BehindImages,
+    PaddedConversation,
+    Pads,
+    SomeKinds,
+)
 
 PADS = (Pads("<a>", 2, "the a "), Pads("<b>", 1, "the b "), Pads("<c>", 3, "the c "))
 MANY = [f"example-{number}" for number in range(6000)]

@@ -6,19 +6,10 @@ import pytest
 import torch
 
 import jepa_vlm as jv
+from jepa_vlm.contrib.covt import AheadOfReasoning, AsAnswer, BehindImages, PaddedConversation, Pads, SomeKinds
 from jepa_vlm.errors import DataError
 from jepa_vlm.serialization import Serializer
-from jepa_vlm.views import (
-    IGNORED,
-    AheadOfReasoning,
-    AsAnswer,
-    BehindImages,
-    Conversation,
-    PaddedConversation,
-    Pads,
-    Request,
-    SomeKinds,
-)
+from jepa_vlm.views import IGNORED, Conversation, Request
 
 PADS = (Pads("<|dino_pad|>", 2), Pads("<|depth_pad|>", 3))
 TOKENS = ("<|dino_pad|>", "<|depth_pad|>")

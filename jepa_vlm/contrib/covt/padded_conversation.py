@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal, final
 import torch
 
 from jepa_vlm.errors import BackboneError
-from jepa_vlm.views.tokenized import IGNORED, TokenizedView
-from jepa_vlm.views.view import View
+from jepa_vlm.views import IGNORED, TokenizedView, View
 
 if TYPE_CHECKING:
     from jepa_vlm.serialization import RenderedExample
