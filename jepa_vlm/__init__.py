@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from jepa_vlm.runs import compare, train
     from jepa_vlm.training import fill_targets
     from jepa_vlm.trajectories import Box, LazyImage, MultipleChoice, Step, ToolCall, Trajectory
+    from jepa_vlm.trajectories.data_spec import load_trajectories
     from jepa_vlm.view_encoder import ViewEncoder
     from jepa_vlm.views import cached, ema, frozen, stop_gradient, with_gradient
 
@@ -69,6 +70,7 @@ _HOMES = {
     "Step": "trajectories",
     "ToolCall": "trajectories",
     "Trajectory": "trajectories",
+    "load_trajectories": "trajectories.data_spec",
     "cached": "views",
     "ema": "views",
     "frozen": "views",
@@ -119,6 +121,7 @@ __all__ = [
     "frozen",
     "load_backbone",
     "load_recipe",
+    "load_trajectories",
     "playground",
     "stop_gradient",
     "train",

@@ -11,7 +11,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from typing import ParamSpec, TypeVar, cast
+from typing import Any, ParamSpec, TypeAlias, TypeVar, cast
 
 import torch
 from beartype import beartype
@@ -34,6 +34,9 @@ TokenMask = Bool[Tensor, "tokens"]
 TextIds = Int[Tensor, "batch tokens"]
 TextMask = Bool[Tensor, "batch tokens"]
 HeadWeight = Float[Tensor, "vocab dim"]
+# A model and a processor of transformers. Their attributes depend on the family, so that no class of its states them.
+HFModel: TypeAlias = Any
+Processor: TypeAlias = Any
 
 
 def shape_checked(fn: Callable[P, R]) -> Callable[P, R]:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from jepa_vlm.adapters.adapter import ADAPTERS, Adapter
     from jepa_vlm.adapters.backbone import Backbone, Profile
     from jepa_vlm.adapters.image_tokens import ImageTokens
-    from jepa_vlm.adapters.load import load_backbone
+    from jepa_vlm.adapters.loading import load_backbone
 
 OLDEST = (5, 23)  # the first with ``mm_encoder_outputs`` and a Pillow backend for every image processor in use
 _HOMES = {
@@ -21,7 +21,7 @@ _HOMES = {
     "Backbone": "backbone",
     "ImageTokens": "image_tokens",
     "Profile": "backbone",
-    "load_backbone": "load",
+    "load_backbone": "loading",
 }
 
 __all__ = ["ADAPTERS", "Adapter", "Backbone", "ImageTokens", "Profile", "load_backbone"]

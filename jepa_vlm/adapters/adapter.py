@@ -20,7 +20,7 @@ from jepa_vlm.adapters.image_tokens import ImageTokens
 from jepa_vlm.adapters.inside_peft import unwrapped
 from jepa_vlm.errors import BackboneError, DataError
 from jepa_vlm.registry import Registry
-from jepa_vlm.typing import Hidden, TokenIds, TokenMask
+from jepa_vlm.typing import HFModel, Hidden, Processor, TokenIds, TokenMask
 
 ADAPTERS: Registry[Callable[..., Adapter]] = Registry(  # by ``model_type``; each takes ``config``
     "adapter", hint="A new family needs one file, see docs/adding_an_adapter.md."
@@ -28,8 +28,8 @@ ADAPTERS: Registry[Callable[..., Adapter]] = Registry(  # by ``model_type``; eac
 PROJECTIONS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 # Layers that pass a state from token to token whatever the attention mask says, by their name in ``layer_types``.
 SEQUENTIAL_LAYERS = {
-    "linear_attention": "its linear-attention layers carry a state along the row, whatever the mask says",
-    "conv": "its convolution layers reach back across the views of a row, whatever the mask says",
+    "linear_attention": "its linear-attention layers carry a state along the packed sequence, whatever the mask says",
+    "conv": "its convolution layers read tokens of other views in a packed sequence, whatever the mask says",
 }
 TOWERS = ("visual", "vision_tower", "vision_model")
 PROJECTORS = frozenset(
@@ -68,7 +68,7 @@ class Adapter:
 
     # Text and images, without weights: called in worker processes too.
 
-    def placeholder(self, processor: Any) -> str:
+    def placeholder(self, processor: Processor) -> str:
         """Return what the chat template writes for an image."""
         token: str = processor.image_token
         return token
@@ -79,7 +79,7 @@ class Adapter:
         own = getattr(self.config, "image_token_id", None)
         return int(self.config.image_token_index if own is None else own)
 
-    def image_tokens(self, processor: Any, width: int, height: int, *, together: int = 1) -> ImageTokens:
+    def image_tokens(self, processor: Processor, width: int, height: int, *, together: int = 1) -> ImageTokens:
         """Return what the processor writes for an image of this size, without decoding it.
 
         Args:
@@ -102,16 +102,16 @@ class Adapter:
             self._tokens_by_size[key] = ImageTokens.of(written, feature)
         return self._tokens_by_size[key]
 
-    def process_image(self, processor: Any, image: Image.Image, *, together: int = 1) -> dict[str, Tensor]:
+    def process_image(self, processor: Processor, image: Image.Image, *, together: int = 1) -> dict[str, Tensor]:
         """Return what the vision tower reads of an image; see ``image_tokens`` for ``together``."""
         made = self._process(processor, image, together)
         return {key: torch.as_tensor(made[key]) for key in self.image_inputs}
 
-    def _process(self, processor: Any, image: Image.Image, together: int) -> Any:
+    def _process(self, processor: Processor, image: Image.Image, together: int) -> Any:
         text = self.placeholder(processor)
         return processor(text=[text], images=[image], return_tensors="pt", return_text_replacement_offsets=True)
 
-    def collate_images(self, images: Sequence[Mapping[str, Tensor]]) -> dict[str, Any]:
+    def collate_images(self, images: Sequence[Mapping[str, Tensor]]) -> ImageInputs:
         """Join what the processor made of each image into the inputs of one pass of the vision tower.
 
         What the tower would have to read off the device (lengths of its chunks, the longest one) is added as host
@@ -123,7 +123,7 @@ class Adapter:
         """Return the rotary positions of one view, ("axes tokens"), counted from its first token."""
         return torch.arange(len(image_tokens))[None] + self.first_position
 
-    def blocks(self, image_tokens: TokenMask, prompt: TokenMask) -> TokenIds | None:
+    def bidirectional_groups(self, image_tokens: TokenMask, prompt: TokenMask) -> TokenIds | None:
         """Return the bidirectional group of each token of a view, or None if all tokens are causal.
 
         Tokens of the same number see each other both ways; -1 stands for a causal token.
@@ -134,7 +134,7 @@ class Adapter:
         """
         return None
 
-    def limit_visual_tokens(self, processor: Any, budget: int) -> None:
+    def limit_visual_tokens(self, processor: Processor, budget: int) -> None:
         """Let no image take more than ``budget`` tokens; larger ones are shrunk, or cut into fewer tiles.
 
         Raises:
@@ -149,7 +149,7 @@ class Adapter:
 
     # The forward passes.
 
-    def encode_images(self, base: Any, images: ImageInputs) -> Tensor:
+    def encode_images(self, base: HFModel, images: ImageInputs) -> Tensor:
         """Run the vision tower and return the features of all images, row after row, in the order given.
 
         The first columns, as many as the decoder is wide, are its input embeddings; further ones are for ``decode``.
@@ -159,7 +159,7 @@ class Adapter:
 
     def decode(
         self,
-        base: Any,
+        base: HFModel,
         inputs: Hidden,
         positions: Tensor,
         attention: Mapping[str, Any],
@@ -195,12 +195,12 @@ class Adapter:
 
     def reference(
         self,
-        base: Any,
+        base: HFModel,
         input_ids: TokenIds,
         embeddings: Hidden,
         image_tokens: TokenMask,
         images: ImageInputs | None,
-        blocks: TokenIds | None = None,
+        groups: TokenIds | None = None,
     ) -> Hidden:
         """Run one stock forward over one whole view, images encoded anew: what the engine ``separate`` runs.
 
@@ -210,9 +210,9 @@ class Adapter:
             embeddings: Input embeddings at all other places.
             image_tokens: True at features.
             images: Images of the view, or None.
-            blocks: Bidirectional groups, see ``blocks``.
+            groups: Bidirectional groups, see ``bidirectional_groups``.
         """
-        kinds = self.token_types(image_tokens, blocks, images is not None)
+        kinds = self.token_types(image_tokens, groups, images is not None)
         with _embedding_layer_returns(base, embeddings):
             out = base.base_model(
                 input_ids=input_ids[None],
@@ -223,19 +223,19 @@ class Adapter:
         states: Tensor = out.last_hidden_state[0]
         return states
 
-    def stock_images(self, base: Any, input_ids: TokenIds, images: ImageInputs) -> dict[str, Any]:
+    def stock_images(self, base: HFModel, input_ids: TokenIds, images: ImageInputs) -> dict[str, Any]:
         """Return the arguments of the stock model's forward that hold a view's images."""
         return self._tower_inputs(base, images)
 
-    def token_types(self, image_tokens: TokenMask, blocks: TokenIds | None, has_images: bool) -> dict[str, Tensor]:
+    def token_types(self, image_tokens: TokenMask, groups: TokenIds | None, has_images: bool) -> dict[str, Tensor]:
         """Return the arguments of the stock model's forward that tell its tokens apart."""
         return {}
 
-    def _tower_inputs(self, base: Any, images: ImageInputs) -> dict[str, Any]:
+    def _tower_inputs(self, base: HFModel, images: ImageInputs) -> dict[str, Any]:
         own = {key: images[key] for key in self.image_inputs}
         return {k: v.to(base.dtype) if torch.is_tensor(v) and v.is_floating_point() else v for k, v in own.items()}
 
-    def embed(self, base: Any, input_ids: TokenIds) -> Hidden:
+    def embed(self, base: HFModel, input_ids: TokenIds) -> Hidden:
         """Return the token embeddings; image positions hold a placeholder's."""
         table = base.get_input_embeddings()
         beyond = (input_ids == self.feature_id) & (input_ids >= unwrapped(table).num_embeddings)
@@ -244,29 +244,29 @@ class Adapter:
 
     # The parts of the model.
 
-    def decoder(self, base: Any) -> nn.Module:
+    def decoder(self, base: HFModel) -> nn.Module:
         """Return the language model without its head."""
         found: nn.Module = base.get_decoder()
         return found
 
-    def decoder_prefix(self, base: Any) -> str:
+    def decoder_prefix(self, base: HFModel) -> str:
         """Return the decoder's name inside the model, from which LoRA's regex is made."""
         decoder = self.decoder(base)
         name: str = next(name for name, module in base.named_modules() if module is decoder)
         return name
 
-    def vision(self, base: Any) -> nn.Module:
+    def vision(self, base: HFModel) -> nn.Module:
         """Return the vision tower."""
         children = dict(base.base_model.named_children())
         tower: nn.Module = next(children[name] for name in TOWERS if name in children)
         return tower
 
-    def vision_parameters(self, base: Any) -> list[nn.Parameter]:
+    def vision_parameters(self, base: HFModel) -> list[nn.Parameter]:
         """Return the parameters that make an image's features: the tower's, the projector's, and loose ones."""
         text = {id(p) for p in self.decoder(base).parameters()}
         return [p for p in base.base_model.parameters() if id(p) not in text]
 
-    def vision_is_frozen(self, base: Any) -> bool:
+    def vision_is_frozen(self, base: HFModel) -> bool:
         """Return whether no parameter of the vision tower trains, so that it runs without a graph."""
         return not any(p.requires_grad for p in self.vision_parameters(base))
 
@@ -289,7 +289,7 @@ def joined_features(features: Any) -> Tensor:
 
 
 @contextmanager
-def _embedding_layer_returns(base: Any, embeddings: Hidden) -> Iterator[None]:
+def _embedding_layer_returns(base: HFModel, embeddings: Hidden) -> Iterator[None]:
     """Let the model's embedding layer return these embeddings, whatever identifiers it is given."""
     handle = base.get_input_embeddings().register_forward_hook(lambda module, args, out: embeddings[None])
     try:

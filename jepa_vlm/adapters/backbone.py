@@ -13,6 +13,7 @@ from transformers import PreTrainedModel
 
 from jepa_vlm.adapters.adapter import Adapter
 from jepa_vlm.adapters.added_tokens import AddedTokens
+from jepa_vlm.typing import Processor
 
 HALF = (torch.bfloat16, torch.float16)
 
@@ -64,7 +65,7 @@ class Backbone:
 
     name: str
     model: PreTrainedModel | PeftModel
-    processor: Any
+    processor: Processor
     adapter: Adapter
     profile: Profile = field(default_factory=Profile)
     added: AddedTokens | None = None

@@ -11,7 +11,7 @@ from tempfile import TemporaryDirectory
 from huggingface_hub import snapshot_download
 from transformers.utils.hub import cached_file
 
-from jepa_vlm.adapters.load import load_backbone, source_of
+from jepa_vlm.adapters.loading import load_backbone, source_of
 from jepa_vlm.adapters.processors import save_processor
 from jepa_vlm.adapters.tiny import TINY
 from jepa_vlm.errors import ExportError

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, final
 
 from jepa_vlm.errors import BackboneError
+from jepa_vlm.typing import Processor
 
 Turn = Mapping[str, Any]  # {"role", "content": [{"type": "image", ...} or {"type": "text", "text"}, ...]}
 
@@ -20,7 +21,7 @@ _string_roles: dict[str, frozenset[str]] = {}
 _prompt_and_opening: dict[str, tuple[str, str]] = {}
 
 
-def chat_text(processor: Any, turns: Sequence[Turn], *, prompt: bool = False) -> str:
+def chat_text(processor: Processor, turns: Sequence[Turn], *, prompt: bool = False) -> str:
     """Return a conversation as the processor's chat template writes it.
 
     Two habits of public templates are met. Some take the turns of the system or the assistant as strings alone:
@@ -48,13 +49,13 @@ def chat_text(processor: Any, turns: Sequence[Turn], *, prompt: bool = False) ->
         ) from None
 
 
-def _render(processor: Any, turns: Sequence[Turn], prompt: bool) -> str:
+def _render(processor: Processor, turns: Sequence[Turn], prompt: bool) -> str:
     switch = {"enable_thinking": False} if "enable_thinking" in str(processor.chat_template) else {}
     text: str = processor.apply_chat_template(list(turns), tokenize=False, add_generation_prompt=prompt, **switch)
     return text
 
 
-def _wants_string(processor: Any, role: str) -> bool:
+def _wants_string(processor: Processor, role: str) -> bool:
     """Return whether a turn of this role reaches the text as a string, and as a list of parts does not."""
     probe = {"role": role, "content": [{"type": "text", "text": _PROBE}]}
     shown = []
@@ -98,7 +99,7 @@ class TurnOpening:
     fault: str = ""
 
 
-def turn_opening(processor: Any) -> TurnOpening:
+def turn_opening(processor: Processor) -> TurnOpening:
     """Return how the chat template ends a prompt, and opens a turn."""
     template = str(processor.chat_template)
     if template not in _prompt_and_opening:
@@ -154,7 +155,7 @@ class AnswerTurn:
         return self.ids[first:]
 
 
-def answer_turn(processor: Any, said: str, *, prefix: str = "") -> AnswerTurn:
+def answer_turn(processor: Processor, said: str, *, prefix: str = "") -> AnswerTurn:
     """Return the tokens with which a model that was trained to say ``said`` continues a prompt.
 
     The first of them is the first trained token of the turn: behind "Assistant:" it is " A", blank included.
@@ -191,6 +192,6 @@ def answer_turn(processor: Any, said: str, *, prefix: str = "") -> AnswerTurn:
     return AnswerTurn(tuple(coded["input_ids"][i] for i in kept), tuple(begins[i] for i in kept))
 
 
-def _ids(processor: Any, text: str) -> list[int]:
+def _ids(processor: Processor, text: str) -> list[int]:
     ids: list[int] = processor.tokenizer(text, add_special_tokens=False).input_ids
     return ids

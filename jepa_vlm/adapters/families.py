@@ -114,7 +114,7 @@ class UnlistedAdapter(Adapter):
     @property
     def separate_because(self) -> str:
         """See ``Adapter.separate_because``."""
-        return f"nobody has checked the family {self.config.model_type!r} with packed rows"
+        return f"nobody has checked the family {self.config.model_type!r} with packed sequences"
 
 
 def adapter_of(config: PretrainedConfig) -> Adapter:

@@ -7,6 +7,7 @@ from typing import Any, final
 from transformers.models.glm4v.image_processing_pil_glm4v import smart_resize
 
 from jepa_vlm.adapters.grid import GridAdapter
+from jepa_vlm.typing import Processor
 
 
 @final
@@ -30,6 +31,6 @@ class Glm4vAdapter(GridAdapter):
         )
         return found
 
-    def limit_visual_tokens(self, processor: Any, budget: int) -> None:
+    def limit_visual_tokens(self, processor: Processor, budget: int) -> None:
         """See ``Adapter.limit_visual_tokens``."""
         super().limit_visual_tokens(processor, budget * processor.image_processor.temporal_patch_size)

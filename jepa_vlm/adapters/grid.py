@@ -19,7 +19,7 @@ from transformers.vision_utils import (
 from jepa_vlm.adapters.adapter import Adapter, ImageInputs
 from jepa_vlm.adapters.image_tokens import ImageTokens
 from jepa_vlm.errors import DataError
-from jepa_vlm.typing import TokenIds, TokenMask
+from jepa_vlm.typing import HFModel, Processor, TokenIds, TokenMask
 
 
 class GridAdapter(Adapter):
@@ -29,7 +29,7 @@ class GridAdapter(Adapter):
     image_inputs = ("pixel_values", "image_grid_thw")
     interpolated = False  # whether the tower resamples a table of position embeddings to each image's grid
 
-    def image_tokens(self, processor: Any, width: int, height: int, *, together: int = 1) -> ImageTokens:
+    def image_tokens(self, processor: Processor, width: int, height: int, *, together: int = 1) -> ImageTokens:
         """See ``Adapter.image_tokens``."""
         image_processor = processor.image_processor
         try:
@@ -56,7 +56,7 @@ class GridAdapter(Adapter):
         )
         return found
 
-    def process_image(self, processor: Any, image: Image.Image, *, together: int = 1) -> dict[str, Tensor]:
+    def process_image(self, processor: Processor, image: Image.Image, *, together: int = 1) -> dict[str, Tensor]:
         """See ``Adapter.process_image``."""
         return dict(processor.image_processor(images=[image], return_tensors="pt"))
 
@@ -64,7 +64,7 @@ class GridAdapter(Adapter):
         """See ``Adapter.positions``."""
         return rotary_positions(image_tokens, images, self.merge)
 
-    def collate_images(self, images: Sequence[Mapping[str, Tensor]]) -> dict[str, Any]:
+    def collate_images(self, images: Sequence[Mapping[str, Tensor]]) -> ImageInputs:
         """See ``Adapter.collate_images``; what the tower derives from the grids is made here, off the device."""
         grids = torch.cat([image["image_grid_thw"] for image in images])
         ends = get_vision_cu_seqlens(grids)
@@ -86,7 +86,7 @@ class GridAdapter(Adapter):
         )
         return {"image_interp_indices": indices, "image_interp_weights": weights}
 
-    def encode_images(self, base: Any, images: ImageInputs) -> Tensor:
+    def encode_images(self, base: HFModel, images: ImageInputs) -> Tensor:
         """See ``Adapter.encode_images``. transformers' ``get_image_features`` would read the grids off the device."""
         tower: Any = base.base_model.visual
         made = {key.removeprefix("image_"): value for key, value in images.items()}
@@ -97,11 +97,11 @@ class GridAdapter(Adapter):
         rows: Tensor = out.pooler_output
         return rows
 
-    def token_types(self, image_tokens: TokenMask, blocks: TokenIds | None, has_images: bool) -> dict[str, Tensor]:
+    def token_types(self, image_tokens: TokenMask, groups: TokenIds | None, has_images: bool) -> dict[str, Tensor]:
         """See ``Adapter.token_types``; the stock model makes positions from them."""
         return {"mm_token_type_ids": image_tokens.int()} if has_images else {}
 
-    def limit_visual_tokens(self, processor: Any, budget: int) -> None:
+    def limit_visual_tokens(self, processor: Processor, budget: int) -> None:
         """See ``Adapter.limit_visual_tokens``."""
         image_processor = processor.image_processor
         size = dict(image_processor.size)

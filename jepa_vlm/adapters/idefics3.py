@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from jepa_vlm.adapters.adapter import Adapter
+from jepa_vlm.adapters.adapter import Adapter, ImageInputs
 from jepa_vlm.errors import BackboneError
+from jepa_vlm.typing import Processor
 
 
 class Idefics3Adapter(Adapter):
@@ -17,11 +17,11 @@ class Idefics3Adapter(Adapter):
 
     image_inputs = ("pixel_values", "pixel_attention_mask")
 
-    def collate_images(self, images: Sequence[Mapping[str, Tensor]]) -> dict[str, Any]:
+    def collate_images(self, images: Sequence[Mapping[str, Tensor]]) -> ImageInputs:
         """See ``Adapter.collate_images``: tiles are all of one size, and the model takes any number in a row."""
         return {key: torch.cat([image[key] for image in images], dim=1) for key in self.image_inputs}
 
-    def limit_visual_tokens(self, processor: Any, budget: int) -> None:
+    def limit_visual_tokens(self, processor: Processor, budget: int) -> None:
         """See ``Adapter.limit_visual_tokens``: shrinks the image to fewer tiles on its longer side."""
         image_processor, each = processor.image_processor, processor.image_seq_len
         side = image_processor.max_image_size["longest_edge"]

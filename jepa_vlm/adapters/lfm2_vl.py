@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any, final
+from typing import final
 
 from jepa_vlm.adapters.adapter import Adapter
+from jepa_vlm.typing import Processor
 
 
 @final
@@ -14,7 +15,7 @@ class Lfm2VlAdapter(Adapter):
     image_inputs = ("pixel_values", "spatial_shapes", "pixel_attention_mask")
     projections = ("q_proj", "k_proj", "v_proj", "out_proj", "in_proj", "w1", "w2", "w3")
 
-    def limit_visual_tokens(self, processor: Any, budget: int) -> None:
+    def limit_visual_tokens(self, processor: Processor, budget: int) -> None:
         """See ``Adapter.limit_visual_tokens``: allows fewer tiles, or none and a smaller image."""
         image_processor = processor.image_processor
         each = (

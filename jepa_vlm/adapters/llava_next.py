@@ -10,8 +10,9 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
-from jepa_vlm.adapters.adapter import Adapter
+from jepa_vlm.adapters.adapter import Adapter, ImageInputs
 from jepa_vlm.errors import BackboneError
+from jepa_vlm.typing import Processor
 
 
 class LlavaNextAdapter(Adapter):
@@ -19,7 +20,7 @@ class LlavaNextAdapter(Adapter):
 
     image_inputs: tuple[str, ...] = ("pixel_values", "image_sizes")
 
-    def collate_images(self, images: Sequence[Mapping[str, Tensor]]) -> dict[str, Any]:
+    def collate_images(self, images: Sequence[Mapping[str, Tensor]]) -> ImageInputs:
         """See ``Adapter.collate_images``: all images get as many tiles; the model cuts the padding off by the sizes."""
         most = max(image["pixel_values"].shape[1] for image in images)
         padded = [
@@ -28,7 +29,7 @@ class LlavaNextAdapter(Adapter):
         ]
         return {"pixel_values": torch.cat(padded), "image_sizes": torch.cat([image["image_sizes"] for image in images])}
 
-    def limit_visual_tokens(self, processor: Any, budget: int) -> None:
+    def limit_visual_tokens(self, processor: Processor, budget: int) -> None:
         """See ``Adapter.limit_visual_tokens``: leaves out the grids of tiles that take too many."""
         every = [list(size) for size in self.config.image_grid_pinpoints]
         kept: list[list[int]] = []
@@ -55,7 +56,7 @@ class LlavaOnevisionAdapter(LlavaNextAdapter):
     image_inputs = ("pixel_values", "image_sizes", "batch_num_images")
     counts_images = True
 
-    def _process(self, processor: Any, image: Image.Image, together: int) -> Any:
+    def _process(self, processor: Processor, image: Image.Image, together: int) -> Any:
         several = min(together, 2)  # one or more: that is all that matters
         made = processor(
             text=[self.placeholder(processor) * several],
@@ -66,7 +67,7 @@ class LlavaOnevisionAdapter(LlavaNextAdapter):
         first = {key: made[key][:1] for key in ("pixel_values", "image_sizes")}
         return {**made, **first, "batch_num_images": torch.tensor([together])}
 
-    def collate_images(self, images: Sequence[Mapping[str, Tensor]]) -> dict[str, Any]:
+    def collate_images(self, images: Sequence[Mapping[str, Tensor]]) -> ImageInputs:
         """See ``Adapter.collate_images``. The model counts images by conversation, of which this may be a part."""
         counts: list[int] = []
         while sum(counts) < len(images):

@@ -29,10 +29,10 @@ class PaliGemmaAdapter(Adapter):
 {%- endfor -%}
 """
 
-    def blocks(self, image_tokens: TokenMask, prompt: TokenMask) -> TokenIds | None:
-        """See ``Adapter.blocks``: the prompt is one group, soft tokens left out."""
+    def bidirectional_groups(self, image_tokens: TokenMask, prompt: TokenMask) -> TokenIds | None:
+        """See ``Adapter.bidirectional_groups``: the prompt is one group, soft tokens left out."""
         return torch.where(prompt, 0, -1)
 
-    def token_types(self, image_tokens: TokenMask, blocks: TokenIds | None, has_images: bool) -> dict[str, Tensor]:
+    def token_types(self, image_tokens: TokenMask, groups: TokenIds | None, has_images: bool) -> dict[str, Tensor]:
         """See ``Adapter.token_types``: 0 for the prompt, 1 for what follows."""
-        return {} if blocks is None else {"token_type_ids": (blocks < 0).int()}
+        return {} if groups is None else {"token_type_ids": (groups < 0).int()}

@@ -19,6 +19,7 @@ from transformers.models.auto.auto_mappings import PROCESSOR_MAPPING_NAMES
 from transformers.models.auto.processing_auto import processor_class_from_name
 
 from jepa_vlm.errors import BackboneError, missing_extra
+from jepa_vlm.typing import Processor
 
 _made: dict[type[ProcessorMixin], type[ProcessorMixin]] = {}
 
@@ -115,7 +116,7 @@ def require_torchvision(name: str) -> None:
         raise BackboneError(f"{name} needs torchvision, which is not installed; install the build for this torch.")
 
 
-def load_processor(folder_or_id: str, **options: Any) -> Any:
+def load_processor(folder_or_id: str, **options: Any) -> Processor:
     """Load the standard processor of a local folder or a hub id; ``options`` go to ``from_pretrained``.
 
     A folder that was saved without settings for videos is read without that slot on any machine.
@@ -139,7 +140,7 @@ def load_processor(folder_or_id: str, **options: Any) -> Any:
     return image_only(found).from_pretrained(folder_or_id, **options)
 
 
-def save_processor(processor: Any, folder: Path, *, video_processor: str) -> None:
+def save_processor(processor: Processor, folder: Path, *, video_processor: str) -> None:
     """Save a processor so that ``AutoProcessor`` reads it back on any machine.
 
     A processor loaded without its video slot writes no settings for it, and with torchvision ``AutoProcessor`` would

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, final
+from typing import final
 
 from torch import Tensor
 from transformers.vision_utils import get_vision_window_index
 
+from jepa_vlm.adapters.adapter import ImageInputs
 from jepa_vlm.adapters.grid import GridAdapter
 
 
@@ -17,7 +18,7 @@ class Qwen25VLAdapter(GridAdapter):
 
     video_processor = "Qwen2VLVideoProcessor"
 
-    def collate_images(self, images: Sequence[Mapping[str, Tensor]]) -> dict[str, Any]:
+    def collate_images(self, images: Sequence[Mapping[str, Tensor]]) -> ImageInputs:
         """See ``Adapter.collate_images``; the tower's windows are laid out here too."""
         vision = self.config.vision_config
         joined = super().collate_images(images)

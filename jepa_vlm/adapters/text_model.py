@@ -9,7 +9,7 @@ import torch
 from tokenizers.processors import TemplateProcessing
 from transformers import AutoConfig, AutoModel, AutoTokenizer, BertConfig, BertModel, PreTrainedModel
 
-from jepa_vlm.adapters.load import one_message
+from jepa_vlm.adapters.loading import one_message
 from jepa_vlm.adapters.tiny.build import tiny_tokenizer
 from jepa_vlm.adapters.tiny.model import Vocabulary
 from jepa_vlm.errors import BackboneError, UnknownNameError

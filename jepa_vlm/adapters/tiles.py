@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from jepa_vlm.adapters.adapter import Adapter
 from jepa_vlm.errors import BackboneError
+from jepa_vlm.typing import Processor
 
 
 class TiledAdapter(Adapter):
     """The families of ``InternVLForConditionalGeneration`` and ``AyaVisionForConditionalGeneration``."""
 
-    def limit_visual_tokens(self, processor: Any, budget: int) -> None:
+    def limit_visual_tokens(self, processor: Processor, budget: int) -> None:
         """See ``Adapter.limit_visual_tokens``: allows fewer tiles."""
         image_processor = processor.image_processor
         most, image_processor.max_patches = image_processor.max_patches, 1

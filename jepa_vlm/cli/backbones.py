@@ -108,7 +108,7 @@ def passed(results: Sequence[CheckResult]) -> str:
 
 def table(found: Found) -> str:
     """Return a Markdown table with a row for each backbone."""
-    lines = ["| family | checked on | engines | checks held | remark |", "|---|---|---|---|---|"]
+    lines = ["| family | checked on | engines | checks passed | remark |", "|---|---|---|---|---|"]
     for name, results in found.items():
         remarks = [f"{r.check}: {r.detail}" for r in results if r.verdict != "pass"]
         apart = any(r.key == "engines" and r.verdict != "pass" for r in results)

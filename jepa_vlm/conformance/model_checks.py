@@ -30,7 +30,7 @@ def engines_agree(subject: Subject) -> str:
     """
     adapter = subject.backbone.adapter
     if adapter.separate_because:
-        raise NotApplicable(f"separate passes only: {adapter.separate_because}")
+        raise NotApplicable(f"only the engine separate: {adapter.separate_because}")
     with subject.exact(), _vision_trains(subject):
         models = (subject.model(engine) for engine in ("one_pass", "separate"))
         packed, stock = (_numbers(model, [model.collator()(subject.trajectories)]) for model in models)

@@ -17,12 +17,11 @@ from accelerate.utils import send_to_device
 from torch import Tensor
 
 from jepa_vlm.adapters import Backbone
-from jepa_vlm.encoders import blocks
 from jepa_vlm.encoders.attention import kernel_indices
 from jepa_vlm.encoders.batch import Ahead, Batch, PackedSequence, SoftTokens
 from jepa_vlm.encoders.packed_row import encode_images, run_row
 from jepa_vlm.encoders.plan import Layout
-from jepa_vlm.encoders.planner import FEEDBACK, GRADIENT, join_soft_tokens
+from jepa_vlm.encoders.planner import FEEDBACK, GRADIENT, join_blocks, join_soft_tokens
 from jepa_vlm.encoders.row_states import RowStates
 from jepa_vlm.encoders.target_weights import TargetWeights
 from jepa_vlm.views import Request
@@ -105,7 +104,7 @@ def join(rows: Sequence[PackedSequence], features: Sequence[int]) -> tuple[Packe
     image_at = torch.cat([move(row.image_at) for row, move in zip(rows, moves, strict=True)])
     image_rows = torch.cat([row.image_rows + start for row, start in zip(rows, starts, strict=True)])
     in_order = image_at.argsort()  # a decoder may be handed an image's further features by their order alone
-    joined = blocks.joined([(row.blocks, slice(None)) for row in rows])
+    joined = join_blocks([(row.blocks, slice(None)) for row in rows])
     if joined is not None:
         joined = _interleave(joined.split([len(row) for row in rows]), moves)
     return PackedSequence(

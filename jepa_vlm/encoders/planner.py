@@ -17,7 +17,6 @@ from typing import final
 import torch
 from torch import Tensor
 
-from jepa_vlm.encoders import blocks
 from jepa_vlm.encoders.attention import kernel_indices
 from jepa_vlm.encoders.batch import PackedSequence, SoftTokens
 from jepa_vlm.encoders.latent_slots import Stretch, latent_tokens
@@ -38,12 +37,14 @@ class Piece:
         example: Which example.
         view: Its tokens.
         needed: How many of them, from the front, are read or precede something that is read.
+        identity: One number per token; see ``TokenizedView.identity``.
     """
 
     encoding: Request
     example: int
     view: TokenizedView
     needed: int
+    identity: Tensor
 
 
 @final
@@ -76,7 +77,7 @@ class OnePassPlanner:
         """
         pieces = {
             encoding: [
-                Piece(encoding, i, view, blocks.whole(view.blocks, count))
+                Piece(encoding, i, view, whole_blocks(view.blocks, count), view.identity())
                 for i, (view, count) in enumerate(zip(views[encoding], needed[encoding], strict=True))
             ]
             for encoding in self.encodings
@@ -132,17 +133,17 @@ class OnePassPlanner:
 
 
 def _contains(whole: Piece, part: Piece) -> bool:
-    untrimmed = replace(whole, needed=len(whole.view))
+    untrimmed = replace(whole, needed=len(whole.identity))
     return shared_prefix(untrimmed, part) >= part.needed
 
 
 def shared_prefix(one: Piece, other: Piece) -> int:
     """Return how many tokens at the front of two pieces are the same."""
     length = min(one.needed, other.needed)
-    same = one.view.identity()[:length] == other.view.identity()[:length]
+    same = one.identity[:length] == other.identity[:length]
     same &= ~one.view.slots[:length]
     alike = int(same.int().cumprod(0).sum())
-    while (uncut := min(blocks.uncut(piece.view.blocks, alike) for piece in (one, other))) < alike:
+    while (uncut := min(uncut_blocks(piece.view.blocks, alike) for piece in (one, other))) < alike:
         alike = uncut
     return alike
 
@@ -209,7 +210,7 @@ class _RowBuilder:
         return PackedSequence(
             input_ids=torch.cat([piece.view.input_ids[first : piece.needed] for piece, first, _ in spans]),
             positions=torch.cat([piece.view.positions[:, first : piece.needed] for piece, first, _ in spans], dim=1),
-            blocks=blocks.joined([(piece.view.blocks, slice(first, piece.needed)) for piece, first, _ in spans]),
+            blocks=join_blocks([(piece.view.blocks, slice(first, piece.needed)) for piece, first, _ in spans]),
             image_at=torch.cat(image_at),
             image_rows=torch.cat(image_rows),
             soft_tokens={owner: join_soft_tokens(own) for owner, own in soft_tokens.items()},
@@ -230,4 +231,41 @@ def _range(start: int, length: int) -> Tensor:
 
 def _place(piece: Piece, computed: Tensor) -> Tensor:
     """Return the place of each of the view's tokens; -1 behind what is needed."""
-    return torch.cat([computed, torch.full((len(piece.view) - piece.needed,), -1)])
+    return torch.cat([computed, torch.full((len(piece.identity) - piece.needed,), -1)])
+
+
+# Bidirectional groups ("blocks") are tokens that see each other both ways, such as one image's in Gemma 3. A packed
+# sequence must hold each of them whole.
+
+
+def whole_blocks(blocks: Tensor | None, length: int) -> int:
+    """Return how many tokens from the front hold the first ``length`` and all of every block among them."""
+    while blocks is not None and len(inner := _cut_blocks(blocks, length)):
+        length = int(torch.isin(blocks, inner).nonzero()[-1]) + 1
+    return length
+
+
+def uncut_blocks(blocks: Tensor | None, length: int) -> int:
+    """Return how many of the first ``length`` tokens come before every block that reaches beyond them."""
+    while blocks is not None and len(inner := _cut_blocks(blocks, length)):
+        length = int(torch.isin(blocks, inner).nonzero()[0])
+    return length
+
+
+def join_blocks(spans: Sequence[tuple[Tensor | None, slice]]) -> Tensor | None:
+    """Return the numbers of a row's blocks, no two views sharing one; None where all is causal."""
+    numbered: list[Tensor] = []
+    first = 0
+    for blocks, part in spans:
+        if blocks is None:
+            return None
+        numbered.append(torch.where(blocks[part] < 0, -1, blocks[part] + first))
+        first += int(blocks.max()) + 1
+    return torch.cat(numbered)
+
+
+def _cut_blocks(blocks: Tensor, length: int) -> Tensor:
+    """Return the numbers of the blocks that lie on both sides."""
+    before, behind = blocks[:length].unique(), blocks[length:].unique()
+    found: Tensor = before[torch.isin(before, behind) & (before >= 0)]
+    return found

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from transformers import AttentionInterface
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
-from jepa_vlm.encoders import varlen
+from jepa_vlm.encoders import attention
 
 NAME = "jepa_vlm_flash_chunks"  # transformers hands over all chunks at once only to names that contain "flash"
 
@@ -47,9 +47,9 @@ def chunk_attention(
             ``cu_seq_lens_q`` is read off the device.
         **kwargs: Further ones of transformers, which flash attention needs.
     """
-    if max_length_q is not None and varlen.can_run(query, dropout):
+    if max_length_q is not None and attention.kernel_runs(query, dropout):
         chunks = {"ends": cu_seq_lens_q, "longest": max_length_q}
-        out = varlen.attend(query, key, value, chunks, chunks, scale=scaling, causal=False)
+        out = attention.attend_by_kernel(query, key, value, chunks, chunks, scale=scaling, causal=False)
         return rearrange(out, "row heads tokens size -> row tokens heads size").contiguous(), None
     if chunk_lengths is None:
         lengths = [end - start for start, end in pairwise(cu_seq_lens_q.tolist())]

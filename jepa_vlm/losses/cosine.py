@@ -1,4 +1,4 @@
-"""The angular distance of the released code."""
+"""The cosine distance, which Pearl's released code uses."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from jepa_vlm.typing import Latent, PerExample, at_least_float32, shape_checked
 
 @final
 class CosineLoss(LatentLoss):
-    """One minus the cosine of the angle between prediction and target: blind to their lengths, between 0 and 2.
+    """One minus the cosine of the angle between prediction and target: between 0 and 2, whatever their lengths.
 
     Args:
-        eps: Least length that a latent is divided by, so that a zero latent counts as orthogonal to everything.
+        eps: Lower bound of the length that a latent is divided by; a zero latent is orthogonal to every other.
 
     Raises:
         ValueError: If ``eps`` is not positive.
@@ -43,5 +43,5 @@ class CosineLoss(LatentLoss):
         return 1 - F.cosine_similarity(pred, target, dim=-1, eps=self.eps)
 
     def extra_repr(self) -> str:
-        """Show the least length."""
+        """Return ``eps`` for ``repr``."""
         return f"eps={self.eps}"

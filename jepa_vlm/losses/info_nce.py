@@ -1,4 +1,4 @@
-"""The contrastive distance: find your own target among those of the batch."""
+"""The contrastive loss: each prediction identifies its own target among those of the batch."""
 
 from __future__ import annotations
 
@@ -12,23 +12,24 @@ from torch import Tensor, nn
 from jepa_vlm.losses.latent_loss import LatentLoss
 from jepa_vlm.typing import Latent, PerExample, at_least_float32, full_precision, shape_checked
 
-START, LEAST = 0.07, 0.01  # of a learned temperature, as in CLIP
+START, LEAST = 0.07, 0.01  # initial value and lower bound of a learned temperature, as in CLIP
 
 
 @final
 class InfoNCELoss(LatentLoss):
     """Cross-entropy of picking an example's own target, by cosine, among all targets of the micro-batch.
 
-    The negatives are the rows that this call is given. So, unlike every other loss here, it is exempt from the
-    invariance under accumulation: 4 x 1 and 1 x 4 are different losses, and a batch of one gives 0 and teaches nothing.
+    The negatives are the other rows of this call. Unlike every other loss here, it is therefore exempt from invariance
+    under gradient accumulation: 4 x 1 and 1 x 4 give different losses, and a batch of one gives 0 and no gradient.
 
-    Two examples with the same target are each other's negatives all the same. Where answers repeat, as option letters
-    do, the loss cannot fall below the mean logarithm of how often each one's target occurs among the rows.
+    Two examples with the same target are still each other's negatives. Where answers repeat, as option letters do, the
+    loss cannot fall below the mean, over the rows, of log(number of rows with the same target).
 
     Args:
-        temperature: Divides the cosines. ``"learned"`` trains it (its logarithm, as CLIP does) from 0.07, and never
-            below 0.01.
-        symmetric: Average with the other direction, in which each target picks its prediction (VL-JEPA, CLIP).
+        temperature: Divisor of the cosines. ``"learned"`` trains its logarithm, as CLIP does, from 0.07 on and with
+            0.01 as the lower bound.
+        symmetric: Whether to average with the other direction, in which each target picks its prediction (VL-JEPA,
+            CLIP).
 
     Raises:
         ValueError: If ``temperature`` is neither positive nor ``"learned"``.
@@ -55,7 +56,7 @@ class InfoNCELoss(LatentLoss):
 
     @shape_checked
     def forward(self, pred: Latent, target: Latent) -> PerExample:
-        """Return each example's cross-entropy over the batch's targets."""
+        """Return the cross-entropy of each example over the batch's targets."""
         pred, target = at_least_float32(pred, target)
         with full_precision(pred.device):
             logits = F.normalize(pred, dim=-1) @ F.normalize(target, dim=-1).T * self._scale()
@@ -66,12 +67,14 @@ class InfoNCELoss(LatentLoss):
         return (loss + F.cross_entropy(logits.T, own, reduction="none")) / 2
 
     def extra_repr(self) -> str:
-        """Show temperature and direction."""
+        """Return temperature and direction for ``repr``."""
         return f"temperature={self.temperature}, symmetric={self.symmetric}"
 
     def _scale(self) -> Tensor | float:
         if self.log_scale is None:
             return 1 / float(self.temperature)
         with torch.no_grad():
-            self.log_scale.clamp_(max=-math.log(LEAST))  # the parameter, so that gradient can bring it back
+            self.log_scale.clamp_(
+                max=-math.log(LEAST)
+            )  # clamps the parameter itself, so that gradient can lower it again
         return self.log_scale.exp()

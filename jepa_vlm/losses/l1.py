@@ -1,4 +1,4 @@
-"""The absolute distance."""
+"""The absolute distance (L1)."""
 
 from __future__ import annotations
 

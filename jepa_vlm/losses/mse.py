@@ -1,4 +1,4 @@
-"""The squared distance."""
+"""The squared distance (MSE)."""
 
 from __future__ import annotations
 

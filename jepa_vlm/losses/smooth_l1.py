@@ -1,4 +1,4 @@
-"""The Huber-like distance of the paper."""
+"""The smooth absolute distance (smooth L1), which the Pearl paper uses."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from jepa_vlm.typing import Latent, PerExample, at_least_float32, shape_checked
 
 @final
 class SmoothL1Loss(LatentLoss):
-    """Quadratic where a component is off by less than ``beta``, linear beyond; averaged over ``dim``.
+    """Smooth L1, averaged over ``dim``: quadratic for differences below ``beta``, linear above.
 
     Args:
-        beta: Crossover, in the latent's own units.
+        beta: Difference at which the loss turns from quadratic to linear, in the units of the latents.
 
     Raises:
         ValueError: If ``beta`` is not positive.
@@ -43,5 +43,5 @@ class SmoothL1Loss(LatentLoss):
         return reduce(each, "batch dim -> batch", "mean")
 
     def extra_repr(self) -> str:
-        """Show the crossover."""
+        """Return ``beta`` for ``repr``."""
         return f"beta={self.beta}"

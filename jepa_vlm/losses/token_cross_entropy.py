@@ -1,4 +1,4 @@
-"""Next-token cross-entropy without ever holding all logits."""
+"""Next-token cross-entropy that never holds the logits of all tokens at once."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ _HALF = (torch.float16, torch.bfloat16)
 def token_cross_entropy(hidden: Hidden, labels: TokenIds, head: Head, *, chunk: int = 1024) -> Scalar:
     """Return the summed cross-entropy of the labels in at least float32, with the logits of ``chunk`` rows at a time.
 
-    Rows labelled -100 add nothing but are computed all the same: hand over supervised rows only. Over no row at all the
-    sum is a 0 that is still connected to ``hidden``. A head without bias goes through torch's fused op with an explicit
-    chunk (its automatic one is many times slower); everything else through ``chunked_cross_entropy``.
+    Rows labelled -100 add nothing but are computed nevertheless: pass supervised rows only. Without any row the sum is
+    a 0 that is still connected to ``hidden``. For a head without bias torch's fused op runs, with an explicit chunk
+    (its automatic one is many times slower); otherwise ``chunked_cross_entropy``.
 
     Args:
-        hidden: States after the final norm, each at the position before its label.
-        labels: The token that each state must predict.
+        hidden: States after the final norm, each from the position before its label.
+        labels: Identifier of the token that each state predicts.
         head: The language model's head.
         chunk: Rows whose logits are held at once.
 
@@ -35,15 +35,15 @@ def token_cross_entropy(hidden: Hidden, labels: TokenIds, head: Head, *, chunk: 
     hidden, head = _as_computed(hidden, head)
     if not _fusable(hidden, head):
         return chunked_cross_entropy(hidden, labels, head, chunk=chunk)
-    # The reduction of half precision is ours: the op would return a half precision sum.
+    # In half precision the rows are summed here: the op would return a half precision sum.
     return _fused(hidden, labels, head, chunk, "none" if hidden.dtype in _HALF else "sum").sum()
 
 
 @shape_checked
 def token_cross_entropies(hidden: Hidden, labels: TokenIds, head: Head, *, chunk: int = 1024) -> PerToken:
-    """Return the summands of ``token_cross_entropy``, 0 for a row labelled -100.
+    """Return the cross-entropy of each row, whose sum is ``token_cross_entropy``; 0 for a row labelled -100.
 
-    In full precision the fused op then computes the logits once more in the backward pass.
+    In full precision the fused op computes the logits a second time in the backward pass.
 
     Raises:
         ValueError: If ``chunk`` is less than 1.
@@ -56,7 +56,7 @@ def token_cross_entropies(hidden: Hidden, labels: TokenIds, head: Head, *, chunk
 
 
 def chunked_cross_entropy(hidden: Tensor, labels: Tensor, head: Head, *, chunk: int) -> Tensor:
-    """Return the same sum by plain operations, each chunk's logits recomputed in the backward pass: the reference."""
+    """Return the same sum by plain operations, as a reference; the backward pass recomputes each chunk's logits."""
     return _chunked(hidden, labels, head, chunk=chunk, reduction="sum").sum()
 
 
@@ -66,9 +66,9 @@ def _check(chunk: int) -> None:
 
 
 def _as_computed(hidden: Tensor, head: Head) -> tuple[Tensor, Head]:
-    """Return both in autocast's precision, if it is on.
+    """Return states and head in autocast's precision, if it is on.
 
-    Autocast does not know the fused op, and would leave both in float32 where the head trains.
+    Autocast does not cover the fused op, and would leave both in float32 where the head trains.
     """
     kind = hidden.device.type
     if not torch.amp.is_autocast_available(kind) or not torch.is_autocast_enabled(kind):
@@ -78,7 +78,7 @@ def _as_computed(hidden: Tensor, head: Head) -> tuple[Tensor, Head]:
 
 
 def _fused(hidden: Tensor, labels: Tensor, head: Head, chunk: int, reduction: str) -> Tensor:
-    # The chunk is stated: the op's automatic one is many times slower.
+    # The chunk is explicit: the op's automatic one is many times slower.
     options = nn.LinearCrossEntropyOptions(chunking_method=None, batch_chunk_size=chunk, allow_retain_graph=True)
     loss = F.linear_cross_entropy(
         hidden, head.weight, labels, reduction=reduction, ignore_index=IGNORED, options=options
@@ -87,7 +87,7 @@ def _fused(hidden: Tensor, labels: Tensor, head: Head, chunk: int, reduction: st
 
 
 def _chunked(hidden: Tensor, labels: Tensor, head: Head, *, chunk: int, reduction: str) -> Tensor:
-    """Return the sum of every chunk, or every row's loss."""
+    """Return the sum of each chunk, or the loss of each row, depending on ``reduction``."""
     found = [
         checkpoint(
             _cross_entropy,

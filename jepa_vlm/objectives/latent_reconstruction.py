@@ -10,7 +10,7 @@ from jepa_vlm.losses import LatentLoss, MSELoss
 from jepa_vlm.predictors import IdentityPredictor, Predictor
 from jepa_vlm.states import States
 from jepa_vlm.terms import Denominator, Objective, Term, TermValue, zero_through
-from jepa_vlm.views import LatentConversation, Request
+from jepa_vlm.views import Request, View
 
 
 @final
@@ -42,19 +42,20 @@ class LatentReconstruction(Term):
     def __init__(
         self,
         *,
-        view: LatentConversation,
+        view: View,
         predictor: Predictor | None = None,
         loss: LatentLoss | None = None,
         state: Literal["before", "at"] = "before",
     ) -> None:
         super().__init__()
         if not view.has_targets:
-            raise ValueError(f"{view} has nothing to reconstruct; train them by NextToken(view=...) alone.")
+            raise ValueError(f"{view} has nothing to reconstruct; train it by NextToken(view=...) alone.")
         if state not in ("before", "at"):
             raise ValueError(f"state must be 'before' or 'at', got {state!r}.")
-        if state == "at" and view.fed == "target":
+        if state == "at" and view.feeds_targets:
             raise ValueError("A slot that is fed its target must not predict it from there; read the state 'before'.")
         self.view, self.state = view, state
+        self.request = Request(view, "before_latents" if state == "before" else "latents")
         self.predictor, self.loss = predictor or IdentityPredictor(), loss or MSELoss()
         self.by_direction = not self.loss.sees_length
         if self.predictor.slots:
@@ -62,17 +63,13 @@ class LatentReconstruction(Term):
         if self.loss.across_batch:
             raise ValueError(f"{type(self.loss).__name__} compares the examples of a batch; slots are no examples.")
 
-    @property
-    def _request(self) -> Request:
-        return Request(view=self.view, at="before_latents" if self.state == "before" else "latents")
-
     def requests(self) -> tuple[Request, ...]:
         """See ``Term.requests``."""
-        return (self._request,)
+        return (self.request,)
 
     def denominator(self) -> Denominator:
         """See ``Term.denominator``."""
-        return Denominator("tokens", self._request)
+        return Denominator("tokens", self.request)
 
     @property
     def head(self) -> Predictor | None:
@@ -91,7 +88,7 @@ class LatentReconstruction(Term):
 
     def forward(self, states: States) -> TermValue:
         """See ``Term.forward``."""
-        region = states.regions[self._request]
+        region = states.regions[self.request]
         if region.targets is None:
             raise ValueError("The engine handed over no targets of the slots.")
         predicted = self.predictor(region.hidden)

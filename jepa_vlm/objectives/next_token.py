@@ -24,8 +24,8 @@ class NextToken(Term):
             averaged, as in CoVT's code.
         trained: ``all`` turns of the trajectory (the paper), or the ``last`` alone (the released code on the LVR data).
         chunk: Rows whose logits are held at once.
-        view: Another view whose supervised tokens are trained, in place of the conversation, such as a
-            ``LatentConversation``.
+        view: Another view whose supervised tokens are trained, in place of the conversation, such as one with latent
+            tokens.
 
     Raises:
         ValueError: If ``mean`` is unknown, ``chunk`` below 1, or turns are to be left out of another view.
@@ -51,24 +51,21 @@ class NextToken(Term):
                 f"trained={trained!r} is of the conversation; the view {view!r} says itself what it trains."
             )
         self.view: View = Conversation(trained=trained) if view is None else view
+        self.request = Request(self.view, "supervised")
         self.mean, self.chunk = mean, chunk
         self._trained = f"trained={trained!r}" if view is None else f"view={view}"  # as runs record it
 
-    @property
-    def _request(self) -> Request:
-        return Request(view=self.view, at="supervised")
-
     def requests(self) -> tuple[Request, ...]:
         """See ``Term.requests``."""
-        return (self._request,)
+        return (self.request,)
 
     def denominator(self) -> Denominator:
         """See ``Term.denominator``."""
-        return Denominator("tokens", self._request) if self.mean == "tokens" else Denominator("examples")
+        return Denominator("tokens", self.request) if self.mean == "tokens" else Denominator("examples")
 
     def forward(self, states: States) -> TermValue:
         """See ``Term.forward``."""
-        region = states.regions[self._request]
+        region = states.regions[self.request]
         read = (region.hidden, region.labels, states.head)
         if self.mean == "tokens" and not states.by_example:
             return TermValue(token_cross_entropy(*read, chunk=self.chunk))

@@ -1,4 +1,4 @@
-"""Predictors: from the context view's state to the target view's latent."""
+"""Predictors: they map the context view's state to the target view's latent."""
 
 from jepa_vlm.predictors.gated import GatedPredictor
 from jepa_vlm.predictors.identity import IdentityPredictor

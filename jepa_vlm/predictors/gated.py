@@ -1,4 +1,4 @@
-"""A gated network on top of the context's state."""
+"""A predictor that is a gated network (SwiGLU)."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from jepa_vlm.typing import Latent, Prediction, shape_checked
 class GatedPredictor(Predictor):
     """out(silu(gate(h)) * up(h)) of the context's state h (a SwiGLU, arXiv:2002.05202), each layer with a bias.
 
-    LVR's head "glu" (VincentLeebang/lvr@637a9f7, src/model/lvr_heads.py). Its ``hidden`` is the decoder's intermediate
-    size: 11008 for Qwen2.5-VL-3B, 18944 for the 7B.
+    It is LVR's head "glu" (VincentLeebang/lvr@637a9f7, src/model/lvr_heads.py), where ``hidden`` is the decoder's
+    intermediate size: 11008 for Qwen2.5-VL-3B, 18944 for the 7B.
 
     Args:
         hidden: Width of gate and up; None for the context's own size.
@@ -42,7 +42,7 @@ class GatedPredictor(Predictor):
 
     @property
     def arguments(self) -> dict[str, Any]:
-        """The constructor's arguments, from which ``predictors.saved`` builds it again."""
+        """Arguments of the constructor, from which ``predictors.saved`` builds it again."""
         return {"hidden": self.hidden}
 
     def setup(self, dim: int, generator: torch.Generator) -> None:
@@ -67,5 +67,5 @@ class GatedPredictor(Predictor):
         return cast("Prediction", self.layers["out"](F.silu(gate(state)) * self.layers["up"](state)))
 
     def extra_repr(self) -> str:
-        """Show the width."""
+        """Return the width for ``repr``."""
         return f"hidden={self.hidden}"

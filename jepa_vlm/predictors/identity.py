@@ -1,4 +1,4 @@
-"""The predictor that predicts nothing."""
+"""The predictor without computation."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from jepa_vlm.typing import Latent, shape_checked
 
 @final
 class IdentityPredictor(Predictor):
-    """Takes the context's own state for the prediction: Pearl with K = 0, LVR and Mirage without a head."""
+    """Uses the context's own state as the prediction: Pearl with K = 0, LVR and Mirage without a head."""
 
     @shape_checked
     def forward(self, context: Latent) -> Latent:

@@ -1,4 +1,4 @@
-"""A small network on top of the context's state."""
+"""A predictor that is a small multilayer perceptron."""
 
 from __future__ import annotations
 
@@ -15,13 +15,14 @@ from jepa_vlm.typing import Latent, Prediction, shape_checked
 
 @final
 class MLPPredictor(Predictor):
-    """Maps the context's state to the prediction by ``layers`` linear layers with GELU between them.
+    """Maps the context's state to the prediction through ``layers`` linear layers with GELU between them.
 
     Args:
-        hidden: Width between the layers; None for the context's own size.
+        hidden: Width of the hidden layers; None for the context's own size.
         layers: Number of linear layers.
-        norm: What comes before the first: ``none``, or ``layer`` for a LayerNorm with epsilon 1e-6. With two layers of
-            the context's own size that is LVR's head "simple" (VincentLeebang/lvr@637a9f7, src/model/lvr_heads.py).
+        norm: Normalization before the first layer: ``none``, or ``layer`` for a LayerNorm with epsilon 1e-6. With two
+            layers of the context's own size that is LVR's head "simple" (VincentLeebang/lvr@637a9f7,
+            src/model/lvr_heads.py).
         out: Size of the prediction; None for the context's own size.
 
     Raises:
@@ -57,7 +58,7 @@ class MLPPredictor(Predictor):
 
     @property
     def arguments(self) -> dict[str, Any]:
-        """The constructor's arguments, from which ``predictors.saved`` builds it again."""
+        """Arguments of the constructor, from which ``predictors.saved`` builds it again."""
         return {"hidden": self.hidden, "layers": self.layers, "norm": self.norm_kind, "out": self.out}
 
     def setup(self, dim: int, generator: torch.Generator) -> None:
@@ -83,13 +84,13 @@ class MLPPredictor(Predictor):
         return cast("Prediction", state)
 
     def extra_repr(self) -> str:
-        """Show width and depth."""
+        """Return width and depth for ``repr``."""
         normed = "" if self.norm_kind == "none" else f", norm={self.norm_kind!r}"
         return f"hidden={self.hidden}, layers={self.layers}{normed}, out={self.out}"
 
 
 def seeded_linear(inputs: int, outputs: int, generator: torch.Generator, *, bias: bool = True) -> nn.Linear:
-    """Return a linear layer that draws from ``generator`` and not from the global one."""
+    """Return a linear layer whose weights are drawn from ``generator`` and not from the global generator."""
     linear = nn.utils.skip_init(nn.Linear, inputs, outputs, bias=bias, dtype=torch.float32, device=generator.device)
     with torch.no_grad():
         for parameter in linear.parameters():

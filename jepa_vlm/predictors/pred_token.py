@@ -1,4 +1,4 @@
-"""Learned [PRED] tokens: the language model itself is the predictor."""
+"""Soft tokens ([PRED]): the language model itself is the predictor."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from jepa_vlm.typing import Latent, SlotInputs, shape_checked
 
 @final
 class PredTokenPredictor(Predictor):
-    """Places ``tokens`` learned slots after the context and lets the language model predict at the last one.
+    """Puts ``tokens`` soft tokens after the context; the language model predicts at the last one.
 
-    The slots live outside the vocabulary, so the tokenizer and the exported checkpoint stay as they were.
+    Their embeddings are outside the vocabulary, so the tokenizer and the exported checkpoint do not change.
 
     Args:
-        tokens: Number of slots, K in the paper.
-        std: Standard deviation of the slots' initial values.
+        tokens: Number of soft tokens, K in the paper.
+        std: Standard deviation of their initial values.
 
     Raises:
         ValueError: If ``tokens`` is less than 1 or ``std`` is not positive.
@@ -42,29 +42,29 @@ class PredTokenPredictor(Predictor):
         if tokens < 1:
             raise ValueError(f"tokens must be at least 1, got {tokens}; for none use IdentityPredictor().")
         if not std > 0:
-            raise ValueError(f"std must be positive, got {std}: equal slots would stay equal.")
+            raise ValueError(f"std must be positive, got {std}: equal soft tokens would stay equal.")
         self.slots, self.std = tokens, std
         self.register_parameter("inputs", None)
 
     def setup(self, dim: int, generator: torch.Generator) -> None:
-        """Draw the slots' inputs, [tokens, dim] in float32."""
+        """Draw the embeddings of the soft tokens, [tokens, dim] in float32."""
         drawn = torch.randn(self.slots, dim, generator=generator, dtype=torch.float32, device=generator.device)
         self.inputs = nn.Parameter(drawn * self.std)
 
     def slot_inputs(self) -> SlotInputs | None:
-        """Return the learned inputs of the slots."""
+        """Return the embeddings of the soft tokens."""
         if self.inputs is None:
             raise not_set_up(self)
         return self.inputs
 
     @shape_checked
     def forward(self, context: Latent) -> Latent:
-        """Return ``context``: it was read at the last slot, where the language model has predicted already."""
+        """Return ``context``: it is the state at the last soft token, where the language model already predicted."""
         if self.inputs is None:
             raise not_set_up(self)
         expect_dim(context, self.inputs.shape[1])
         return context
 
     def extra_repr(self) -> str:
-        """Show the number of slots."""
+        """Return the number of soft tokens for ``repr``."""
         return f"tokens={self.slots}, std={self.std}"

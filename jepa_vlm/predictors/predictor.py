@@ -1,4 +1,4 @@
-"""What a predictor must be."""
+"""Base class of predictors."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ from jepa_vlm.typing import Latent, Prediction, SlotInputs
 
 
 class Predictor(nn.Module, ABC):
-    """Predicts the target view's latent from the state read from the context view. It never calls an encoder.
+    """Predicts the target view's latent from the context view's state. It never calls an encoder.
 
-    It may reserve ``slots`` places in the context view, whose inputs it learns. It holds no tensors before ``setup``.
+    It may add ``slots`` soft tokens to the context view, whose embeddings it learns. It holds no tensors before
+    ``setup``.
     """
 
     slots: int = 0
@@ -22,14 +23,14 @@ class Predictor(nn.Module, ABC):
         """Create the weights for a decoder of hidden size ``dim``, in float32, drawn from ``generator`` alone."""
 
     def width(self, dim: int) -> int:
-        """Return the size of the prediction, for a context of size ``dim``."""
+        """Return the size of the prediction for a context of size ``dim``."""
         return dim
 
     def slot_inputs(self) -> SlotInputs | None:
-        """Return the learned inputs of the slots, None if there are no slots.
+        """Return the embeddings of the soft tokens, or None if there are none.
 
         Raises:
-            RuntimeError: If there are slots but ``setup`` was not called.
+            RuntimeError: If there are soft tokens but ``setup`` was not called.
         """
         return None
 

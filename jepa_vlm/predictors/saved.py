@@ -1,4 +1,4 @@
-"""A head as JSON values, by which a checkpoint or an exported folder names it and builds it again."""
+"""Heads as JSON values, as checkpoints and exported folders store them."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ def describe_head(head: nn.Module) -> dict[str, Any]:
     """Return the name of a head's class and its arguments.
 
     Raises:
-        ValueError: If the class is not one of ``HEADS``: a file could name it, but nothing could build it again.
+        ValueError: If the class is not one of ``HEADS``, so that ``build_head`` could not build it again.
     """
     kind = type(head).__name__
     if not isinstance(head, (GatedPredictor, MLPPredictor)):
-        raise ValueError(f"A head that is saved to be fed through must be one of {', '.join(HEADS)}; got {kind}.")
+        raise ValueError(f"A head that latent decoding applies must be one of {', '.join(HEADS)}; got {kind}.")
     return {KIND: kind, **head.arguments}
 
 

@@ -1,4 +1,4 @@
-"""How differently two states of a token speak under the language model's head."""
+"""Divergence of the next-token distributions of two states under the language model's head."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from jepa_vlm.typing import Hidden, PerToken, full_precision, shape_checked
 
 @shape_checked
 def head_divergence(target: Hidden, predicted: Hidden, head: Head, *, chunk: int) -> PerToken:
-    """Return KL(p(.|target) || p(.|predicted)) of each row under the head, which is not trained by it.
+    """Return KL(p(.|target) || p(.|predicted)) of each row under the head, which gets no gradient.
 
-    Never in half precision: between near distributions its rounding outweighs the divergence. The logits of ``chunk``
-    rows are held at a time, and made anew in the backward pass.
+    It is never computed in half precision, whose rounding outweighs the divergence of similar distributions. The logits
+    of ``chunk`` rows are held at a time, and recomputed in the backward pass.
 
     Args:
         target, predicted: States, in float32 or wider.

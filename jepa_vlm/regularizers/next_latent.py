@@ -1,4 +1,4 @@
-"""Predict the next states from the present one."""
+"""The next-latent regularizer: predict the next states from the current one."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ class LatentDynamics(nn.Module):
 
     Args:
         dim: Hidden size of the decoder.
-        condition: ``token`` feeds the next token's input; ``none`` leaves it out (Pearl's wording).
-        generator: Draws the weights.
+        condition: ``token`` gives f the input embedding of the next token; ``none`` does not (Pearl's wording).
+        generator: Random generator of the weights.
     """
 
     def __init__(self, *, dim: int, condition: Literal["token", "none"], generator: torch.Generator) -> None:
@@ -33,7 +33,7 @@ class LatentDynamics(nn.Module):
         self.condition = condition
         width = 2 * dim if condition == "token" else dim
         self.norm = nn.LayerNorm(width)
-        # Not drawn by torch first, whose own generator is the run's.
+        # skip_init: torch would draw the weights first, from the global generator, which the run uses.
         self.first, self.second, self.third = (
             cast("nn.Linear", nn.utils.skip_init(nn.Linear, inputs, dim)) for inputs in (width, dim, dim)
         )
@@ -44,7 +44,7 @@ class LatentDynamics(nn.Module):
 
     @shape_checked
     def forward(self, state: Hidden, following: Hidden) -> Hidden:
-        """Return the predicted next state of each row, given what the decoder is fed next."""
+        """Return the predicted next state of each row, given the decoder's next input embedding."""
         dtype = self.first.weight.dtype
         state = state.to(dtype)
         fed = torch.cat([state, following.to(dtype)], dim=-1) if self.condition == "token" else state
@@ -57,17 +57,18 @@ class NextLatentRegularizer(Regularizer):
     """L_next: from each state, roll ``horizon`` steps ahead and compare with the detached states (paper, section 3.5).
 
     The mean over valid pairs (t, i) of SmoothL1, averaged over ``dim``, in at least float32. Tokens are teacher-forced;
-    predictions are fed back. Gradient flows into the starting state and the head, not into the targets.
+    each prediction is the input of the next step. Gradient flows into the starting state and the head, not into the
+    targets.
 
     Args:
-        horizon: How many steps ahead.
-        condition: What the head sees beside the state: the next ``token``'s input (NextLat; vision features at image
-            positions) or ``none`` (Pearl's literal wording).
+        horizon: Number of steps to predict.
+        condition: Input of the head besides the state: the input embedding of the next ``token`` (NextLat; vision
+            features at image positions) or ``none`` (Pearl's literal wording).
         positions: ``trajectory``: T's tokens, images included; t and t+i both in T. ``supervised``: pairs whose target
             token is supervised (the released code). ``all``: the whole view (NextLat).
         view: ``Conversation()`` (as the released code) or ``TrajectoryOnly()`` (the paper's other reading; the
             trajectory view then needs gradient).
-        beta: SmoothL1's crossover.
+        beta: ``beta`` of SmoothL1.
         state_weight: Weight of the state term.
         kl_weight: Weight of KL(p(.|h_{t+i}) || p(.|h_hat_{t+i})) under the frozen head (NextLat, equation 4). The
             released code's cross-entropy in its place is off by one position and is not offered.
@@ -103,6 +104,8 @@ class NextLatentRegularizer(Regularizer):
             raise ValueError(f"beta must be positive, got {beta}.")
         if state_weight < 0 or kl_weight < 0 or state_weight + kl_weight == 0:
             raise ValueError(f"Weights must not be negative, and not both 0; got {state_weight=}, {kl_weight=}.")
+        if positions not in ("trajectory", "supervised", "all"):
+            raise ValueError(f"positions must be 'trajectory', 'supervised' or 'all'; got {positions!r}.")
         if chunk < 1:
             raise ValueError(f"chunk must be at least 1, got {chunk}.")
         if view is not None and not view.has_trajectory:
@@ -110,23 +113,16 @@ class NextLatentRegularizer(Regularizer):
         self.horizon, self.beta, self.positions, self.chunk = horizon, beta, positions, chunk
         self.condition: Literal["token", "none"] = condition
         self.view, self.state_weight, self.kl_weight = view or Conversation(), state_weight, kl_weight
-        self.requests()
-
-    @property
-    def _request(self) -> Request:
         # The rollout of the supervised form starts at tokens that need not be supervised themselves.
-        region = "all" if self.positions == "supervised" else self.positions
-        return Request(view=self.view, at=region)
+        self.request = Request(self.view, "all" if positions == "supervised" else positions)
 
     def requests(self) -> tuple[Request, ...]:
         """See ``Term.requests``."""
-        if self.positions not in ("trajectory", "supervised", "all"):
-            raise ValueError(f"positions must be 'trajectory', 'supervised' or 'all'; got {self.positions!r}.")
-        return (self._request,)
+        return (self.request,)
 
     def denominator(self) -> Denominator:
         """See ``Term.denominator``."""
-        return Denominator("pairs", self._request, self.horizon, supervised=self.positions == "supervised")
+        return Denominator("pairs", self.request, self.horizon, supervised=self.positions == "supervised")
 
     def setup(self, dim: int, generator: torch.Generator) -> None:
         """See ``Term.setup``."""
@@ -134,7 +130,7 @@ class NextLatentRegularizer(Regularizer):
 
     def forward(self, states: States) -> TermValue:
         """See ``Term.forward``."""
-        region = states.regions[self._request]
+        region = states.regions[self.request]
         if region.inputs is None:
             raise RuntimeError("The region was read without its inputs.")
         targets, carry = region.hidden.detach(), region.hidden
@@ -155,7 +151,7 @@ class NextLatentRegularizer(Regularizer):
         return TermValue(total, parts=parts, each=each, document=region.document)
 
     def extra_repr(self) -> str:
-        """Show what was chosen."""
+        """Return the settings for ``repr``."""
         return (
             f"horizon={self.horizon}, condition={self.condition!r}, positions={self.positions!r}, view={self.view}, "
             f"beta={self.beta}, state_weight={self.state_weight}, kl_weight={self.kl_weight}"

@@ -1,4 +1,4 @@
-"""What a regularizer is: a term that shapes states without a second view."""
+"""Base class of regularizers."""
 
 from __future__ import annotations
 
@@ -8,4 +8,4 @@ from jepa_vlm.terms import Term
 
 
 class Regularizer(Term, ABC):
-    """A term over the states of one view."""
+    """A term over the states of one view; it has no target view."""

@@ -12,8 +12,7 @@ from jepa_vlm.playground import World
 from jepa_vlm.runs.held_out import MOST, SHARE, Split, digest_rows, split_by_picture
 from jepa_vlm.trajectories import Trajectory
 from jepa_vlm.trajectories.data_spec import load_trajectories, parse_spec, split_mixture
-from jepa_vlm.trajectories.mixture import Mixture, Source
-from jepa_vlm.trajectories.rows import Picked, RowReader, Rows, policy_of
+from jepa_vlm.trajectories.rows import Mixture, Picked, RowReader, Rows, Source, policy_of
 
 PLAYGROUND = "playground"
 SEARCHED = 256  # of a playground, when only some trajectories are asked for

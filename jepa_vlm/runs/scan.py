@@ -12,8 +12,7 @@ from jepa_vlm.errors import DataError
 from jepa_vlm.runs.term_checks import HELD_OUT
 from jepa_vlm.trajectories import Box, LazyImage, Trajectory
 from jepa_vlm.trajectories.bad_rows import BadRows
-from jepa_vlm.trajectories.mixture import Mixture, Source
-from jepa_vlm.trajectories.rows import Picked, RowReader, Rows, policy_of
+from jepa_vlm.trajectories.rows import Mixture, Picked, RowReader, Rows, Source, policy_of
 
 if TYPE_CHECKING:
     from jepa_vlm.latent_vlm import LatentVLM

@@ -25,7 +25,7 @@ from jepa_vlm.runs.result import RunResult
 from jepa_vlm.runs.settings import RunSettings, check_names, overruled
 from jepa_vlm.training import ObjectiveTrainer, Origin, TrainSettings, fill_targets, save_weights
 from jepa_vlm.training.callbacks import Progress, StopRequest, StopWhenAsked
-from jepa_vlm.trajectories.mixture import Mixture, Source
+from jepa_vlm.trajectories.rows import Mixture, Source
 
 P = ParamSpec("P")
 

@@ -111,7 +111,7 @@ class MarkedTokens:
             images=images,
             positions=positions,
             readouts=readouts,
-            blocks=self.adapter.blocks(tokens["image_tokens"], prompt),
+            blocks=self.adapter.bidirectional_groups(tokens["image_tokens"], prompt),
         )
 
 

@@ -77,9 +77,10 @@ def render(processor: Any, trajectory: Trajectory, *, image_token: str, reserved
         BackboneError: If the template refuses the conversation, drops, repeats or rewrites a turn, or cannot be cut
             where T begins.
     """
-    refuse_reserved(trajectory, reserved)
     messages = messages_of(trajectory)
     texts = _texts(messages)
+    for own in texts:
+        _refuse_reserved(own, trajectory.id, reserved)
     plain = chat_text(processor, messages)
     clean, spans = _strip_markers(chat_text(processor, _marked(messages)))
     if clean != plain:  # a template may leave out the blanks around a text: Gemma 3's does
@@ -108,12 +109,13 @@ def render(processor: Any, trajectory: Trajectory, *, image_token: str, reserved
     if asked:
         next(order)  # the system prompt
     question = tuple(next(order) for part in messages[asked]["content"] if part["type"] == "text")
-    reasoning, observations = [], []
-    for step in trajectory.steps:
-        reasoning.append(next(order))
-        observations += [next(order) for part in step.shown if isinstance(part, str)]
+    reasoning: list[Span] = []
+    observations: list[Span] = []
+    for message in messages[asked + 1 :]:
+        found = [next(order) for part in message["content"] if part["type"] == "text"]
+        (reasoning if message["role"] == "assistant" else observations).extend(found)
     text = _closed(plain, reasoning[-1][1], processor.tokenizer.eos_token, reserved)
-    if isinstance(trajectory.asked[-1], str):
+    if messages[asked]["content"][-1]["type"] == "text":
         end = question[-1][1]
     else:
         end = _content_end(processor, asked_text, images[len(trajectory.images) - 1])

@@ -12,7 +12,7 @@ import torch
 from torch.utils.data import Dataset
 
 from jepa_vlm.trajectories import Trajectory
-from jepa_vlm.trajectories.mixture import Mixture, Source
+from jepa_vlm.trajectories.rows import Mixture, Source
 
 
 @final

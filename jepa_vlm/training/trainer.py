@@ -29,7 +29,7 @@ from jepa_vlm.training.token_budget import count_tokens, micro_batch_starts
 from jepa_vlm.training.validation import Validation
 from jepa_vlm.training.worker_signals import OutlivingSigterm
 from jepa_vlm.trajectories import Trajectory
-from jepa_vlm.trajectories.mixture import Mixture
+from jepa_vlm.trajectories.rows import Mixture
 
 
 @final

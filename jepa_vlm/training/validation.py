@@ -20,7 +20,7 @@ from jepa_vlm.training.monitors import latent_figures
 from jepa_vlm.training.within_kinds import kind_of, partners, within_kinds
 from jepa_vlm.training.worker_signals import OutlivingSigterm
 from jepa_vlm.trajectories import Trajectory
-from jepa_vlm.trajectories.mixture import Mixture, Source
+from jepa_vlm.trajectories.rows import Mixture, Source
 from jepa_vlm.typing import at_least_float32
 
 ROWS = 512  # latents from which a term's figures are made

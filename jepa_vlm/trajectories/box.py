@@ -124,7 +124,13 @@ class Boxes:
         """
         edges = four_numbers(value, what)
         _check_order(edges)
-        unit = self._unit(edges, size)
+        unit = next((one for one in self.units if self.stated or _is_plausible(edges, one)), None)
+        if unit is None:
+            raise DataError(
+                f"Box {edges} does not fit {' or '.join(self.units)} of its {size[0]} x {size[1]} image; say what the "
+                f"file's boxes are in: {_OPTIONS}.",
+                "box",
+            )
         notes: tuple[str, ...] = () if len(self.units) == 1 else (f"box read as {unit}; #boxes= names another unit",)
         zero = 0 if unit == "pixels" else 0.0  # texts write a cut fraction like any other: 0.0, not 0
         sides = _sides(unit, size)
@@ -141,16 +147,6 @@ class Boxes:
         if unit == "thousandths":
             left, top, right, bottom = left / 1000, top / 1000, right / 1000, bottom / 1000
         return Box(left, top, right, bottom, relative=unit != "pixels", notes=notes, refusal=refusal)
-
-    def _unit(self, edges: Edges, size: tuple[int, int]) -> str:
-        for unit in self.units:
-            if self.stated or _is_plausible(edges, unit):
-                return unit
-        raise DataError(
-            f"Box {edges} does not fit {' or '.join(self.units)} of its {size[0]} x {size[1]} image; say what the "
-            f"file's boxes are in: {_OPTIONS}.",
-            "box",
-        )
 
 
 def four_numbers(value: object, what: str) -> Edges:

@@ -8,7 +8,7 @@ import struct
 import warnings
 import zlib
 from collections.abc import Callable, Hashable, Mapping
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from functools import cache, partial
 from pathlib import Path
@@ -88,7 +88,11 @@ class LazyImage:
         """
         if self.resized is not None:
             return self.resized
-        width, height = self._whole_size()
+        if self.known is not None:
+            width, height = self.known
+        else:
+            with self._open() as image:
+                width, height = image.size[::-1] if _orientation(image) in ON_ITS_SIDE else image.size
         if self.region is None:
             return width, height
         left, top, right, bottom = self.region.in_pixels(width, height)
@@ -101,8 +105,6 @@ class LazyImage:
         Raises:
             DataError: As for ``size``.
         """
-        if self.pixels is not None:
-            return _orientation(self.pixels) != 1
         with self._open() as image:
             return _orientation(image) != 1
 
@@ -116,7 +118,7 @@ class LazyImage:
             try:
                 return self.path.read_bytes()
             except OSError as err:
-                raise DataError(f"{self._where()} cannot be read ({err.strerror}).", "image missing") from None
+                raise self._error(f"cannot be read ({err.strerror}).", "image missing") from None
         return self.read() if self.read is not None else self.data
 
     def load(self) -> Image.Image:
@@ -125,12 +127,11 @@ class LazyImage:
         Raises:
             DataError: If the image is missing, unreadable, larger than ``MAX_PIXELS``, or of values of unknown range.
         """
-        with nullcontext(self._checked(self.pixels)) if self.pixels is not None else self._open() as image:
+        with self._open() as image:
             try:
                 return self._cut(_upright_rgb(image))
             except BROKEN as err:
-                message = f"{self._where()} cannot be decoded ({err}); replace or drop it."
-                raise DataError(message, "image unreadable") from None
+                raise self._error(f"cannot be decoded ({err}); replace or drop it.") from None
 
     def digest(self) -> bytes:
         """Return a SHA-256 of the region, the size, and the source: the file, undecoded, or an open image's pixels.
@@ -165,63 +166,48 @@ class LazyImage:
             content = f"pixels {whole.size}".encode() + whole.tobytes()
         return hashlib.sha256(content).digest()
 
-    def _whole_size(self) -> tuple[int, int]:
-        if self.known is not None:
-            return self.known
-        if self.pixels is not None:
-            return _upright_size(self._checked(self.pixels))
-        with self._open() as image:
-            return _upright_size(image)
-
     def _cut(self, image: Image.Image) -> Image.Image:
         if self.known not in (None, image.size):
-            message = f"{self._where()} has the size {image.size}, but {self.known} is stated; write the data anew."
-            raise DataError(message, "image unreadable")
+            raise self._error(f"has the size {image.size}, but {self.known} is stated; write the data anew.")
         if self.region is not None:
             image = image.crop(self.region.in_pixels(*image.size))
         return image if self.resized is None else image.resize(self.resized)
 
-    def _open(self) -> Image.Image:
-        source = self.path if self.path is not None else io.BytesIO(self.encoded() or b"")
-        try:
-            with warnings.catch_warnings():  # the size is checked below, with one message
-                warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-                image = Image.open(source, formats=_kinds())
-        except FileNotFoundError:
-            message = f"{self._where()} does not exist; check the path and the data root."
-            raise DataError(message, "image missing") from None
-        except Image.DecompressionBombError:
-            message = f"{self._where()} has too many pixels (limit {MAX_PIXELS:,}); shrink it first."
-            raise DataError(message, "image too large") from None
-        except UnidentifiedImageError:
-            message = f"{self._where()} is not a readable image of the kinds {', '.join(_kinds())}; replace or drop it."
-            raise DataError(message, "image unreadable") from None
-        except BROKEN as err:
-            message = f"{self._where()} is not a readable image ({err}); replace or drop it."
-            raise DataError(message, "image unreadable") from None
-        return self._checked(image)
-
-    def _checked(self, image: Image.Image) -> Image.Image:
+    def _open(self) -> AbstractContextManager[Image.Image]:
+        """Return the picture, not yet decoded, after a check of its header."""
+        image = self._undecoded() if self.pixels is None else self.pixels
         width, height = image.size
         if width * height > MAX_PIXELS:
-            raise DataError(
-                f"{self._where()} is {width} x {height} = {width * height:,} pixels, limit {MAX_PIXELS:,}; "
-                "shrink it first.",
-                "image too large",
-            )
+            found = f"{width} x {height} = {width * height:,} pixels"
+            raise self._error(f"is {found}, limit {MAX_PIXELS:,}; shrink it first.", "image too large")
         if image.mode in ("I", "F") and _bits(image) is None:
             kind = "32-bit whole numbers" if image.mode == "I" else "fractions (32-bit floats)"
-            raise DataError(
-                f"{self._where()} holds {kind}, which state no range from black to white; save it with 8 or 16 bits.",
-                "image unreadable",
-            )
-        return image
+            raise self._error(f"holds {kind}, which state no range from black to white; save it with 8 or 16 bits.")
+        return image if self.pixels is None else nullcontext(image)  # an open image stays open
 
-    def _where(self) -> str:
+    def _undecoded(self) -> Image.Image:
+        source = self.path if self.path is not None else io.BytesIO(self.encoded() or b"")
+        try:
+            with warnings.catch_warnings():  # the size is checked above, with one message
+                warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+                return Image.open(source, formats=_kinds())
+        except FileNotFoundError:
+            raise self._error("does not exist; check the path and the data root.", "image missing") from None
+        except Image.DecompressionBombError:
+            message = f"has too many pixels (limit {MAX_PIXELS:,}); shrink it first."
+            raise self._error(message, "image too large") from None
+        except UnidentifiedImageError:
+            message = f"is not a readable image of the kinds {', '.join(_kinds())}; replace or drop it."
+            raise self._error(message) from None
+        except BROKEN as err:
+            raise self._error(f"is not a readable image ({err}); replace or drop it.") from None
+
+    def _error(self, message: str, problem: str = "image unreadable") -> DataError:
         name = str(self.path) if self.path is not None else "an embedded image"
         if len(name) > SHOWN:
             name = name[:SHOWN] + "..."
-        return f"Image {name}" + (f" ({self.origin})" if self.origin else "")
+        place = f" ({self.origin})" if self.origin else ""
+        return DataError(f"Image {name}{place} {message}", problem)
 
 
 @cache
@@ -240,11 +226,6 @@ def _orientation(image: Image.Image) -> int:
     except BROKEN:
         return 1
     return found if isinstance(found, int) else 1
-
-
-def _upright_size(image: Image.Image) -> tuple[int, int]:
-    width, height = image.size
-    return (height, width) if _orientation(image) in ON_ITS_SIDE else (width, height)
 
 
 def _bits(image: Image.Image) -> int | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Literal, final
 
 from jepa_vlm.views.policy import TargetPolicy, with_gradient
@@ -64,12 +65,12 @@ class Request:
         if self.at == "last_pred" and self.slots is None:
             raise ValueError("'last_pred' needs a predictor with slots; without slots read 'last_token'.")
 
-    @property
+    @cached_property
     def reads_one(self) -> bool:
         """Whether one state is read of each example."""
         return self.at in READOUTS
 
-    @property
+    @cached_property
     def encoding(self) -> Request:
         """The request for all states of the same encoded view: requests with equal encodings share one pass."""
         return replace(self, at="all")

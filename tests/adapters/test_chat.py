@@ -103,7 +103,7 @@ def test_a_turn_that_begins_with_structure_is_trained_from_where_a_prompt_ends(n
     backbone = jv.load_backbone(name, added_tokens=("<|pad|>",))
     serializer = Serializer(processor=backbone.processor, adapter=backbone.adapter)
     example = jv.Trajectory("turn", (PICTURE,), "Which?", (jv.Step("<|pad|>A"),), answer="A")
-    marked = serializer.conversation(example, serializer.images(example), structure=("<|pad|>",))
+    marked = serializer.example(example).conversation(structure=("<|pad|>",))
     opened = marked.input_ids[marked.labels != IGNORED].tolist()[:-1]
     assert list(answer_turn(backbone.processor, "<|pad|>A").ids) == opened
     words = backbone.tokenizer.convert_ids_to_tokens(opened)

@@ -15,7 +15,7 @@ import jepa_vlm as jv
 from benchmarks.learning.controls import blanked
 from benchmarks.pretrain_tiny.lessons import lessons
 from jepa_vlm import playground
-from jepa_vlm.adapters.load import WEIGHTS
+from jepa_vlm.adapters.loading import WEIGHTS
 from jepa_vlm.adapters.processors import load_processor
 from jepa_vlm.generation import answer_letters
 from jepa_vlm.trajectories import MultipleChoice

@@ -89,6 +89,6 @@ def test_the_table_has_a_row_for_each():
 
 def test_every_public_checkpoint_is_of_a_family_with_an_adapter():
     from jepa_vlm.adapters import ADAPTERS
-    from jepa_vlm.adapters import load as load
+    from jepa_vlm.adapters import loading as loading
 
     assert {named.family for named in BACKBONES.values()} <= set(ADAPTERS)

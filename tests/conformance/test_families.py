@@ -1,4 +1,4 @@
-"""Every promise, on every family that this machine can build: in float64, so that equality is a proof."""
+"""Every check, on every family that this machine can build: in float64, so that equality is a proof."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from jepa_vlm.conformance.check import run_check
 from tests.factories import families
 
 APART = {"tiny-random-qwen3.5", "tiny-random-mllama", "tiny-random-lfm2-vl"}
-# One for each way to differ: plain, features for several layers, tiles, blocks that see both ways.
+# One for each way to differ: plain, features for several layers, tiles, tokens that see each other both ways.
 FAST = ("tiny-random-qwen2.5-vl", "tiny-random-qwen3-vl", "tiny-random-smolvlm", "tiny-random-gemma3")
 SILENT = {
     *((name, "one_pass equals separate") for name in APART),

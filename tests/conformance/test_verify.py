@@ -12,7 +12,7 @@ from PIL import Image
 from jepa_vlm.adapters.adapter import Adapter
 from jepa_vlm.conformance import CHECKS, NotApplicable, Subject, input_checks, model_checks, verify
 from jepa_vlm.conformance.check import Check, CheckFailed, run_check
-from jepa_vlm.encoders import ahead, masked
+from jepa_vlm.encoders import ahead, attention
 from jepa_vlm.errors import UnknownNameError
 from jepa_vlm.serialization import template_check
 from jepa_vlm.trajectories import LazyImage
@@ -51,16 +51,16 @@ def test_a_failure_says_what_differs_and_what_it_means():
     assert found[3].meaning == ""
 
 
-def test_without_its_blocks_gemma_is_found_out(gemma, monkeypatch):
-    monkeypatch.setattr(type(gemma.backbone.adapter), "blocks", Adapter.blocks)
+def test_without_its_bidirectional_groups_gemma_is_found_out(gemma, monkeypatch):
+    monkeypatch.setattr(type(gemma.backbone.adapter), "bidirectional_groups", Adapter.bidirectional_groups)
     result = held("one_pass equals separate", gemma)
     assert result.verdict == "fail"
     assert "--engine separate" in result.meaning
 
 
 def test_without_its_window_gemma_is_found_out(gemma, monkeypatch):
-    whole = masked.visible
-    monkeypatch.setattr(masked, "visible", lambda q, k, blocks, window, device: whole(q, k, blocks, None, device))
+    whole = attention.visible
+    monkeypatch.setattr(attention, "visible", lambda q, k, blocks, window, device: whole(q, k, blocks, None, device))
     assert held("one_pass equals separate", gemma).verdict == "fail"
 
 

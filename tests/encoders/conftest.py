@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from jepa_vlm.encoders import varlen
+from jepa_vlm.encoders import attention
 from tests.encoders.kernel import Kernel
 
 
@@ -12,6 +12,6 @@ from tests.encoders.kernel import Kernel
 def kernel(monkeypatch: pytest.MonkeyPatch) -> Kernel:
     """Let the engine take the kernel's path, with the stand-in in the kernel's place."""
     found = Kernel()
-    monkeypatch.setattr(varlen, "can_run", lambda query, dropout: dropout == 0)
-    monkeypatch.setattr(varlen, "varlen_attn", found)
+    monkeypatch.setattr(attention, "kernel_runs", lambda query, dropout: dropout == 0)
+    monkeypatch.setattr(attention, "varlen_attn", found)
     return found

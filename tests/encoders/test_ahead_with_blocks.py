@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from jepa_vlm.conformance import Subject
-from jepa_vlm.encoders import blocks
+from jepa_vlm.encoders import ahead
 from jepa_vlm.latent_vlm import LatentVLM
 from tests.encoders.test_ahead import OBJECTIVES, gradients, window
 
@@ -43,6 +43,6 @@ def test_a_window_s_gradient_is_the_same(subject: Subject, name: str, seed: int)
 def test_blocks_that_get_lost_on_the_way_are_found_out(subject: Subject, monkeypatch: pytest.MonkeyPatch) -> None:
     model = made(subject, SHARED)
     batches = window(model, (1, 1), seed=4)
-    monkeypatch.setattr(blocks, "joined", lambda spans: torch.cat([torch.full_like(row, -1) for row, _ in spans]))
+    monkeypatch.setattr(ahead, "join_blocks", lambda spans: torch.cat([torch.full_like(row, -1) for row, _ in spans]))
     with subject.exact():
         assert furthest(gradients(model, model.run_ahead(batches)), gradients(model, batches)) > 1e-6

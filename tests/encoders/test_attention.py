@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from jepa_vlm.encoders import attention, varlen, vision_attention
+from jepa_vlm.encoders import attention, vision_attention
 from jepa_vlm.encoders.plan import Branch, Layout
 from tests.encoders.kernel import Kernel
 
@@ -75,7 +75,7 @@ def test_by_kernel_equals_a_dense_mask(layout: Layout, kernel: Kernel) -> None:
 
 
 def test_torch_2_11_has_no_grouped_queries(kernel: Kernel, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(varlen, "_GROUPED", False)
+    monkeypatch.setattr(attention, "_GROUPED", False)
     layout = LAYOUTS["branches"]
     made = tensors(len(layout))
     torch.testing.assert_close(result(packed(layout), made), result(dense(layout), made), rtol=1e-12, atol=1e-12)
@@ -103,7 +103,7 @@ def test_chunks_by_kernel_do_not_see_each_other(kernel: Kernel) -> None:
 @each_layout
 def test_torch_s_own_kernel_takes_these_arguments(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
     """On the meta device the real operator runs forward and backward without its mathematics."""
-    monkeypatch.setattr(varlen, "can_run", lambda query, dropout: True)
+    monkeypatch.setattr(attention, "kernel_runs", lambda query, dropout: True)
     query, key, value, gradient = (t.detach().to("meta") for t in tensors(len(layout), torch.bfloat16))
     inputs = [t.requires_grad_() for t in (query, key, value)]
     out, *gradients = result(packed(layout), [*inputs, gradient])
@@ -113,7 +113,7 @@ def test_torch_s_own_kernel_takes_these_arguments(layout: Layout, monkeypatch: p
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
 def test_the_kernel_is_not_for_the_cpu(dtype: torch.dtype) -> None:
-    assert not varlen.can_run(torch.zeros(1, 2, 3, 8, dtype=dtype), 0.0)
+    assert not attention.kernel_runs(torch.zeros(1, 2, 3, 8, dtype=dtype), 0.0)
 
 
 class OnGpu:
@@ -147,7 +147,7 @@ def test_what_the_kernel_is_for(
 ) -> None:
     monkeypatch.setattr(torch.version, "cuda", "13.0")
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
-    assert varlen.can_run(OnGpu(dtype, size), dropout) == runs  # type: ignore[arg-type]
+    assert attention.kernel_runs(OnGpu(dtype, size), dropout) == runs  # type: ignore[arg-type]
 
 
 @pytest.mark.cuda
@@ -155,7 +155,7 @@ def test_what_the_kernel_is_for(
 @each_layout
 def test_the_real_kernel_equals_a_dense_mask(layout: Layout) -> None:
     made = [t.detach().cuda().requires_grad_() for t in tensors(len(layout), torch.bfloat16, size=64)]
-    assert varlen.can_run(made[0], 0.0)
+    assert attention.kernel_runs(made[0], 0.0)
     wide = [t.detach().double().requires_grad_() for t in made]
     for found, expected in zip(result(packed(layout), made), result(dense(layout), wide), strict=True):
         assert (found - expected).norm() < 0.01 * expected.norm()

@@ -4,41 +4,42 @@ from __future__ import annotations
 
 import torch
 
-from jepa_vlm.encoders import blocks, masked
+from jepa_vlm.encoders.attention import attend_masked, narrower, visible
 from jepa_vlm.encoders.plan import Branch, Layout
+from jepa_vlm.encoders.planner import join_blocks, uncut_blocks, whole_blocks
 
 
 def test_a_length_grows_to_the_end_of_a_block_and_shrinks_to_its_start():
     own = torch.tensor([-1, 0, 0, 0, -1, 1, 1, -1])
-    assert [blocks.whole(own, n) for n in range(9)] == [0, 1, 4, 4, 4, 5, 7, 7, 8]
-    assert [blocks.uncut(own, n) for n in range(9)] == [0, 1, 1, 1, 4, 5, 5, 7, 8]
-    assert blocks.whole(None, 3) == blocks.uncut(None, 3) == 3
+    assert [whole_blocks(own, n) for n in range(9)] == [0, 1, 4, 4, 4, 5, 7, 7, 8]
+    assert [uncut_blocks(own, n) for n in range(9)] == [0, 1, 1, 1, 4, 5, 5, 7, 8]
+    assert whole_blocks(None, 3) == uncut_blocks(None, 3) == 3
 
 
 def test_a_block_may_have_gaps():
     own = torch.tensor([0, 0, -1, 0, -1])
-    assert [blocks.whole(own, n) for n in range(6)] == [0, 4, 4, 4, 4, 5]
-    assert [blocks.uncut(own, n) for n in range(6)] == [0, 0, 0, 0, 4, 5]
+    assert [whole_blocks(own, n) for n in range(6)] == [0, 4, 4, 4, 4, 5]
+    assert [uncut_blocks(own, n) for n in range(6)] == [0, 0, 0, 0, 4, 5]
 
 
 def test_views_in_a_row_share_no_block():
     one, two = torch.tensor([0, 0, -1]), torch.tensor([-1, 0])
-    assert blocks.joined([(one, slice(0, 3)), (two, slice(0, 2))]).tolist() == [0, 0, -1, -1, 1]
-    assert blocks.joined([(None, slice(0, 3)), (None, slice(0, 2))]) is None
+    assert join_blocks([(one, slice(0, 3)), (two, slice(0, 2))]).tolist() == [0, 0, -1, -1, 1]
+    assert join_blocks([(None, slice(0, 3)), (None, slice(0, 2))]) is None
 
 
 def test_what_is_visible():
-    seen = masked.visible(4, 4, torch.tensor([-1, 0, 0, -1]), None, torch.device("cpu"))
+    seen = visible(4, 4, torch.tensor([-1, 0, 0, -1]), None, torch.device("cpu"))
     assert seen.int().tolist() == [[1, 0, 0, 0], [1, 1, 1, 0], [1, 1, 1, 0], [1, 1, 1, 1]]
-    seen = masked.visible(2, 4, None, 2, torch.device("cpu"))
+    seen = visible(2, 4, None, 2, torch.device("cpu"))
     assert seen.int().tolist() == [[0, 1, 1, 0], [0, 0, 1, 1]]
 
 
 def test_a_window_counts_only_where_it_hides_something():
     layout = Layout((3, 2), (Branch(0, 3, 2),))
-    assert masked.narrower(4, layout)
-    assert not masked.narrower(5, layout)
-    assert not masked.narrower(None, layout)
+    assert narrower(4, layout)
+    assert not narrower(5, layout)
+    assert not narrower(None, layout)
 
 
 def test_the_masked_way_equals_a_dense_mask():
@@ -56,5 +57,5 @@ def test_the_masked_way_equals_a_dense_mask():
                 alike = own[q] >= 0 and own[q] == own[k]
                 sees[q, k] = (distance >= 0 or bool(alike)) and distance < window
     expected = torch.nn.functional.scaled_dot_product_attention(query, key, value, attn_mask=sees)
-    found = masked.attend(query, key, value, layout, own, window, None, 0.0)
+    found = attend_masked(query, key, value, layout, own, window, None, 0.0)
     torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)

@@ -6,7 +6,7 @@ import pytest
 import torch
 from accelerate.utils import send_to_device
 
-from jepa_vlm.encoders import varlen
+from jepa_vlm.encoders import attention
 from jepa_vlm.latent_vlm import LatentVLM
 from tests.factories import back_propagated, lora_backbone, pearl_objective, random_batch
 
@@ -67,13 +67,15 @@ def test_the_kernel_s_path_agrees_with_segments(monkeypatch: pytest.MonkeyPatch)
     torch.nn.Module.to(backbone.model, "cuda")
     model = LatentVLM(backbone, pearl_objective())
     batch = send_to_device(model.collator()(random_batch(1)), "cuda")
-    found, calls, attend = [], [], varlen.attend
-    monkeypatch.setattr(varlen, "attend", lambda *given, **options: (calls.append(1), attend(*given, **options))[1])
+    found, calls, attend = [], [], attention.attend_by_kernel
+    monkeypatch.setattr(
+        attention, "attend_by_kernel", lambda *given, **options: (calls.append(1), attend(*given, **options))[1]
+    )
     for allowed in (True, False):
         if not allowed:
             assert calls
             calls.clear()
-            monkeypatch.setattr(varlen, "can_run", lambda query, dropout: False)
+            monkeypatch.setattr(attention, "kernel_runs", lambda query, dropout: False)
         terms, gradients = back_propagated(model, batch)
         found.append((terms.raw, gradients))
     assert not calls

@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import jepa_vlm as jv
-from jepa_vlm.encoders import Batch, varlen
+from jepa_vlm.encoders import Batch, attention
 from jepa_vlm.latent_vlm import LatentVLM
 from tests.factories import lora_backbone, pearl_objective, random_batch
 
@@ -80,7 +80,7 @@ OBJECTIVES: dict[str, Callable[[], Any]] = {
 @pytest.mark.parametrize("name", OBJECTIVES)
 @pytest.mark.parametrize("kernel", [False, True], ids=["segments", "kernel"])
 def test_a_step_waits_for_nothing(name: str, kernel: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(varlen, "can_run", lambda query, dropout: kernel)
+    monkeypatch.setattr(attention, "kernel_runs", lambda query, dropout: kernel)
     assert step(OBJECTIVES[name]()) == []
 
 

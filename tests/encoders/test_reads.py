@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from jepa_vlm.encoders import Read
+from jepa_vlm.encoders.collator import needed_tokens, read
 from jepa_vlm.encoders.plan import Location
-from jepa_vlm.encoders.reads import needed_tokens, read
 from jepa_vlm.views import Conversation, Request, TokenizedView
 
 # Two examples. Token:      0  1  2  3  4  5  6

@@ -11,7 +11,7 @@ import torch
 from safetensors import safe_open
 
 import jepa_vlm as jv
-from jepa_vlm.adapters.load import WEIGHTS
+from jepa_vlm.adapters.loading import WEIGHTS
 from jepa_vlm.runs import data
 from jepa_vlm.states import Head, RegionStates, States
 from jepa_vlm.views import Answer, Question, TrajectoryOnly, with_gradient

@@ -14,7 +14,7 @@ import torch
 
 import jepa_vlm as jv
 from jepa_vlm.training import ObjectiveTrainer, Origin, TrainSettings, apply_lora, save_weights
-from jepa_vlm.trajectories.mixture import Mixture, Source
+from jepa_vlm.trajectories.rows import Mixture, Source
 
 BACKBONE = "tiny-random-qwen2.5-vl"
 ORIGIN = Origin(BACKBONE, 0, "float32")

@@ -7,7 +7,7 @@ from collections import Counter
 import pytest
 
 from jepa_vlm.training.order import MicroBatches, Passes
-from jepa_vlm.trajectories.mixture import Mixture, Source
+from jepa_vlm.trajectories.rows import Mixture, Source
 
 
 def first(count: int, *, of: int, seed: int) -> list[int]:

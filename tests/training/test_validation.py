@@ -18,7 +18,7 @@ from jepa_vlm.training.monitors import latent_figures
 from jepa_vlm.training.validation import Validation
 from jepa_vlm.training.within_kinds import within_kinds
 from jepa_vlm.trajectories import LazyImage, Step, Trajectory
-from jepa_vlm.trajectories.mixture import Mixture, Source
+from jepa_vlm.trajectories.rows import Mixture, Source
 from tests.factories import lora_backbone, pearl_objective
 
 TASKS = "aabbbaac"

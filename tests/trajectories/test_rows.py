@@ -1,4 +1,4 @@
-"""Rows: read when they are asked for, sliced and joined without reading."""
+"""Rows are read on access, and sliced, joined and mixed without reading."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 
 from jepa_vlm import playground
 from jepa_vlm.trajectories.formats import read_jsonl, write_jsonl
-from jepa_vlm.trajectories.rows import Joined, Picked
+from jepa_vlm.trajectories.rows import Joined, Mixture, Picked, Source
 
 
 @pytest.fixture
@@ -51,3 +51,28 @@ def test_joined_sources_count_on(rows):
 def test_rows_can_be_pickled_for_workers(rows):
     again = pickle.loads(pickle.dumps(Joined([rows, rows[1:]])))
     assert (again[0].id, again[5].id) == (rows.ids[0], rows.ids[1])
+
+
+def test_the_sources_of_a_mixture_follow_each_other():
+    mixture = Mixture([Source("a", list("xy")), Source("b", list("z"), 0.5)])
+    assert [*mixture] == mixture[:] == list("xyz")
+    assert (mixture[-1], mixture[0]) == ("z", "x")
+    assert [source.share for source in mixture.sources] == [2, 1]
+    for index in (3, -4):
+        with pytest.raises(IndexError):
+            mixture[index]
+
+
+@pytest.mark.parametrize(
+    "sources",
+    [
+        [],
+        [Source("a", "x"), Source("a", "y")],
+        [Source("a", "")],
+        [Source("a", "x", 0)],
+        [Source("a", "x", float("nan"))],
+    ],
+)
+def test_impossible_mixtures_are_refused(sources):
+    with pytest.raises(ValueError, match="needs"):
+        Mixture(sources)

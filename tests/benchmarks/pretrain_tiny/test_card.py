@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.pretrain_tiny.card import card, mean_share
-from jepa_vlm.adapters.load import WEIGHTS
+from jepa_vlm.adapters.loading import WEIGHTS
 
 PROJECT = Path(__file__).resolve().parents[3]
 

@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save_file
 
 import jepa_vlm as jv
 from jepa_vlm import adapters, playground
-from jepa_vlm.adapters import ADAPTERS, families, load
+from jepa_vlm.adapters import ADAPTERS, families, loading
 from jepa_vlm.errors import BackboneError, JepaVLMError, UnknownNameError
 
 TINY = "tiny-random-qwen2.5-vl"
@@ -237,24 +237,24 @@ def test_too_old_a_transformers_is_one_message(monkeypatch: pytest.MonkeyPatch) 
 
 def test_four_bits_need_bitsandbytes_and_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     saved(tmp_path)
-    monkeypatch.setattr(load.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(loading.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(JepaVLMError, match=r"needs bitsandbytes; install it with: pip install 'jepa-vlm\[qlora\]'"):
         jv.load_backbone(str(tmp_path), quantize=True)
     with pytest.raises(BackboneError, match="no weights to quantize"):
         jv.load_backbone(TINY, quantize=True)
-    monkeypatch.setattr(load.importlib.util, "find_spec", lambda name: object())
-    config = load._four_bits("folder", torch.bfloat16)["quantization_config"]
+    monkeypatch.setattr(loading.importlib.util, "find_spec", lambda name: object())
+    config = loading._four_bits("folder", torch.bfloat16)["quantization_config"]
     assert (config.load_in_4bit, config.bnb_4bit_quant_type) == (True, "nf4")
     assert config.bnb_4bit_compute_dtype == torch.bfloat16
 
 
 def test_a_broken_plug_in_is_one_message(monkeypatch: pytest.MonkeyPatch) -> None:
-    broken = EntryPoint("mine", "no_such_module_anywhere", load.PLUG_INS)
-    monkeypatch.setattr(load, "entry_points", lambda group: [broken])
-    load._load_plug_ins.cache_clear()
+    broken = EntryPoint("mine", "no_such_module_anywhere", loading.PLUG_INS)
+    monkeypatch.setattr(loading, "entry_points", lambda group: [broken])
+    loading._load_plug_ins.cache_clear()
     with pytest.raises(BackboneError, match=r"plug-in 'mine' \(no_such_module_anywhere\) does not load"):
         jv.load_backbone(TINY)
-    load._load_plug_ins.cache_clear()
+    loading._load_plug_ins.cache_clear()
 
 
 def test_an_unlisted_family_is_trained_by_the_stock_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

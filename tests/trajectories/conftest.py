@@ -1,4 +1,4 @@
-"""Fixtures of the formats' tests."""
+"""Fixtures of the tests of trajectories and their formats."""
 
 from __future__ import annotations
 

@@ -31,6 +31,7 @@ from jepa_vlm.adapters.processors import load_processor
 from jepa_vlm.adapters.tiny import TINY
 from jepa_vlm.adapters.tiny.build import build_tiny
 from jepa_vlm.errors import BackboneError, UnknownNameError, missing_extra
+from jepa_vlm.typing import Processor
 
 WEIGHTS = Path(__file__).with_name("weights")
 PLUG_INS = "jepa_vlm.adapters"
@@ -120,7 +121,7 @@ def _load_plug_ins() -> None:
             raise BackboneError(f"The plug-in {point.name!r} ({point.value}) does not load: {err}") from err
 
 
-def _check_processor(name: str, adapter: Adapter, processor: Any) -> None:
+def _check_processor(name: str, adapter: Adapter, processor: Processor) -> None:
     """Check that the processor writes the token that the model expects in an image's place.
 
     A processor without chat template gets that of the family.
@@ -199,7 +200,7 @@ def _read_config(source: str, trust_remote_code: bool) -> PretrainedConfig:
     return config
 
 
-def _read_processor(source: str, trust_remote_code: bool) -> Any:
+def _read_processor(source: str, trust_remote_code: bool) -> Processor:
     """Return the processor that belongs to a model.
 
     Raises:
