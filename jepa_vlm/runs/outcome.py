@@ -14,7 +14,7 @@ from jepa_vlm.errors import JepaVLMError
 from jepa_vlm.evaluation import Evaluation, evaluate, load_benchmark
 from jepa_vlm.generation.letters import SCORINGS
 from jepa_vlm.playground import World
-from jepa_vlm.report.examples import save_examples
+from jepa_vlm.report.recorded_run import save_examples
 from jepa_vlm.report.run_report import write_run_report
 from jepa_vlm.runs.folder import RunFolder
 from jepa_vlm.runs.measured import Spent

@@ -14,11 +14,11 @@ from typing import Any, Literal, final
 import numpy as np
 
 from jepa_vlm.contrib.analysis.bootstrap import Estimate, bootstrap_mean
-from jepa_vlm.drawing import CATEGORIES, GREY, drawing, svg_of
 from jepa_vlm.errors import DataError
 from jepa_vlm.evaluation import Accuracy, Evaluation, McNemar, mcnemar_exact
 from jepa_vlm.evaluation.results import paired_marks
 from jepa_vlm.generation.answering import Latents
+from jepa_vlm.report.figures import CATEGORIES, GREY, drawing, svg_of
 
 Control = Literal["none", "noise", "dropped"]
 CONTROLS: tuple[Control, ...] = ("none", "noise", "dropped")

@@ -140,7 +140,7 @@ WIDE = 4  # bytes of a float32: norms, log-sum-exps, adapters, their gradients a
 
 @final
 @dataclass(frozen=True, kw_only=True)
-class MicroBatch:
+class MicroBatchSize:
     """Sizes of one micro-batch.
 
     Args:
@@ -193,7 +193,7 @@ class StepMemory:
 
 def step_memory(
     shape: Shape,
-    batch: MicroBatch,
+    batch: MicroBatchSize,
     *,
     width: int = 2,
     autocast: bool | None = None,
@@ -232,7 +232,7 @@ def step_memory(
     )
 
 
-def layer_saved(shape: Shape, batch: MicroBatch, width: int) -> int:
+def layer_saved(shape: Shape, batch: MicroBatchSize, width: int) -> int:
     """Return the bytes that one decoder layer saves for its backward pass without checkpointing.
 
     Per token, in the base's precision: gate, its activation, up and their product; the inputs of the attention and
@@ -253,11 +253,11 @@ def _adapter(shape: Shape) -> int:
     return shape.decoder.layers * sum(shape.lora_rank * sum(sizes[name]) for name in shape.lora_modules)
 
 
-def _tower(shape: Shape, batch: MicroBatch, width: int) -> int:
+def _tower(shape: Shape, batch: MicroBatchSize, width: int) -> int:
     vision = shape.vision
     return batch.patches * (width * (3 * vision.intermediate + 4 * vision.hidden) + 2 * WIDE * vision.hidden)
 
 
-def _forward_only(shape: Shape, batch: MicroBatch, width: int) -> int:
+def _forward_only(shape: Shape, batch: MicroBatchSize, width: int) -> int:
     decoder = shape.decoder
     return batch.detached * (width * (3 * decoder.intermediate + 4 * decoder.hidden) + 2 * WIDE * decoder.hidden)

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from benchmarks.pretrain_tiny.muon import Muon, orthogonal
+from benchmarks.pretrain_tiny.optimizer import Muon, orthogonal
 
 
 @pytest.mark.parametrize("shape", [(4, 6), (6, 4), (5, 5)])

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from jepa_vlm.errors import DataError
-from jepa_vlm.report.pictures import COLOURS, page_scale, picture, trajectory_pictures
+from jepa_vlm.report.embedded_pictures import COLOURS, page_scale, picture, trajectory_pictures
 from jepa_vlm.trajectories import Box, LazyImage
 
 

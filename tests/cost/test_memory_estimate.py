@@ -12,8 +12,8 @@ from benchmarks.shapes import SHAPES, build_backbone, lora_rank
 from benchmarks.step.counting import count_memory
 from benchmarks.step.training_step import Setting
 from benchmarks.step.variants import VARIANTS, pearl_objective
-from jepa_vlm.cost import DecoderShape, MicroBatch, Shape, VisionShape, step_memory
-from jepa_vlm.cost.memory import layer_saved
+from jepa_vlm.cost import DecoderShape, MicroBatchSize, Shape, VisionShape, step_memory
+from jepa_vlm.cost.memory_estimate import layer_saved
 from jepa_vlm.latent_vlm import LatentVLM
 from jepa_vlm.objectives import NextToken
 from jepa_vlm.runs.memory import micro_batch
@@ -35,13 +35,13 @@ HAND = Shape(
 def test_a_layer_by_hand():
     # A token: 4 x 3 of the MLP, 2 inputs of 2, q and two outputs of 2, k and v of 2, 2 narrow middles = 28 halves;
     # norms 2 x (2 + 1) and one log-sum-exp = 7 floats.
-    assert layer_saved(HAND, MicroBatch(tokens=1), 2) == 28 * 2 + 7 * 4
+    assert layer_saved(HAND, MicroBatchSize(tokens=1), 2) == 28 * 2 + 7 * 4
     # 5 tokens, and a branch that sees 4 keys of 2 and 4 values of 2
-    assert layer_saved(HAND, MicroBatch(tokens=5, seen=4), 2) == 5 * 84 + 16 * 2
+    assert layer_saved(HAND, MicroBatchSize(tokens=5, seen=4), 2) == 5 * 84 + 16 * 2
 
 
 def test_a_step_by_hand():
-    found = step_memory(HAND, MicroBatch(tokens=5, supervised=3, states=2, patches=4), width=2, chunk=2)
+    found = step_memory(HAND, MicroBatchSize(tokens=5, supervised=3, states=2, patches=4), width=2, chunk=2)
     assert found.copies == 2 * 2 * (2 + 2)  # rank 1: two pairs of 2 + 2 numbers, in half precision
     assert found.layers == 5 * 84
     assert found.terms == 4 * 5 * 3 + 2 * 2 * (3 + 2 * 2)
@@ -52,7 +52,7 @@ def test_a_step_by_hand():
 
 
 def test_checkpointing_holds_the_layers_inputs_and_runs_one_again():
-    batch = MicroBatch(tokens=5)
+    batch = MicroBatchSize(tokens=5)
     without, with_it = (step_memory(HAND, batch, checkpointing=flag) for flag in (False, True))
     assert with_it.layers == 2 * 2 * 5
     assert with_it.working == without.working + layer_saved(HAND, batch, 2)
@@ -60,7 +60,7 @@ def test_checkpointing_holds_the_layers_inputs_and_runs_one_again():
 
 def test_a_decoder_trained_in_full_is_refused():
     with pytest.raises(ValueError, match="adapters only"):
-        step_memory(Shape(HAND.decoder, HAND.vision), MicroBatch(tokens=1))
+        step_memory(Shape(HAND.decoder, HAND.vision), MicroBatchSize(tokens=1))
 
 
 def setting_of(name, mix, *, device="cpu", dtype=torch.float32, checkpointing=False):

@@ -1,4 +1,4 @@
-"""Pictures for a page: at a readable size, boxes drawn on them, embedded."""
+"""Images for a page: scaled to a readable size, with boxes, embedded as data URIs."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ COLOURS = ("#e11d48", "#2563eb", "#ca8a04", "#7c3aed", "#0d9488")
 
 @final
 @dataclass(frozen=True)
-class Picture:
+class EmbeddedPicture:
     """An embedded image.
 
     Args:
-        uri: A data URI.
-        caption: What it is.
-        width: On the page, in pixels.
+        uri: The image as a data URI.
+        caption: Text below the image.
+        width: Width on the page in pixels.
     """
 
     uri: str
@@ -35,12 +35,14 @@ class Picture:
 
 
 def page_scale(images: Sequence[LazyImage]) -> float:
-    """Return the scale at which images of one page are shown: small ones grow by a whole factor, large ones shrink."""
+    """Return the scale of the images of one page: small images grow by a whole factor, large images shrink."""
     longest = max(max(image.size) for image in images)
     return math.ceil(SMALLEST / longest) if longest < SMALLEST else min(1.0, LARGEST / longest)
 
 
-def picture(image: Image.Image, caption: str, *, scale: float, boxes: Sequence[tuple[str, Box]] = ()) -> Picture:
+def picture(
+    image: Image.Image, caption: str, *, scale: float, boxes: Sequence[tuple[str, Box]] = ()
+) -> EmbeddedPicture:
     """Return an image with labelled boxes.
 
     Raises:
@@ -54,14 +56,16 @@ def picture(image: Image.Image, caption: str, *, scale: float, boxes: Sequence[t
         _draw(shown, label, edges, COLOURS[place % len(COLOURS)])
     held = io.BytesIO()
     shown.save(held, format="PNG", optimize=True)
-    return Picture("data:image/png;base64," + base64.b64encode(held.getvalue()).decode("ascii"), caption, shown.width)
+    return EmbeddedPicture(
+        "data:image/png;base64," + base64.b64encode(held.getvalue()).decode("ascii"), caption, shown.width
+    )
 
 
-def trajectory_pictures(trajectory: Trajectory) -> list[Picture]:
-    """Return every image of a trajectory, each with the boxes of the tool calls that are about it.
+def trajectory_pictures(trajectory: Trajectory) -> list[EmbeddedPicture]:
+    """Return every image of a trajectory, with the boxes of the tool calls on it.
 
     Raises:
-        DataError: If a call is about an image that the trajectory does not have, or its box is outside it.
+        DataError: If a call names an image that the trajectory lacks, or a box lies outside its image.
     """
     images = trajectory.all_images
     boxes: dict[int, list[tuple[str, Box]]] = {index: [] for index in range(len(images))}
