@@ -14,7 +14,7 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from jepa_vlm import playground, views
     from jepa_vlm.adapters import Backbone, load_backbone
-    from jepa_vlm.encoders import TextEncoder
+    from jepa_vlm.engine import TextEncoder
     from jepa_vlm.generation import Latents, Plain, Tools
     from jepa_vlm.latent_vlm import LatentVLM, LossTerms
     from jepa_vlm.losses import CosineLoss, InfoNCELoss, L1Loss, LatentLoss, MSELoss, SmoothL1Loss
@@ -34,7 +34,7 @@ _HOMES = {
     "views": "",
     "Backbone": "adapters",
     "load_backbone": "adapters",
-    "TextEncoder": "encoders",
+    "TextEncoder": "engine",
     "ViewEncoder": "view_encoder",
     "Latents": "generation",
     "Plain": "generation",

@@ -10,8 +10,8 @@ from torch import nn
 
 from jepa_vlm.adapters.inside_peft import belongs_to_adapter
 from jepa_vlm.cost import MicroBatch, Shape, StepMemory, step_memory
-from jepa_vlm.encoders import TextEncoder
-from jepa_vlm.encoders.batch import PackedSequence
+from jepa_vlm.engine import TextEncoder
+from jepa_vlm.engine.batch import PackedSequence
 from jepa_vlm.errors import JepaVLMError
 from jepa_vlm.latent_vlm import LatentVLM
 from jepa_vlm.objectives import NextToken

@@ -17,7 +17,7 @@ from typing import final
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from jepa_vlm.encoders import Collator
+from jepa_vlm.engine import Collator
 from jepa_vlm.trajectories import Trajectory
 from jepa_vlm.trajectories.rows import Mixture, Source
 

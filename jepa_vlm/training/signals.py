@@ -20,7 +20,7 @@ import torch
 from torch.utils.data import get_worker_info
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from jepa_vlm.encoders import Batch
+from jepa_vlm.engine import Batch
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 

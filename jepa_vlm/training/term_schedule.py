@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import final
 
-from jepa_vlm.encoders import Batch, Collator
+from jepa_vlm.engine import Batch, Collator
 from jepa_vlm.recipe import Stage
 from jepa_vlm.recipe.stage import stage_at
 from jepa_vlm.terms import Objective

@@ -14,7 +14,7 @@ from transformers import PrinterCallback, Trainer, TrainerCallback
 
 from jepa_vlm.adapters.backbone import HALF
 from jepa_vlm.adapters.inside_peft import without_input_casts
-from jepa_vlm.encoders import Batch
+from jepa_vlm.engine import Batch
 from jepa_vlm.latent_vlm import LatentVLM
 from jepa_vlm.training.callbacks import FiniteLoss, FreshOptimizer, GradientsReach, TargetAverage
 from jepa_vlm.training.checkpoint import Origin, load_weights, save_weights

@@ -13,7 +13,7 @@ from accelerate.utils import gather_object, send_to_device
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from jepa_vlm.encoders import Batch
+from jepa_vlm.engine import Batch
 from jepa_vlm.generation.greedy import inference
 from jepa_vlm.latent_vlm import LatentVLM, LossTerms
 from jepa_vlm.training.monitors import kind_of, latent_figures, partners, within_kinds

@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 import jepa_vlm as jv
-from jepa_vlm.encoders import packed_row
+from jepa_vlm.engine import one_pass
 from jepa_vlm.errors import BackboneError, ExportError, RunError
 from jepa_vlm.generation.answering import Latents
 from jepa_vlm.generation.greedy import inference, prompt_inputs, user_turn
@@ -115,7 +115,7 @@ def test_what_is_fed_is_what_was_compared(
             continue
         backbone.latent_head = feeding_head(objective)
         fed = decoded(backbone, silent, replace(recipe.answering, steps=steps[-1], leave="count", entry="forced"))
-        monkeypatch.setattr(packed_row, "slot_targets", lambda *given, fed=fed: fed)
+        monkeypatch.setattr(one_pass, "slot_targets", lambda *given, fed=fed: fed)
         with torch.no_grad():
             states = model._states(batch)
             compared = term(states).predicted if isinstance(term, jv.LatentReconstruction) else None
