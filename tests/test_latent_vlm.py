@@ -12,7 +12,7 @@ from tests.alive import Alive
 from tests.factories import gradients_of, lora_backbone, pearl_objective, random_batch, random_trajectory
 
 
-def test_terms_are_weighted_means() -> None:
+def test_the_loss_is_a_weighted_sum_of_means_of_terms() -> None:
     model = LatentVLM(lora_backbone(), pearl_objective())
     terms = model(model.collator()(random_batch(1)))
     assert list(terms.raw) == ["next_token", "latent_prediction", "next_latent"]
@@ -24,7 +24,7 @@ def test_terms_are_weighted_means() -> None:
     assert predicted.shape == target.shape == (len(random_batch(1)), model.backbone.dim)
 
 
-def test_only_views_that_are_trained_show_labels() -> None:
+def test_only_supervised_views_have_labels() -> None:
     model = LatentVLM(lora_backbone(), pearl_objective())
     views = model.serialize(random_batch(1)[0])
     assert {name: bool((view.labels != -100).any()) for name, view in views.items()} == {
@@ -34,7 +34,7 @@ def test_only_views_that_are_trained_show_labels() -> None:
     }
 
 
-def test_global_normalisers_make_a_split_batch_whole(pure_float64: None) -> None:
+def test_global_denominators_make_a_split_batch_equal_the_whole(pure_float64: None) -> None:
     model = LatentVLM(lora_backbone(torch.float64), pearl_objective(horizon=2))
     generator = torch.Generator().manual_seed(2)
     examples = [random_trajectory(generator, str(i)) for i in range(4)]
@@ -56,14 +56,14 @@ def test_global_normalisers_make_a_split_batch_whole(pure_float64: None) -> None
 
 
 @pytest.mark.parametrize("half", [0.5, torch.tensor(0.5)])
-def test_a_share_of_a_count_is_a_divisor_like_any_other(half: float | torch.Tensor) -> None:
+def test_a_denominator_may_be_a_fraction_of_a_count(half: float | torch.Tensor) -> None:
     model = LatentVLM(lora_backbone(), 1.0 * dict(pearl_objective().terms)["latent_prediction"])
     batch = model.collator()(random_batch(1)[:1])
     torch.testing.assert_close(model(batch, {"latent_prediction": half}).total, 2 * model(batch).total)
 
 
 @pytest.mark.parametrize("nothing", [0, torch.tensor(0.0)])
-def test_an_empty_sum_stays_zero(nothing: float | torch.Tensor) -> None:
+def test_a_term_without_examples_is_zero(nothing: float | torch.Tensor) -> None:
     model = LatentVLM(lora_backbone(), jv.NextLatentRegularizer(horizon=1))
     batch = model.collator()(random_batch(1)[:1])
     ((request, read),) = batch.reads.items()
@@ -105,14 +105,14 @@ def test_the_same_seed_makes_the_same_heads() -> None:
     assert any(not torch.equal(one[name], other[name]) for name in one)
 
 
-def test_heads_stay_in_float32_beside_a_half_precision_base() -> None:
+def test_heads_stay_in_float32_with_a_half_precision_base() -> None:
     model = LatentVLM(jv.load_backbone("tiny-random-qwen2.5-vl", dtype="bfloat16"), pearl_objective())
     assert {p.dtype for p in model.objective.parameters()} == {torch.float32}
     terms = model(model.collator()(random_batch(0)))
     assert {value.dtype for value in terms.raw.values()} == {torch.float32}
 
 
-def test_a_mean_is_taken_in_float32() -> None:
+def test_a_mean_readout_is_computed_in_float32() -> None:
     term = jv.LatentPrediction(
         context=jv.ViewEncoder(jv.views.Question()),
         predictor=jv.IdentityPredictor(),
@@ -124,7 +124,7 @@ def test_a_mean_is_taken_in_float32() -> None:
     assert not torch.equal(target, target.bfloat16().float())
 
 
-def test_bfloat16_agrees_with_float32_roughly() -> None:
+def test_losses_in_bfloat16_roughly_agree_with_float32() -> None:
     values = []
     for dtype in ("float32", "bfloat16"):
         model = LatentVLM(jv.load_backbone("tiny-random-qwen2.5-vl", dtype=dtype), pearl_objective())
@@ -132,7 +132,7 @@ def test_bfloat16_agrees_with_float32_roughly() -> None:
     assert values[1] == pytest.approx(values[0], rel=0.02)
 
 
-def test_ema_needs_lora_and_moves_after_a_step() -> None:
+def test_averaged_weights_need_lora_and_move_after_a_step() -> None:
     target = jv.ViewEncoder(jv.views.TrajectoryOnly(), policy=jv.ema(0.9))
     term = jv.LatentPrediction(context=jv.ViewEncoder(jv.views.Question()), predictor=jv.MLPPredictor(), target=target)
     with pytest.raises(BackboneError, match="needs LoRA"):
@@ -149,7 +149,7 @@ def test_ema_needs_lora_and_moves_after_a_step() -> None:
         torch.testing.assert_close(new, old + 0.1)
 
 
-def test_dropout_is_off_in_target_rows_only() -> None:
+def test_dropout_is_off_only_in_packed_sequences_of_targets() -> None:
     backbone = lora_backbone(dropout=0.5)
     model = LatentVLM(backbone, pearl_objective())
     batch = model.collator()(random_batch(3))
@@ -158,7 +158,7 @@ def test_dropout_is_off_in_target_rows_only() -> None:
     assert not torch.equal(one.latents["latent_prediction"][0], two.latents["latent_prediction"][0])
 
 
-def test_with_dropout_no_target_is_read_from_the_row_with_gradient() -> None:
+def test_with_dropout_no_target_is_read_from_the_packed_sequence_with_gradient() -> None:
     target = jv.ViewEncoder(jv.views.TrajectoryOnly(context="question"), policy=jv.stop_gradient())
     term = jv.LatentPrediction(
         context=jv.ViewEncoder(jv.views.Question()), predictor=jv.IdentityPredictor(), target=target
@@ -191,7 +191,7 @@ def test_checkpointing_gives_a_frozen_vision_tower_no_graph() -> None:
     assert not model.backbone.adapter.encode_images(model.backbone.base, images).requires_grad
 
 
-def test_a_detached_row_keeps_no_graph() -> None:
+def test_a_detached_packed_sequence_keeps_no_graph() -> None:
     model = LatentVLM(lora_backbone(), pearl_objective())
     batch = model.collator()(random_batch(1))
     rows = model.engine.run(model.backbone, model.target_weights, batch, model.objective.slot_inputs())
@@ -199,7 +199,7 @@ def test_a_detached_row_keeps_no_graph() -> None:
 
 
 @pytest.mark.slow
-def test_it_runs_under_compile() -> None:
+def test_the_model_runs_under_compile() -> None:
     model = LatentVLM(lora_backbone(), pearl_objective())
     batch = model.collator()(random_batch(4))
     expected = model(batch)
@@ -207,7 +207,7 @@ def test_it_runs_under_compile() -> None:
     torch.testing.assert_close(compiled(batch).total, expected.total)
 
 
-def test_incomplete_calls_are_refused() -> None:
+def test_forward_calls_without_required_arguments_are_refused() -> None:
     model = LatentVLM(lora_backbone(), pearl_objective())
     with pytest.raises(ValueError, match="missing: latent_prediction, next_latent"):
         model(model.collator()(random_batch(1)), {"next_token": 3})

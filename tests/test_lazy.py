@@ -11,7 +11,7 @@ from jepa_vlm import lazy
 from jepa_vlm.lazy import on_first_use
 
 
-def test_a_module_is_imported_for_the_first_name_of_it(tmp_path, monkeypatch):
+def test_a_lazy_module_is_imported_on_first_use_of_a_name(tmp_path, monkeypatch):
     (tmp_path / "pack").mkdir()
     (tmp_path / "pack/__init__.py").write_text(
         'from jepa_vlm.lazy import on_first_use\n__getattr__ = on_first_use(__name__, {"x": "home", "home": ""})\n'
@@ -31,5 +31,5 @@ def test_a_module_is_imported_for_the_first_name_of_it(tmp_path, monkeypatch):
             sys.modules.pop(name, None)
 
 
-def test_a_home_without_a_name_is_the_module_itself():
+def test_a_lazy_entry_without_a_name_is_the_module_itself():
     assert on_first_use("jepa_vlm", {"lazy": ""})("lazy") is lazy is jepa_vlm.lazy

@@ -82,7 +82,7 @@ def test_importing_the_package_imports_nothing_heavy(tmp_path):
     assert python(code, path=str(PROJECT), folder=tmp_path) == [""]
 
 
-def test_the_versions_agree():
+def test_package_versions_agree():
     assert PROJECT_TABLE["version"] == jv.__version__
     assert jv.__version__ in (PROJECT / "CHANGELOG.md").read_text(encoding="utf-8")
 

@@ -39,7 +39,7 @@ def test_a_command_that_nobody_adds_is_refused(added):
     assert CliRunner().invoke(app, ["less"]).exit_code == 2
 
 
-def test_the_script_comments_its_remarks_and_quotes_its_words():
+def test_the_script_writes_remarks_as_comments_and_quotes_arguments():
     command = ProgramCommand(program="p", release="p 1.0", command=("run", "a b"), remarks=("It needs a GPU.",))
     assert command.script() == (
         "#!/bin/sh\n# p, written for p 1.0.\n# It needs a GPU.\nset -eu\nexec run 'a b' \"$@\"\n"

@@ -12,7 +12,7 @@ from jepa_vlm.whole_files import whole, write_tensors, write_whole
 
 
 @pytest.mark.parametrize(("mask", "mode"), [(0o022, 0o644), (0o027, 0o640)])
-def test_the_umask_decides_who_may_read(tmp_path, mask, mode):
+def test_modes_of_written_files_follow_the_umask(tmp_path, mask, mode):
     path, before = tmp_path / "a.safetensors", os.umask(mask)
     try:
         write_tensors(path, {"a": torch.arange(6.0).reshape(2, 3).T})
@@ -25,7 +25,7 @@ def test_the_umask_decides_who_may_read(tmp_path, mask, mode):
 
 
 @pytest.mark.parametrize("folder", [False, True])
-def test_a_writer_that_is_interrupted_leaves_what_was_there(tmp_path, folder):
+def test_an_interrupted_write_leaves_the_old_file(tmp_path, folder):
     def interrupted() -> None:
         with whole(tmp_path / "new" / "b") as part:
             if folder:

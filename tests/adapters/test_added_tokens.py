@@ -19,7 +19,7 @@ def tables(backbone):
 
 
 @pytest.mark.parametrize("name", [TIED, UNTIED])
-def test_each_is_one_special_token_and_old_rows_stay(name):
+def test_each_added_token_is_one_special_token_and_old_embeddings_stay(name):
     plain, grown = jv.load_backbone(name), jv.load_backbone(name, added_tokens=TOKENS)
     old = len(plain.tokenizer)
     assert plain.added is None
@@ -33,7 +33,7 @@ def test_each_is_one_special_token_and_old_rows_stay(name):
     assert (tables(grown)[0] is tables(grown)[1]) == grown.added.tied == (name == TIED)
 
 
-def test_new_rows_lie_around_the_mean_and_the_seed_decides_them():
+def test_embeddings_of_added_tokens_start_near_the_mean_and_depend_on_the_seed():
     torch.manual_seed(3)
     expected = torch.rand(2)
     torch.manual_seed(3)
@@ -51,14 +51,14 @@ def test_new_rows_lie_around_the_mean_and_the_seed_decides_them():
     assert not torch.equal(table[-400:], tables(base)[0][-400:])
 
 
-def test_the_mean_is_that_of_every_old_row_whatever_the_chunks(monkeypatch):
+def test_the_mean_is_over_every_old_embedding_whatever_the_chunk_size(monkeypatch):
     whole = tables(jv.load_backbone(UNTIED, added_tokens=TOKENS))
     monkeypatch.setattr("jepa_vlm.adapters.added_tokens.CHUNK", 100)
     for one, other in zip(whole, tables(jv.load_backbone(UNTIED, added_tokens=TOKENS)), strict=True):
         torch.testing.assert_close(one, other)
 
 
-def test_rows_to_spare_are_used_and_never_cut():
+def test_spare_embedding_rows_are_used_and_never_removed():
     backbone = jv.load_backbone(TIED)
     old = len(backbone.tokenizer)
     backbone.base.resize_token_embeddings(old + 50, mean_resizing=False)
@@ -73,7 +73,7 @@ def test_rows_to_spare_are_used_and_never_cut():
     assert added.before["lm_head.weight"] == tuple(table.shape)
 
 
-def test_a_vocabulary_that_has_them_is_left_alone(tmp_path):
+def test_a_vocabulary_that_has_the_added_tokens_is_left_unchanged(tmp_path):
     backbone = jv.load_backbone(UNTIED, added_tokens=TOKENS)
     backbone.base.save_pretrained(tmp_path)
     backbone.processor.save_pretrained(tmp_path)

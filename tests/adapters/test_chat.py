@@ -44,20 +44,18 @@ def turns(*said: tuple[str, str]) -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize("template", [LISTS, AS_THEY_ARE, ADDED_UP])
-def test_every_turn_is_written_as_it_is_said(processor: Any, template: str) -> None:
+def test_every_turn_of_a_chat_is_written_unchanged(processor: Any, template: str) -> None:
     processor.chat_template = template
     assert chat_text(processor, turns(*TALK)) == "system:be brief;user:what?;assistant:it's 'red'\n;"
     assert chat_text(processor, turns(*TALK[:2]), prompt=True) == "system:be brief;user:what?;assistant:"
 
 
-def test_a_turn_that_no_form_brings_into_the_text_stays_a_list(processor: Any) -> None:
+def test_a_turn_that_the_template_reads_only_as_a_list_stays_a_list(processor: Any) -> None:
     processor.chat_template = NO_SYSTEM
     assert chat_text(processor, turns(*TALK)) == "user:what?;assistant:it's 'red'\n;"
 
 
-def test_a_thought_is_not_opened_and_the_prompt_ends_as_a_turn_begins(
-    processor: Any, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_prompt_ends_as_a_turn_begins_and_opens_no_thought(processor: Any, caplog: pytest.LogCaptureFixture) -> None:
     processor.chat_template = chatml("<image>", system=False, thinks=True)
     with caplog.at_level(logging.WARNING):
         prompt, whole = chat_text(processor, turns(TALK[1]), prompt=True), chat_text(processor, turns(*TALK[1:]))
@@ -110,19 +108,19 @@ def test_a_turn_that_begins_with_structure_is_trained_from_where_a_prompt_ends(n
     assert words == (["Ġ", "<|pad|>", "A"] if "smolvlm" in name else ["<|pad|>", "A"])
 
 
-def test_blanks_ahead_of_a_turn() -> None:
+def test_blanks_before_a_turn_are_found() -> None:
     smolvlm, qwen = (loaded(f"tiny-random-{name}").processor for name in ("smolvlm", "qwen2.5-vl"))
     assert (turn_opening(smolvlm).blanks, turn_opening(qwen).blanks) == (" ", "")
     assert smolvlm.tokenizer.convert_ids_to_tokens(list(answer_turn(smolvlm, "A").ids)) == ["ĠA"]
 
 
-def test_what_a_prompt_holds_already_is_left_out() -> None:
+def test_text_that_the_prompt_already_holds_is_left_out_of_the_answer() -> None:
     tokenizer = (processor := loaded("tiny-random-smolvlm").processor).tokenizer
     turn = answer_turn(processor, "<answer>A", prefix="<answer>")
     assert tokenizer.convert_ids_to_tokens(list(turn.behind("<answer>"))) == ["A"]
 
 
-def test_a_lead_that_the_tokenizer_joins_with_the_letter_is_refused() -> None:
+def test_a_response_prefix_that_the_tokenizer_joins_with_the_letter_is_refused() -> None:
     processor = loaded("tiny-random-smolvlm").processor
     with pytest.raises(BackboneError, match="joins the end of 'so ' with what follows"):
         answer_turn(processor, "so A").behind("so ")
@@ -130,7 +128,7 @@ def test_a_lead_that_the_tokenizer_joins_with_the_letter_is_refused() -> None:
         answer_turn(processor, "so A", prefix="so ")
 
 
-def test_a_prompt_that_ends_otherwise_is_refused() -> None:
+def test_a_prompt_that_ends_unlike_a_turn_begins_is_refused() -> None:
     processor = jv.load_backbone("tiny-random-qwen2.5-vl").processor
     opens_a_thought(processor)
     said = r"A prompt .* ends in .*<think>\\n', training opens a turn with .*assistant\\n'"

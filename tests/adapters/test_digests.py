@@ -69,17 +69,17 @@ def use(backbone: jv.Backbone) -> None:
         (use, set()),
     ],
 )
-def test_each_part_has_its_name(change: Callable[[jv.Backbone], None], names: set[str]) -> None:
+def test_each_part_of_a_model_digest_has_its_name(change: Callable[[jv.Backbone], None], names: set[str]) -> None:
     assert changed_by(change) == names
 
 
-def test_an_adapter_changes_nothing() -> None:
+def test_an_adapter_does_not_change_the_digest_of_the_base() -> None:
     assert (
         state_digests(lora_backbone()) == state_digests(lora_backbone(rank=2)) == state_digests(jv.load_backbone(NAME))
     )
 
 
-def test_on_the_meta_device_names_shapes_and_types_are_all_there_is() -> None:
+def test_a_digest_on_the_meta_device_covers_names_shapes_and_types() -> None:
     def digest(outputs: int, dtype: torch.dtype = torch.float32) -> str:
         return weights_digest(torch.nn.Linear(2, outputs, device="meta", dtype=dtype))
 

@@ -58,7 +58,7 @@ def test_an_image_has_as_many_features_as_tokens_whatever_its_size(name):
 
 
 @pytest.mark.parametrize("name", families(BUDGETS))
-def test_a_budget_holds_and_is_in_visual_tokens(name):
+def test_a_budget_of_visual_tokens_is_kept(name):
     budget = BUDGETS[name]
     backbone = jv.load_backbone(name, visual_tokens=budget)
     for size in ((112, 112), (60, 200), (2000, 1000)):
@@ -82,7 +82,7 @@ def test_a_budget_below_what_every_image_takes_is_refused(name):
 
 @pytest.mark.parametrize("name", families(["tiny-random-lfm2-vl"]))
 @pytest.mark.parametrize(("budget", "most"), [(80, 80), (47, 16), (48, 48)])
-def test_a_budget_allows_as_many_tiles_as_fit_beside_the_whole(name, budget, most):
+def test_a_budget_allows_as_many_tiles_as_fit_with_the_whole_image(name, budget, most):
     """A tile takes 16 tokens, the whole image up to 16, and there are two tiles at least."""
     backbone = jv.load_backbone(name, visual_tokens=budget)
     assert backbone.adapter.image_tokens(backbone.processor, 900, 900).length <= budget
@@ -91,7 +91,7 @@ def test_a_budget_allows_as_many_tiles_as_fit_beside_the_whole(name, budget, mos
 
 
 @pytest.mark.parametrize("name", [name for name, tiny in TINY.items() if tiny.torchvision])
-def test_what_needs_torchvision_says_so(name, monkeypatch):
+def test_a_family_that_needs_torchvision_states_so(name, monkeypatch):
     monkeypatch.setattr("jepa_vlm.adapters.processors.torchvision_works", lambda: False)
     with pytest.raises(BackboneError, match="needs torchvision, which is not installed"):
         jv.load_backbone(name)
@@ -103,7 +103,7 @@ def test_no_grid_of_tiles_within_the_budget_is_refused():
 
 
 @pytest.mark.parametrize("name", [n for n in TINY if "qwen" in n or "glm" in n])
-def test_positions_are_the_stock_model_s(name):
+def test_position_ids_are_those_of_the_stock_model(name):
     backbone = family(name)
     serializer = Serializer(processor=backbone.processor, adapter=backbone.adapter)
     trajectory = random_trajectory(torch.Generator().manual_seed(2), "x", calls=2)
@@ -149,7 +149,7 @@ def test_tied_and_untied_heads_are_both_there():
     assert tied == [True, False]
 
 
-def test_keys_that_a_processor_returns_besides_are_left_out():
+def test_extra_keys_of_a_processor_are_left_out():
     """PaliGemma's returns labels, Gemma 3's the number of crops: the tower reads neither."""
     for name in ("tiny-random-paligemma", "tiny-random-gemma3"):
         backbone = family(name)

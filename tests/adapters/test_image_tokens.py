@@ -26,14 +26,14 @@ TOKENS = ImageTokens("<i>", (12,), grid=(1, 6, 8))  # 6 x 8 patches, merged two 
         ((0.25, 1 / 3, 0.5, 2 / 3), [5]),  # every edge on a line of the grid
     ],
 )
-def test_edges_go_outwards_to_whole_tokens(edges, expected):
+def test_box_edges_are_widened_to_whole_tokens(edges, expected):
     assert region_rows(Box(*edges, relative=True), SIZE, TOKENS) == expected
     left, top, right, bottom = edges
     pixels = Box(left * 80, top * 60, right * 80, bottom * 60, relative=False)
     assert region_rows(pixels, SIZE, TOKENS) == expected
 
 
-def test_an_edge_that_rounding_lifts_over_a_line_lies_on_it():
+def test_a_box_edge_that_exceeds_a_token_border_by_rounding_lies_on_it():
     ten = ImageTokens("<i>", (10,), grid=(1, 2, 20))
     assert 0.1 * 3 * 10 > 3
     assert region_rows(Box(0.0, 0.0, 0.1 * 3, 1.0, relative=True), SIZE, ten) == [0, 1, 2]
@@ -46,7 +46,7 @@ def test_boxes_beyond_the_image_and_families_without_a_grid_are_refused():
         region_rows(Box(0, 0, 1, 1, relative=True), SIZE, ImageTokens("<i>", (12,)))
 
 
-def test_runs_are_shortened_to_one_token_each():
+def test_runs_of_image_tokens_are_shortened_to_one_token_each():
     image = ImageTokens.of("<a><i><i><i>\n<b><i><i>", "<i>")
     assert image.text == "<a><i>\n<b><i>"
     assert image.runs == (3, 2)

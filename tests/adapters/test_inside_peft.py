@@ -13,7 +13,7 @@ from jepa_vlm.training import apply_lora
 @pytest.mark.parametrize(
     ("lora", "train"), [(jv.Lora(rank=2, alpha=4, variant="dora"), "language"), (None, "projector")]
 )
-def test_without_the_adapter_every_name_is_the_bases(name, lora, train):
+def test_parameter_names_without_the_adapter_are_those_of_the_base(name, lora, train):
     backbone = jv.load_backbone(name, added_tokens=("<|a|>",))
     plain, table = set(backbone.base.state_dict()), backbone.base.get_input_embeddings()
     assert not has_lora(backbone.base)

@@ -31,13 +31,13 @@ def inputs_of(backbone: jv.Backbone, text: str = "What color?") -> dict[str, tor
     return dict(made)
 
 
-def test_the_seed_makes_the_weights() -> None:
+def test_the_seed_decides_the_weights_of_a_tiny_model() -> None:
     one, same, other = (jv.load_backbone(TINY, seed=seed).model.state_dict() for seed in (0, 0, 1))
     assert all(torch.equal(one[k], same[k]) for k in one)
     assert any(not torch.equal(one[k], other[k]) for k in one)
 
 
-def test_building_leaves_the_global_generator_alone() -> None:
+def test_building_a_model_leaves_the_global_generator_unchanged() -> None:
     torch.manual_seed(5)
     expected = torch.rand(3)
     torch.manual_seed(5)
@@ -45,7 +45,7 @@ def test_building_leaves_the_global_generator_alone() -> None:
     assert torch.equal(torch.rand(3), expected)
 
 
-def test_about_a_million_parameters() -> None:
+def test_a_tiny_model_has_about_a_million_parameters() -> None:
     backbone = jv.load_backbone(TINY)
     assert 1e6 < sum(p.numel() for p in backbone.model.parameters()) < 2e6
     assert backbone.dim == 128
@@ -81,14 +81,14 @@ def test_a_folder_loads_with_stock_transformers_and_with_us(tmp_path: Path) -> N
     subprocess.run([sys.executable, "-c", code], check=True, cwd=tmp_path)
 
 
-def test_visual_tokens_bound_an_image() -> None:
+def test_the_limit_of_visual_tokens_bounds_an_image() -> None:
     backbone = jv.load_backbone(TINY, visual_tokens=16)
     assert inputs_of(backbone)["mm_token_type_ids"].sum() <= 16
     with pytest.raises(BackboneError, match="at least 1"):
         jv.load_backbone(TINY, visual_tokens=0)
 
 
-def test_dtype() -> None:
+def test_a_backbone_has_the_requested_dtype() -> None:
     assert jv.load_backbone(TINY, dtype="bfloat16").base.dtype == torch.bfloat16
     with pytest.raises(UnknownNameError, match="bfloat16"):
         jv.load_backbone(TINY, dtype="bfloat")
@@ -99,7 +99,7 @@ def test_an_unknown_name_says_which_come_close() -> None:
         jv.load_backbone("tiny-random-qwen2.5vl")
 
 
-def test_missing_and_wrong_folders(tmp_path: Path) -> None:
+def test_missing_and_wrong_model_folders_are_refused(tmp_path: Path) -> None:
     with pytest.raises(BackboneError, match="does not exist"):
         jv.load_backbone(str(tmp_path / "nothing"))
     with pytest.raises(BackboneError, match=r"no config\.json"):
@@ -141,7 +141,7 @@ def test_weights_that_transformers_would_make_up_are_refused(tmp_path: Path) -> 
         jv.load_backbone(str(tmp_path))
 
 
-def test_weights_that_broke_off_or_have_other_shapes_are_one_message(tmp_path: Path) -> None:
+def test_truncated_weights_and_other_shapes_are_one_message(tmp_path: Path) -> None:
     saved(tmp_path)
     weights = (tmp_path / "model.safetensors").read_bytes()
     (tmp_path / "model.safetensors").write_bytes(weights[: len(weights) // 2])

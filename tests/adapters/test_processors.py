@@ -25,13 +25,13 @@ def encoded(processor: Qwen2_5_VLProcessor) -> dict[str, torch.Tensor]:
     return dict(processor(text=[text], images=[Image.new("RGB", (64, 48), "blue")], return_tensors="pt"))
 
 
-def test_it_is_of_the_standard_class(processor: Qwen2_5_VLProcessor) -> None:
+def test_the_processor_is_of_the_standard_class(processor: Qwen2_5_VLProcessor) -> None:
     assert isinstance(processor, Qwen2_5_VLProcessor)
     assert type(processor).__name__ == "Qwen2_5_VLProcessor"
     assert image_only(Qwen2_5_VLProcessor) is image_only(Qwen2_5_VLProcessor)
 
 
-def test_it_survives_pickling(processor: Qwen2_5_VLProcessor) -> None:
+def test_the_processor_survives_pickling(processor: Qwen2_5_VLProcessor) -> None:
     one, other = encoded(processor), encoded(pickle.loads(pickle.dumps(processor)))
     assert all(torch.equal(one[key], other[key]) for key in one)
 

@@ -36,7 +36,7 @@ def right(backbone: jv.Backbone, items: list[MultipleChoice]) -> int:
     return sum(answer.letter == item.letters[item.answer] for answer, item in zip(answers, items, strict=True))
 
 
-def test_stock_transformers_reads_it_and_computes_the_same(backbone: jv.Backbone) -> None:
+def test_stock_transformers_loads_the_bundled_model_and_computes_the_same(backbone: jv.Backbone) -> None:
     stock = AutoModelForImageTextToText.from_pretrained(FOLDER, dtype=torch.float32).eval()
     chat = [{"role": "user", "content": [{"type": "image", "image": Image.new("RGB", (112, 112))}]}]
     batch = load_processor(str(FOLDER)).apply_chat_template(
@@ -46,7 +46,7 @@ def test_stock_transformers_reads_it_and_computes_the_same(backbone: jv.Backbone
         torch.testing.assert_close(stock(**batch).logits, backbone.model(**batch).logits)
 
 
-def test_it_is_small_and_holds_no_code() -> None:
+def test_the_bundled_model_is_small_and_holds_no_code() -> None:
     files = {path.name: path.stat().st_size for path in FOLDER.iterdir()}
     assert sum(files.values()) < 16e6
     assert {Path(name).suffix for name in files} == {".json", ".jinja", ".safetensors", ".md"}
@@ -54,11 +54,11 @@ def test_it_is_small_and_holds_no_code() -> None:
         assert {file.get_tensor(name).dtype for name in file.keys()} == {torch.float16}  # noqa: SIM118
 
 
-def test_it_has_a_million_to_eight_million_parameters(backbone: jv.Backbone) -> None:
+def test_the_bundled_model_has_one_to_eight_million_parameters(backbone: jv.Backbone) -> None:
     assert 1e6 < sum(p.numel() for p in backbone.model.parameters()) < 8e6
 
 
-def test_its_tokenizer_is_the_random_models(backbone: jv.Backbone) -> None:
+def test_the_bundled_model_has_the_tokenizer_of_the_random_model(backbone: jv.Backbone) -> None:
     """Every word of the playground is one token, and the embeddings were learned for these identifiers."""
     assert backbone.tokenizer.get_vocab() == jv.load_backbone("tiny-random-qwen2.5-vl").tokenizer.get_vocab()
 
@@ -67,13 +67,13 @@ def test_its_tokenizer_is_the_random_models(backbone: jv.Backbone) -> None:
     "task",
     [pytest.param(task, marks=[pytest.mark.slow] * (task not in ("sequential-crops", "jigsaw"))) for task in SEEN],
 )
-def test_it_answers_by_letter_what_it_sees_and_not_what_it_does_not(backbone: jv.Backbone, task: str) -> None:
+def test_the_bundled_model_answers_by_letter_only_from_what_it_sees(backbone: jv.Backbone, task: str) -> None:
     items = playground.questions(task, count=COUNT, split="test", seed=3)
     assert right(backbone, items) > 0.4 * COUNT
     assert binom.sf(right(backbone, blanked(items)) - 1, COUNT, 0.25) > 1e-3
 
 
-def test_it_answers_in_words(backbone: jv.Backbone) -> None:
+def test_the_bundled_model_answers_in_words(backbone: jv.Backbone) -> None:
     """By free generation, in the form in which it was taught."""
     asked = [
         (lesson, rng, turn)
@@ -100,7 +100,7 @@ def test_it_answers_in_words(backbone: jv.Backbone) -> None:
     assert good > 0.7 * len(asked) > 20
 
 
-def test_its_card_says_what_it_can_do_and_how_it_was_made() -> None:
+def test_the_card_of_the_bundled_model_states_abilities_and_training() -> None:
     card = (FOLDER / "README.md").read_text(encoding="utf-8")
     assert "python -m benchmarks.pretrain_tiny" in card
     for word in (*SEEN, "color", "count", "column", "piece", "chance"):

@@ -23,13 +23,13 @@ def test_tool_images_are_as_many_as_the_mix_says(serializer):
     assert calls == [1, 2, 3, 1, 2, 3]
 
 
-def test_a_seed_decides_everything(serializer):
+def test_the_seed_alone_decides_a_mix(serializer):
     first, second, third = (make_trajectories("lvr", serializer=serializer, count=3, seed=seed) for seed in (0, 0, 1))
     assert [t.question for t in first] == [t.question for t in second] != [t.question for t in third]
     assert first[0].images[0].load().tobytes() == second[0].images[0].load().tobytes()
 
 
-def test_images_take_about_the_share_that_they_should(serializer):
+def test_images_take_about_their_share_of_the_tokens(serializer):
     (trajectory,) = make_trajectories("lvr", serializer=serializer, count=1)
     seen, shown = (image.length for image in serializer.images(trajectory))
     assert seen / MIXES["lvr"].context == pytest.approx(MIXES["lvr"].seen, abs=0.05)

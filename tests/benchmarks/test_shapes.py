@@ -23,7 +23,7 @@ def test_the_tiny_shape_keeps_the_shares_of_the_3b():
 
 
 @pytest.mark.parametrize(("name", "decoder", "adapter"), [("3b", 2.775e9, 29.9e6), ("7b", 6.525e9, 40.4e6)])
-def test_real_sizes(name, decoder, adapter):
+def test_real_shapes_have_the_published_sizes(name, decoder, adapter):
     """Linear parameters of the real models, and of an adapter of rank 16."""
     backbone = build_backbone(SHAPES[name], device=torch.device("meta"), dtype=torch.bfloat16)
     layers = backbone.adapter.decoder(backbone.base).layers
@@ -41,7 +41,7 @@ def test_only_the_adapter_trains_and_in_float32():
     assert torch.get_default_dtype() == torch.float32
 
 
-def test_a_seed_decides_the_weights():
+def test_the_seed_decides_the_weights_of_a_shape():
     weights = [
         build_backbone(SHAPES["tiny"], device=torch.device("cpu"), dtype=torch.float32, seed=seed).base.lm_head.weight
         for seed in (0, 0, 1)

@@ -30,7 +30,7 @@ def subject(name: str) -> Subject:
 
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.name)
 @pytest.mark.parametrize("name", families(fast=FAST))
-def test_the_check_passes(name, check):
+def test_every_check_passes_for_every_tiny_family(name, check):
     result = run_check(check, subject(name))
     expected = "not applicable" if (name, check.name) in SILENT else "pass"
     assert result.verdict == expected, result.detail

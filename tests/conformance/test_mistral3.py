@@ -54,12 +54,12 @@ def subject() -> Subject:
 
 
 @pytest.mark.parametrize("check", CHECKS[:-1], ids=lambda check: check.name)  # the last one loads it anew, by name
-def test_the_check_passes(check, subject):
+def test_every_check_passes_for_mistral3(check, subject):
     result = run_check(check, subject)
     assert result.verdict == "pass", result.detail
 
 
-def test_a_budget_bounds_the_longer_side(subject):
+def test_a_budget_of_visual_tokens_bounds_the_longer_side_for_mistral3(subject):
     adapter, processor = subject.backbone.adapter, subject.backbone.processor
     before = dict(processor.image_processor.size)
     adapter.limit_visual_tokens(processor, 16)

@@ -29,7 +29,7 @@ def held(name, subject):
     return run_check(BY_NAME[name], subject)
 
 
-def test_a_failure_says_what_differs_and_what_it_means():
+def test_a_failed_check_states_the_difference_and_its_meaning():
     def fails(subject):
         raise CheckFailed("3 is not 4")
 
@@ -51,20 +51,20 @@ def test_a_failure_says_what_differs_and_what_it_means():
     assert found[3].meaning == ""
 
 
-def test_without_its_bidirectional_groups_gemma_is_found_out(gemma, monkeypatch):
+def test_gemma_without_its_bidirectional_groups_fails_the_check(gemma, monkeypatch):
     monkeypatch.setattr(type(gemma.backbone.adapter), "bidirectional_groups", Adapter.bidirectional_groups)
     result = held("one_pass equals separate", gemma)
     assert result.verdict == "fail"
     assert "--engine separate" in result.meaning
 
 
-def test_without_its_window_gemma_is_found_out(gemma, monkeypatch):
+def test_gemma_without_its_sliding_window_fails_the_check(gemma, monkeypatch):
     whole = attention.visible
     monkeypatch.setattr(attention, "visible", lambda q, k, blocks, window, device: whole(q, k, blocks, None, device))
     assert held("one_pass equals separate", gemma).verdict == "fail"
 
 
-def test_positions_off_by_one_are_found_out(gemma, monkeypatch):
+def test_positions_off_by_one_fail_the_check(gemma, monkeypatch):
     def later(self, image_tokens, images):
         return 2 * torch.arange(len(image_tokens))[None]
 
@@ -73,7 +73,7 @@ def test_positions_off_by_one_are_found_out(gemma, monkeypatch):
 
 
 @pytest.mark.parametrize("engine", ["one_pass", "separate"])
-def test_a_number_that_is_none_is_found_out_wherever_it_stands(gemma, monkeypatch, engine):
+def test_a_value_that_is_not_a_number_fails_the_check_wherever_it_is(gemma, monkeypatch, engine):
     plain = model_checks._numbers
 
     def broken(model, batches):
@@ -87,7 +87,7 @@ def test_a_number_that_is_none_is_found_out_wherever_it_stands(gemma, monkeypatc
     assert "nan" in result.detail
 
 
-def test_rows_that_are_joined_in_another_order_are_found_out(monkeypatch):
+def test_packed_sequences_joined_in_another_order_fail_the_check(monkeypatch):
     """Where images of two rows change places, as Qwen3-VL's deeper features once did."""
     subject = Subject.load("tiny-random-qwen3-vl", torch.float64)
     plain = one_pass.join
@@ -103,19 +103,19 @@ def test_rows_that_are_joined_in_another_order_are_found_out(monkeypatch):
     assert "differs by" in result.detail
 
 
-def test_features_in_another_order_are_found_out(gemma, monkeypatch):
+def test_image_features_in_another_order_fail_the_check(gemma, monkeypatch):
     plain = Adapter.encode_images
     monkeypatch.setattr(type(gemma.backbone.adapter), "encode_images", lambda *given: plain(*given).flip(0))
     assert held("images encoded once equal images per view", gemma).verdict == "fail"
 
 
-def test_features_without_a_value_are_called_so(gemma, monkeypatch):
+def test_image_features_that_are_not_a_number_are_reported_as_such(gemma, monkeypatch):
     plain = Adapter.encode_images
     monkeypatch.setattr(type(gemma.backbone.adapter), "encode_images", lambda *given: 0 * plain(*given))
     assert "features are all zero" in held("images encoded once equal images per view", gemma).detail
 
 
-def test_a_head_without_weights_is_called_so(gemma):
+def test_a_head_without_weights_is_reported_as_such(gemma):
     handle = gemma.backbone.base.lm_head.register_forward_hook(lambda module, args, out: 0 * out)
     try:
         assert "logits are all zero" in held("the state is what the head reads", gemma).detail
@@ -123,7 +123,7 @@ def test_a_head_without_weights_is_called_so(gemma):
         handle.remove()
 
 
-def test_gradients_that_are_zero_in_both_engines_differ_by_nothing(gemma):
+def test_gradients_that_are_zero_in_both_engines_count_as_equal(gemma):
     zeros = {f"gate {number}": torch.zeros(2) for number in range(3)}
     assert model_checks._largest({"loss": torch.ones(()), **zeros}, {"loss": torch.ones(()), **zeros}, gemma) == 0
     with pytest.raises(CheckFailed, match="gate 1"):
@@ -131,7 +131,7 @@ def test_gradients_that_are_zero_in_both_engines_differ_by_nothing(gemma):
 
 
 @pytest.mark.parametrize("kind", ["RGBA", "CMYK", "16 bits", "EXIF orientation"])
-def test_a_picture_that_becomes_another_is_found_out(gemma, monkeypatch, kind):
+def test_a_changed_picture_fails_the_check(gemma, monkeypatch, kind):
     changed = dict(input_checks.files())[kind]
     plain = LazyImage.load
 
@@ -145,7 +145,7 @@ def test_a_picture_that_becomes_another_is_found_out(gemma, monkeypatch, kind):
     assert kind in result.detail
 
 
-def test_tokens_that_are_counted_wrongly_are_found_out(gemma, monkeypatch):
+def test_wrongly_counted_tokens_fail_the_check(gemma, monkeypatch):
     plain = Adapter.image_tokens
     monkeypatch.setattr(
         type(gemma.backbone.adapter),
@@ -155,7 +155,7 @@ def test_tokens_that_are_counted_wrongly_are_found_out(gemma, monkeypatch):
     assert "tokens are counted, the stock processor writes" in held("pixels are the stock processor's", gemma).detail
 
 
-def test_a_letter_that_is_compared_by_another_token_is_found_out(gemma, monkeypatch):
+def test_a_letter_compared_by_another_token_fails_the_check(gemma, monkeypatch):
     plain = template_check.answer_turn
     monkeypatch.setattr(template_check, "answer_turn", lambda processor, said: plain(processor, said.lower()))
     found = held("letters are compared by trained tokens", gemma)
@@ -163,12 +163,12 @@ def test_a_letter_that_is_compared_by_another_token_is_found_out(gemma, monkeypa
     assert "is trained as 'A', and compared as 'a'" in found.detail
 
 
-def test_letters_that_begin_with_the_same_token_are_found_out(gemma, monkeypatch):
+def test_letters_that_begin_with_the_same_token_fail_the_check(gemma, monkeypatch):
     monkeypatch.setattr(input_checks, "letter_tokens", lambda backbone, letters: {"A": (5, 6), "B": (5, 7)})
     assert "both begin with" in held("letters are compared by trained tokens", gemma).detail
 
 
-def test_some_checks_alone_in_their_own_order_each_told_when_it_ends():
+def test_selected_checks_run_in_their_own_order_and_report_as_they_end():
     told = []
     results = verify("tiny-random-qwen2.5-vl", only=["tokens", "prompt"], visual_tokens=9, after_each=told.append)
     assert [result.key for result in results] == ["prompt", "tokens"]
@@ -183,13 +183,13 @@ def test_a_limit_of_visual_tokens_reaches_the_model_and_its_export():
     assert held("an export reloads in stock transformers", subject).verdict == "pass"
 
 
-def test_too_many_features_are_found_out(gemma, monkeypatch):
+def test_too_many_image_features_fail_the_check(gemma, monkeypatch):
     plain = Adapter.encode_images
     monkeypatch.setattr(type(gemma.backbone.adapter), "encode_images", lambda *given: plain(*given).repeat(2, 1))
     assert "features" in held("images encoded once equal images per view", gemma).detail
 
 
-def test_a_head_that_is_not_the_last_word_is_found_out(gemma):
+def test_a_head_that_does_not_give_the_final_logits_fails_the_check(gemma):
     handle = gemma.backbone.base.lm_head.register_forward_hook(lambda module, args, out: 2 * out)
     try:
         assert held("the state is what the head reads", gemma).verdict == "fail"
@@ -197,13 +197,13 @@ def test_a_head_that_is_not_the_last_word_is_found_out(gemma):
         handle.remove()
 
 
-def test_a_layer_that_lora_leaves_out_is_found_out(gemma, monkeypatch):
+def test_a_layer_without_lora_fails_the_check(gemma, monkeypatch):
     monkeypatch.setattr(type(gemma.backbone.adapter), "projections", ("q_proj", "v_proj"))
     partial = Subject.load("tiny-random-gemma3", torch.float64)
     assert "leaves out 10 linear layers" in held("LoRA lands on the decoder alone", partial).detail
 
 
-def test_a_base_that_trains_along_is_found_out(gemma):
+def test_a_base_that_is_not_frozen_fails_the_check(gemma):
     weight = gemma.backbone.base.lm_head.weight
     weight.requires_grad_(True)
     try:
@@ -212,7 +212,7 @@ def test_a_base_that_trains_along_is_found_out(gemma):
         weight.requires_grad_(False)
 
 
-def test_slots_without_gradient_are_found_out(gemma, monkeypatch):
+def test_soft_tokens_without_gradient_fail_the_check(gemma, monkeypatch):
     plain = type(gemma).model
 
     def frozen(self, engine="separate"):
@@ -225,19 +225,19 @@ def test_slots_without_gradient_are_found_out(gemma, monkeypatch):
     assert "no gradient" in held("[PRED] and the adapter get gradient", gemma).detail
 
 
-def test_a_hook_that_stays_is_found_out(gemma, monkeypatch):
+def test_a_hook_that_is_not_removed_fails_the_check(gemma, monkeypatch):
     tokens = iter([[[1, 2]], [[1, 3]]])
     monkeypatch.setattr(type(gemma), "generate", lambda self, inputs: next(tokens))
     assert "other tokens" in held("generation is unchanged by training hooks", gemma).detail
 
 
-def test_another_text_is_found_out(gemma, monkeypatch):
+def test_a_changed_text_fails_the_check(gemma, monkeypatch):
     plain = template_check.chat_text
     monkeypatch.setattr(template_check, "chat_text", lambda *given: plain(*given)[:-2])
     assert held("the cut-out trajectory is its golden text", gemma).verdict == "fail"
 
 
-def test_a_prompt_that_opens_a_thought_is_found_out(gemma, monkeypatch):
+def test_a_prompt_that_opens_a_thought_fails_the_check(gemma, monkeypatch):
     plain = gemma.backbone.processor.chat_template
     monkeypatch.setattr(
         gemma.backbone.processor,

@@ -33,7 +33,7 @@ def qkv(queries, keys, kv_heads=HEADS, batch=1):
     return [torch.randn(shape, requires_grad=True) for shape in shapes]
 
 
-def test_a_matrix_product_by_hand():
+def test_flops_of_a_matrix_product_by_hand():
     with FlopCounter() as counter:
         torch.ones(2, 3) @ torch.ones(3, 5)
     assert counter.total == 2 * 2 * 3 * 5
@@ -62,7 +62,7 @@ def test_attention_counts_its_useful_pairs(queries, keys, causal, kv_heads):
     assert forward.total + backward.total == both
 
 
-def test_causal_is_the_lower_triangle_by_hand():
+def test_flops_of_causal_attention_are_those_of_the_lower_triangle_by_hand():
     query, key, value = qkv(5, 5)
     with FlopCounter() as counter:
         F.scaled_dot_product_attention(query, key, value, is_causal=True).sum().backward()
@@ -88,7 +88,7 @@ def test_the_math_path_is_counted_as_the_products_it_does():
 @pytest.mark.parametrize("trained", [False, True], ids=["frozen", "trained"])
 @pytest.mark.parametrize("gradient", [False, True], ids=["evaluation", "training"])
 @pytest.mark.parametrize("reduction", ["sum", "none"])
-def test_linear_cross_entropy(trained, gradient, reduction):
+def test_flops_of_linear_cross_entropy_are_counted(trained, gradient, reduction):
     rows, width, vocab = 10, 8, 30
     hidden = torch.randn(rows, width, requires_grad=gradient)
     weight = torch.randn(vocab, width, requires_grad=gradient and trained)
@@ -139,7 +139,7 @@ def test_packed_sequences_count_their_own_pairs():
 @pytest.mark.parametrize(
     ("queries", "keys", "causal", "pairs"), [(3, 3, True, 6), (2, 5, True, 9), (5, 2, True, 3), (2, 5, False, 10)]
 )
-def test_packed_pairs(queries, keys, causal, pairs):
+def test_attention_pairs_of_packed_sequences_by_hand(queries, keys, causal, pairs):
     """The last query sees all keys: two of five see 4 and 5; of five queries on two keys the first three see none."""
     assert packed_pairs(queries, keys, causal=causal) == pairs
 
@@ -151,7 +151,7 @@ def test_recomputation_by_checkpointing_counts_again():
     assert counter.total == (2 + 2) * (2 * 2 * 4 * 6)
 
 
-def test_a_product_added_in_place():
+def test_flops_of_a_product_added_in_place_are_counted():
     with FlopCounter() as counter:
         torch.zeros(2, 5).addmm_(torch.ones(2, 3), torch.ones(3, 5), alpha=-1)
     assert counter.total == 60
@@ -167,11 +167,11 @@ def test_flops_are_listed_by_module():
 @pytest.mark.parametrize(
     ("queries", "keys", "causal", "pairs"), [(3, 3, True, 6), (2, 5, True, 3), (5, 2, True, 9), (2, 5, False, 10)]
 )
-def test_attention_pairs(queries, keys, causal, pairs):
+def test_attention_pairs_are_counted(queries, keys, causal, pairs):
     assert attention_pairs(queries, keys, causal=causal) == pairs
 
 
-def test_what_is_freed_no_longer_counts():
+def test_freed_memory_no_longer_counts():
     outside = torch.ones(100)
     with AliveBytes() as memory:
         first = outside * 2
@@ -191,7 +191,7 @@ def test_a_storage_counts_once_and_views_not_at_all():
 
 
 @pytest.mark.parametrize("device", ["cpu", "meta"])
-def test_a_backward_pass_by_hand(device):
+def test_memory_of_a_backward_pass_by_hand(device):
     x, w = (torch.ones(10, 10, device=device, requires_grad=True) for _ in range(2))
     with AliveBytes() as memory:
         y = (x @ w).exp()  # product and result: 800
@@ -202,7 +202,7 @@ def test_a_backward_pass_by_hand(device):
 
 
 @pytest.mark.parametrize("counter", [FlopCounter, AliveBytes])
-def test_the_examples_are_true(counter):
+def test_docstring_examples_of_the_counters_are_true(counter):
     names = {counter.__name__: counter, "torch": torch}
     (example,) = doctest.DocTestFinder(recurse=False).find(counter, globs=names)
     assert doctest.DocTestRunner().run(example).failed == 0

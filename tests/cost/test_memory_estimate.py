@@ -32,7 +32,7 @@ HAND = Shape(
 )
 
 
-def test_a_layer_by_hand():
+def test_memory_of_a_layer_by_hand():
     # A token: 4 x 3 of the MLP, 2 inputs of 2, q and two outputs of 2, k and v of 2, 2 narrow middles = 28 halves;
     # norms 2 x (2 + 1) and one log-sum-exp = 7 floats.
     assert layer_saved(HAND, MicroBatchSize(tokens=1), 2) == 28 * 2 + 7 * 4
@@ -40,7 +40,7 @@ def test_a_layer_by_hand():
     assert layer_saved(HAND, MicroBatchSize(tokens=5, seen=4), 2) == 5 * 84 + 16 * 2
 
 
-def test_a_step_by_hand():
+def test_memory_of_a_step_by_hand():
     found = step_memory(HAND, MicroBatchSize(tokens=5, supervised=3, states=2, patches=4), width=2, chunk=2)
     assert found.copies == 2 * 2 * (2 + 2)  # rank 1: two pairs of 2 + 2 numbers, in half precision
     assert found.layers == 5 * 84
@@ -98,19 +98,19 @@ BFLOAT16 = pytest.param(torch.bfloat16, id="bfloat16", marks=pytest.mark.slow)  
 @pytest.mark.parametrize("variant", ["sft", "pearl"])
 @pytest.mark.parametrize("checkpointing", [False, True], ids=["held", "checkpointed"])
 @pytest.mark.parametrize("dtype", [pytest.param(torch.float32, id="float32"), BFLOAT16])
-def test_small_shapes_by_real_execution(variant, checkpointing, dtype):
+def test_memory_estimates_of_small_shapes_match_real_execution(variant, checkpointing, dtype):
     check(setting_of("tiny", "lvr", dtype=dtype, checkpointing=checkpointing), variant)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("mix", ["thinkmorph", "pixelreasoner"])
-def test_the_estimate_holds_for_other_lengths(mix):
+def test_the_memory_estimate_holds_for_other_sequence_lengths(mix):
     check(setting_of("tiny", mix), "pearl")
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("checkpointing", [False, True], ids=["held", "checkpointed"])
-def test_a_real_size_on_the_meta_device(checkpointing):
+def test_the_memory_estimate_of_a_real_size_matches_the_meta_device(checkpointing):
     check(setting_of("3b", "lvr", device="meta", dtype=torch.bfloat16, checkpointing=checkpointing), "pearl")
 
 
@@ -119,11 +119,11 @@ def test_a_real_size_on_the_meta_device(checkpointing):
     ("name", "mix", "checkpointing"),
     [("3b", "pixelreasoner", False), ("7b", "thinkmorph", True), ("7b", "lvr", False)],
 )
-def test_real_sizes_on_the_meta_device(name, mix, checkpointing):
+def test_memory_estimates_of_real_sizes_match_the_meta_device(name, mix, checkpointing):
     check(setting_of(name, mix, device="meta", dtype=torch.bfloat16, checkpointing=checkpointing), "pearl")
 
 
-def test_a_tensor_too_many_is_seen(monkeypatch):
+def test_a_planted_extra_tensor_is_detected(monkeypatch):
     """The estimate is a budget: a step that holds the MLP's product twice is over it."""
     from transformers.models.qwen2_5_vl import modeling_qwen2_5_vl
 
@@ -173,11 +173,11 @@ def test_a_shape_reads_plain_attributes():
     assert shape.lora_rank == 4
 
 
-def test_a_stated_head_dim_wins():
+def test_a_stated_head_dim_takes_precedence():
     assert Shape.of(config(head_dim=5)).decoder.projections()["k_proj"] == (8, 10)
 
 
-def test_grouped_keys_and_values_are_narrow():
+def test_grouped_queries_have_narrow_keys_and_values():
     assert Shape.of(config()).decoder.projections()["v_proj"] == (8, 4)
 
 

@@ -91,7 +91,9 @@ def made(objective: Any, **options: Any) -> LatentVLM:
 
 @pytest.mark.parametrize("name", OBJECTIVES)
 @pytest.mark.parametrize("checkpointing", [False, True])
-def test_a_window_s_gradient_is_the_same(name: str, checkpointing: bool, pure_float64: None) -> None:
+def test_gradients_of_an_accumulation_window_are_the_same_when_targets_run_ahead(
+    name: str, checkpointing: bool, pure_float64: None
+) -> None:
     model = made(OBJECTIVES[name]())
     if checkpointing:
         model.activation_checkpointing_enable()
@@ -102,7 +104,7 @@ def test_a_window_s_gradient_is_the_same(name: str, checkpointing: bool, pure_fl
         assert (found[parameter] - gradient).norm() <= 1e-9 * gradient.norm(), parameter
 
 
-def test_on_the_kernel_too(kernel: Kernel, pure_float64: None) -> None:
+def test_gradients_of_an_accumulation_window_are_the_same_on_the_kernel(kernel: Kernel, pure_float64: None) -> None:
     model = made(OBJECTIVES["views that share a prefix"]())
     batches = window(model)
     assert any(batch.rows["frozen"].layout.branches for batch in batches)
@@ -135,7 +137,7 @@ def rows_run(model: LatentVLM, monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return lengths
 
 
-def test_one_row_runs_for_the_window(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_packed_sequence_runs_for_the_whole_window(monkeypatch: pytest.MonkeyPatch) -> None:
     model = made(pearl_objective())
     batches = window(model)
     lengths = {name: [len(batch.rows[name].input_ids) for batch in batches] for name in ("current", "gradient")}
@@ -146,7 +148,7 @@ def test_one_row_runs_for_the_window(monkeypatch: pytest.MonkeyPatch) -> None:
     assert seen[1:] == lengths["gradient"]
 
 
-def test_the_tower_runs_once_and_only_what_is_read_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_vision_tower_runs_once_and_only_states_that_are_read_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     model = made(pearl_objective())
     batches = window(model)
     calls: list[Any] = []
@@ -165,7 +167,7 @@ def test_the_tower_runs_once_and_only_what_is_read_is_kept(monkeypatch: pytest.M
 
 
 @pytest.mark.parametrize("case", ["separate", "tower trains", "nothing detached", "one batch"])
-def test_where_nothing_is_gained_nothing_changes(case: str) -> None:
+def test_batches_without_shared_work_are_left_unchanged(case: str) -> None:
     objective = jv.NextToken() if case == "nothing detached" else pearl_objective()
     model = made(objective, engine="separate" if case == "separate" else "one_pass")
     if case == "tower trains":
@@ -174,7 +176,7 @@ def test_where_nothing_is_gained_nothing_changes(case: str) -> None:
     assert all(batch.ahead is None for batch in model.run_ahead(batches))
 
 
-def test_joined_rows_by_hand() -> None:
+def test_joined_packed_sequences_by_hand() -> None:
     def row(ids: list[int], layout: Layout, image_at: list[int], slot_at: list[int]) -> PackedSequence:
         tokens = torch.tensor(ids)
         own = SoftTokens(torch.tensor(slot_at), torch.arange(len(slot_at)))

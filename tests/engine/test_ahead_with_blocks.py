@@ -31,7 +31,7 @@ def furthest(found: dict[str, torch.Tensor], expected: dict[str, torch.Tensor]) 
 
 
 @pytest.mark.parametrize(("name", "seed"), [("pearl", 0), ("frozen and ema", 1), (SHARED, 2), (SHARED, 3)])
-def test_a_window_s_gradient_is_the_same(subject: Subject, name: str, seed: int) -> None:
+def test_gradients_of_a_window_are_the_same_with_bidirectional_groups(subject: Subject, name: str, seed: int) -> None:
     model = made(subject, name)
     batches = window(model, (2, 1, 2), seed=seed)
     with subject.exact():
@@ -40,7 +40,7 @@ def test_a_window_s_gradient_is_the_same(subject: Subject, name: str, seed: int)
         assert furthest(gradients(model, ready), gradients(model, batches)) < 1e-9
 
 
-def test_blocks_that_get_lost_on_the_way_are_found_out(subject: Subject, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_lost_bidirectional_groups_are_detected(subject: Subject, monkeypatch: pytest.MonkeyPatch) -> None:
     model = made(subject, SHARED)
     batches = window(model, (1, 1), seed=4)
     monkeypatch.setattr(join, "join_blocks", lambda spans: torch.cat([torch.full_like(row, -1) for row, _ in spans]))

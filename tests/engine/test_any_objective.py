@@ -73,7 +73,7 @@ def disagreement(seed: int, backbone: jv.Backbone, kernel: Callable[[], Kernel] 
 
 
 @pytest.mark.parametrize("seed", seeds(8, 26))
-def test_one_pass_equals_separate(
+def test_one_pass_equals_separate_for_random_objectives(
     seed: int, backbone: jv.Backbone, pure_float64: None, request: pytest.FixtureRequest
 ) -> None:
     assert not disagreement(seed, backbone, lambda: request.getfixturevalue("kernel")), Draw(seed).objective()
@@ -121,7 +121,7 @@ def take_the_first_micro_batch_s_images(patch: pytest.MonkeyPatch) -> None:
         take_the_first_micro_batch_s_images,
     ],
 )
-def test_some_seed_sees_a_planted_mistake(
+def test_a_planted_mistake_is_detected_by_some_seed(
     mistake: Callable[[pytest.MonkeyPatch], None],
     backbone: jv.Backbone,
     pure_float64: None,

@@ -61,20 +61,22 @@ def dense(layout: Layout) -> Callable[..., Tensor]:
 
 
 @each_layout
-def test_by_segment_equals_a_dense_mask(layout: Layout) -> None:
+def test_attention_by_segment_equals_a_dense_mask(layout: Layout) -> None:
     made = tensors(len(layout))
     torch.testing.assert_close(result(packed(layout), made), result(dense(layout), made), rtol=1e-12, atol=1e-12)
 
 
 @each_layout
-def test_by_kernel_equals_a_dense_mask(layout: Layout, kernel: Kernel) -> None:
+def test_attention_by_kernel_equals_a_dense_mask(layout: Layout, kernel: Kernel) -> None:
     made = tensors(len(layout))
     torch.testing.assert_close(result(packed(layout), made), result(dense(layout), made), rtol=1e-12, atol=1e-12)
     branches = [(len(layout.branches), True)] if layout.branches else []
     assert kernel.calls == [(len(layout.segments), True), *branches]
 
 
-def test_torch_2_11_has_no_grouped_queries(kernel: Kernel, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_attention_repeats_keys_for_a_torch_without_grouped_queries(
+    kernel: Kernel, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(attention, "_GROUPED", False)
     layout = LAYOUTS["branches"]
     made = tensors(len(layout))
@@ -82,7 +84,7 @@ def test_torch_2_11_has_no_grouped_queries(kernel: Kernel, monkeypatch: pytest.M
     assert len(kernel.calls) == 2
 
 
-def test_chunks_by_kernel_do_not_see_each_other(kernel: Kernel) -> None:
+def test_chunks_in_attention_by_kernel_do_not_see_each_other(kernel: Kernel) -> None:
     query, key, value, gradient = tensors(7)
     key, value = (t.repeat_interleave(2, dim=1).detach().requires_grad_() for t in (key, value))
     made = [query, key, value, gradient]
@@ -112,7 +114,7 @@ def test_torch_s_own_kernel_takes_these_arguments(layout: Layout, monkeypatch: p
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
-def test_the_kernel_is_not_for_the_cpu(dtype: torch.dtype) -> None:
+def test_attention_on_the_cpu_does_not_use_the_kernel(dtype: torch.dtype) -> None:
     assert not attention.kernel_runs(torch.zeros(1, 2, 3, 8, dtype=dtype), 0.0)
 
 
@@ -137,7 +139,7 @@ class OnGpu:
         (torch.bfloat16, 128, 0.0, (7, 5), False),
     ],
 )
-def test_what_the_kernel_is_for(
+def test_the_kernel_is_used_for_supported_types_and_head_sizes_alone(
     dtype: torch.dtype,
     size: int,
     dropout: float,

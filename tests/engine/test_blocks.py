@@ -9,40 +9,40 @@ from jepa_vlm.engine.batch import Branch, Layout
 from jepa_vlm.engine.planner import join_blocks, uncut_blocks, whole_blocks
 
 
-def test_a_length_grows_to_the_end_of_a_block_and_shrinks_to_its_start():
+def test_a_length_is_moved_to_the_end_or_start_of_a_bidirectional_group():
     own = torch.tensor([-1, 0, 0, 0, -1, 1, 1, -1])
     assert [whole_blocks(own, n) for n in range(9)] == [0, 1, 4, 4, 4, 5, 7, 7, 8]
     assert [uncut_blocks(own, n) for n in range(9)] == [0, 1, 1, 1, 4, 5, 5, 7, 8]
     assert whole_blocks(None, 3) == uncut_blocks(None, 3) == 3
 
 
-def test_a_block_may_have_gaps():
+def test_a_bidirectional_group_may_have_gaps():
     own = torch.tensor([0, 0, -1, 0, -1])
     assert [whole_blocks(own, n) for n in range(6)] == [0, 4, 4, 4, 4, 5]
     assert [uncut_blocks(own, n) for n in range(6)] == [0, 0, 0, 0, 4, 5]
 
 
-def test_views_in_a_row_share_no_block():
+def test_views_in_a_packed_sequence_share_no_bidirectional_group():
     one, two = torch.tensor([0, 0, -1]), torch.tensor([-1, 0])
     assert join_blocks([(one, slice(0, 3)), (two, slice(0, 2))]).tolist() == [0, 0, -1, -1, 1]
     assert join_blocks([(None, slice(0, 3)), (None, slice(0, 2))]) is None
 
 
-def test_what_is_visible():
+def test_visible_tokens_with_groups_and_with_a_window_by_hand():
     seen = visible(4, 4, torch.tensor([-1, 0, 0, -1]), None, torch.device("cpu"))
     assert seen.int().tolist() == [[1, 0, 0, 0], [1, 1, 1, 0], [1, 1, 1, 0], [1, 1, 1, 1]]
     seen = visible(2, 4, None, 2, torch.device("cpu"))
     assert seen.int().tolist() == [[0, 1, 1, 0], [0, 0, 1, 1]]
 
 
-def test_a_window_counts_only_where_it_hides_something():
+def test_a_sliding_window_counts_only_where_it_hides_something():
     layout = Layout((3, 2), (Branch(0, 3, 2),))
     assert narrower(4, layout)
     assert not narrower(5, layout)
     assert not narrower(None, layout)
 
 
-def test_the_masked_way_equals_a_dense_mask():
+def test_attention_with_groups_and_windows_equals_a_dense_mask():
     """Written out: each token of the row, and whom it sees."""
     generator = torch.Generator().manual_seed(0)
     layout, window = Layout((4, 3), (Branch(0, 3, 2),)), 3

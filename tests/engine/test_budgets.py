@@ -72,13 +72,13 @@ BUDGETS = {
 
 
 @pytest.mark.parametrize(("step", "checkpointing"), BUDGETS)
-def test_a_step_stays_within_its_budget(step: str, checkpointing: bool) -> None:
+def test_a_step_stays_within_its_budget_of_calls_and_memory(step: str, checkpointing: bool) -> None:
     calls, saved = cost(STEPS[step](), checkpointing=checkpointing)
     most_calls, most_saved = BUDGETS[step, checkpointing]
     assert 0.9 * most_calls < calls <= most_calls
     assert 0.9 * most_saved < saved <= most_saved
 
 
-def test_pearl_keeps_little_more_than_sft() -> None:
+def test_pearl_keeps_few_more_activations_than_sft() -> None:
     (_, sft), (_, pearl) = (cost(STEPS[step]()) for step in ("sft", "pearl"))
     assert pearl <= 1.06 * sft

@@ -33,7 +33,7 @@ def attention_calls(model: LatentVLM) -> tuple[Counter[int], Counter[bool]]:
 
 
 @pytest.mark.parametrize("enable", [True, False])
-def test_only_the_row_with_gradient_is_computed_again(enable: bool) -> None:
+def test_only_the_packed_sequence_with_gradient_is_recomputed(enable: bool) -> None:
     model = LatentVLM(lora_backbone(), pearl_objective())
     if enable:
         model.activation_checkpointing_enable()
@@ -47,7 +47,7 @@ def test_only_the_row_with_gradient_is_computed_again(enable: bool) -> None:
     assert tower == {False: blocks}
 
 
-def test_a_tower_that_trains_is_computed_again() -> None:
+def test_a_vision_tower_that_trains_is_recomputed() -> None:
     backbone = lora_backbone()
     backbone.adapter.vision(backbone.base).requires_grad_(True)
     model = LatentVLM(backbone, pearl_objective())
@@ -58,7 +58,7 @@ def test_a_tower_that_trains_is_computed_again() -> None:
 
 
 @pytest.mark.parametrize("policy", [jv.frozen(), jv.ema(0.9)])
-def test_other_weights_are_back_before_the_backward_pass(policy: jv.views.TargetPolicy) -> None:
+def test_target_weights_are_swapped_back_before_the_backward_pass(policy: jv.views.TargetPolicy) -> None:
     """What is computed again must meet the weights, the adapter and the dropout of the forward pass."""
 
     def gradients(*, enable: bool) -> dict[str, torch.Tensor]:

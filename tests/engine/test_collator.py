@@ -42,13 +42,13 @@ def test_an_image_is_encoded_once_however_often_it_is_shown(collator: Collator, 
     assert rows.tolist() == [*range(tokens), *range(tokens), *range(tokens), *range(tokens, 2 * tokens)]
 
 
-def test_what_differs_in_size_is_another_image(collator: Collator, files: list[Path]) -> None:
+def test_pictures_that_differ_in_size_are_different_images(collator: Collator, files: list[Path]) -> None:
     one = jv.LazyImage(path=files[0])
     batch = collator([showing("a", one, replace(one, resized=(64, 64)))])
     assert batch.shown == [[0, 1]]
 
 
-def test_open_images_are_told_apart_by_what_they_are_not_by_how_they_look(collator: Collator) -> None:
+def test_images_in_memory_are_told_apart_by_identity_not_by_pixels(collator: Collator) -> None:
     picture = Image.new("RGB", (32, 32))
     one, same, copy = jv.LazyImage(pixels=picture), jv.LazyImage(pixels=picture), jv.LazyImage(pixels=picture.copy())
     assert collator([showing("a", one, same), showing("b", copy)]).shown == [[0, 0], [1, 1]]

@@ -51,12 +51,12 @@ def compare(objective: jv.Objective, trajectories: list[jv.Trajectory], dtype: t
 
 
 @pytest.mark.parametrize("seed", seeds(4, 20))
-def test_pearl_in_float64(seed: int, pure_float64: None) -> None:
+def test_engines_agree_on_pearl_in_float64(seed: int, pure_float64: None) -> None:
     assert compare(pearl_objective(horizon=1 + seed % 3), random_batch(seed), torch.float64) < 1e-9
 
 
 @pytest.mark.parametrize("seed", seeds(2, 20))
-def test_pearl_in_float32(seed: int) -> None:
+def test_engines_agree_on_pearl_in_float32(seed: int) -> None:
     assert compare(pearl_objective(horizon=1 + seed % 3), random_batch(seed), torch.float32) < 1e-5
 
 
@@ -118,13 +118,13 @@ OTHERS: dict[str, Callable[[], Any]] = {
 
 
 @pytest.mark.parametrize("name", OTHERS)
-def test_every_composition_in_float64(name: str, pure_float64: None) -> None:
+def test_engines_agree_on_every_composition_in_float64(name: str, pure_float64: None) -> None:
     generator = torch.Generator().manual_seed(5)
     trajectories = [random_trajectory(generator, str(i), calls=i) for i in range(3)]
     assert compare(OTHERS[name](), trajectories, torch.float64) < 1e-9
 
 
-def test_images_anywhere_and_turns_that_only_look_in_float64(pure_float64: None) -> None:
+def test_engines_agree_on_images_anywhere_and_turns_of_crops_alone_in_float64(pure_float64: None) -> None:
     drawn = [random_trajectory(torch.Generator().manual_seed(seed), str(seed), calls=1) for seed in (2, 3, 4)]
     look, *said = drawn[0].steps
     shapes = [
@@ -135,7 +135,7 @@ def test_images_anywhere_and_turns_that_only_look_in_float64(pure_float64: None)
     assert compare(pearl_objective(horizon=2), shapes, torch.float64) < 1e-9
 
 
-def test_windowed_vision_attention_in_float64(pure_float64: None) -> None:
+def test_engines_agree_with_windowed_vision_attention_in_float64(pure_float64: None) -> None:
     """As in the large models: most vision layers see windows, of which an image has several."""
     config = copy.deepcopy(lora_backbone().base.config)
     config.vision_config.window_size, config.vision_config.fullatt_block_indexes = 32, [1]
@@ -154,7 +154,7 @@ def test_windowed_vision_attention_in_float64(pure_float64: None) -> None:
     assert worst(*results) < 1e-9
 
 
-def test_checkpointing_changes_nothing(pure_float64: None) -> None:
+def test_gradient_checkpointing_changes_no_loss_and_no_gradient(pure_float64: None) -> None:
     backbone = lora_backbone(torch.float64)
     model = LatentVLM(backbone, pearl_objective(horizon=2))
     batch = model.collator()(random_batch(3))
@@ -164,7 +164,7 @@ def test_checkpointing_changes_nothing(pure_float64: None) -> None:
     assert worst(run(model, batch), plain) < 1e-12
 
 
-def test_the_kernel_s_path_in_float64(kernel: Kernel, pure_float64: None) -> None:
+def test_engines_agree_on_the_kernel_in_float64(kernel: Kernel, pure_float64: None) -> None:
     assert compare(pearl_objective(horizon=2), random_batch(4), torch.float64) < 1e-9
     config = jv.load_backbone("tiny-random-qwen2.5-vl").base.config
     text, vision = config.text_config.num_hidden_layers, config.vision_config.depth
@@ -239,7 +239,7 @@ def readouts_swapped(batch: Batch) -> None:
     ],
 )
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
-def test_planted_mistakes_in_the_plan_are_seen(
+def test_planted_mistakes_in_the_plan_are_detected(
     mistake: Callable[[dict[str, Any]], None], dtype: torch.dtype, pure_float64: None
 ) -> None:
     assert difference_after(mistake, dtype) > 10 * TOLERANCE[dtype]
@@ -247,7 +247,7 @@ def test_planted_mistakes_in_the_plan_are_seen(
 
 @pytest.mark.parametrize("mistake", [trajectory_sees_slots, slots_see_each_other_both_ways])
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
-def test_planted_mistakes_in_the_mask_are_seen(
+def test_planted_mistakes_in_the_mask_are_detected(
     mistake: Callable[..., None], dtype: torch.dtype, pure_float64: None
 ) -> None:
     try:

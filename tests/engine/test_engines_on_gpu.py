@@ -17,7 +17,7 @@ pytestmark = [
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_one_pass_equals_separate(seed: int, pure_float64: None) -> None:
+def test_one_pass_equals_separate_on_the_gpu(seed: int, pure_float64: None) -> None:
     backbone = lora_backbone(torch.float64)
     torch.nn.Module.to(backbone.model, "cuda")
     found = []
@@ -62,7 +62,7 @@ def test_a_step_never_waits_for_the_device(dtype: torch.dtype, checkpointing: bo
         torch.cuda.set_sync_debug_mode("default")
 
 
-def test_the_kernel_s_path_agrees_with_segments(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_attention_by_kernel_agrees_with_attention_by_segment(monkeypatch: pytest.MonkeyPatch) -> None:
     backbone = lora_backbone(torch.bfloat16)
     torch.nn.Module.to(backbone.model, "cuda")
     model = LatentVLM(backbone, pearl_objective())

@@ -58,7 +58,7 @@ def losses_and_gradients(model: LatentVLM, batch: dict[str, Any]) -> tuple[dict[
 
 @pytest.mark.parametrize("fed", ["target", "token", "state"])
 @pytest.mark.parametrize("content", CONTENTS, ids=lambda content: type(content).__name__)
-def test_one_pass_equals_separate(content: SlotContent, fed: Any, pure_float64: None) -> None:
+def test_one_pass_equals_separate_with_latent_tokens(content: SlotContent, fed: Any, pure_float64: None) -> None:
     if fed == "target" and not content.has_target:
         pytest.skip("slots without a target cannot be fed it")
     backbone, trajectories = latent_backbone(torch.float64), looking(1)
@@ -74,7 +74,7 @@ def test_one_pass_equals_separate(content: SlotContent, fed: Any, pure_float64: 
         assert float((gradients[name] - gradient).norm() / gradient.norm()) < 1e-9, name
 
 
-def test_slots_of_several_views_share_a_row(pure_float64: None) -> None:
+def test_latent_tokens_of_several_views_share_a_packed_sequence(pure_float64: None) -> None:
     whole = (
         jv.NextToken()
         + objective(RegionFeatures(), "target")
@@ -95,7 +95,7 @@ def test_slots_of_several_views_share_a_row(pure_float64: None) -> None:
         assert float((results[0][1][name] - gradient).norm() / gradient.norm()) < 1e-9, name
 
 
-def test_lvr_by_its_definition(pure_float64: None) -> None:
+def test_lvr_loss_equals_its_definition(pure_float64: None) -> None:
     """The loss and the index sets, made anew here: several boxes, several images, one example after the other."""
     backbone, trajectories = latent_backbone(torch.float64), looking(3, count=4)
     assert any(len(t.images) > 1 for t in trajectories)
@@ -155,7 +155,7 @@ def test_lvr_by_its_definition(pure_float64: None) -> None:
     assert float(terms.total.detach()) == pytest.approx(total / count, rel=1e-9)
 
 
-def test_words_and_borders_are_trained_and_slots_are_not() -> None:
+def test_words_and_border_tokens_are_supervised_and_latent_tokens_are_not() -> None:
     backbone = latent_backbone()
     view = LatentConversation(PooledFeatures(chunks=2))
     model = LatentVLM(backbone, jv.NextToken(view=view))
@@ -171,7 +171,7 @@ def test_words_and_borders_are_trained_and_slots_are_not() -> None:
     assert shown.images == tuple(range(len(trajectory.images)))
 
 
-def test_thoughts_are_as_many_in_every_example_and_never_stand_for_the_answer() -> None:
+def test_latent_thoughts_are_equally_many_in_every_example_and_never_replace_the_answer() -> None:
     trajectory = looking(5, count=4)[3]
     texts = [step.text for step in trajectory.steps]
     assert trajectory.calls == 3
@@ -192,7 +192,7 @@ def test_thoughts_are_as_many_in_every_example_and_never_stand_for_the_answer() 
 
 
 @pytest.mark.parametrize("after", ["\n", "", "Now:\n"])
-def test_borders_that_are_given_are_not_trained(after: str) -> None:
+def test_border_tokens_that_are_given_are_not_supervised(after: str) -> None:
     trajectory, backbone = looking(2)[2], latent_backbone()
     border = backbone.tokenizer.encode(f"<|latent_start|><|latent_end|>{after}", add_special_tokens=False)
     labels = {}
@@ -211,7 +211,7 @@ def test_borders_that_are_given_are_not_trained(after: str) -> None:
         LatentConversation(PooledFeatures(2), borders="x")
 
 
-def test_a_picture_s_features_in_equal_runs_by_hand() -> None:
+def test_features_of_a_picture_averaged_in_equal_runs_by_hand() -> None:
     features = torch.tensor([[1.0], [3.0], [5.0], [7.0], [100.0]])
     rows, slot = torch.tensor([0, 1, 2, 3]), torch.tensor([0, 0, 1, 1])  # two runs of two; the fifth is left over
     assert slot_targets(features, rows, slot, 2).tolist() == [[2.0], [6.0]]
@@ -235,7 +235,7 @@ def test_pictures_that_only_the_tools_showed_are_not_encoded() -> None:
         assert len(batch.images["image_grid_thw"]) == images
 
 
-def test_a_window_of_micro_batches_equals_each_by_itself(pure_float64: None) -> None:
+def test_an_accumulation_window_with_latent_tokens_equals_each_micro_batch_alone(pure_float64: None) -> None:
     """Rows without gradient run ahead as one; slots that are fed back have gradient, and must not be among them."""
     backbone = latent_backbone(torch.float64)
     target = jv.ViewEncoder(jv.views.TrajectoryOnly(), policy=jv.stop_gradient())
@@ -251,7 +251,7 @@ def test_a_window_of_micro_batches_equals_each_by_itself(pure_float64: None) -> 
         assert all(float((found[name] - gradient).norm()) < 1e-12 for name, gradient in gradients.items())
 
 
-def test_feedback_refuses_what_would_switch_it_off() -> None:
+def test_latent_feedback_refuses_settings_that_would_disable_it() -> None:
     backbone = latent_backbone()
     model = LatentVLM(backbone, objective(PooledFeatures(2), "state"))
     batch = model.collator()(looking(8))
@@ -262,7 +262,7 @@ def test_feedback_refuses_what_would_switch_it_off() -> None:
     assert torch.isfinite(model(batch).total)
 
 
-def test_a_run_checks_looks_before_it_begins() -> None:
+def test_a_run_checks_latent_segments_before_it_begins() -> None:
     backbone = latent_backbone()
     collator = LatentVLM(backbone, jv.NextToken(view=LatentConversation(RegionFeatures()))).collator()
     collator.check(looking(1)[1])
@@ -274,7 +274,7 @@ def test_a_run_checks_looks_before_it_begins() -> None:
     LatentVLM(backbone, jv.NextToken(view=LatentConversation(PooledFeatures(2)))).collator().check(without_box)
 
 
-def test_what_does_not_fit_is_refused() -> None:
+def test_views_with_latent_tokens_that_do_not_fit_are_refused() -> None:
     backbone = latent_backbone()
     view = LatentConversation(RegionFeatures())
     plain = LatentVLM(jv.load_backbone("tiny-random-qwen2.5-vl"), jv.NextToken(view=view))

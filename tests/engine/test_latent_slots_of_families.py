@@ -28,7 +28,7 @@ def borders(backbone: jv.Backbone) -> dict[str, str]:
 
 @pytest.mark.parametrize("fed", ["target", "state"])
 @pytest.mark.parametrize("family", FAMILIES)
-def test_one_pass_equals_separate(family: str, fed: str) -> None:
+def test_one_pass_equals_separate_with_latent_tokens_for_every_family(family: str, fed: str) -> None:
     backbone = jv.load_backbone(f"tiny-random-{family}", dtype="float64")
     trajectories = [t for t in jv.playground.trajectories("sequential-crops", count=6, seed=1) if t.calls][:2]
     view = LatentConversation(PooledFeatures(2), fed=fed, **borders(backbone))

@@ -79,12 +79,14 @@ OBJECTIVES: dict[str, Callable[[], Any]] = {
 
 @pytest.mark.parametrize("name", OBJECTIVES)
 @pytest.mark.parametrize("kernel", [False, True], ids=["segments", "kernel"])
-def test_a_step_waits_for_nothing(name: str, kernel: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_training_step_never_synchronises_with_the_device(
+    name: str, kernel: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(attention, "kernel_runs", lambda query, dropout: kernel)
     assert step(OBJECTIVES[name]()) == []
 
 
-def test_a_window_s_rows_wait_for_nothing() -> None:
+def test_running_an_accumulation_window_ahead_never_synchronises_with_the_device() -> None:
     model = LatentVLM(lora_backbone(torch.bfloat16), pearl_objective())
     batches = [model.collator()(random_batch(seed)) for seed in (0, 1)]
     model.to("meta")
@@ -96,7 +98,7 @@ def test_a_window_s_rows_wait_for_nothing() -> None:
     assert waits.seen == []
 
 
-def test_lengths_left_on_the_device_are_seen() -> None:
+def test_planted_lengths_on_the_device_are_detected() -> None:
     def forget(batch: Batch) -> None:
         del batch.images["image_max_seqlen"]
 
@@ -104,7 +106,7 @@ def test_lengths_left_on_the_device_are_seen() -> None:
         step(pearl_objective(), forget)
 
 
-def test_a_mask_instead_of_an_index_is_seen() -> None:
+def test_a_planted_mask_instead_of_an_index_is_detected() -> None:
     def by_mask(batch: Batch) -> None:
         request, read = next(iter(batch.reads.items()))
         mask = torch.zeros(len(batch.rows[read.row]), dtype=torch.bool).index_fill(0, read.index, True)
@@ -114,7 +116,7 @@ def test_a_mask_instead_of_an_index_is_seen() -> None:
         step(pearl_objective(), by_mask)
 
 
-def test_a_tensor_made_on_the_host_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_planted_tensor_from_the_host_is_detected(monkeypatch: pytest.MonkeyPatch) -> None:
     stock = jv.LatentPrediction.forward
 
     def weighted(self: Any, states: Any) -> Any:

@@ -15,7 +15,7 @@ def rows(objective: jv.Objective, calls: tuple[int, ...] = (1, 2)) -> tuple[dict
     return model.collator()(examples).rows, model, examples
 
 
-def test_pearl_is_one_row_with_gradient_and_one_without() -> None:
+def test_pearl_is_one_packed_sequence_with_gradient_and_one_without() -> None:
     found, model, examples = rows(pearl_objective(tokens=3))
     assert list(found) == ["current", "gradient"]  # forward only first, while no activation is held
     views = [model.serialize(example) for example in examples]
@@ -29,7 +29,7 @@ def test_pearl_is_one_row_with_gradient_and_one_without() -> None:
     assert found["current"].layout.segments == tuple(view["trajectory"].readouts["last_token"] + 1 for view in views)
 
 
-def test_a_target_with_gradient_moves_into_the_row_with_gradient() -> None:
+def test_a_target_with_gradient_joins_the_packed_sequence_with_gradient() -> None:
     target = jv.ViewEncoder(jv.views.TrajectoryOnly(), policy=jv.with_gradient())
     term = jv.LatentPrediction(
         context=jv.ViewEncoder(jv.views.Question()), predictor=jv.IdentityPredictor(), target=target
@@ -39,7 +39,7 @@ def test_a_target_with_gradient_moves_into_the_row_with_gradient() -> None:
     assert len(found["gradient"].layout.segments) == 4
 
 
-def test_without_slots_the_question_costs_nothing() -> None:
+def test_without_soft_tokens_the_question_view_adds_no_tokens() -> None:
     term = jv.LatentPrediction(
         context=jv.ViewEncoder(jv.views.Question()),
         predictor=jv.IdentityPredictor(),
@@ -50,13 +50,13 @@ def test_without_slots_the_question_costs_nothing() -> None:
     assert len(found["gradient"].layout.segments) == 2
 
 
-def test_alone_a_prediction_computes_no_trajectory_with_gradient() -> None:
+def test_a_prediction_alone_computes_no_trajectory_with_gradient() -> None:
     found, model, examples = rows(1.0 * dict(pearl_objective().terms)["latent_prediction"])
     lengths = tuple(model.serialize(example)["question"].readouts["last_pred"] + 1 for example in examples)
     assert found["gradient"].layout.segments == lengths
 
 
-def test_a_detached_conversation_is_read_from_the_row_with_gradient() -> None:
+def test_a_detached_conversation_is_read_from_the_packed_sequence_with_gradient() -> None:
     target = jv.ViewEncoder(jv.views.TrajectoryOnly(context="question"), readout="turn_end", policy=jv.stop_gradient())
     term = jv.LatentPrediction(
         context=jv.ViewEncoder(jv.views.Question()), predictor=jv.IdentityPredictor(), target=target

@@ -49,18 +49,18 @@ def read_at(at: str, views: list[TokenizedView]) -> Read:
     return read(request, views, {request.encoding: LOCATION})
 
 
-def test_a_mean_is_over_the_content_tokens_of_each_example() -> None:
+def test_a_mean_readout_is_over_the_content_tokens_of_each_example() -> None:
     found = read_at("mean", VIEWS)
     assert found.index.tolist() == [11, 13, 20, 21, 23, 25]
     assert found.document.tolist() == [0, 0, 1, 1, 1, 1]
     assert found.size.tolist() == [2, 4]
 
 
-def test_a_single_readout_is_one_place_per_example() -> None:
+def test_a_single_readout_is_one_position_per_example() -> None:
     assert read_at("turn_end", VIEWS).index.tolist() == [14, 26]
 
 
-def test_a_supervised_token_is_read_at_the_place_before_it() -> None:
+def test_a_supervised_token_is_read_at_the_position_before_it() -> None:
     found = read_at("supervised", VIEWS)
     assert found.index.tolist() == [12, 13, 23, 25]
     assert found.labels.tolist() == [103, 104, 104, 106]
@@ -76,7 +76,7 @@ def test_the_first_token_of_a_view_is_not_supervised_as_no_state_predicts_it() -
     assert found.lengths == (2, 2)
 
 
-def test_other_regions_are_read_at_their_own_places() -> None:
+def test_other_regions_are_read_at_their_own_positions() -> None:
     found = read_at("trajectory", VIEWS)
     assert found.index.tolist() == [12, 13, 14, 23, 24, 25, 26]
     assert found.labels.tolist() == [-100, 103, 104, -100, 104, -100, 106]
@@ -86,7 +86,7 @@ def test_other_regions_are_read_at_their_own_places() -> None:
 @pytest.mark.parametrize("region", ["trajectory", "all"])
 @pytest.mark.parametrize("supervised", [False, True])
 @pytest.mark.parametrize("horizon", [1, 2, 3, 100])
-def test_pairs_are_counted_one_by_one(region: str, supervised: bool, horizon: int) -> None:
+def test_pairs_of_adjacent_states_are_counted_one_by_one(region: str, supervised: bool, horizon: int) -> None:
     expected = 0
     for marks in (FIRST, SECOND):
         inside = marks["trajectory"] if region == "trajectory" else [1] * len(marks["content"])
@@ -107,11 +107,11 @@ def test_pairs_are_counted_one_by_one(region: str, supervised: bool, horizon: in
         ({"at": "trajectory"}, 7),
     ],
 )
-def test_nothing_behind_the_last_read_token_is_needed(asked: dict[str, str], count: int) -> None:
+def test_no_token_after_the_last_read_one_is_computed(asked: dict[str, str], count: int) -> None:
     assert needed_tokens(VIEWS[1], Request(view=Conversation(), **asked)) == count
 
 
-def test_tokens_are_the_same_if_word_or_image_and_row_are() -> None:
+def test_tokens_are_shared_only_if_token_image_and_feature_are_equal() -> None:
     image = torch.tensor([1, 1, 1, 1, 0, 0, 0], dtype=torch.bool)
     shown = replace(
         VIEWS[1],

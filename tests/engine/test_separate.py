@@ -15,7 +15,7 @@ def stock_inputs(backbone: jv.Backbone, text: str, images: list[jv.LazyImage]) -
     return {name: value.double() if value.is_floating_point() else value for name, value in inputs.items()}
 
 
-def test_losses_equal_hand_written_forwards(pure_float64: None) -> None:
+def test_losses_of_separate_passes_equal_hand_written_forwards(pure_float64: None) -> None:
     backbone = lora_backbone(torch.float64)
     trajectory = random_trajectory(torch.Generator().manual_seed(3), "by hand", calls=2)
     model = jv.LatentVLM(backbone, pearl_objective(tokens=4, horizon=1), engine="separate")

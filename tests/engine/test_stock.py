@@ -22,7 +22,7 @@ def test_an_attention_that_is_silently_kept_is_one_message(monkeypatch):
         jv.LatentVLM(backbone, jv.NextToken())
 
 
-def test_an_error_without_words_is_named(monkeypatch):
+def test_an_error_of_a_stock_forward_without_a_message_shows_its_class(monkeypatch):
     def fails(self, names):
         raise ValueError
 

@@ -49,7 +49,7 @@ def answers(*texts: str) -> list[jv.Trajectory]:
 
 
 @pytest.mark.parametrize("readout", ["mean", "last_token"])
-def test_a_text_is_worth_the_same_alone(readout: str) -> None:
+def test_the_embedding_of_a_text_does_not_depend_on_its_batch(readout: str) -> None:
     """One text at a time without padding, through stock transformers, is the reference."""
     encoder, texts = loaded().double(), ("red", "the small blue circle", "B")
     read = encoder.reader()(answers(*texts))
@@ -62,7 +62,7 @@ def test_a_text_is_worth_the_same_alone(readout: str) -> None:
         torch.testing.assert_close(row, expected, rtol=1e-12, atol=1e-12)
 
 
-def test_its_weights_come_from_the_seed_and_the_global_one_stays() -> None:
+def test_weights_of_the_text_encoder_come_from_the_seed_and_leave_the_global_one() -> None:
     before = torch.get_rng_state()
     one, same, other = loaded(), loaded(), loaded(seed=1)
     assert torch.equal(before, torch.get_rng_state())
@@ -72,13 +72,13 @@ def test_its_weights_come_from_the_seed_and_the_global_one_stays() -> None:
     assert {value.dtype for value in state.values()} == {torch.float32}
 
 
-def test_dropout_stays_off() -> None:
+def test_dropout_stays_off_in_the_text_encoder() -> None:
     encoder = loaded().train()
     assert encoder.training
     assert not any(module.training for module in encoder.model.modules())
 
 
-def test_a_folder_is_loaded_without_its_pooler(tmp_path: Any) -> None:
+def test_a_text_encoder_is_loaded_from_a_folder_without_its_pooler(tmp_path: Any) -> None:
     _, tokenizer = load_text_encoder(TINY)
     config = BertConfig(vocab_size=len(tokenizer), hidden_size=16, num_hidden_layers=1, num_attention_heads=2,
                         intermediate_size=16)  # fmt: skip
@@ -94,7 +94,7 @@ def test_a_folder_is_loaded_without_its_pooler(tmp_path: Any) -> None:
     assert all(p.grad is not None for p in encoder.parameters())
 
 
-def test_what_cannot_be_loaded_is_refused(tmp_path: Any) -> None:
+def test_a_text_encoder_that_cannot_be_loaded_is_refused(tmp_path: Any) -> None:
     with pytest.raises(UnknownNameError, match="Did you mean 'tiny-random-bert'"):
         loaded("tiny-random-brt")
     with pytest.raises(BackboneError, match=r"Cannot load hub id google/embeddinggemma-300m"):
@@ -126,17 +126,17 @@ def test_what_cannot_be_loaded_is_refused(tmp_path: Any) -> None:
         (lambda own: jv.MLPPredictor(out=0), "out must be at least 1"),
     ],
 )
-def test_what_makes_no_sense_is_refused_when_it_is_built(make: Any, message: str) -> None:
+def test_impossible_arguments_of_the_text_encoder_are_refused_at_construction(make: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         make(jv.TextEncoder(name=TINY))
 
 
-def test_two_sizes_are_refused_with_both_named() -> None:
+def test_text_encoder_and_prediction_of_different_sizes_are_refused() -> None:
     with pytest.raises(BackboneError, match=r"prediction has 128 components and the target 32"):
         small_model(objective=prediction(predictor=jv.MLPPredictor(), target_head=None))
 
 
-def test_answers_that_it_cannot_read_are_refused_before_a_run() -> None:
+def test_answers_that_the_text_encoder_cannot_read_are_refused_before_a_run() -> None:
     collator = small_model(objective=objective()).collator()
     (empty,), (long,) = answers(" "), answers("red circle " * 100)
     with pytest.raises(DataError, match="has an empty answer"):
@@ -146,7 +146,7 @@ def test_answers_that_it_cannot_read_are_refused_before_a_run() -> None:
     small_model().collator().check(empty)  # nobody reads it
 
 
-def test_its_tokens_travel_with_the_batch_and_no_row_knows_of_them() -> None:
+def test_extra_inputs_of_the_text_encoder_are_in_the_batch_and_in_no_packed_sequence() -> None:
     model = small_model(objective=objective())
     collator = pickle.loads(pickle.dumps(model.collator()))
     batch = collator(answers("B", "red"))
@@ -157,7 +157,7 @@ def test_its_tokens_travel_with_the_batch_and_no_row_knows_of_them() -> None:
     assert len(batch.rows) == 1
 
 
-def test_a_step_that_leaves_the_term_out_does_not_run_it() -> None:
+def test_a_step_that_leaves_the_term_out_does_not_run_the_text_encoder() -> None:
     model = small_model(objective=objective())
     batch = model.collator()(answers("B", "red"), without=("latent_prediction",))
     model.objective.terms["latent_prediction"].target.encoder.forward = None
@@ -167,7 +167,7 @@ def test_a_step_that_leaves_the_term_out_does_not_run_it() -> None:
     assert all(p.grad is not None for p in model.objective.parameters())  # as DDP asks
 
 
-def test_it_has_a_rate_of_its_own_and_matrices_alone_decay(tmp_path: Any) -> None:
+def test_the_text_encoder_has_its_own_learning_rate_and_only_matrices_decay(tmp_path: Any) -> None:
     model = small_model(objective=objective())
     groups = small_trainer(model, tmp_path, weight_decay=0.1).create_optimizer().param_groups
     rate = {id(p): group["lr"] for group in groups for p in group["params"]}
@@ -179,7 +179,7 @@ def test_it_has_a_rate_of_its_own_and_matrices_alone_decay(tmp_path: Any) -> Non
 
 
 @pytest.mark.slow
-def test_it_moves_and_is_resumed_bit_for_bit(tmp_path: Any) -> None:
+def test_the_text_encoder_trains_and_resumes_bit_for_bit(tmp_path: Any) -> None:
     settings = {"steps": 3, "batch_size": 2, "validate_every": 3}
     whole = small_model(objective=objective())
     start = trained(whole)
@@ -193,7 +193,7 @@ def test_it_moves_and_is_resumed_bit_for_bit(tmp_path: Any) -> None:
     assert all(torch.equal(value, expected[name]) for name, value in trained(resumed).items())
 
 
-def test_it_is_saved_with_the_heads_and_left_out_of_an_export(tmp_path: Any) -> None:
+def test_the_text_encoder_is_saved_with_the_heads_and_left_out_of_an_export(tmp_path: Any) -> None:
     model = small_model(objective=objective())
     for parameter in model.backbone.model.parameters():
         if parameter.requires_grad:
@@ -211,7 +211,7 @@ def test_it_is_saved_with_the_heads_and_left_out_of_an_export(tmp_path: Any) -> 
 
 
 @pytest.mark.slow
-def test_answers_in_words_are_told_apart_on_held_out_examples() -> None:
+def test_a_trained_text_encoder_tells_held_out_answers_apart() -> None:
     """The answer is what was asked, so that the question tells it: better than a guess among the batch's answers."""
 
     def asked(count: int, split: str) -> list[jv.Trajectory]:
@@ -235,7 +235,7 @@ def test_answers_in_words_are_told_apart_on_held_out_examples() -> None:
     assert sum(losses) / 2 < 0.9 * math.log(8)
 
 
-def test_a_small_rate_is_no_alarm(tmp_path: Any) -> None:
+def test_a_small_learning_rate_of_the_text_encoder_raises_no_warning(tmp_path: Any) -> None:
     """Beside a rate that moves everything else, a text encoder whose own is too small to move a norm's ones."""
     slow = jv.ViewEncoder(jv.views.Answer(), readout="mean", encoder=jv.TextEncoder(name=TINY, rate=1e-6))
     model = small_model(objective=jv.NextToken() + prediction(target=slow))

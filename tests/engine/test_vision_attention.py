@@ -73,7 +73,7 @@ def test_windows_and_images_of_many_sizes_equal_the_stock_tower(pure_float64: No
         torch.testing.assert_close(ours[name], value, rtol=1e-9, atol=1e-9 * float(value.abs().max()), msg=name)
 
 
-def test_calls_grow_with_the_distinct_lengths_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_attention_calls_of_the_vision_tower_grow_with_distinct_lengths_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     backbone = jv.load_backbone("tiny-random-qwen2.5-vl", dtype="float64")
     OnePass().prepare(backbone)
     seen = calls(monkeypatch)
@@ -108,14 +108,14 @@ def test_a_family_without_chunks_keeps_its_tower_s_attention(monkeypatch: pytest
     assert backbone.base.config.vision_config._attn_implementation == "sdpa"
 
 
-def test_a_saved_model_names_no_attention_of_ours(tmp_path: Path) -> None:
+def test_a_saved_model_does_not_name_this_librarys_attention(tmp_path: Path) -> None:
     backbone = jv.load_backbone("tiny-random-qwen2.5-vl")
     OnePass().prepare(backbone)
     backbone.base.save_pretrained(tmp_path)
     assert "jepa_vlm" not in (tmp_path / "config.json").read_text()
 
 
-def test_chunks_do_not_see_each_other() -> None:
+def test_chunks_of_vision_attention_do_not_see_each_other() -> None:
     query, key, value = (torch.randn(1, 3, 7, 4, dtype=torch.float64) for _ in range(3))
     ends = torch.tensor([0, 2, 5, 7])
     out, _ = vision_attention.chunk_attention(nn.Identity(), query, key, value, None, cu_seq_lens_q=ends)

@@ -24,11 +24,11 @@ VSTAR = evaluation(
 )
 
 
-def test_every_column_has_its_place():
+def test_every_column_of_the_paper_is_matched_to_a_benchmark_task():
     assert tuple(PLACES) == COLUMNS
 
 
-def test_the_rows_of_the_same_backbone_stand_beside_what_was_measured():
+def test_rows_of_the_paper_for_the_same_backbone_are_listed_with_the_measurement():
     found = beside_paper([VSTAR, evaluation("mmvp:DATA#labels=corrected", share(200, 300))])
     assert {row.backbone for row in found.rows} == {"Qwen2.5-VL-7B"}
     assert [row.method for row in found.rows].count("Pearl, LVR data") == 1
@@ -49,7 +49,7 @@ def test_the_rows_of_the_same_backbone_stand_beside_what_was_measured():
     assert json.loads(json.dumps(found.to_json()))["paper"][0]["percent"]["MMVP"] == 66.7
 
 
-def test_what_stands_against_a_comparison_is_said():
+def test_reasons_against_a_comparison_with_the_paper_are_listed():
     found = beside_paper([evaluation("blink:B", share(3, 9), {"Counting": share(2, 6)}, backbone="mine", name="lvr-1")])
     assert list(found.measured) == ["Counting"]
     assert {row.backbone for row in found.rows} == {"Qwen2.5-VL-7B", "Qwen2.5-VL-3B", "Qwen3-VL-4B"}
@@ -69,6 +69,6 @@ def test_what_stands_against_a_comparison_is_said():
         ([VSTAR, evaluation("mmvp:D", share(1, 2), backbone="other")], "of one model, got Qwen"),
     ],
 )
-def test_refusals(given, message):
+def test_evaluations_that_the_paper_has_no_numbers_for_are_refused(given, message):
     with pytest.raises(DataError, match=message):
         beside_paper(given)

@@ -38,5 +38,5 @@ def test_the_ablation_repeats_two_rows_of_table_1():
     assert by_name[3, "Pearl without both terms"] == by_name[1, "SFT, LVR data"]
 
 
-def test_the_page_is_the_data():
+def test_the_page_of_paper_tables_matches_the_data():
     assert PAGE.read_text(encoding="utf-8") == page()

@@ -12,7 +12,7 @@ from jepa_vlm.evaluation.protocol import pixel_budget, protocol_for
 
 
 @pytest.mark.parametrize(("scoring", "tokens"), [("letter-logits", 0), ("short", 4), ("free", 32)])
-def test_tokens_are_those_of_the_scoring(scoring, tokens):
+def test_max_new_tokens_default_follows_the_scoring(scoring, tokens):
     processor = SimpleNamespace(
         image_processor=SimpleNamespace(size={"shortest_edge": 256, "longest_edge": 12544, "height": None})
     )
@@ -20,12 +20,12 @@ def test_tokens_are_those_of_the_scoring(scoring, tokens):
     assert (protocol.max_new_tokens, protocol.min_pixels, protocol.max_pixels) == (tokens, 256, 12544)
 
 
-def test_a_processor_without_a_budget():
+def test_the_protocol_accepts_a_processor_without_a_pixel_budget():
     processor = SimpleNamespace(image_processor=SimpleNamespace(size={"height": 224, "width": 224}))
     assert protocol_for(processor, "short").max_pixels is None
 
 
-def test_unknown_scoring():
+def test_an_unknown_scoring_is_refused():
     with pytest.raises(ValueError, match="scoring must be one of letter-logits, short, free, tools; got 'guess'"):
         Protocol(scoring="guess", max_new_tokens=0)
     with pytest.raises(ValueError, match="max_new_tokens"):
@@ -43,7 +43,7 @@ def test_a_named_protocol_is_recorded_with_what_it_sets():
     assert (own.name, own.max_new_tokens, own.max_pixels) == ("pearl-paper-1", 4, 12544)
 
 
-def test_a_pixel_budget_holds_inside_the_block_alone():
+def test_a_pixel_budget_holds_inside_the_with_block_alone():
     image_processor = SimpleNamespace(size={"shortest_edge": 1, "longest_edge": 2})
     with pixel_budget(image_processor, (3, 4)):
         assert image_processor.size == {"shortest_edge": 3, "longest_edge": 4}

@@ -26,6 +26,6 @@ def test_commit_of_a_checkout_and_its_edits(tmp_path, monkeypatch):
     assert provenance.commit() == git(tmp_path, "rev-parse", "HEAD") + "-dirty"
 
 
-def test_a_package_that_is_not_installed_is_said_so(monkeypatch):
+def test_a_package_that_is_not_installed_is_recorded_as_such(monkeypatch):
     monkeypatch.setattr(provenance, "PACKAGES", {"nothing": "no-such-package-at-all"})
     assert provenance.versions()["nothing"] == "not installed"

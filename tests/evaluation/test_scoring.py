@@ -26,7 +26,7 @@ def item(name: str, *, task: str, options: int, answer: int) -> MultipleChoice:
     )
 
 
-def test_counts_by_hand(backbone, monkeypatch):
+def test_accuracy_counts_by_hand(backbone, monkeypatch):
     items = [
         item("a", task="search", options=4, answer=0),
         item("b", task="search", options=4, answer=1),
@@ -85,7 +85,7 @@ def test_the_playground_is_answered_and_recorded(backbone, tmp_path):
     assert Evaluation.from_json(tmp_path / "evaluation.json") == found
 
 
-def test_one_task_of_the_playground():
+def test_a_playground_benchmark_may_be_one_task():
     assert {item.task for item in load_benchmark("playground:visual-search", count=4)} == {"visual-search"}
 
 
@@ -95,7 +95,7 @@ def test_the_same_seed_gives_the_same_items():
     assert [i.id for i in first] != [i.id for i in other]
 
 
-def test_unknown_names_are_told_apart():
+def test_unknown_benchmarks_and_tasks_have_different_messages():
     with pytest.raises(UnknownNameError, match="Did you mean 'playground'"):
         load_benchmark("plaground")
     with pytest.raises(UnknownNameError, match="visual-search"):
@@ -104,7 +104,7 @@ def test_unknown_names_are_told_apart():
         load_benchmark("playground", count=0)
 
 
-def test_what_cannot_be_measured_is_refused(backbone):
+def test_evaluations_that_cannot_be_measured_are_refused(backbone):
     one = item("a", task="", options=2, answer=0)
     with pytest.raises(DataError, match="no items"):
         evaluate(backbone, [], benchmark="empty")
@@ -121,7 +121,7 @@ def test_a_prompt_with_a_special_token_is_refused(backbone):
         evaluate(backbone, [held])
 
 
-def test_progress_is_told_batch_by_batch(backbone):
+def test_progress_is_reported_after_each_batch(backbone):
     told = []
     items = [item(str(i), task="", options=2, answer=0) for i in range(5)]
     evaluate(backbone, items, batch_size=2, progress=told.append)

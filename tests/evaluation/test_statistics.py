@@ -9,7 +9,7 @@ from jepa_vlm.errors import JepaVLMError
 from jepa_vlm.evaluation.statistics import McNemar, mcnemar_exact, wilson_interval
 
 
-def test_eight_of_ten():
+def test_wilson_interval_of_eight_hits_in_ten():
     low, high = wilson_interval(8, 10)
     assert (low, high) == (pytest.approx(0.4902, abs=5e-5), pytest.approx(0.9433, abs=5e-5))
 
@@ -24,13 +24,13 @@ def test_wilsons_formula_by_hand():
 
 
 @pytest.mark.parametrize(("successes", "n"), [(0, 5), (5, 5), (1, 1)])
-def test_it_stays_inside_zero_and_one(successes, n):
+def test_the_wilson_interval_stays_within_zero_and_one(successes, n):
     interval = wilson_interval(successes, n)
     assert 0 <= interval.low <= successes / n <= interval.high <= 1
     assert interval.low < interval.high
 
 
-def test_more_confidence_is_wider():
+def test_more_confidence_makes_the_wilson_interval_wider():
     assert wilson_interval(8, 10, 0.99).low < wilson_interval(8, 10, 0.95).low
 
 
@@ -56,11 +56,11 @@ def test_mcnemar_by_hand():
     assert mcnemar_exact(b, a) == McNemar(n=12, only_a=5, only_b=1, p_value=pytest.approx(14 / 64))
 
 
-def test_an_even_split_says_nothing():
+def test_mcnemar_p_is_one_for_an_even_split():
     assert mcnemar_exact([True, False], [False, True]).p_value == pytest.approx(1.0)
 
 
-def test_no_disagreement_says_nothing():
+def test_mcnemar_p_is_one_without_disagreement():
     assert mcnemar_exact([True, False, True], [True, False, True]) == McNemar(n=3, only_a=0, only_b=0, p_value=1.0)
 
 
@@ -70,7 +70,7 @@ def test_mcnemar_needs_the_same_items(a, b):
         mcnemar_exact(a, b)
 
 
-def test_without_scipy_it_says_what_to_install(monkeypatch):
+def test_without_scipy_the_error_names_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "scipy.stats", None)
     with pytest.raises(JepaVLMError, match=r"needs scipy; install it with: pip install 'jepa-vlm\[eval\]'"):
         wilson_interval(1, 2)

@@ -22,7 +22,7 @@ def backbone():
     return load_backbone("tiny-random-qwen2.5-vl", seed=0)
 
 
-def test_a_plain_answer_is_what_free_scoring_generates(backbone):
+def test_a_plain_answer_equals_what_free_scoring_generates(backbone):
     expected = answers_by_scoring(backbone, ITEMS, scorings=("free",), max_new_tokens=5)["free"]
     open_questions = [OpenQuestion(item.id, item.images, item.prompt) for item in ITEMS]
     for items in (ITEMS, open_questions):
@@ -31,7 +31,7 @@ def test_a_plain_answer_is_what_free_scoring_generates(backbone):
 
 
 @pytest.mark.parametrize(("name", "loop"), [("tools", TRAINED_TOOLS), ("pixel-reasoner", PIXEL_REASONER)])
-def test_a_way_with_tools_runs_its_loop_and_answers_with_the_last_turn(backbone, monkeypatch, name, loop):
+def test_answering_with_tools_runs_the_loop_and_returns_the_last_turn(backbone, monkeypatch, name, loop):
     given = []
 
     def scripted(backbone, items, loop, *, batch_size):
@@ -47,7 +47,7 @@ def test_a_way_with_tools_runs_its_loop_and_answers_with_the_last_turn(backbone,
     assert given == [(loop, 2)]
 
 
-def test_the_recipes_name_ways_that_exist():
+def test_shipped_recipes_name_existing_ways_of_answering():
     assert load_recipe("pixel_reasoner").answering == ANSWERINGS["tools"] == Tools()
     assert load_recipe("pearl").answering == ANSWERINGS["plain"] == Plain()
     with pytest.raises(UnknownNameError, match="Did you mean 'tools'"):

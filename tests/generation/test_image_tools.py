@@ -31,13 +31,13 @@ def test_a_crop_is_padded_by_a_tenth_of_the_image_and_clamped(image, name):
 
 
 @CROPS
-def test_fractions_and_pixels_are_told_apart_by_their_size(image, name):
+def test_boxes_in_fractions_and_in_pixels_are_told_apart_by_their_size(image, name):
     in_fractions = IMAGE_TOOLS[name](image, {"bbox_2d": [0.4, 0.2, 0.6, 0.6]})
     assert in_fractions.tobytes() == IMAGE_TOOLS[name](image, {"bbox_2d": [80, 20, 120, 60]}).tobytes()
 
 
 @CROPS
-def test_the_whole_image_in_fractions_is_not_a_pixel(image, name):
+def test_a_box_of_the_whole_image_in_fractions_is_not_read_as_one_pixel(image, name):
     assert IMAGE_TOOLS[name](image, {"bbox_2d": [0, 0, 1, 1]}).size == (200, 100)
     assert IMAGE_TOOLS[name](image, {"bbox_2d": [0.5, 0.5, 1.0, 1.0]}).size == (120, 60)
 
@@ -70,12 +70,12 @@ def test_a_crop_must_be_larger_than_28_pixels(name, height, fits):
         ([-90, -90, -5, -5], "lies outside"),
     ],
 )
-def test_boxes_that_are_none(image, name, box, message):
+def test_invalid_boxes_are_refused(image, name, box, message):
     with pytest.raises(ToolError, match=message):
         IMAGE_TOOLS[name](image, {"bbox_2d": box})
 
 
-def test_box_without_padding_by_hand(image):
+def test_a_crop_without_padding_matches_a_hand_computed_box(image):
     assert box_in(image, {"bbox_2d": [-50, 10, 60.4, 1000]}) == (0, 10, 60, 100)
 
 
@@ -104,14 +104,14 @@ def test_select_frames_is_refused(image):
 
 
 @pytest.mark.parametrize("name", IMAGE_TOOLS)
-def test_signatures_name_what_the_tool_takes(name):
+def test_tool_signatures_name_the_arguments_of_the_tool(name):
     tool = IMAGE_TOOLS[name]
     function = tool.signature()["function"]
     assert function["name"] == name == tool.name
     assert set(function["parameters"]["required"]) == set(function["parameters"]["properties"])
 
 
-def test_the_crop_is_offered_in_pixel_reasoners_words():
+def test_the_crop_tool_is_described_in_pixel_reasoners_words():
     assert IMAGE_TOOLS["crop_image_normalized"].signature()["function"] == {
         "name": "crop_image_normalized",
         "description": "Zoom in on the image based on the bounding box coordinates. "

@@ -82,7 +82,9 @@ def by_hand(backbone: jv.Backbone, inputs: Inputs, steps: int, tokens: int) -> t
     return words, fed
 
 
-def test_equals_the_slow_obvious_way(backbone: jv.Backbone, pure_float64: None) -> None:
+def test_latent_feedback_equals_recomputing_the_whole_sequence_at_every_step(
+    backbone: jv.Backbone, pure_float64: None
+) -> None:
     inputs = prompts(backbone, 2)
     (found,) = run(backbone, inputs, Latents(steps=3), tokens=4)
     words, _ = by_hand(backbone, inputs, 3, 4)
@@ -90,7 +92,7 @@ def test_equals_the_slow_obvious_way(backbone: jv.Backbone, pure_float64: None) 
     assert (found.steps, found.segments) == (3, 1)
 
 
-def test_a_batch_equals_each_item_alone(backbone: jv.Backbone, pure_float64: None) -> None:
+def test_latent_feedback_on_a_batch_equals_each_item_alone(backbone: jv.Backbone, pure_float64: None) -> None:
     for decoding in (
         Latents(steps=3),
         Latents(steps=4, leave="end"),
@@ -105,7 +107,7 @@ def test_a_batch_equals_each_item_alone(backbone: jv.Backbone, pure_float64: Non
             assert torch.allclose(own.first_logits, alone.first_logits, atol=1e-8)
 
 
-def test_no_steps_is_plain_generation(backbone: jv.Backbone) -> None:
+def test_zero_latent_steps_equal_plain_generation(backbone: jv.Backbone) -> None:
     inputs = prompts(backbone, 0, 1)
     found = run(backbone, inputs, Latents(steps=0))
     with inference(backbone.model):
@@ -116,7 +118,7 @@ def test_no_steps_is_plain_generation(backbone: jv.Backbone) -> None:
         assert (own.steps, own.segments) == (0, 0)
 
 
-def test_the_fed_states_are_those_of_training(backbone: jv.Backbone, pure_float64: None) -> None:
+def test_hidden_states_fed_back_equal_those_of_training(backbone: jv.Backbone, pure_float64: None) -> None:
     """The view's engine and generation feed the same vectors behind the same prompt."""
     (trajectory,) = [t for t in jv.playground.trajectories("visual-search", count=8, seed=0) if t.calls == 1][:1]
     silent = jv.Trajectory(
@@ -137,7 +139,7 @@ def test_the_fed_states_are_those_of_training(backbone: jv.Backbone, pure_float6
     assert torch.allclose(torch.stack(fed), region.inputs, atol=1e-9)
 
 
-def test_controls_change_what_is_fed(backbone: jv.Backbone) -> None:
+def test_controls_change_the_input_embeddings_of_the_latent_steps(backbone: jv.Backbone) -> None:
     inputs = prompts(backbone, 0)
     logits = {}
     for control in ("none", "noise", "dropped"):
@@ -174,7 +176,7 @@ def test_a_model_that_never_writes_start_answers_directly(backbone: jv.Backbone)
         handle.remove()
 
 
-def test_words_behind_end_are_the_tokens_that_training_writes_there() -> None:
+def test_words_after_the_end_token_have_the_token_ids_of_training() -> None:
     """A tokenizer that puts a space before the first word of a text, and of no other stretch of it."""
     pieces = {token: i for i, token in enumerate(["\n", "▁\n", "▁", "red", "▁red"])}
     core = Tokenizer(models.WordLevel(pieces, unk_token="▁"))
@@ -191,7 +193,7 @@ def test_words_behind_end_are_the_tokens_that_training_writes_there() -> None:
     assert [machine.start, *machine.closing] == trained
 
 
-def test_a_blank_of_the_template_stands_ahead_of_start_as_in_training() -> None:
+def test_a_blank_of_the_template_precedes_the_start_token_as_in_training() -> None:
     """Training writes a blank and START behind "Assistant:"; a letter is " A" without a look, and "A" behind one."""
     backbone = jv.load_backbone("tiny-random-smolvlm", dtype="float64", added_tokens=tuple(BORDERS.values()))
     item, decoding = jv.playground.questions("visual-search", count=1)[0], Latents(steps=1)
@@ -214,7 +216,7 @@ def scores_for(*likeliest: int) -> Tensor:
     return torch.nn.functional.one_hot(torch.tensor(likeliest), 2000).double()
 
 
-def test_a_row_that_has_ended_takes_no_more_steps_while_the_others_go_on(backbone: jv.Backbone) -> None:
+def test_a_finished_sequence_takes_no_more_latent_steps_while_others_continue(backbone: jv.Backbone) -> None:
     """``generate`` goes on asking for it; what the model would say then is not its answer."""
     start = backbone.tokenizer.convert_tokens_to_ids(BORDERS["start"])
     end, word = end_ids(backbone)[0], 7
@@ -231,7 +233,7 @@ def test_a_row_that_has_ended_takes_no_more_steps_while_the_others_go_on(backbon
     assert (second.ids, second.segments, second.steps) == ([word, word, word, end], 0, 0)
 
 
-def test_a_checkpoint_that_switches_the_cache_off_does_not_switch_feedback_off(backbone: jv.Backbone) -> None:
+def test_latent_feedback_works_for_a_checkpoint_that_disables_the_cache(backbone: jv.Backbone) -> None:
     inputs, settings = prompts(backbone, 1), backbone.base.generation_config
     (plain,) = run(backbone, inputs, Latents(steps=3))
     settings.use_cache = False
@@ -244,7 +246,7 @@ def test_a_checkpoint_that_switches_the_cache_off_does_not_switch_feedback_off(b
     assert torch.equal(found.first_logits, plain.first_logits)
 
 
-def test_scorings_read_the_words_behind_the_look(backbone: jv.Backbone) -> None:
+def test_every_scoring_reads_the_words_after_the_latent_segment(backbone: jv.Backbone) -> None:
     items = jv.playground.questions("mixture", count=5, seed=3)
     decoding = Latents(steps=2)
     found = answers_by_scoring(
@@ -258,14 +260,14 @@ def test_scorings_read_the_words_behind_the_look(backbone: jv.Backbone) -> None:
     assert all(a.latent_steps is None for a in plain["letter-logits"])
 
 
-def test_an_answer_without_a_word_is_no_letter(backbone: jv.Backbone, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_answer_without_words_yields_no_letter(backbone: jv.Backbone, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("jepa_vlm.generation.option_letters.generate_latent", lambda *given: [LatentAnswer()])
     items = jv.playground.questions("mixture", count=1, seed=3)
     with pytest.raises(RuntimeError, match="no letter can be read"):
         answers_by_scoring(backbone, items, scorings=("letter-logits",), answering=Latents(steps=2))
 
 
-def test_other_families_feed_back_too() -> None:
+def test_latent_feedback_works_for_other_model_families() -> None:
     for name in ("tiny-random-qwen3-vl", "tiny-random-gemma3", "tiny-random-llava"):
         other = jv.load_backbone(name)
         specials = [t.content for t in other.tokenizer.added_tokens_decoder.values() if t.special]
@@ -276,7 +278,7 @@ def test_other_families_feed_back_too() -> None:
         assert found.steps == 2, name
 
 
-def test_a_vocabulary_without_the_borders_is_refused() -> None:
+def test_a_vocabulary_without_the_start_and_end_tokens_is_refused() -> None:
     plain = jv.load_backbone("tiny-random-qwen2.5-vl")
     with pytest.raises(BackboneError, match="one token of the vocabulary"):
         run(plain, prompts(plain, 0), Latents(steps=2))

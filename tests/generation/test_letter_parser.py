@@ -36,13 +36,13 @@ FORMS = [form.strip(" ").replace("\\n", "\n") for form in READ.strip("\n").repla
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_reads_what_is_stated_whichever_letter_it_is(form):
+def test_the_parser_reads_a_stated_letter_whichever_it_is(form):
     for letter, option in zip(LETTERS, OPTIONS, strict=True):
         assert parse_letter(form.format(letter, o=option), LETTERS, OPTIONS) == letter
 
 
 @pytest.mark.parametrize("form", ["{}", "The answer is {} because", "I pick {}, I think", "Answer: {}. I am sure"])
-def test_reads_each_of_26_letters(form):
+def test_the_parser_reads_each_of_26_letters(form):
     assert [parse_letter(form.format(x), ascii_uppercase) for x in ascii_uppercase] == list(ascii_uppercase)
 
 
@@ -94,23 +94,23 @@ If the answer is {}, then | The answer could be {} | 答案不是{} | 不选{} |
 
 
 @pytest.mark.parametrize(("text", "letter"), STATED.items())
-def test_reads_the_letter_that_is_meant(text, letter):
+def test_the_parser_reads_the_letter_that_is_meant(text, letter):
     assert parse_letter(text, LETTERS, OPTIONS) == letter
 
 
 @pytest.mark.parametrize("text", UNSTATED)
-def test_guesses_nothing(text):
+def test_the_parser_never_guesses_a_letter(text):
     assert parse_letter(text, LETTERS, OPTIONS) is None
 
 
 @pytest.mark.parametrize("form", DENIED.strip().replace("\n", " | ").split(" | "))
-def test_reads_nothing_from_a_denial_a_supposition_or_a_question(form):
+def test_the_parser_reads_no_letter_from_a_denial_a_supposition_or_a_question(form):
     for letter, option in zip(LETTERS, OPTIONS, strict=True):
         if letter != "C" or "C" not in form:
             assert parse_letter(form.format(letter, o=option), LETTERS, OPTIONS) is None
 
 
-def test_reads_no_letter_beyond_the_options():
+def test_the_parser_reads_no_letter_beyond_the_options():
     assert parse_letter("C", ("A", "B")) is None
     assert parse_letter("The answer is C.", ("A", "B")) is None
 
@@ -137,7 +137,7 @@ def _soup(rng: random.Random, letters: str, options: list[str]) -> list[tuple[st
     ]
 
 
-def test_renaming_the_letters_renames_what_is_read():
+def test_renaming_the_option_letters_renames_the_parsed_letter():
     rng, read = random.Random(0), 0
     for _ in range(1200):
         letters = ascii_uppercase[: rng.choice([2, 4, 10, 26])]
@@ -157,7 +157,7 @@ def test_renaming_the_letters_renames_what_is_read():
 
 
 @pytest.mark.parametrize("part", ["\\boxed{", "<think>", "answer is ", "((", "A or B, ", " "])
-def test_a_long_reply_takes_linear_time(part):
+def test_parsing_a_long_reply_takes_linear_time(part):
     """With quadratic time it would not end."""
     length = 1_000_000 if part.isspace() else 100_000
     assert parse_letter("The answer is " + part * (length // len(part)) + "E", LETTERS) is None

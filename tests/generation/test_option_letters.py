@@ -43,13 +43,13 @@ ITEMS = [
 
 
 @pytest.mark.parametrize("scoring", ["letter-logits", "short", "free"])
-def test_batching_changes_no_answer(backbone, scoring):
+def test_the_batch_size_changes_no_answer(backbone, scoring):
     alone = [answer_letters(backbone, [one], scoring=scoring)[0] for one in ITEMS]
     assert answer_letters(backbone, ITEMS, scoring=scoring, batch_size=3) == alone
     assert [answer.id for answer in alone] == [one.id for one in ITEMS]
 
 
-def test_padded_logits_equal_unpadded_ones(pure_float64):
+def test_logits_of_padded_prompts_equal_unpadded_ones(pure_float64):
     backbone = load_backbone("tiny-random-qwen2.5-vl", seed=0, dtype="float64")
     with torch.inference_mode():
         padded = backbone.model(**inputs_of(backbone, ITEMS), logits_to_keep=1).logits[:, -1]
@@ -57,7 +57,7 @@ def test_padded_logits_equal_unpadded_ones(pure_float64):
     torch.testing.assert_close(padded, torch.stack(alone), rtol=1e-9, atol=1e-9)
 
 
-def test_short_agrees_with_letter_logits_and_only_says_offered_letters(backbone):
+def test_short_scoring_agrees_with_option_log_likelihood_and_gives_only_offered_letters(backbone):
     logits = answer_letters(backbone, ITEMS, scoring="letter-logits")
     short = answer_letters(backbone, ITEMS, scoring="short")
     assert [a.letter for a in short] == [a.letter for a in logits]
@@ -65,7 +65,7 @@ def test_short_agrees_with_letter_logits_and_only_says_offered_letters(backbone)
 
 
 @pytest.mark.parametrize("scorings", [SCORINGS, SCORINGS[:2], ("free", "letter-logits")])
-def test_scorings_share_one_reading_of_the_prompt(backbone, scorings):
+def test_short_and_free_scoring_share_one_prompt_forward(backbone, scorings):
     alone = {name: answer_letters(backbone, ITEMS, scoring=name, max_new_tokens=5) for name in scorings}
     tower, read = backbone.adapter.vision(backbone.base), []
     handle = tower.register_forward_hook(lambda *_: read.append(1))
@@ -75,7 +75,7 @@ def test_scorings_share_one_reading_of_the_prompt(backbone, scorings):
     assert len(read) == 1
 
 
-def test_letter_logits_takes_the_likeliest_option_letter(backbone, monkeypatch):
+def test_option_log_likelihood_takes_the_likeliest_option_letter(backbone, monkeypatch):
     ids = [own[0] for own in letter_tokens(backbone, ("A", "B", "C")).values()]
     monkeypatch.setattr(type(backbone.model), "forward", lambda self, input_ids, **_: SimpleNamespace(logits=logits))
     logits = torch.zeros(2, 1, len(backbone.tokenizer))
@@ -84,7 +84,7 @@ def test_letter_logits_takes_the_likeliest_option_letter(backbone, monkeypatch):
     assert [a.letter for a in answer_letters(backbone, ITEMS[:2])] == ["B", "C"]
 
 
-def test_the_checkpoints_own_sampling_settings_play_no_part(backbone):
+def test_sampling_settings_of_the_checkpoint_are_ignored(backbone):
     before = answer_letters(backbone, ITEMS, scoring="free", max_new_tokens=6)
     settings = backbone.model.generation_config
     own = {name: getattr(settings, name) for name in ("do_sample", "temperature", "top_k", "repetition_penalty")}
@@ -95,7 +95,7 @@ def test_the_checkpoints_own_sampling_settings_play_no_part(backbone):
         settings.update(**own)
 
 
-def test_free_parses_what_was_generated_and_keeps_the_text(backbone, monkeypatch):
+def test_free_scoring_parses_the_generated_text_and_keeps_it(backbone, monkeypatch):
     said = backbone.tokenizer.encode("<answer>B</answer>", add_special_tokens=False)
 
     def generate(self, input_ids, **settings):
@@ -107,7 +107,7 @@ def test_free_parses_what_was_generated_and_keeps_the_text(backbone, monkeypatch
     assert (answer.letter, answer.text) == ("B", "<answer>B</answer>")
 
 
-def test_modes_are_restored_and_training_goes_on(backbone):
+def test_answering_restores_training_mode(backbone):
     model = backbone.model
     model.train()
     frozen = model.get_submodule("model.visual").eval()
@@ -122,7 +122,7 @@ def test_modes_are_restored_and_training_goes_on(backbone):
 
 
 @pytest.mark.parametrize("scoring", ["letter-logits", "short", "free"])
-def test_runs_on_half_precision_with_float32_adapters(scoring):
+def test_answering_runs_in_half_precision_with_float32_adapters(scoring):
     backbone = load_backbone("tiny-random-qwen2.5-vl", seed=0, dtype="bfloat16")
     config = LoraConfig(r=2, target_modules=r".*language_model\..*q_proj")
     backbone.model = get_peft_model(backbone.model, config, autocast_adapter_dtype=False)
@@ -151,7 +151,7 @@ def test_letters_that_begin_with_the_same_token_are_refused(smolvlm):
 
 @pytest.mark.parametrize("scorings", [("short",), ("short", "free")])
 @pytest.mark.parametrize("wanted", ["A", "F"])
-def test_short_walks_the_tokens_of_a_trained_answer(smolvlm, scorings, wanted):
+def test_short_scoring_follows_the_tokens_of_a_trained_answer(smolvlm, scorings, wanted):
     untrained, path = (
         smolvlm.tokenizer.encode("ABCD", add_special_tokens=False),
         letter_tokens(smolvlm, "ABCDEF")[wanted],
@@ -185,16 +185,16 @@ def test_a_turn_that_was_trained_is_answered_under_every_scoring():
 
 
 @pytest.mark.parametrize("wrong", [{"scoring": "guess"}, {"batch_size": 0}, {"max_new_tokens": 0}])
-def test_arguments_out_of_range(backbone, wrong):
+def test_arguments_of_answer_letters_out_of_range_are_refused(backbone, wrong):
     with pytest.raises(ValueError, match=next(iter(wrong))):
         answer_letters(backbone, ITEMS, **wrong)
 
 
-def test_no_items_no_answers(backbone):
+def test_no_items_give_no_answers(backbone):
     assert answer_letters(backbone, []) == []
 
 
-def test_an_opening_gets_room_is_counted_and_is_no_part_of_the_answer(monkeypatch):
+def test_a_response_prefix_gets_room_is_counted_and_is_no_part_of_the_answer(monkeypatch):
     backbone = load_backbone("tiny-random-qwen2.5-vl", seed=0, added_tokens=("<|a|>", "<|b|>"))
     opening = Plain(prefix="<|a|><|a|><|b|>", tokens=("<|a|>", "<|b|>"))
     answers = ["<|a|><|a|><|b|>B", "<|a|><|b|>B", "A", "<|a|><|b|><|a|>B"]  # whole; <|b|> alone; none; in any order

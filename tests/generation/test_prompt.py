@@ -25,7 +25,7 @@ CONVERSATIONS = [
 ]
 
 
-def test_inputs_are_those_of_the_stock_chat_template(backbone):
+def test_prompt_inputs_are_those_of_the_stock_chat_template(backbone):
     stock = backbone.processor.apply_chat_template(
         CONVERSATIONS,
         tokenize=True,
@@ -40,14 +40,14 @@ def test_inputs_are_those_of_the_stock_chat_template(backbone):
         torch.testing.assert_close(value, stock[name], msg=name)
 
 
-def test_a_prefix_follows_the_generation_prompt(backbone):
+def test_a_response_prefix_follows_the_generation_prompt(backbone):
     plain = prompt_text(backbone, CONVERSATIONS[0])
     assert prompt_text(backbone, CONVERSATIONS[0], prefix="<answer>") == plain + "<answer>"
     ids = prompt_inputs(backbone, CONVERSATIONS[:1], prefix="<answer>")["input_ids"][0].tolist()
     assert backbone.tokenizer.decode(ids).endswith(backbone.tokenizer.decode(backbone.tokenizer.encode("<answer>")))
 
 
-def test_system_and_prefix_reach_the_model(backbone, monkeypatch):
+def test_system_prompt_and_response_prefix_reach_the_model(backbone, monkeypatch):
     seen = []
 
     def generate(self, input_ids, **_):
@@ -64,5 +64,5 @@ def test_system_and_prefix_reach_the_model(backbone, monkeypatch):
     assert seen[1].count("red") == seen[0].count("red") + 1
 
 
-def test_no_images(backbone):
+def test_a_prompt_without_images_has_no_pixel_values(backbone):
     assert "pixel_values" not in prompt_inputs(backbone, [[user_turn("red ?", [])]])

@@ -14,7 +14,7 @@ def test_tokens_of_a_response_prefix_are_counted_in_its_text():
 
 
 @pytest.mark.parametrize("tokens", [(), ("<a>", "<c>"), "<a>"])
-def test_tokens_must_stand_in_it(tokens):
+def test_tokens_of_a_response_prefix_must_occur_in_its_text(tokens):
     with pytest.raises(ValueError, match="stand in its text"):
         jv.Plain(prefix="<a><b>", tokens=tokens)
 

@@ -6,7 +6,7 @@ from jepa_vlm.generation.image_tools import ToolError
 from jepa_vlm.generation.tool_loop import ends_with_call, last_call
 
 
-def test_the_last_of_several_calls_counts():
+def test_of_several_tool_calls_in_a_turn_the_last_counts():
     first = '<tool_call>{"name": "a", "arguments": {}}</tool_call>'
     text = first + ' no <tool_call>\n{"name": "b", "arguments": {"x": 1}}\n</tool_call>\n'
     assert ends_with_call(text)
@@ -16,7 +16,7 @@ def test_the_last_of_several_calls_counts():
 @pytest.mark.parametrize(
     "text", ["", "B", '<tool_call>{"name": "a", "arguments": {}}', "<tool_call>{}</tool_call> so B"]
 )
-def test_a_turn_without_a_call_at_its_end(text):
+def test_a_turn_that_does_not_end_with_a_call_is_no_tool_call(text):
     assert not ends_with_call(text)
 
 
@@ -34,6 +34,6 @@ def test_a_turn_without_a_call_at_its_end(text):
         ("__import__('os').system('true')", "not valid JSON"),
     ],
 )
-def test_what_is_no_call(written, message):
+def test_text_that_is_no_valid_tool_call_is_not_parsed_as_one(written, message):
     with pytest.raises(ToolError, match=message):
         last_call(f"<tool_call>{written}</tool_call>")

@@ -69,7 +69,7 @@ def opening(name: str, tokens: int, system: str = "You are a helpful assistant."
 ASK = "<|im_end|>\n<|im_start|>assistant\n"
 
 
-def test_a_transcript_token_for_token_in_the_words_of_the_librarys_own_data(backbone, monkeypatch):
+def test_a_tool_transcript_has_exactly_the_tokens_of_the_librarys_own_data(backbone, monkeypatch):
     script = Script(backbone, monkeypatch, a=[WIDE, "red . B"])
     (answer,) = answer_with_tools(backbone, [item()], ToolLoop(tools={"crop_image": IMAGE_TOOLS["crop_image"]}))
     first = opening("a", 32) + ASK  # 128 x 64 pixels are 8 x 4 tokens of 16 x 16
@@ -81,7 +81,7 @@ def test_a_transcript_token_for_token_in_the_words_of_the_librarys_own_data(back
     assert answer.use.tokens == sum(said)
 
 
-def test_a_transcript_token_for_token_in_the_words_of_pixel_reasoner(backbone, monkeypatch):
+def test_a_tool_transcript_has_exactly_the_tokens_of_pixel_reasoner(backbone, monkeypatch):
     script = Script(backbone, monkeypatch, a=[CROP, WIDE, "\\boxed{A}"])
     tools = {"crop_image": IMAGE_TOOLS["crop_image"]}
     loop = ToolLoop(
@@ -106,7 +106,7 @@ def test_a_transcript_token_for_token_in_the_words_of_pixel_reasoner(backbone, m
 
 
 @pytest.mark.parametrize("limit", [0, 1, 3])
-def test_a_model_that_calls_forever_stops_at_the_limit(backbone, monkeypatch, limit):
+def test_a_model_that_never_stops_calling_is_stopped_at_the_call_limit(backbone, monkeypatch, limit):
     script = Script(backbone, monkeypatch, a=[WIDE])
     (answer,) = answer_with_tools(backbone, [item()], ToolLoop(tools=dict(tools()), max_calls=limit))
     assert (answer.use.calls, answer.use.stopped, len(script.read["a"])) == (limit, "calls", limit + 1)
@@ -117,7 +117,7 @@ def tools():
     return {name: IMAGE_TOOLS[name] for name in IMAGE_TOOLS}
 
 
-def test_other_limits(backbone, monkeypatch):
+def test_limits_of_images_and_tokens_stop_the_tool_loop(backbone, monkeypatch):
     Script(backbone, monkeypatch, a=[WIDE])
     (answer,) = answer_with_tools(backbone, [item()], ToolLoop(tools=tools(), max_images=2))
     assert (answer.use.calls, answer.use.stopped) == (1, "images")
@@ -125,7 +125,7 @@ def test_other_limits(backbone, monkeypatch):
     assert (answer.use.calls, answer.use.stopped) == (0, "tokens")
 
 
-def test_conversations_of_a_batch_go_on_side_by_side(backbone, monkeypatch):
+def test_conversations_of_a_batch_run_together_without_mixing(backbone, monkeypatch):
     turns = {"a": ["red"], "b": [WIDE, "blue"], "c": [WIDE, WIDE, "red"]}
     names = list(turns)
     together = Script(backbone, monkeypatch, **turns)
@@ -152,7 +152,7 @@ def test_conversations_of_a_batch_go_on_side_by_side(backbone, monkeypatch):
         ("<tool_call>crop</tool_call>", "The tool call is not valid JSON"),
     ],
 )
-def test_errors_come_back_as_text_and_are_counted(backbone, monkeypatch, said, error):
+def test_tool_errors_are_returned_to_the_model_as_text_and_counted(backbone, monkeypatch, said, error):
     script = Script(backbone, monkeypatch, a=[said, "red"])
     (answer,) = answer_with_tools(backbone, [item()], ToolLoop(tools=tools()))
     assert "\nExecution error:\n" in script.read["a"][1]
@@ -174,7 +174,7 @@ def test_a_family_whose_pictures_cannot_be_scaled_is_refused_before_any_call_fai
         answer_with_tools(llava, [item()], PIXEL_REASONER)
 
 
-def test_later_calls_may_look_at_earlier_crops(backbone, monkeypatch):
+def test_later_calls_may_crop_earlier_crops(backbone, monkeypatch):
     seen = []
 
     def look(image, arguments):
@@ -204,7 +204,7 @@ def test_special_tokens_that_a_model_spells_out_are_not_read_as_structure(backbo
 
 
 @pytest.mark.parametrize("wrong", [{"max_calls": -1}, {"max_images": 0}, {"max_new_tokens": 0}, {"max_tokens": 0}])
-def test_limits_are_checked(wrong):
+def test_tool_loop_limits_are_validated(wrong):
     with pytest.raises(ValueError, match=next(iter(wrong))):
         ToolLoop(tools={}, **wrong)
 

@@ -96,7 +96,7 @@ class BeforeSlots(Term):
 
 
 @pytest.mark.parametrize("name", RECIPES)
-def test_what_is_fed_is_what_was_compared(
+def test_input_embeddings_of_latent_steps_are_the_predictions_that_the_loss_compared(
     name: str, backbone: jv.Backbone, silent: jv.Trajectory, pure_float64: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """In every view that is trained. Slots that training feeds their targets get what decoding fed, in the targets'
@@ -125,7 +125,7 @@ def test_what_is_fed_is_what_was_compared(
     assert max(steps) >= 3
 
 
-def test_every_recipe_that_decodes_latents_is_held_to_the_law() -> None:
+def test_every_shipped_recipe_with_latent_steps_is_in_this_test() -> None:
     decoding = {file.name for file in list_recipes() if isinstance(jv.load_recipe(file.name).answering, Latents)}
     assert decoding == {name.split()[0] for name in RECIPES} - {"composed"}
 
@@ -142,7 +142,7 @@ def test_a_backbone_without_the_head_that_was_trained_is_refused(backbone: jv.Ba
             generate_latent(backbone, inputs, 1, decoding)
 
 
-def test_a_decoding_that_feeds_something_else_than_was_compared_is_refused() -> None:
+def test_latent_steps_that_feed_other_embeddings_than_the_loss_compared_are_refused() -> None:
     class Own(jv.Predictor):
         def forward(self, context: Tensor) -> Tensor:
             return -context
@@ -168,7 +168,7 @@ def test_a_decoding_that_feeds_something_else_than_was_compared_is_refused() -> 
         term(predictor=jv.MLPPredictor(out=4)).setup(8, torch.Generator())
 
 
-def test_checkpoint_and_export_have_the_head_of_the_latent_steps(tmp_path: Path) -> None:
+def test_checkpoint_and_export_hold_the_head_of_the_latent_steps(tmp_path: Path) -> None:
     recipe, name = RECIPES["lvr mlp"], "tiny-random-qwen2.5-vl"
     assert isinstance(recipe.answering, Latents)
     live = jv.load_backbone(name, added_tokens=recipe.added_tokens)

@@ -6,7 +6,7 @@ import torch
 from jepa_vlm.losses import CosineLoss
 
 
-def test_angles():
+def test_cosine_loss_of_known_angles():
     pred = torch.tensor([[1.0, 0.0], [1.0, 0.0], [1.0, 0.0], [3.0, 4.0]])
     target = torch.tensor([[2.0, 0.0], [0.0, 1.0], [-7.0, 0.0], [4.0, 3.0]])
     torch.testing.assert_close(CosineLoss()(pred, target), torch.tensor([0.0, 1.0, 2.0, 1 - 24 / 25]))

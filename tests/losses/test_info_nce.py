@@ -8,18 +8,18 @@ import torch
 from jepa_vlm.losses import InfoNCELoss
 
 
-def test_two_orthogonal_pairs():
+def test_info_nce_of_two_orthogonal_pairs_by_hand():
     # logits [[1, 0], [0, 1]]: -log(e / (e + 1))
     want = torch.full((2,), math.log(1 + math.exp(-1)))
     torch.testing.assert_close(InfoNCELoss(temperature=1.0)(3 * torch.eye(2), torch.eye(2)), want)
 
 
-def test_temperature_sharpens():
+def test_a_lower_temperature_sharpens_info_nce():
     want = torch.full((2,), math.log(1 + math.exp(-2)))
     torch.testing.assert_close(InfoNCELoss(temperature=0.5)(torch.eye(2), torch.eye(2)), want)
 
 
-def test_symmetric_averages_both_directions():
+def test_symmetric_info_nce_averages_both_directions():
     pred, target = torch.eye(2), torch.tensor([[1.0, 0.0], [1.0, 0.0]])
     # rows of logits: [1, 1], [0, 0] -> log 2 each.  columns: [1, 0] -> log(1 + 1/e), [1, 0] with own 0 -> log(1 + e)
     forward, back = math.log(2), torch.tensor([math.log(1 + math.exp(-1)), math.log(1 + math.e)])
@@ -50,17 +50,17 @@ def test_a_learned_temperature_stays_above_a_hundredth_and_can_come_back():
     assert loss.log_scale.item() == pytest.approx(math.log(100))
 
 
-def test_equal_targets_have_a_floor():
+def test_info_nce_of_equal_targets_has_a_floor():
     pred = target = torch.tensor([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0]])
     loss = InfoNCELoss(temperature=0.01, symmetric=True)(pred, target)
     torch.testing.assert_close(loss, torch.tensor([math.log(2), math.log(2), 0.0]))
 
 
-def test_a_batch_of_one_gives_zero():
+def test_info_nce_of_a_batch_of_one_is_zero():
     assert InfoNCELoss()(torch.ones(1, 4), -torch.ones(1, 4)).item() == 0
 
 
-def test_it_says_that_it_looks_across_the_batch():
+def test_info_nce_states_that_it_reads_the_whole_batch():
     assert InfoNCELoss.across_batch
     assert "exempt" in InfoNCELoss.__doc__
 

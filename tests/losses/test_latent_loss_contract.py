@@ -24,19 +24,19 @@ def pair():
     return torch.randn(2, 3, 8, generator=generator, dtype=torch.float64).unbind()
 
 
-def test_there_are_losses():
+def test_the_package_exports_losses():
     assert len(FINAL) >= 5
 
 
 @everywhere
-def test_one_value_per_example_and_none_negative(make, pair):
+def test_a_latent_loss_has_one_nonnegative_value_per_example(make, pair):
     loss = make()(*pair)
     assert loss.shape == (3,)
     assert (loss >= 0).all()
 
 
 @everywhere
-def test_one_step_downhill_lowers_it(make, pair):
+def test_one_gradient_step_lowers_a_latent_loss(make, pair):
     pred, target = pair
     pred.requires_grad_()
     loss = make()
@@ -45,7 +45,7 @@ def test_one_step_downhill_lowers_it(make, pair):
 
 
 @everywhere
-def test_gradient_flows_into_the_target_too(make, pair):
+def test_the_gradient_of_a_latent_loss_reaches_the_target(make, pair):
     pred, target = pair
     target.requires_grad_()
     (grad,) = torch.autograd.grad(make()(pred, target).sum(), target)
@@ -53,7 +53,7 @@ def test_gradient_flows_into_the_target_too(make, pair):
 
 
 @everywhere
-def test_bfloat16_agrees_with_float32(make, pair):
+def test_a_latent_loss_in_bfloat16_agrees_with_float32(make, pair):
     pred, target = (latent.bfloat16() for latent in pair)
     loss = make()(pred, target)
     assert loss.dtype == torch.float32
@@ -61,7 +61,7 @@ def test_bfloat16_agrees_with_float32(make, pair):
 
 
 @everywhere
-def test_autocast_changes_nothing(make, pair):
+def test_autocast_changes_no_latent_loss(make, pair):
     pred, target = (latent.float() for latent in pair)
     with torch.autocast("cpu", torch.bfloat16):
         loss = make()(pred, target)
@@ -69,20 +69,20 @@ def test_autocast_changes_nothing(make, pair):
 
 
 @everywhere
-def test_float64_stays(make, pair):
+def test_a_latent_loss_keeps_float64(make, pair):
     loss = make()(*pair)
     assert loss.dtype == torch.float64
     torch.testing.assert_close(loss.float(), make()(*(latent.float() for latent in pair)))
 
 
 @everywhere
-def test_gradient_is_right(make, pair):
+def test_the_gradient_of_a_latent_loss_is_right(make, pair):
     pred, target = (latent.clone().requires_grad_() for latent in pair)
     assert torch.autograd.gradcheck(make(), (pred, target))
 
 
 @everywhere
-def test_an_example_is_worth_the_same_alone(make, pair):
+def test_the_latent_loss_of_an_example_does_not_depend_on_its_batch(make, pair):
     pred, target = pair
     loss = make()
     together = loss(pred, target)
@@ -91,7 +91,7 @@ def test_an_example_is_worth_the_same_alone(make, pair):
 
 
 @everywhere
-def test_it_says_whether_lengths_count(make, pair):
+def test_a_latent_loss_states_whether_lengths_count(make, pair):
     pred, target = pair
     loss = make()
     assert torch.allclose(loss(pred, target), loss(2 * pred, 3 * target), rtol=1e-12, atol=0) is not loss.sees_length
@@ -108,19 +108,19 @@ def test_mismatched_shapes_name_the_axis_and_both_sizes(make, shape):
 
 
 @everywhere
-def test_works_compiled(make, pair):
+def test_a_latent_loss_works_compiled(make, pair):
     torch.compiler.reset()
     compiled = torch.compile(make(), backend="eager", fullgraph=True)
     torch.testing.assert_close(compiled(*pair), make()(*pair))
 
 
 @everywhere
-def test_arguments_are_keyword_only(make):
+def test_arguments_of_a_latent_loss_are_keyword_only(make):
     with pytest.raises(TypeError):
         make(1.0)
 
 
 @everywhere
-def test_its_example_is_true(make):
+def test_the_docstring_example_of_a_latent_loss_is_true(make):
     for example in doctest.DocTestFinder(recurse=False).find(make, globs={**vars(losses), "torch": torch}):
         assert doctest.DocTestRunner().run(example).failed == 0

@@ -6,7 +6,7 @@ import torch
 from jepa_vlm.losses import SmoothL1Loss
 
 
-def test_quadratic_inside_linear_outside():
+def test_smooth_l1_is_quadratic_inside_and_linear_outside():
     target = torch.tensor([[0.5, 0.0, 0.0, 0.0], [3.0, 0.0, 0.0, 1.0]])
     # 0.5 * 0.5^2 = 0.125 over four;  (3 - 0.5) + 0.5 = 3 over four
     torch.testing.assert_close(SmoothL1Loss()(torch.zeros(2, 4), target), torch.tensor([0.03125, 0.75]))
@@ -23,5 +23,5 @@ def test_beta_must_be_positive(beta):
         SmoothL1Loss(beta=beta)
 
 
-def test_it_shows_its_beta():
+def test_smooth_l1_shows_its_beta():
     assert repr(SmoothL1Loss(beta=0.5)) == "SmoothL1Loss(beta=0.5)"

@@ -39,7 +39,7 @@ def reference(hidden, labels, head):
 @pytest.mark.parametrize("trainable", [False, True], ids=["frozen", "trainable"])
 @pytest.mark.parametrize("bias", [False, True], ids=["plain", "bias"])
 @pytest.mark.parametrize("chunk", [1, 8, 37, 1000])
-def test_it_equals_cross_entropy_on_all_logits(path, trainable, bias, chunk):
+def test_token_cross_entropy_equals_cross_entropy_on_all_logits(path, trainable, bias, chunk):
     hidden, labels, head = case(torch.float64, trainable=trainable, bias=bias)
     got = with_gradients(path(hidden, labels, head, chunk=chunk), hidden, head)
     want = with_gradients(reference(hidden, labels, head), hidden, head)
@@ -47,7 +47,7 @@ def test_it_equals_cross_entropy_on_all_logits(path, trainable, bias, chunk):
 
 
 @both
-def test_a_hand_worked_sum(path):
+def test_token_cross_entropy_by_hand(path):
     head = Head(torch.tensor([[0.0], [1.0]]))
     hidden = torch.tensor([[0.0], [2.0]], requires_grad=True)
     # log 2, then log(1 + e^2) - 0 for the token with logit 0
@@ -56,7 +56,7 @@ def test_a_hand_worked_sum(path):
 
 
 @both
-def test_bfloat16_sums_in_float32(path):
+def test_token_cross_entropy_sums_bfloat16_in_float32(path):
     hidden, labels, head = case(torch.bfloat16, rows=600)
     got = with_gradients(path(hidden, labels, head, chunk=64), hidden, head)
     wide = hidden.detach().float().requires_grad_()
@@ -80,7 +80,7 @@ def test_under_autocast_a_float32_head_computes_in_bfloat16_and_has_float32_grad
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("trainable", [False, True], ids=["frozen", "trainable"])
 @pytest.mark.parametrize("rows", [0, 5])
-def test_nothing_supervised_is_a_connected_zero(path, dtype, trainable, rows):
+def test_token_cross_entropy_without_supervised_tokens_is_a_zero_with_a_graph(path, dtype, trainable, rows):
     hidden, labels, head = case(dtype, rows=rows, trainable=trainable)
     total, *gradients = with_gradients(path(hidden, torch.full_like(labels, -100), head, chunk=4), hidden, head)
     assert total.item() == 0
@@ -89,7 +89,7 @@ def test_nothing_supervised_is_a_connected_zero(path, dtype, trainable, rows):
 
 
 @pytest.mark.skipif(not hasattr(F, "linear_cross_entropy"), reason="torch before 2.13")
-def test_the_op_is_given_the_chunk(monkeypatch):
+def test_torchs_linear_cross_entropy_receives_the_chunk_size(monkeypatch):
     """Left to choose for itself it takes chunks of a row or two where few rows meet a large vocabulary."""
     seen, op = [], F.linear_cross_entropy
     monkeypatch.setattr(F, "linear_cross_entropy", lambda *a, **k: seen.append(k["options"]) or op(*a, **k))
@@ -104,13 +104,13 @@ def test_backward_twice_gives_the_same():
     torch.testing.assert_close(first, second, rtol=0, atol=0)
 
 
-def test_it_works_without_gradient():
+def test_token_cross_entropy_works_without_gradient():
     hidden, labels, head = case(torch.float32)
     with torch.no_grad():
         torch.testing.assert_close(token_cross_entropy(hidden, labels, head), reference(hidden, labels, head))
 
 
-def test_torch_without_the_op_falls_back(monkeypatch):
+def test_token_cross_entropy_falls_back_on_a_torch_without_the_op(monkeypatch):
     monkeypatch.delattr(F, "linear_cross_entropy", raising=False)
     hidden, labels, head = case(torch.float32)
     want = reference(hidden, labels, head)
@@ -118,7 +118,7 @@ def test_torch_without_the_op_falls_back(monkeypatch):
 
 
 @pytest.mark.parametrize("bias", [False, True], ids=["torch's op", "own"])
-def test_works_compiled(bias):
+def test_token_cross_entropy_works_compiled(bias):
     torch.compiler.reset()
     hidden, labels, head = case(torch.float32, bias=bias)
     compiled = torch.compile(token_cross_entropy, backend="eager", fullgraph=True)
@@ -129,7 +129,7 @@ def test_works_compiled(bias):
 @both
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("trainable", [False, True], ids=["frozen", "trainable"])
-def test_the_logits_of_a_chunk_are_held_at_once(path, dtype, trainable):
+def test_token_cross_entropy_holds_the_logits_of_one_chunk_at_most(path, dtype, trainable):
     hidden, labels, head = case(dtype, trainable=trainable)
     with Alive() as alive:
         path(hidden, labels, head, chunk=8).backward()
@@ -139,7 +139,7 @@ def test_the_logits_of_a_chunk_are_held_at_once(path, dtype, trainable):
     assert alive.rows(VOCAB) == ROWS
 
 
-def test_rows_and_labels_must_match():
+def test_states_and_labels_must_match():
     hidden, labels, head = case(torch.float32)
     with pytest.raises(TypeCheckError, match="tokens=37"):
         token_cross_entropy(hidden, labels[1:], head)

@@ -24,7 +24,7 @@ def states(prediction: jv.LatentPrediction, context: torch.Tensor, target: torch
     return States({one: context, other: target}, {}, Head(torch.eye(2)))
 
 
-def test_sum_over_examples_by_hand() -> None:
+def test_latent_prediction_sums_over_examples_by_hand() -> None:
     context, target = torch.tensor([[0.0, 0.0], [1.0, 1.0]]), torch.tensor([[0.5, 0.0], [1.0, 4.0]])
     prediction = term()
     prediction.setup(2, torch.Generator().manual_seed(0))
@@ -42,7 +42,7 @@ def test_the_policy_decides_whether_gradient_flows(policy: Any, flows: bool) -> 
     assert (target.grad is not None) == flows
 
 
-def test_slots_are_learned_after_setup() -> None:
+def test_soft_tokens_are_parameters_after_setup() -> None:
     prediction = term()
     assert list(prediction.parameters()) == []
     prediction.setup(6, torch.Generator().manual_seed(0))
@@ -73,7 +73,9 @@ def question(readout: str, **options: Any) -> jv.ViewEncoder:
         ({"predictor": torch.nn.Identity()}, "must be a Predictor"),
     ],
 )
-def test_what_does_not_fit_is_refused_at_construction(changes: dict[str, Any], message: str) -> None:
+def test_parts_of_a_latent_prediction_that_do_not_fit_are_refused_at_construction(
+    changes: dict[str, Any], message: str
+) -> None:
     with pytest.raises(ValueError, match=message):
         term(**changes)
 

@@ -9,7 +9,7 @@ import jepa_vlm as jv
 from jepa_vlm.states import Head, RegionStates, States
 
 
-def test_a_mean_over_examples_by_hand():
+def test_the_next_token_loss_as_a_mean_over_examples_by_hand():
     term = jv.NextToken(mean="examples")
     (request,) = term.requests()
     hidden = torch.tensor([[0.0, 0.0], [3.0, 0.0], [0.0, 3.0], [0.0, 0.0]]).double().requires_grad_()
@@ -26,7 +26,7 @@ def test_a_mean_over_examples_by_hand():
 
 
 @pytest.mark.usefixtures("pure_float64")
-def test_it_is_the_mean_of_what_examples_lose_alone():
+def test_the_next_token_loss_is_the_mean_of_the_losses_of_examples_alone():
     backbone = jv.load_backbone("tiny-random-qwen2.5-vl", dtype="float64")
     trajectories = jv.playground.trajectories("sequential-crops", count=4)
     found = {}
@@ -40,6 +40,6 @@ def test_it_is_the_mean_of_what_examples_lose_alone():
     assert (found["tokens"][0] - found["tokens"][1]).abs() > 1e-6
 
 
-def test_another_mean_is_refused():
+def test_an_unknown_mean_of_the_next_token_loss_is_refused():
     with pytest.raises(ValueError, match="'tokens' or 'examples'"):
         jv.NextToken(mean="turns")

@@ -47,7 +47,7 @@ def test_a_fitted_text_classifier_stays_at_chance(task):
 
 
 @every_task
-def test_so_does_one_that_scores_each_option_by_its_words(task):
+def test_a_classifier_that_scores_options_by_their_words_stays_at_chance(task):
     """Which option is right, from the question and the option's own text: a leak here is a prior over answers."""
     train, test = drawn(task)
 
@@ -70,7 +70,7 @@ def test_the_guesser_finds_a_planted_leak():
 
 
 @every_task
-def test_letters_are_uniform(task):
+def test_letters_of_right_answers_are_uniform(task):
     counts = Counter(episode.letter for episode in drawn(task)[0])
     assert chisquare([counts[letter] for letter in "ABCD"]).pvalue > RARE
 

@@ -9,7 +9,7 @@ from jepa_vlm.playground.canvas import RGB, lit_canvas, paint, shape_mask, to_im
 from jepa_vlm.playground.vocabulary import COLORS, SHAPES
 
 
-def test_light_tells_where_a_pixel_is():
+def test_the_background_brightness_encodes_the_position_of_a_pixel():
     canvas = lit_canvas(np.random.default_rng(0))
     assert (np.diff(canvas[..., 0], axis=1) > 0).all()
     assert (np.diff(canvas[..., 2], axis=0) > 0).all()

@@ -35,7 +35,7 @@ def test_the_same_arguments_give_the_same_bytes_and_items_do_not_depend_on_the_c
 
 
 @every_task
-def test_seeds_and_splits_differ(task):
+def test_different_seeds_and_splits_give_different_items(task):
     items = [playground.questions(task, count=4, seed=seed, split=split) for seed in (0, 1) for split in SPLITS]
     pixels = {image.images[0].load().tobytes() for batch in items for image in batch}
     assert len(pixels) == 6 * 4
@@ -106,13 +106,13 @@ def test_no_scene_is_in_two_splits():
     assert not keys["validation"] & keys["test"]
 
 
-def test_splits_have_their_shares():
+def test_scenes_are_split_in_the_stated_shares():
     shares = [sum(split_of(f"scene {i}") == split for i in range(5000)) / 5000 for split in SPLITS]
     assert shares == pytest.approx([0.8, 0.1, 0.1], abs=0.02)
 
 
 @pytest.mark.parametrize("make", [playground.trajectories, playground.questions])
-def test_wrong_arguments_are_refused(make):
+def test_wrong_arguments_of_the_generator_are_refused(make):
     with pytest.raises(UnknownNameError, match="Did you mean 'visual-search'"):
         make("visual_search", count=1)
     with pytest.raises(ValueError, match="split must be one of train, validation, test; got 'dev'"):

@@ -15,7 +15,7 @@ from jepa_vlm.playground.vocabulary import SHAPES
 SQUARE = Thing(color="red", shape="square", cell=(2, 3), size=8, offset=(4, 5))
 
 
-def test_one_square_by_hand():
+def test_the_maps_of_one_square_by_hand():
     maps = scene_maps(Scene((SQUARE,)))
     left, top = CELL + 4, 2 * CELL + 5
     # Of an outermost pixel two of four sample rows lie inside 0.9: half of it is covered, and a quarter of a corner.
@@ -48,13 +48,13 @@ def test_every_object_is_where_the_picture_shows_it():
         assert (shown & apart).sum() > 0.7 * shown.sum()
 
 
-def test_trajectories_carry_them_and_can_be_pickled():
+def test_trajectories_hold_their_scenes_and_can_be_pickled():
     (trajectory,) = jv.playground.trajectories("visual-search", count=1)
     image = pickle.loads(pickle.dumps(trajectory)).images[0]
     assert image.truth().keys() == {"depth", "edges", "segmentation"}
     assert all(step.image is None or step.image.truth is None for step in trajectory.steps)
 
 
-def test_other_pictures_have_none():
+def test_other_pictures_have_no_scene():
     for task in ("maze", "chart-reading", "jigsaw"):
         assert jv.playground.trajectories(task, count=1)[0].images[0].truth is None

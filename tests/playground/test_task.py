@@ -12,13 +12,13 @@ def scenes(task, **dials):
     return [episode.picture for episode, _ in episodes(task, count=60, seed=0, split="train", dials=dials)]
 
 
-def test_the_dial_sets_sizes_and_counts_of_objects():
+def test_the_difficulty_sets_sizes_and_counts_of_objects():
     for scene in scenes("visual-search", size=(10, 12), objects=(5, 6)):
         assert {thing.size for thing in scene.things} <= {10, 11, 12}
         assert len(scene.things) in (5, 6)
 
 
-def test_the_dial_sets_bars_of_charts_and_paths_of_mazes():
+def test_the_difficulty_sets_bars_of_charts_and_paths_of_mazes():
     assert {len(chart.bars) for chart in scenes("chart-reading", bars=(7, 7))} == {7}
     assert {len(maze.way(maze.start)[0]) for maze in scenes("maze", path=(2, 3))} == {2, 3}
 
@@ -53,7 +53,7 @@ def test_smaller_objects_cover_fewer_pixels():
     assert ink(5) < ink(8) < ink(12)
 
 
-def test_a_field_without_a_dial_is_the_task_s_own():
+def test_a_difficulty_that_is_not_set_is_the_default_of_the_task():
     own = TASKS["sequential-crops"].difficulty
     assert own != TASKS["visual-search"].difficulty == Difficulty()
     for scene in scenes("sequential-crops", size=(13, 13)):
@@ -61,7 +61,7 @@ def test_a_field_without_a_dial_is_the_task_s_own():
         assert own.objects[0] <= len(scene.things) <= own.objects[1]
 
 
-def test_in_a_mixture_every_task_keeps_its_own():
+def test_every_task_of_a_mixture_keeps_its_own_difficulty():
     drawn = [episode for episode, _ in episodes("mixture", count=120, seed=0)]
     counts = {name: {len(e.picture.things) for e in drawn if e.task == name} for name in SCENES}
     assert all(counts.values())

@@ -29,7 +29,7 @@ RELEASED = [
 
 
 @pytest.mark.parametrize(("head", "returned"), RELEASED, ids=["simple", "glu"])
-def test_it_is_lvr_s_head(head, returned):
+def test_the_gated_predictor_equals_the_head_of_lvr(head, returned):
     head.setup(3, torch.Generator())
     head.double()
     with torch.no_grad():
@@ -41,7 +41,7 @@ def test_it_is_lvr_s_head(head, returned):
 
 
 @pytest.mark.parametrize("head", [MLPPredictor(hidden=5, layers=3, norm="layer"), GatedPredictor(hidden=7)])
-def test_a_described_head_is_built_again(head):
+def test_a_predictor_is_rebuilt_from_its_description(head):
     again = build_head(describe_head(head))
     assert (type(again), again.arguments) == (type(head), head.arguments)
     head.setup(6, torch.Generator())
@@ -49,7 +49,7 @@ def test_a_described_head_is_built_again(head):
     again.load_state_dict(head.state_dict())
 
 
-def test_only_heads_that_can_be_built_again_are_described():
+def test_only_predictors_that_can_be_rebuilt_are_described():
     with pytest.raises(ValueError, match="must be one of GatedPredictor, MLPPredictor; got IdentityPredictor"):
         describe_head(IdentityPredictor())
     with pytest.raises(UnknownNameError, match="Did you mean 'MLPPredictor'"):

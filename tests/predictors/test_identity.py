@@ -5,6 +5,6 @@ import torch
 from jepa_vlm.predictors import IdentityPredictor
 
 
-def test_it_returns_the_context():
+def test_the_identity_predictor_returns_the_context():
     context = torch.ones(2, 3)
     assert IdentityPredictor()(context) is context

@@ -13,7 +13,7 @@ def ready(dim, **arguments):
     return predictor
 
 
-def test_the_maths_by_hand():
+def test_mlp_prediction_by_hand():
     predictor = ready(2, hidden=1)
     first, second = predictor.linears
     with torch.no_grad():
@@ -36,7 +36,7 @@ def test_the_maths_by_hand():
         ({"out": 3}, [(4, 4), (3, 4)]),
     ],
 )
-def test_widths(arguments, shapes):
+def test_layers_of_the_mlp_have_the_requested_widths(arguments, shapes):
     assert [tuple(linear.weight.shape) for linear in ready(4, **arguments).linears] == shapes
 
 
@@ -45,13 +45,13 @@ def test_a_prediction_may_have_another_size():
     assert predictor(torch.zeros(2, 4)).shape == (2, predictor.width(4)) == (2, 3)
 
 
-def test_weights_lie_within_the_bound():
+def test_weights_of_the_mlp_lie_within_the_bound():
     weight = ready(100, hidden=7).linears[0].weight
     assert weight.abs().max() <= 0.1
     assert weight.abs().max() > 0.09
 
 
-def test_arguments_are_checked():
+def test_arguments_of_the_mlp_predictor_are_checked():
     with pytest.raises(ValueError, match="layers must be at least 1, got 0"):
         MLPPredictor(layers=0)
     with pytest.raises(ValueError, match="hidden must be at least 1, got 0"):

@@ -31,22 +31,22 @@ def context():
     return torch.randn(3, DIM, generator=generator(1))
 
 
-def test_there_are_predictors():
+def test_the_package_exports_predictors():
     assert len(FINAL) >= 3
 
 
 @everywhere
-def test_it_holds_no_tensors_before_setup(make):
+def test_a_predictor_holds_no_tensors_before_setup(make):
     assert not make().state_dict()
 
 
 @everywhere
-def test_one_latent_per_example(make, context):
+def test_a_predictor_returns_one_latent_per_example(make, context):
     assert ready(make)(context).shape == context.shape
 
 
 @everywhere
-def test_slot_inputs_match_the_slots(make):
+def test_embeddings_of_soft_tokens_match_their_number(make):
     predictor = ready(make)
     inputs = predictor.slot_inputs()
     if predictor.slots == 0:
@@ -57,7 +57,7 @@ def test_slot_inputs_match_the_slots(make):
 
 
 @everywhere
-def test_weights_are_float32_and_drawn_from_the_generator_alone(make):
+def test_weights_of_a_predictor_are_float32_and_drawn_from_the_generator_alone(make):
     torch.manual_seed(5)
     before = torch.get_rng_state()
     first, again, other = ready(make), ready(make), ready(make, seed=1)
@@ -70,7 +70,7 @@ def test_weights_are_float32_and_drawn_from_the_generator_alone(make):
 
 
 @everywhere
-def test_weights_are_float32_whatever_the_default_type(make):
+def test_weights_of_a_predictor_are_float32_whatever_the_default_dtype(make):
     torch.set_default_dtype(torch.float64)
     try:
         types = {weight.dtype for weight in ready(make).state_dict().values()}
@@ -80,21 +80,21 @@ def test_weights_are_float32_whatever_the_default_type(make):
 
 
 @everywhere
-def test_a_copy_shares_no_tensor(make):
+def test_a_copy_of_a_predictor_shares_no_tensor(make):
     first = ready(make)
     second = copy.deepcopy(first)
     assert not {p.data_ptr() for p in first.parameters()} & {p.data_ptr() for p in second.parameters()}
 
 
 @everywhere
-def test_an_example_is_worth_the_same_alone(make, context):
+def test_the_prediction_for_an_example_does_not_depend_on_its_batch(make, context):
     predictor = ready(make)
     alone = torch.cat([predictor(context[i : i + 1]) for i in range(len(context))])
     torch.testing.assert_close(predictor(context), alone)
 
 
 @everywhere
-def test_gradient_is_right_and_float64_stays(make, context):
+def test_the_gradient_of_a_predictor_is_right_and_float64_is_kept(make, context):
     predictor = ready(make).double()
     wide = context.double().requires_grad_()
     assert predictor(wide).dtype == torch.float64
@@ -102,14 +102,14 @@ def test_gradient_is_right_and_float64_stays(make, context):
 
 
 @everywhere
-def test_bfloat16_agrees_with_float32(make, context):
+def test_a_predictor_in_bfloat16_agrees_with_float32(make, context):
     predictor = ready(make)
     half = context.bfloat16()
     torch.testing.assert_close(predictor(half).float(), predictor(half.float()))
 
 
 @everywhere
-def test_works_compiled(make, context):
+def test_a_predictor_works_compiled(make, context):
     torch.compiler.reset()
     predictor = ready(make)
     torch.testing.assert_close(torch.compile(predictor, backend="eager", fullgraph=True)(context), predictor(context))
@@ -139,12 +139,12 @@ def test_use_before_setup_is_refused_where_there_are_weights(make, context):
 
 
 @everywhere
-def test_arguments_are_keyword_only(make):
+def test_arguments_of_a_predictor_are_keyword_only(make):
     with pytest.raises(TypeError):
         make(1)
 
 
 @everywhere
-def test_its_example_is_true(make):
+def test_the_docstring_example_of_a_predictor_is_true(make):
     for example in doctest.DocTestFinder(recurse=False).find(make, globs={**vars(predictors), "torch": torch}):
         assert doctest.DocTestRunner().run(example).failed == 0

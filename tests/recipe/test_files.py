@@ -12,13 +12,13 @@ from jepa_vlm.recipe import files
 from jepa_vlm.recipe.files import describe_recipe, list_recipes
 
 
-def test_the_shipped_recipes_are_listed_with_their_first_line():
+def test_shipped_recipes_are_listed_with_their_first_line():
     found = {file.name: file.summary for file in list_recipes()}
     assert set(found) >= {"coconut", "lvr", "mirage", "pearl", "pearl_released", "pixel_reasoner", "sft"}
     assert all(found.values())
 
 
-def test_parameters_are_read_as_they_are_written():
+def test_parameters_of_a_recipe_are_listed_as_they_are_written():
     parameters = {p.name: (p.annotation, p.default) for p in describe_recipe("pearl").parameters}
     assert parameters["tokens"] == ("int", "4")
     assert parameters["weight"] == ("float", "0.2")

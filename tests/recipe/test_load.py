@@ -36,25 +36,25 @@ def mine(tmp_path):
     return path
 
 
-def test_words_are_converted_by_annotation(mine):
+def test_recipe_parameters_given_as_text_are_converted_by_annotation(mine):
     recipe = jv.load_recipe(mine, rank="8", rate="2e-4", on="true", kind="b", top="none")
     assert (recipe.lora, recipe.learning_rate) == (jv.Lora(rank=8, alpha=99), 2e-4)
     assert (recipe.schedule, recipe.steps) == ("linear", 77)
 
 
-def test_values_of_the_right_type_pass_as_they_are(mine):
+def test_recipe_parameters_of_the_right_type_are_kept(mine):
     assert jv.load_recipe(str(mine), rank=2, rate=1, on=True, top=None).lora == jv.Lora(rank=2, alpha=99)
 
 
 @pytest.mark.parametrize(
     "wrong", [{"rank": "x"}, {"rank": 2.5}, {"rank": True}, {"rate": "fast"}, {"on": "maybe"}, {"kind": "c"}]
 )
-def test_a_wrong_type_says_what_it_must_be(mine, wrong):
+def test_a_recipe_parameter_of_a_wrong_type_is_refused_with_the_expected_type(mine, wrong):
     with pytest.raises(RecipeError, match=f"'{next(iter(wrong))}'.* must be"):
         jv.load_recipe(mine, **wrong)
 
 
-def test_an_unknown_parameter_gets_a_suggestion():
+def test_an_unknown_recipe_parameter_gets_a_suggestion():
     with pytest.raises(UnknownNameError, match="Did you mean 'tokens'"):
         jv.load_recipe("pearl", token=8)
 
@@ -64,14 +64,14 @@ def test_a_value_that_the_recipe_refuses_is_a_recipe_error(mine):
         jv.load_recipe(mine, rank=0)
 
 
-def test_a_file_that_returns_something_else_is_refused(tmp_path):
+def test_a_recipe_file_that_returns_no_recipe_is_refused(tmp_path):
     path = tmp_path / "none.py"
     path.write_text("def recipe():\n    return 3\n")
     with pytest.raises(RecipeError, match=r"must return a jepa_vlm\.Recipe, got int"):
         jv.load_recipe(path)
 
 
-def test_a_recipe_that_fails_while_it_is_built_says_how(tmp_path):
+def test_a_recipe_that_fails_while_it_is_built_shows_the_error(tmp_path):
     path = tmp_path / "key.py"
     path.write_text("def recipe():\n    return {}['x']\n")
     with pytest.raises(RecipeError, match=r"with its defaults: KeyError: 'x'"):
@@ -101,7 +101,7 @@ def recipe():
 '''
 
 
-def test_a_file_may_bring_parts_of_its_own(tmp_path):
+def test_a_recipe_file_may_define_its_own_components(tmp_path):
     readers = []
     for folder, side in (("one", 7), ("other", 8)):
         (tmp_path / folder).mkdir()
@@ -112,14 +112,14 @@ def test_a_file_may_bring_parts_of_its_own(tmp_path):
     assert [pickle.loads(pickle.dumps(reader)).side for reader in readers] == [7, 8]
 
 
-def test_a_file_that_fails_on_import_says_how(tmp_path):
+def test_a_recipe_file_that_fails_on_import_shows_the_error(tmp_path):
     path = tmp_path / "broken.py"
     path.write_text("import nothing_like_this\n\n\ndef recipe(): ...\n")
     with pytest.raises(RecipeError, match="ModuleNotFoundError"):
         jv.load_recipe(path)
 
 
-def test_an_annotation_that_only_a_type_checker_knows_says_so(tmp_path):
+def test_an_annotation_that_exists_only_for_type_checkers_is_refused_as_such(tmp_path):
     path = tmp_path / "typed.py"
     path.write_text(FILE.replace("from typing import Literal\n", "from typing import TYPE_CHECKING\n"))
     with pytest.raises(RecipeError, match="names 'Literal', which the file does not import when"):

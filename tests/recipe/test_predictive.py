@@ -62,7 +62,7 @@ def test_llm_jepa_lets_gradient_into_both_sides():
     assert other.grad.abs().sum() > 0
 
 
-def test_llm_jepa_without_tokens_or_on_some_steps():
+def test_llm_jepa_accepts_no_soft_tokens_loss_dropout_and_no_adapter():
     term = jv.load_recipe("llm_jepa", tokens=0, dropout=0.75).objective.terms["latent_prediction"]
     assert isinstance(term.predictor, jv.IdentityPredictor)
     assert term.requests()[0].at == "last_token"
@@ -123,7 +123,7 @@ def test_vl_jepa_takes_its_parameters_as_the_command_line_gives_them():
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", LATENT)
-def test_it_trains_evaluates_and_exports(name, tmp_path, monkeypatch):
+def test_each_predictive_recipe_trains_evaluates_and_exports(name, tmp_path, monkeypatch):
     """Its latent loss falls on held-out trajectories; plain generate answers; the export has the base's keys."""
     monkeypatch.setattr(data, "TRAIN", 64)
     monkeypatch.setattr(data, "VALIDATION", 16)

@@ -34,7 +34,7 @@ def test_a_value_out_of_range_is_refused_by_name(field, value):
 
 
 @pytest.mark.parametrize(("field", "value"), [("rank", 0), ("alpha", 0), ("dropout", 1.0), ("dropout", -0.1)])
-def test_lora_refuses_what_is_no_adapter(field, value):
+def test_lora_refuses_impossible_values(field, value):
     with pytest.raises(ValueError, match=field):
         jv.Lora(**{field: value})
 

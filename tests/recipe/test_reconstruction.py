@@ -39,7 +39,7 @@ def test_reconstruction_of_two_tokens_by_hand():
     assert float(at(states_of("latents", hidden, targets, token)).total) == (4 + 2) / 2 + 3 / 2
 
 
-def test_an_example_without_slots_adds_nothing_and_keeps_its_graph():
+def test_an_example_without_latent_tokens_adds_nothing_and_keeps_its_graph():
     term = jv.LatentReconstruction(view=VIEW, predictor=jv.GatedPredictor())
     term.setup(2, torch.Generator().manual_seed(0))
     value = term(states_of("before_latents", torch.zeros(0, 2), torch.zeros(0, 2)))
@@ -99,7 +99,7 @@ def test_mirage_has_two_stages_and_coconut_a_curriculum():
     assert [stage_at(coconut.stages, step, 2) for step in range(2)] == [0, 1]
 
 
-def test_how_latent_steps_end_is_a_parameter_of_all_three():
+def test_the_end_of_latent_steps_is_a_parameter_of_lvr_mirage_and_coconut():
     for name, own in (("lvr", (4, "count")), ("mirage", (8, "end")), ("coconut", (2, "count"))):
         decoding = jv.load_recipe(name).answering
         assert (decoding.steps, decoding.leave) == own
@@ -146,13 +146,13 @@ def test_coconut_s_sequences_are_the_released_ones():
             assert view.labels[first + len(trained) :].eq(-100).all()
 
 
-def test_the_last_stages_have_a_step_each_however_small_their_shares():
+def test_every_stage_has_at_least_one_step_however_small_its_share():
     stages = [jv.Stage(name=str(share), share=share, terms=("next_token",)) for share in (0.9, 0.06, 0.04)]
     assert [stage_at(stages, step, 10) for step in range(10)] == [0] * 8 + [1, 2]  # 9 and 9.6 steps are too many
     assert [stage_at(stages, step, 100) for step in range(100)].count(2) == 4
 
 
-def test_stages_are_held_to_the_objective():
+def test_stages_must_cover_exactly_the_terms_of_the_objective():
     objective = jv.NextToken() + jv.NextToken(view=VIEW)
     one = jv.Stage(name="a", share=0.5, terms=("next_token",))
     for stages, said in (

@@ -26,7 +26,7 @@ def obvious(target: torch.Tensor, predicted: torch.Tensor, head: Head) -> torch.
 
 @pytest.mark.parametrize("chunk", [1, 8, 37, 100])
 @pytest.mark.parametrize("bias", [False, True])
-def test_chunks_change_nothing(chunk: int, bias: bool) -> None:
+def test_chunks_change_no_head_divergence(chunk: int, bias: bool) -> None:
     target, predicted, head = case(bias=bias)
     found, expected = head_divergence(target, predicted, head, chunk=chunk), obvious(target, predicted, head)
     torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-12)
@@ -35,7 +35,7 @@ def test_chunks_change_nothing(chunk: int, bias: bool) -> None:
 
 
 @pytest.mark.parametrize(("chunk", "rows"), [(8, 8), (100, ROWS)])
-def test_the_logits_of_a_chunk_are_held_at_once(chunk: int, rows: int) -> None:
+def test_head_divergence_holds_the_logits_of_one_chunk_at_most(chunk: int, rows: int) -> None:
     target, predicted, head = case()
     with Alive() as alive:
         head_divergence(target, predicted, head, chunk=chunk).sum().backward()

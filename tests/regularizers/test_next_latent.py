@@ -33,13 +33,13 @@ def still(horizon: int = 1, **options: object) -> jv.NextLatentRegularizer:
     return term
 
 
-def test_by_hand_one_step() -> None:
+def test_next_latent_regularizer_of_one_step_by_hand() -> None:
     # No change predicted: differences (0.5, 3) and (0, 1). SmoothL1, beta 1: 0.125 and 2.5, 0 and 0.5; mean over dim.
     hidden = torch.tensor([[0.0, 0.0], [0.5, 3.0], [0.5, 4.0]])
     assert value(still(), region(hidden, [0, 0, 0])).item() == pytest.approx((0.125 + 2.5) / 2 + (0 + 0.5) / 2)
 
 
-def test_its_weights_come_from_the_generator_alone() -> None:
+def test_weights_of_the_next_latent_regularizer_come_from_the_generator_alone() -> None:
     torch.manual_seed(5)
     expected = torch.rand(3)
     torch.manual_seed(5)
@@ -56,14 +56,14 @@ def test_beta_moves_the_crossover() -> None:
     assert value(still(beta=2.0), region(hidden, [0, 0])).item() == pytest.approx((0.25 + 3.0) / 2)
 
 
-def test_by_hand_two_steps_and_two_documents() -> None:
+def test_next_latent_regularizer_of_two_steps_and_two_documents_by_hand() -> None:
     hidden = torch.tensor([[0.0, 0.0], [1.0, 0.0], [2.0, 0.0], [9.0, 9.0], [9.0, 7.0]])
     # Document 0: one step ahead 1, 1; two ahead 2. Document 1: one ahead 2. Nothing crosses.
     total = value(still(horizon=2), region(hidden, [0, 0, 0, 1, 1]))
     assert total.item() == pytest.approx((0.5 + 0.5 + 1.5 + 1.5) / 2)
 
 
-def test_supervised_counts_by_target() -> None:
+def test_supervised_pairs_are_counted_by_their_target() -> None:
     hidden = torch.tensor([[0.0, 0.0], [1.0, 0.0], [2.0, 0.0], [4.0, 0.0]])
     states = region(hidden, [0, 0, 0, 0], labels=[-100, -100, 7, 7])
     # Pairs whose target is token 2 or 3: from 1 and from 2. SmoothL1: 0.5, 1.5.
@@ -130,7 +130,7 @@ def test_kl_does_not_train_the_head() -> None:
     assert hidden.grad is not None
 
 
-def test_without_a_pair_it_is_a_connected_zero() -> None:
+def test_next_latent_regularizer_without_a_pair_is_a_zero_with_a_graph() -> None:
     term = still()
     total = value(term, region(torch.ones(1, 2), [0]))
     assert total.item() == 0
@@ -157,6 +157,6 @@ def test_condition_none_ignores_inputs() -> None:
         {"view": jv.views.Question()},
     ],
 )
-def test_wrong_arguments_are_refused(wrong: dict[str, object]) -> None:
+def test_wrong_arguments_of_the_next_latent_regularizer_are_refused(wrong: dict[str, object]) -> None:
     with pytest.raises(ValueError, match=r"got|positions|question"):
         jv.NextLatentRegularizer(**wrong)

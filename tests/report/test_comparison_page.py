@@ -11,7 +11,7 @@ from tests.report.comparison_records import comparison
 MOST_BYTES = 10 * 2**20
 
 
-def test_all_files_are_written_from_one_object(tmp_path, page):
+def test_all_comparison_files_are_written_from_one_object(tmp_path, page):
     record = comparison()
     files = write_comparison(record, tmp_path / "comparison.json")
     assert [path.name for path in files] == [f"comparison.{end}" for end in ("json", "md", "tex", "csv", "html")]
@@ -42,13 +42,13 @@ def test_latex_says_everything_of_its_own_in_characters_that_tex_has(tmp_path):
     assert "pearl $-$ sft" in text
 
 
-def test_many_arms_seeds_and_items_stay_small(tmp_path):
+def test_the_page_stays_small_with_many_configurations_seeds_and_items(tmp_path):
     names = tuple(f"recipe-{i}" for i in range(12))
     path = write_comparison(comparison(seeds=5, names=names), tmp_path / "comparison.json")[-1]
     assert path.stat().st_size < MOST_BYTES
 
 
-def test_hostile_names_stay_text(tmp_path, page, evil):
+def test_hostile_names_are_escaped_on_the_comparison_page(tmp_path, page, evil):
     record = comparison(names=("sft", f"pearl {evil}"))
     record["notes"] = [evil]
     record["command"] += [evil]

@@ -10,7 +10,7 @@ def tables(record):
     return {table.title: table for table in comparison_tables(record)}
 
 
-def test_every_table_is_there_and_rectangular():
+def test_every_comparison_table_exists_and_is_rectangular():
     found = tables(comparison())
     assert list(found) == [
         "Accuracy",
@@ -34,7 +34,7 @@ def test_the_best_of_every_column_is_bold_and_it_alone():
         assert [i for i in range(3) if (i, j) in table.bold] == best
 
 
-def test_cells_say_what_the_record_says():
+def test_table_cells_hold_the_values_of_the_record():
     record = comparison()
     one = record["accuracy"]["playground:maze"][""]["pearl"]
     row = tables(record)["Accuracy"].rows[2]
@@ -76,7 +76,7 @@ def test_an_ablation_says_what_is_left_out():
     assert [row[:2] for row in rows] == [("pearl", "–"), ("sft", "next_latent")]
 
 
-def test_one_arm_without_a_baseline_has_no_differences():
+def test_one_configuration_without_a_baseline_has_no_differences():
     record = comparison(names=("sft",))
     record["accuracy"] = {
         benchmark: {

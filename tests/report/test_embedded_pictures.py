@@ -42,7 +42,7 @@ def test_a_box_is_drawn_on_its_edges():
     assert shown.getpixel((70, 50)) == (255, 255, 255)  # outside
 
 
-def test_relative_boxes_and_large_images():
+def test_relative_boxes_are_scaled_on_large_images():
     box = Box(0.25, 0.25, 0.75, 0.75, relative=True)
     shown = pixels(picture(Image.new("RGB", (1280, 1280), "white"), "", scale=0.5, boxes=[("1", box)]))
     assert shown.size == (640, 640)
@@ -67,13 +67,13 @@ def test_boxes_lie_on_the_image_that_the_call_is_about(trajectory):
     assert len(pixels(second).getcolors(100_000)) > 1
 
 
-def test_a_call_on_an_image_that_is_not_there(trajectory):
+def test_a_call_on_a_missing_image_is_refused(trajectory):
     step = trajectory.steps[0]
     lost = replace(trajectory, steps=(replace(step, call=replace(step.call, image=2)), trajectory.steps[1]))
     with pytest.raises(DataError, match=r"step 1 calls 'crop' on image 2, but there are 2 images"):
         trajectory_pictures(lost)
 
 
-def test_a_box_beyond_its_image():
+def test_a_box_beyond_its_image_is_refused():
     with pytest.raises(DataError, match="beyond its 8 x 8 image"):
         picture(Image.new("RGB", (8, 8)), "", scale=1, boxes=[("1", Box(0, 0, 9, 4, relative=False))])

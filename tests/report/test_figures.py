@@ -17,7 +17,7 @@ def panel(title: str = "loss") -> Panel:
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 4, 5, 7])
-def test_any_number_of_panels_is_drawn(count):
+def test_figures_have_any_number_of_panels(count):
     svg = panels_svg([panel(f"term {i}") for i in range(count)], name="x")
     root = ElementTree.fromstring(svg)
     groups = [g for g in root.iter("{http://www.w3.org/2000/svg}g") if g.get("id", "").startswith("axes_")]
@@ -55,10 +55,10 @@ def test_matplotlib_keeps_its_own_settings():
 @pytest.mark.parametrize(
     "rows", [[("all", accuracy(0.5), None)], [("all", None, accuracy(1.0)), ("maze", accuracy(0.0), None)]]
 )
-def test_one_side_may_be_missing(rows):
+def test_a_figure_may_lack_one_of_its_two_series(rows):
     ElementTree.fromstring(accuracy_svg(rows, name="x"))
 
 
-def test_gaps_and_infinities_are_drawn_around():
+def test_figures_leave_out_gaps_and_infinities():
     curve = Curve("train", [1, 2, 3], [1.0, float("nan"), float("inf")], "#888888", marked=True)
     ElementTree.fromstring(panels_svg([Panel("loss", [curve])], name="x"))

@@ -25,25 +25,25 @@ from jepa_vlm.report.page import (
     ("value", "text"),
     [(0.123456, "0.1235"), (12345.6, "1.235e+04"), (3, "3"), (True, "True"), (float("inf"), "not finite"), ("a", "a")],
 )
-def test_numbers(value, text):
+def test_numbers_are_written_with_few_digits(value, text):
     assert number(value) == text
 
 
-def test_lists_are_cut_and_counted():
+def test_long_lists_are_cut_and_counted():
     assert readable([]) == "none"
     assert readable(None) == "not set"
     assert readable(["a", {"name": "lora", "size": 0.5}]) == "a\nname=lora, size=0.5"
     assert readable(list(range(1200))).splitlines()[-2:] == ["9", "… 1,200 in all"]
 
 
-def test_shares_and_differences():
+def test_shares_and_differences_are_formatted_for_a_page():
     assert percent(0.12345) == "12.3%"
     assert signed(0.5) == "+0.5"
     assert signed(-0.00012345) == "-0.000123"
     assert signed(float("nan")) == "not finite"
 
 
-def test_missing_packages_are_named(tmp_path, monkeypatch):
+def test_missing_packages_of_a_page_are_named(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "jinja2", None)
     with pytest.raises(JepaVLMError, match=r"pip install 'jepa-vlm\[report\]'"):
         write_page("run.html", tmp_path / "x.html", {})
@@ -55,7 +55,7 @@ def test_missing_packages_are_named(tmp_path, monkeypatch):
 TABLE = Table("Cost & more", ("", "a|b"), (("x_1", "50%"), ("y", "<b>")), "A note.", frozenset({(1, 1)}))
 
 
-def test_markdown_keeps_cells_cells_and_marks_the_best():
+def test_markdown_escapes_cells_and_marks_the_best():
     lines = markdown_table(TABLE).split("\n")
     assert lines[2:] == [
         r"|  | a\|b |",
@@ -67,7 +67,7 @@ def test_markdown_keeps_cells_cells_and_marks_the_best():
     ]
 
 
-def test_latex_prints_what_it_reads():
+def test_latex_escapes_its_special_characters():
     assert latex(r"50% of x_1 & \y {z} ± 1") == r"50\% of x\_1 \& \textbackslash{}y \{z\} $\pm$ 1"
     made = latex_table(TABLE)
     assert r"\begin{tabular}{lr}" in made
@@ -75,7 +75,7 @@ def test_latex_prints_what_it_reads():
     assert r"\caption{Cost \& more. A note.}" in made
 
 
-def test_a_row_never_becomes_an_argument_of_the_line_before_it():
+def test_a_latex_row_never_becomes_an_argument_of_the_line_before_it():
     made = latex_table(Table("T", ("", "a"), (("[2ex] x", "1"), ("*", "2"), ("y", "[3]")))).split("\n")
     rows = made[made.index(r"\midrule") + 1 : made.index(r"\bottomrule")]
     assert rows == [r"{}[2ex] x & 1 \\", r"{}* & 2 \\", r"y & [3] \\"]

@@ -94,7 +94,7 @@ def folder(tmp_path, item, trajectory, evil):
     return tmp_path
 
 
-def test_a_whole_run(folder, page, evil):
+def test_the_report_of_a_whole_run_has_every_section(folder, page, evil):
     path = write_run_report(folder)
     assert path == folder / "report.html"
     found = page(path)
@@ -132,7 +132,7 @@ def test_held_out_numbers_are_first_lowest_and_last(folder):
     assert "(Held out: 126 compared in 4 kinds; 2 left out that are alone in theirs.)" in text
 
 
-def test_an_empty_folder_invents_nothing(tmp_path, page):
+def test_the_report_of_an_empty_folder_shows_no_figures(tmp_path, page):
     found = page(write_run_report(tmp_path))
     found.check_self_contained()
     assert "Run on an unnamed backbone" in found.text
@@ -142,7 +142,7 @@ def test_an_empty_folder_invents_nothing(tmp_path, page):
     assert "%" not in found.text.split("<main>")[1]
 
 
-def test_only_after_was_measured(folder, page):
+def test_a_run_evaluated_only_after_training_has_no_comparison(folder, page):
     (folder / "evaluation_before.json").unlink()
     text = page(write_run_report(folder)).text
     assert "Only one of the two was measured" in text
@@ -165,7 +165,7 @@ def test_losses_that_are_not_finite_are_shown_as_such(folder, page):
     assert "lowest total (step" not in text
 
 
-def test_an_item_without_an_expert(tmp_path, page, item):
+def test_the_report_shows_an_item_without_an_expert_trajectory(tmp_path, page, item):
     save_examples(tmp_path, [item])
     found = page(write_run_report(tmp_path))
     assert len([tag for tag, _ in found.elements if tag == "img"]) == 1
@@ -176,7 +176,7 @@ def test_the_report_can_be_written_twice(folder):
     assert write_run_report(folder).read_text() == write_run_report(folder).read_text()
 
 
-def test_damaged_files_are_named(folder, tmp_path):
+def test_damaged_files_of_a_run_are_named(folder, tmp_path):
     (folder / "examples.json").write_text('[{"id": 1}]')
     with pytest.raises(DataError, match=r"examples\.json does not hold examples"):
         write_run_report(folder)
@@ -225,7 +225,7 @@ def test_a_page_has_the_sources_and_escapes_their_names(tmp_path, page, evil):
     assert "<td>lvr</td>" in found.text
 
 
-def test_without_a_mixture_there_is_no_section(tmp_path, page):
+def test_a_run_without_a_mixture_has_no_section_of_sources(tmp_path, page):
     (tmp_path / "metrics.jsonl").write_text('{"kind": "train", "step": 1, "loss": 1.0, "terms": {}}\n')
     assert source_losses(read_run(tmp_path)) == {"svg": None, "rows": []}
     assert "Loss terms by source" not in page(write_run_report(tmp_path)).text

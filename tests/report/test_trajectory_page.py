@@ -33,7 +33,7 @@ def view(kinds: str, *, images: str = "") -> TokenizedView:
     )
 
 
-def test_images_and_slots_are_collapsed_text_is_not():
+def test_runs_of_image_and_soft_tokens_are_collapsed_and_text_is_not():
     runs = token_runs(view("ciiiicttpp", images="0011"), list("abcdefghij"))
     assert runs == [
         TokenRun("context", "a"),
@@ -51,7 +51,7 @@ def test_one_image_shown_twice_is_two_runs():
     assert [(run.text, run.count) for run in runs] == [("image 0 ×2", 2), ("c", 1), ("image 0 ×1", 1)]
 
 
-def test_line_ends_are_shown():
+def test_the_page_shows_line_ends():
     assert token_runs(view("c"), ["end\n"]) == [TokenRun("context", "end↵", breaks=True)]
 
 
@@ -78,13 +78,13 @@ def test_images_are_shown_where_they_stand_in_the_question(tmp_path, page, traje
     assert 'Is &lt;image&gt; this <span class="soft">[image 0]</span>?' in shown
 
 
-def test_nothing_to_show_is_said(tmp_path, page):
+def test_a_page_without_trajectories_states_so(tmp_path, page):
     path = tmp_path / "page.html"
     write_trajectory_page([], path)
     assert "There is no trajectory to show" in page(path).text
 
 
-def test_a_real_view(tmp_path, page, trajectory):
+def test_the_page_shows_a_real_view(tmp_path, page, trajectory):
     from jepa_vlm import playground
 
     backbone = load_backbone("tiny-random-qwen2.5-vl", seed=0)

@@ -61,7 +61,7 @@ def stock_tokens(backbone: jv.Backbone, asked: jv.Trajectory) -> list[int]:
 
 
 @pytest.mark.parametrize("name", families())
-def test_tokens_are_the_stock_processor_s_wherever_images_stand(name):
+def test_tokens_are_those_of_the_stock_processor_wherever_images_stand(name):
     backbone = jv.load_backbone(name)
     for where, changes in ASKED.items():
         asked = trajectory(**changes)
@@ -77,7 +77,7 @@ def test_tokens_are_the_stock_processor_s_wherever_images_stand(name):
 
 
 @pytest.mark.parametrize("name", families())
-def test_slots_stand_behind_all_of_the_user_s_content(name):
+def test_soft_tokens_follow_all_content_of_the_user(name):
     backbone = jv.load_backbone(name)
     words = question_view(backbone, trajectory())
     closing = words.input_ids[words.readouts["last_pred"] + 1 :]
@@ -93,7 +93,7 @@ def views_of(backbone: jv.Backbone, steps: tuple[jv.Step, ...], *views: jv.views
     return serializer(backbone).views(asked, [Request(view) for view in views])
 
 
-def test_a_turn_that_only_looks_is_an_empty_turn_that_the_model_learns_to_end():
+def test_a_turn_of_a_crop_alone_is_an_empty_turn_that_the_model_learns_to_end():
     backbone = jv.load_backbone("tiny-random-qwen2.5-vl")
     looks = (jv.Step("", None, CROP, "See: ", 5), *SAID)
     whole, cut = views_of(backbone, looks, Conversation(), TrajectoryOnly())
@@ -107,7 +107,7 @@ def test_a_turn_that_only_looks_is_an_empty_turn_that_the_model_learns_to_end():
     assert backbone.tokenizer.decode(whole.input_ids[whole.readouts["last_token"]]) == "yes"
 
 
-def test_latent_looks_need_no_words_before_them():
+def test_latent_segments_need_no_words_before_them():
     view = LatentConversation(PooledFeatures(chunks=2))
     backbone = jv.load_backbone("tiny-random-qwen2.5-vl", added_tokens=view.tokens)
     (latent,) = views_of(backbone, (jv.Step("", None, CROP), jv.Step("", None, CROP), *SAID), view)
@@ -119,7 +119,7 @@ def test_latent_looks_need_no_words_before_them():
 @pytest.mark.parametrize(
     "text", ["{{ part.text | upper }}", "{{ part.text | replace('is', 'was') }}", "{{ part.text[:9] }}"]
 )
-def test_a_text_that_is_rewritten_stays_refused(text):
+def test_a_text_that_the_template_rewrites_is_refused(text):
     backbone = jv.load_backbone("tiny-random-gemma3")
     backbone.processor.chat_template = backbone.processor.chat_template.replace("{{ part.text | trim }}", text)
     with pytest.raises(BackboneError, match=r"but it (rewrites a text|dropped)"):
@@ -156,7 +156,7 @@ def test_special_tokens_are_trained_where_the_data_keeps_them():
         ("tiny-random-glm-4v", "<|system|>", "which structures conversations or images"),
     ],
 )
-def test_what_cannot_be_kept_is_refused(name, token, reason):
+def test_content_that_the_template_cannot_keep_is_refused(name, token, reason):
     backbone = jv.load_backbone(name)
     with pytest.raises(DataError, match=f"Trajectory 'x' keeps .*, {reason}"):
         serializer(backbone).check(trajectory(keep=(token,)))

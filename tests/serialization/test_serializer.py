@@ -52,7 +52,7 @@ def decode(backbone: jv.Backbone, ids: torch.Tensor) -> str:
     return backbone.tokenizer.decode(ids)
 
 
-def test_conversation_is_what_the_stock_processor_makes(backbone: jv.Backbone, serializer: Serializer) -> None:
+def test_a_conversation_has_the_tokens_of_the_stock_processor(backbone: jv.Backbone, serializer: Serializer) -> None:
     view = one(serializer, Conversation())
     assert view.text == X + T
     pixels = [image.load() for image in trajectory().all_images]
@@ -77,7 +77,7 @@ def test_only_the_last_turn_can_be_trained(backbone: jv.Backbone, serializer: Se
     assert decode(backbone, view.labels[view.labels != -100]) == "B<|im_end|>"
 
 
-def test_slots_stand_after_the_question_inside_its_turn(backbone: jv.Backbone, serializer: Serializer) -> None:
+def test_soft_tokens_follow_the_question_inside_its_turn(backbone: jv.Backbone, serializer: Serializer) -> None:
     view = one(serializer, Question(), slots=4)
     assert view.text == X
     at = view.slots.nonzero()[:, 0].tolist()
@@ -90,7 +90,9 @@ def test_slots_stand_after_the_question_inside_its_turn(backbone: jv.Backbone, s
     assert (view.labels == -100).all()
 
 
-def test_the_trajectory_is_cut_out_and_starts_at_zero(backbone: jv.Backbone, serializer: Serializer) -> None:
+def test_the_trajectory_view_is_cut_out_and_its_positions_start_at_zero(
+    backbone: jv.Backbone, serializer: Serializer
+) -> None:
     view = one(serializer, TrajectoryOnly())
     assert view.text == T
     assert view.positions[:, 0].tolist() == [0, 0, 0]
@@ -100,13 +102,13 @@ def test_the_trajectory_is_cut_out_and_starts_at_zero(backbone: jv.Backbone, ser
     assert decode(backbone, view.input_ids[view.readouts["turn_end"]]) == "<|im_end|>"
 
 
-def test_with_the_image_only_the_questions_words_go(serializer: Serializer) -> None:
+def test_the_view_with_images_drops_only_the_words_of_the_question(serializer: Serializer) -> None:
     view = one(serializer, TrajectoryOnly(context="image"))
     assert view.text == X.replace("What color is the ring?", "") + T
     assert view.images == (0, 1)
 
 
-def test_with_the_question_it_is_the_conversation(serializer: Serializer) -> None:
+def test_the_trajectory_view_with_the_question_equals_the_conversation(serializer: Serializer) -> None:
     whole, view = one(serializer, Conversation()), one(serializer, TrajectoryOnly(context="question"))
     assert torch.equal(view.input_ids, whole.input_ids)
     assert torch.equal(view.trajectory, whole.trajectory)
@@ -123,7 +125,7 @@ def test_the_answer_is_a_trajectory_of_its_own(backbone: jv.Backbone, serializer
     assert decode(backbone, view.input_ids[view.content]) == "B"
 
 
-def test_the_answer_need_not_stand_in_the_trajectory(serializer: Serializer) -> None:
+def test_the_answer_need_not_occur_in_the_trajectory(serializer: Serializer) -> None:
     encodings = [Request(view) for view in (Conversation(), Answer())]
     whole, answer = serializer.views(replace(trajectory(), answer=" the second one "), encodings)
     assert whole.text == X + T
@@ -137,7 +139,7 @@ def test_an_example_without_an_answer_is_refused_where_the_answer_is_read(serial
         serializer.views(asked, [Request(Answer())])
 
 
-def test_content_leaves_the_template_out(backbone: jv.Backbone, serializer: Serializer) -> None:
+def test_content_tokens_exclude_the_template(backbone: jv.Backbone, serializer: Serializer) -> None:
     view = one(serializer, Conversation())
     words = decode(backbone, view.input_ids[view.content & ~view.image_tokens])
     assert words == 'What color is the ring?look <tool_call>{"name": "crop", "arguments": {"row": 1}}</tool_call>B'
@@ -209,7 +211,7 @@ def test_a_template_that_changes_turns_is_refused(template: str, message: str) -
         broken.views(trajectory(), [Request(Conversation())])
 
 
-def test_unicode_survives(backbone: jv.Backbone, serializer: Serializer) -> None:
+def test_unicode_texts_survive_serialization(backbone: jv.Backbone, serializer: Serializer) -> None:
     odd = trajectory(question="naïve 三角形 🙂?", thought="voilà 🙂")
     view = serializer.views(odd, [Request(Conversation())])[0]
     trained = decode(backbone, view.labels[view.labels != -100])

@@ -54,7 +54,7 @@ def test_a_change_of_the_view_makes_another_digest(name: str) -> None:
     assert digest(CHANGES[name]) != digest(lambda whole: whole)
 
 
-def test_what_the_view_does_not_show_changes_nothing() -> None:
+def test_content_that_the_view_does_not_show_does_not_change_the_digest() -> None:
     shown = digest(lambda whole: whole)
     assert digest(lambda whole: replace(whole, id="two", question="Where is the ring?")) == shown
     assert digest(lambda whole: replace(whole, images=whole.images * 2)) == shown
@@ -67,7 +67,7 @@ def request(folder: Path, readout: str) -> Request:
     return Request(view=TrajectoryOnly(), policy=jv.cached(folder), at=readout)
 
 
-def test_the_key_says_what_is_stored(tmp_path: Path) -> None:
+def test_the_key_of_a_target_store_states_its_content(tmp_path: Path) -> None:
     asked = request(tmp_path / "a", "mean")
     (store,) = target_stores(BACKBONE, [asked, Request(view=TrajectoryOnly(), at="mean")]).values()
     assert store.folder == tmp_path / "a"
@@ -75,11 +75,11 @@ def test_the_key_says_what_is_stored(tmp_path: Path) -> None:
     assert {"weights", "tokenizer", "chat template", "visual tokens", "dtype"} <= store.key.keys()
 
 
-def test_a_folder_holds_one_target(tmp_path: Path) -> None:
+def test_a_target_folder_holds_one_target(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"one cached target.*'mean'.*'last_token'"):
         target_stores(BACKBONE, [request(tmp_path, "mean"), request(tmp_path / "x" / "..", "last_token")])
 
 
-def test_without_cached_targets_no_weight_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_cached_targets_no_weights_are_digested(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("jepa_vlm.serialization.target_store.state_digests", lambda backbone: pytest.fail("read"))
     assert target_stores(BACKBONE, [Request(view=TrajectoryOnly(), at="mean")]) == {}

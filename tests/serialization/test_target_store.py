@@ -34,7 +34,7 @@ def filled(tmp_path: Path) -> TargetStore:
     return store
 
 
-def test_what_was_stored_is_read_in_the_order_asked_for(filled: TargetStore) -> None:
+def test_stored_targets_are_read_in_the_requested_order(filled: TargetStore) -> None:
     for store in (filled, pickle.loads(pickle.dumps(filled))):
         found = store.read([digest(n) for n in (1, 2, 1, 0)], ["a", "b", "c", "d"])
         assert found.dtype == torch.bfloat16
@@ -42,7 +42,7 @@ def test_what_was_stored_is_read_in_the_order_asked_for(filled: TargetStore) -> 
         assert len(store) == 3
 
 
-def test_of_equal_examples_the_first_alone_is_missing(filled: TargetStore) -> None:
+def test_of_equal_examples_only_the_first_is_missing_from_the_store(filled: TargetStore) -> None:
     assert filled.missing([digest(n) for n in (5, 1, 5, 4, 2)]) == [0, 3]
 
 
@@ -51,7 +51,7 @@ def test_an_example_that_is_not_stored_is_counted_and_named(filled: TargetStore)
         filled.read([digest(n) for n in (1, 8, 2, 9)], ["a", "b", "c", "d"])
 
 
-def test_another_key_is_refused_by_what_differs(filled: TargetStore) -> None:
+def test_a_target_store_of_another_key_is_refused_with_the_difference(filled: TargetStore) -> None:
     other = TargetStore(folder=filled.folder, key={"weights": "xyz", "readout": "last_token"})
     for ask in (other.is_complete, lambda: other.read([digest(1)], ["a"])):
         with pytest.raises(RunError, match=r"of another making\. weights: stored abc, asked xyz\. Give") as error:
@@ -59,7 +59,7 @@ def test_another_key_is_refused_by_what_differs(filled: TargetStore) -> None:
         assert "readout" not in str(error.value)
 
 
-def test_nothing_is_read_before_all_is_stored(tmp_path: Path) -> None:
+def test_no_target_is_read_before_all_are_stored(tmp_path: Path) -> None:
     store = TargetStore(folder=tmp_path / "targets", key=KEY)
     assert not store.is_complete()
     with pytest.raises(RunError, match="not computed yet"):
@@ -73,7 +73,7 @@ def test_nothing_is_read_before_all_is_stored(tmp_path: Path) -> None:
     assert store.missing([digest(1), digest(2)]) == [1]
 
 
-def test_a_killed_writer_leaves_whole_files_alone(filled: TargetStore, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_killed_writer_leaves_only_whole_target_files(filled: TargetStore, monkeypatch: pytest.MonkeyPatch) -> None:
     def killed(tensors: object, path: Path, **kwargs: object) -> None:
         Path(path).write_bytes(b"half")
         raise KeyboardInterrupt
@@ -87,7 +87,7 @@ def test_a_killed_writer_leaves_whole_files_alone(filled: TargetStore, monkeypat
     assert TargetStore(folder=filled.folder, key=KEY).missing([digest(1), digest(7)]) == [1]
 
 
-def test_a_folder_of_something_else_is_refused(tmp_path: Path) -> None:
+def test_a_folder_that_is_no_target_store_is_refused(tmp_path: Path) -> None:
     (tmp_path / "holiday.jpg").write_bytes(b"")
     for folder in (tmp_path, tmp_path / "holiday.jpg"):
         with pytest.raises(RunError, match=r"is not empty and holds no targets"):
@@ -95,13 +95,13 @@ def test_a_folder_of_something_else_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("text", ["{", "[]", '{"complete": true}', '{"key": 3, "complete": true}'])
-def test_a_damaged_store_is_named(filled: TargetStore, text: str) -> None:
+def test_a_damaged_target_store_is_named(filled: TargetStore, text: str) -> None:
     (filled.folder / "store.json").write_text(text)
     with pytest.raises(RunError, match=r"store\.json is damaged"):
         filled.is_complete()
 
 
-def test_a_damaged_or_foreign_file_is_named(filled: TargetStore) -> None:
+def test_a_damaged_or_foreign_target_file_is_named(filled: TargetStore) -> None:
     path = next(filled.folder.glob("*.safetensors"))
     save_file(load_file(path), path, metadata={"key": "another"})
     with pytest.raises(RunError, match="belongs to other targets"):

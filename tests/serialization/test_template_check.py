@@ -39,13 +39,13 @@ def test_blanks_that_differ_are_noted(backbone: jv.Backbone) -> None:
     assert "they differ in blanks" in note
 
 
-def test_a_prompt_that_opens_a_thought_is_found_out(backbone: jv.Backbone) -> None:
+def test_the_template_check_reports_a_prompt_that_opens_a_thought(backbone: jv.Backbone) -> None:
     opens_a_thought(backbone.processor)
     with pytest.raises(BackboneError, match=r"<think>.*Instruct instead of Thinking"):
         check_template(backbone.processor, backbone.adapter, calls=0)
 
 
-def test_a_prompt_that_ends_otherwise_where_images_are_shown_is_found_out(backbone: jv.Backbone) -> None:
+def test_the_template_check_reports_a_prompt_that_ends_differently_with_images(backbone: jv.Backbone) -> None:
     opened = "{{ '<|im_start|>assistant\\n' }}"
     thought = "{{ '<think>\\n' if messages[0].content[0].type == 'image' else '' }}"
     changed(backbone, f"{opened}\n{{%- endif", f"{opened}{thought}\n{{%- endif")
@@ -56,7 +56,7 @@ def test_a_prompt_that_ends_otherwise_where_images_are_shown_is_found_out(backbo
 LAST_ALONE = "{%- if message.role != 'assistant' or loop.last -%}"
 
 
-def test_earlier_turns_that_the_template_drops_are_found_out_where_there_are_calls(backbone: jv.Backbone) -> None:
+def test_the_template_check_reports_dropped_turns_where_there_are_calls(backbone: jv.Backbone) -> None:
     changed(backbone, "{%- for message in messages -%}", "{%- for message in messages -%}" + LAST_ALONE)
     changed(backbone, "{{ '<|im_end|>\\n' }}", "{{ '<|im_end|>\\n' }}{%- endif -%}")
     check_template(backbone.processor, backbone.adapter, calls=0)
@@ -64,7 +64,7 @@ def test_earlier_turns_that_the_template_drops_are_found_out_where_there_are_cal
         check_template(backbone.processor, backbone.adapter, calls=2)
 
 
-def test_images_that_the_template_drops_are_found_out(backbone: jv.Backbone) -> None:
+def test_the_template_check_reports_dropped_images(backbone: jv.Backbone) -> None:
     changed(backbone, "<|image_pad|>", "")
     with pytest.raises(BackboneError, match="wrote 0 image placeholders"):
         check_template(backbone.processor, backbone.adapter, calls=0)
@@ -91,7 +91,7 @@ def trained_question(marked: Any) -> None:
         (silent_turn, template_check.prompts_are_as_trained, "is trained as ' is B', and compared as 'it is B'"),
     ],
 )
-def test_marks_on_other_tokens_are_found_out(
+def test_the_template_check_reports_marks_on_other_tokens(
     backbone: jv.Backbone, monkeypatch: pytest.MonkeyPatch, plant: Any, check: Any, said: str
 ) -> None:
     plain = serializer.mark

@@ -66,7 +66,7 @@ def disturbed(backbone):
 
 
 @BOTH
-def test_their_rows_move_and_no_other_row_of_the_vocabulary_does(name):
+def test_embeddings_of_added_tokens_train_and_those_of_other_tokens_do_not(name):
     backbone = grown(name, LORA)
     before, plain = vocabulary(backbone.base), trained(backbone.model)
     named = [n for n, p in backbone.model.named_parameters() if p.requires_grad and "trainable_tokens" in n]
@@ -86,7 +86,7 @@ def test_their_rows_move_and_no_other_row_of_the_vocabulary_does(name):
 
 
 @BOTH
-def test_where_the_decoder_trains_in_full_the_whole_vocabulary_does(name):
+def test_all_embeddings_train_where_the_decoder_trains_in_full(name):
     backbone = grown(name, None)
     assert not isinstance(backbone.model, PeftModel)
     loss(backbone).backward()
@@ -97,7 +97,7 @@ def test_where_the_decoder_trains_in_full_the_whole_vocabulary_does(name):
     assert (table["decoder"], table["vision tower"]) == ((True, False), (False, True))
 
 
-def test_without_the_language_model_their_rows_alone_train():
+def test_embeddings_of_added_tokens_alone_train_without_the_language_model():
     backbone = grown(UNTIED, LORA, train=("projector",))
     table = {part.name: part.trainable for part in parts(backbone, torch.nn.Module())}
     assert table["added tokens"] == 2 * 2 * backbone.dim
@@ -105,7 +105,7 @@ def test_without_the_language_model_their_rows_alone_train():
     assert table["decoder"] == 0 < table["projector"]
 
 
-def test_tied_rows_are_one_parameter_that_gradient_reaches_from_both_sides():
+def test_tied_embeddings_of_added_tokens_are_one_parameter_with_gradient_from_both_sides():
     backbone = grown(TIED, LORA)
     (rows,) = [p for n, p in backbone.model.named_parameters() if "trainable_tokens" in n]
     ids = torch.tensor([list(backbone.added.ids.values())])
@@ -118,7 +118,7 @@ def test_tied_rows_are_one_parameter_that_gradient_reaches_from_both_sides():
     torch.testing.assert_close(read, torch.stack([torch.zeros(backbone.dim), state[0]]))
 
 
-def test_the_checks_of_the_first_steps_see_them(tmp_path):
+def test_the_gradient_checks_cover_embeddings_of_added_tokens(tmp_path):
     def trainer(name):
         model = jv.LatentVLM(grown(name, LORA), jv.NextToken())
         return small_trainer(model, tmp_path / name, steps=3, validate_every=3)
@@ -132,7 +132,7 @@ def test_the_checks_of_the_first_steps_see_them(tmp_path):
 
 
 @EVERY_WAY
-def test_weights_come_back(tmp_path, name, lora):
+def test_a_checkpoint_restores_embeddings_of_added_tokens(tmp_path, name, lora):
     backbone = disturbed(grown(name, lora))
     save_weights(jv.LatentVLM(backbone, jv.NextToken()), tmp_path, origin(name))
     assert read_origin(tmp_path) == origin(name)
@@ -146,7 +146,7 @@ def test_weights_come_back(tmp_path, name, lora):
         assert torch.equal(loss(loaded), expected)
 
 
-def test_plain_peft_loads_them_under_its_own_names(tmp_path):
+def test_plain_peft_loads_embeddings_of_added_tokens_under_its_own_names(tmp_path):
     backbone = disturbed(grown(UNTIED, LORA))
     save_weights(jv.LatentVLM(backbone, jv.NextToken()), tmp_path, origin(UNTIED))
     plain = jv.load_backbone(UNTIED)
@@ -158,7 +158,7 @@ def test_plain_peft_loads_them_under_its_own_names(tmp_path):
 
 
 @pytest.mark.parametrize(("name", "lora"), [(TIED, LORA), (UNTIED, None)])
-def test_a_resumed_run_equals_the_uninterrupted_one_bit_for_bit(tmp_path, name, lora):
+def test_a_resumed_run_with_added_tokens_equals_the_uninterrupted_one_bit_for_bit(tmp_path, name, lora):
     def trainer(folder, **more):
         model = jv.LatentVLM(grown(name, lora), jv.NextToken())
         for parameter_name, parameter in model.named_parameters():  # fed in no view here, see above
@@ -180,7 +180,7 @@ def test_a_resumed_run_equals_the_uninterrupted_one_bit_for_bit(tmp_path, name, 
 
 
 @EVERY_WAY
-def test_the_export_is_the_base_and_what_is_declared(tmp_path, name, lora):
+def test_an_export_with_added_tokens_is_the_base_plus_what_is_declared(tmp_path, name, lora):
     backbone = disturbed(grown(name, lora))
     save_weights(jv.LatentVLM(backbone, jv.NextToken()), tmp_path / "best", origin(name))
     done = export(tmp_path, to=tmp_path / "export")
@@ -197,7 +197,7 @@ def test_the_export_is_the_base_and_what_is_declared(tmp_path, name, lora):
         torch.testing.assert_close(stock(input_ids=ids, labels=ids).loss, loss(backbone), rtol=1e-5, atol=1e-5)
 
 
-def test_an_export_that_grew_elsewhere_or_lost_a_token_is_refused(tmp_path, monkeypatch):
+def test_an_export_with_other_rows_added_or_a_token_missing_is_refused(tmp_path, monkeypatch):
     backbone = disturbed(grown(TIED, LORA))
     save_weights(jv.LatentVLM(backbone, jv.NextToken()), tmp_path / "best", origin(TIED))
     with monkeypatch.context() as patch:
@@ -211,7 +211,7 @@ def test_an_export_that_grew_elsewhere_or_lost_a_token_is_refused(tmp_path, monk
     assert not (tmp_path / "export").exists()
 
 
-def test_a_checkpoint_that_lacks_their_rows_or_means_others_is_refused(tmp_path):
+def test_a_checkpoint_with_missing_or_other_added_tokens_is_refused(tmp_path):
     backbone = disturbed(grown(TIED, LORA))
     save_weights(jv.LatentVLM(backbone, jv.NextToken()), tmp_path, origin(TIED))
     held = load_file(tmp_path / ADAPTER)
@@ -228,7 +228,7 @@ def test_a_checkpoint_that_lacks_their_rows_or_means_others_is_refused(tmp_path)
         load_checkpoint(tmp_path)
 
 
-def test_a_checkpoint_that_lacks_the_projector_beside_them_is_refused(tmp_path):
+def test_a_checkpoint_with_added_tokens_that_lacks_the_projector_is_refused(tmp_path):
     model = jv.LatentVLM(disturbed(grown(TIED, LORA, train=("projector",))), jv.NextToken())
     save_weights(model, tmp_path, origin(TIED))
     (tmp_path / PARTS).unlink()
@@ -247,7 +247,7 @@ def test_a_frozen_target_needs_lora_and_not_added_tokens_alone():
     assert jv.LatentVLM(grown(TIED, LORA), prediction)
 
 
-def test_the_average_of_the_adapter_holds_their_rows_too():
+def test_the_moving_average_holds_embeddings_of_added_tokens_too():
     prediction = jv.LatentPrediction(
         context=jv.ViewEncoder(jv.views.Question(), readout="last_token"),
         predictor=jv.IdentityPredictor(),
@@ -263,7 +263,7 @@ def test_the_average_of_the_adapter_holds_their_rows_too():
     assert any(torch.allclose(average, start + 0.5) for average in averages)
 
 
-def test_a_plain_checkpoint_says_nothing_of_them(tmp_path):
+def test_a_checkpoint_without_added_tokens_does_not_mention_them(tmp_path):
     backbone = jv.load_backbone(TIED)
     apply_lora(backbone, LORA)
     save_weights(jv.LatentVLM(backbone, jv.NextToken()), tmp_path, Origin(TIED, 0, "float32"))

@@ -48,7 +48,7 @@ def changes(before, after):
     return {"from": before, "to": after}
 
 
-def test_it_has_the_bases_files_but_for_what_is_listed(base, tmp_path):
+def test_an_export_has_the_files_of_the_base_except_those_listed(base, tmp_path):
     backbone = checkpoint(tmp_path / "best", base, added_tokens=TOKENS, visual_tokens=20)
     done = export(tmp_path, to=tmp_path / "export")
     folder = done.folder
@@ -85,7 +85,7 @@ def test_it_has_the_bases_files_but_for_what_is_listed(base, tmp_path):
     assert again.tokenizer.convert_tokens_to_ids(list(TOKENS)) == [623, 624]
 
 
-def test_its_weights_have_the_bases_names_files_and_types_and_are_rounded_once(base, tmp_path):
+def test_exported_weights_keep_names_files_and_types_of_the_base_and_are_rounded_once(base, tmp_path):
     backbone = checkpoint(tmp_path / "best", base)
     done = export(tmp_path, to=tmp_path / "export")
     for file in base.glob("*.safetensors"):
@@ -106,7 +106,7 @@ def test_its_weights_have_the_bases_names_files_and_types_and_are_rounded_once(b
 
 
 @pytest.mark.parametrize("lora", [True, False])
-def test_a_run_in_another_type_writes_the_bases_and_starts_from_its_numbers(tmp_path, lora):
+def test_a_run_in_another_dtype_exports_the_dtype_of_the_base(tmp_path, lora):
     """Neither bfloat16 nor float16 holds the other's numbers: 0.1 in float16 is another number in bfloat16."""
     base = old_base(tmp_path / "base", torch.float16)
     backbone = checkpoint(tmp_path / "best", base, dtype="bfloat16", lora=lora, std=1e-3)
@@ -126,7 +126,7 @@ def test_a_run_in_another_type_writes_the_bases_and_starts_from_its_numbers(tmp_
     assert torch.equal(after[name], expected.half())
 
 
-def test_experts_that_transformers_turns_around_are_turned_back(tmp_path):
+def test_expert_matrices_that_transformers_transposes_are_exported_as_in_the_base(tmp_path):
     made = jv.load_backbone("tiny-random-qwen3-vl-moe")
     made.base.save_pretrained(tmp_path)
     tensors = load_file(tmp_path / "model.safetensors")
@@ -155,7 +155,7 @@ def hub(base, cache):
     return snapshot
 
 
-def test_of_a_snapshot_of_the_hub_the_contents_are_copied(base, tmp_path, monkeypatch):
+def test_an_export_copies_the_contents_of_a_hub_snapshot_not_its_links(base, tmp_path, monkeypatch):
     snapshot = hub(base, tmp_path / "hub")
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
@@ -195,7 +195,7 @@ def test_a_base_that_cannot_be_merged_into_is_refused_before_training(tmp_path):
         check_base(str(folder))
 
 
-def test_added_tokens_of_a_tokenizer_without_its_file_are_where_both_versions_look(base, tmp_path):
+def test_added_tokens_are_stored_where_both_transformers_versions_read_them(base, tmp_path):
     folder = shutil.copytree(base, tmp_path / "base")
     (folder / "tokenizer.json").unlink()
     held = json.loads((folder / "tokenizer_config.json").read_text())
@@ -248,7 +248,7 @@ def test_a_frozen_tensor_that_is_not_the_bases_is_refused(base, tmp_path, monkey
         export(tmp_path, to=tmp_path / "export")
 
 
-def test_numbers_that_the_bases_type_cannot_hold_are_refused(tmp_path):
+def test_numbers_that_the_dtype_of_the_base_cannot_hold_are_refused(tmp_path):
     base = old_base(tmp_path / "base", torch.float16)
     model = jv.load_backbone(str(base)).base
     with torch.no_grad():
@@ -258,12 +258,12 @@ def test_numbers_that_the_bases_type_cannot_hold_are_refused(tmp_path):
         write_weights(model, base, tmp_path / "out", run=torch.float32, grown=False)
 
 
-def test_a_vector_of_a_wider_type_does_not_make_the_model_wider(base):
+def test_a_vector_of_a_wider_dtype_does_not_widen_the_exported_model(base):
     assert stored(base)[UNREAD].dtype == torch.float32
     assert stored_type(base) == torch.bfloat16
 
 
-def test_everybody_may_read_what_the_umask_lets(base, tmp_path):
+def test_file_modes_of_an_export_follow_the_umask(base, tmp_path):
     before = os.umask(0o027)
     try:
         checkpoint(tmp_path / "best", base)
@@ -285,5 +285,5 @@ def test_everybody_may_read_what_the_umask_lets(base, tmp_path):
         ({"a": None}, {}, {"a": {"from": None}}),
     ],
 )
-def test_differences_are_named_by_their_path(old, new, found):
+def test_differences_between_configurations_are_named_by_their_path(old, new, found):
     assert differences(old, new) == found

@@ -55,7 +55,7 @@ def trainer_with(mode, folder, **changed):
     return small_trainer(small_model(objective=jv.NextToken() + Knob(mode)), folder, **changed)
 
 
-def test_a_healthy_run_passes_the_checks(tmp_path):
+def test_a_healthy_run_passes_the_gradient_checks(tmp_path):
     trainer_with("healthy", tmp_path).train()
 
 
@@ -84,7 +84,7 @@ def test_a_frozen_tensor_is_named(tmp_path, name):
         small_trainer(model, tmp_path).train()
 
 
-def test_an_adapter_that_is_off_is_seen(tmp_path):
+def test_a_disabled_adapter_is_reported(tmp_path):
     model = small_model()
     model.backbone.model.base_model.disable_adapter_layers()
     with pytest.raises(RunError, match="turn the adapter on"):
@@ -105,13 +105,13 @@ def make_blind(trainer):
     return trainer
 
 
-def test_a_small_learning_rate_alone_is_no_alarm(tmp_path):
+def test_a_small_learning_rate_alone_raises_no_warning(tmp_path):
     trainer = trainer_with("healthy", tmp_path, steps=6, validate_every=6, learning_rate=1e-9, warmup=0.0)
     trainer.model.objective.terms["knob"].turn.data.fill_(3e4)
     trainer.train()
 
 
-def test_a_loss_that_is_not_finite_names_term_and_examples_and_spares_the_weights(tmp_path):
+def test_a_loss_that_is_not_finite_names_term_and_examples_and_leaves_the_weights(tmp_path):
     trainer = trainer_with("nan at the third", tmp_path, steps=6, validate_every=1, accumulation=1, warmup=0.0)
     kept = {}
 
@@ -158,7 +158,7 @@ def _interruptible():
 
 
 @pytest.mark.usefixtures("_interruptible")
-def test_the_second_signal_acts_as_it_always_does():
+def test_the_second_signal_has_its_default_effect():
     with StopRequest() as request:
         os.kill(os.getpid(), signal.SIGINT)
         assert request.asked
@@ -166,7 +166,7 @@ def test_the_second_signal_acts_as_it_always_does():
             os.kill(os.getpid(), signal.SIGINT)
 
 
-def test_the_average_follows_each_step(tmp_path):
+def test_the_moving_average_is_updated_after_each_step(tmp_path):
     prediction = jv.LatentPrediction(
         context=jv.ViewEncoder(jv.views.Question(), readout="last_token"),
         predictor=jv.IdentityPredictor(),

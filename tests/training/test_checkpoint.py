@@ -38,7 +38,7 @@ def averaged():
     return jv.NextToken() + prediction
 
 
-def test_weights_heads_and_averages_come_back(tmp_path):
+def test_a_checkpoint_restores_weights_heads_and_averages(tmp_path):
     model = disturb(small_model(objective=averaged()))
     save_weights(model, tmp_path, ORIGIN)
     other = small_model(objective=averaged())
@@ -89,7 +89,7 @@ def test_a_part_that_lacks_a_tensor_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
-def test_parts_that_train_in_full_come_back_in_full_precision(tmp_path, dtype):
+def test_a_checkpoint_restores_fully_trained_parts_in_full_precision(tmp_path, dtype):
     model = disturb(in_full(dtype, train=("language", "vision")))
     save_weights(model, tmp_path, replace(ORIGIN, dtype=dtype))
     other = in_full(dtype, train=("language", "vision"))
@@ -134,7 +134,7 @@ def test_an_adapter_that_peft_would_not_load_is_refused(tmp_path):
         load_checkpoint(tmp_path)
 
 
-def test_saving_asks_no_hub(tmp_path, monkeypatch):
+def test_saving_a_checkpoint_contacts_no_hub(tmp_path, monkeypatch):
     def refuse(*args, **kwargs):
         raise AssertionError("the hub was asked")
 
@@ -151,7 +151,7 @@ def test_a_folder_that_is_no_checkpoint_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize("said", ["", "[]", '{"backbone": "x"}', '{"backbone": "x", "decoding": {"depth": 3}}'])
-def test_a_checkpoint_that_does_not_say_whose_it_is_is_refused(tmp_path, said):
+def test_a_checkpoint_without_provenance_is_refused(tmp_path, said):
     (tmp_path / "origin.json").write_text(said)
     with pytest.raises(RunError, match="does not say which backbone"):
         read_origin(tmp_path)

@@ -56,7 +56,7 @@ def test_parts_are_over_the_steps_that_computed_their_term():
     assert ledger.drain(steps=1) == {"a": {"raw": 1.0, "weighted": 0.5}}
 
 
-def test_a_broken_value_is_found_with_its_examples():
+def test_a_value_that_is_not_finite_is_found_with_its_examples():
     ledger = TermLedger()
     ledger.add(terms(a=1.0, b=2.0), ["x", "y"])
     assert float(ledger.step_total()) == 3.0
@@ -65,7 +65,7 @@ def test_a_broken_value_is_found_with_its_examples():
     assert ledger.broken() == [("a", ["z"])]
 
 
-def test_a_closed_step_is_forgotten():
+def test_the_ledger_forgets_a_closed_step():
     ledger = TermLedger()
     ledger.add(terms(a=float("inf")), ["x"])
     ledger.close_step()

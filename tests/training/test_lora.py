@@ -20,7 +20,7 @@ def with_lora(seed=0, dtype="float32"):
     return backbone
 
 
-def test_every_projection_of_the_decoder_and_nothing_of_the_vision_tower():
+def test_lora_targets_every_projection_of_the_decoder_and_none_of_the_vision_tower():
     backbone = with_lora()
     names = adapted(backbone)
     layers = backbone.base.config.text_config.num_hidden_layers
@@ -31,7 +31,7 @@ def test_every_projection_of_the_decoder_and_nothing_of_the_vision_tower():
     assert any(name.endswith("gate_proj") for name in vision)
 
 
-def test_the_prefix_is_the_decoders_own_name():
+def test_the_prefix_of_lora_targets_is_the_name_of_the_decoder():
     assert decoder_targets("model.text_model", PROJECTIONS).startswith(r"model\.text_model\.")
 
 
@@ -43,7 +43,7 @@ def test_only_the_adapter_trains_and_in_float32():
     assert backbone.base.dtype == torch.bfloat16
 
 
-def test_the_seed_decides_the_adapter_and_leaves_torchs_own_alone():
+def test_the_seed_decides_the_adapter_and_leaves_torchs_generator_alone():
     torch.manual_seed(5)
     expected = torch.rand(3)
     torch.manual_seed(5)
@@ -53,7 +53,7 @@ def test_the_seed_decides_the_adapter_and_leaves_torchs_own_alone():
     assert any(not torch.equal(value, other[name]) for name, value in one.items() if "lora_A" in name)
 
 
-def test_rank_scale_and_dropout_are_the_recipes():
+def test_lora_rank_scale_and_dropout_come_from_the_recipe():
     backbone = jv.load_backbone(TINY)
     apply_lora(backbone, jv.Lora(rank=4, alpha=12, dropout=0.25))
     for module in adapted(backbone).values():
@@ -92,14 +92,14 @@ def test_without_an_adapter_the_decoder_trains_and_the_vision_tower_does_not():
     assert table["vision tower"].trainable == 0
 
 
-def test_the_table_knows_a_head_of_its_own():
+def test_the_parameter_table_lists_an_untied_head():
     backbone = jv.load_backbone(TINY)
     backbone.base.lm_head.weight = torch.nn.Parameter(backbone.base.lm_head.weight.detach().clone())  # as in 7B
     table = {part.name: part for part in parts(backbone, torch.nn.Module())}
     assert table["head and the rest"].trainable == backbone.base.lm_head.weight.numel()
 
 
-def test_the_table_counts_every_parameter_once():
+def test_the_parameter_table_counts_every_parameter_once():
     backbone = with_lora()
     model = jv.LatentVLM(backbone, jv.load_recipe("pearl").objective)
     table = parts(backbone, model.objective)
@@ -108,7 +108,7 @@ def test_the_table_counts_every_parameter_once():
     assert by_name["objective: latent_prediction"] == 4 * backbone.dim  # four [PRED] inputs
 
 
-def test_variants_are_pefts():
+def test_lora_variants_are_those_of_peft():
     for variant, attribute in (("dora", "use_dora"), ("rslora", "use_rslora")):
         backbone = jv.load_backbone("tiny-random-qwen2-vl")
         apply_lora(backbone, jv.Lora(rank=4, alpha=8, variant=variant))
@@ -125,13 +125,13 @@ def trained_parts(**given):
     return {part.name for part in parts(backbone, torch.nn.Module()) if part.trainable}
 
 
-def test_parts_train_by_name():
+def test_parts_of_the_model_train_by_name():
     assert trained_parts() == {"LoRA adapter"}
     assert trained_parts(train=("language", "projector")) == {"LoRA adapter", "projector"}
     assert trained_parts(train=("vision",)) == {"vision tower"}
 
 
-def test_the_projector_is_found_inside_and_beside_the_tower():
+def test_the_projector_is_found_inside_and_outside_the_vision_tower():
     for name, modules in (("tiny-random-qwen3-vl", 9), ("tiny-random-llava", 2), ("tiny-random-smolvlm", 1)):
         backbone = jv.load_backbone(name)
         table = {part.name: part for part in parts(backbone, torch.nn.Module())}
@@ -153,7 +153,7 @@ def test_a_part_without_parameters_is_refused(monkeypatch):
         ("visual.merger.mlp.0", jv.Lora(rank=4, alpha=8), ("language", "projector")),
     ],
 )
-def test_what_is_held_in_4_bits_cannot_train_in_full(module, lora, train):
+def test_parts_quantized_to_4_bits_cannot_train_in_full(module, lora, train):
     backbone = jv.load_backbone(TINY)
     linear = backbone.base.model.get_submodule(module)
     linear.weight = torch.nn.Parameter(torch.zeros(8, dtype=torch.uint8), requires_grad=False)

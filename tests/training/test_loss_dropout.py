@@ -31,14 +31,14 @@ def skips(share: float, seed: int = 0, steps: int = 4000) -> list[bool]:
 
 
 @pytest.mark.parametrize("share", [0.25, 0.75])
-def test_the_share_is_kept_and_steps_are_independent(share: float) -> None:
+def test_loss_dropout_keeps_its_share_and_steps_are_independent(share: float) -> None:
     drawn = torch.tensor(skips(share)).double()
     assert float(drawn.mean()) == pytest.approx(share, abs=4 * (share * (1 - share) / 4000) ** 0.5)
     centred = drawn - drawn.mean()
     assert abs(float((centred[1:] * centred[:-1]).mean() / centred.square().mean())) < 4 / 4000**0.5
 
 
-def test_the_decision_is_of_seed_and_step_and_one_for_all_terms() -> None:
+def test_loss_dropout_depends_on_seed_and_step_and_is_one_for_all_terms() -> None:
     assert skips(0.5) == skips(0.5)
     assert skips(0.5) != skips(0.5, seed=1)
     assert not any(skips(0.0))
@@ -49,7 +49,7 @@ def test_the_decision_is_of_seed_and_step_and_one_for_all_terms() -> None:
 
 @pytest.mark.parametrize("engine", ["one_pass", "separate"])
 @pytest.mark.parametrize("policy", [jv.stop_gradient(), jv.with_gradient()])
-def test_a_term_that_is_left_out_is_neither_computed_nor_felt(engine: str, policy: Any) -> None:
+def test_a_term_that_is_left_out_is_not_computed_and_has_no_gradient(engine: str, policy: Any) -> None:
     backbone, examples = lora_backbone(), random_batch(2)
     model = jv.LatentVLM(backbone, jv.NextToken() + prediction(policy=policy), engine=engine)
     alone = jv.LatentVLM(backbone, 1.0 * jv.NextToken(), engine=engine)
@@ -75,7 +75,7 @@ def test_a_term_that_is_left_out_is_neither_computed_nor_felt(engine: str, polic
     assert all(torch.equal(gradient, expected_gradients[name]) for name, gradient in gradients.items())
 
 
-def test_what_another_term_reads_is_still_computed() -> None:
+def test_views_that_another_term_reads_are_still_computed() -> None:
     regularizer = jv.NextLatentRegularizer(view=jv.views.TrajectoryOnly())
     model = jv.LatentVLM(lora_backbone(), jv.NextToken() + prediction(policy=jv.with_gradient()) + regularizer)
     collator, examples = model.collator(), random_batch(2)
@@ -84,7 +84,7 @@ def test_what_another_term_reads_is_still_computed() -> None:
     assert batch.rows["gradient"].soft_tokens == {}
 
 
-def test_terms_that_no_step_of_a_short_run_computes_are_known() -> None:
+def test_terms_that_no_step_of_a_short_run_computes_are_named() -> None:
     names, alone = ("next_token", "next_token_2"), [("a", 0.5), ("b", 0.5)]
     stages = tuple(jv.Stage(name=s, share=share, terms=(t,)) for (s, share), t in zip(alone, names, strict=True))
     objective = jv.NextToken() + jv.NextToken()
@@ -96,7 +96,7 @@ def test_terms_that_no_step_of_a_short_run_computes_are_known() -> None:
     assert TermSchedule.of(dropped, stages=(), steps=2, seed=seed).never() == []
 
 
-def test_the_collator_of_a_run_leaves_out_what_the_step_says() -> None:
+def test_the_collator_of_a_run_leaves_out_the_terms_of_the_step() -> None:
     model = jv.LatentVLM(lora_backbone(), jv.NextToken() + prediction())
     collator = TrainCollator(
         model.collator(),
@@ -120,7 +120,7 @@ def test_a_term_that_is_not_there_cannot_be_left_out() -> None:
         collator(random_batch(1), without={"latent_prediction"})
 
 
-def test_shares_that_make_no_sense_are_refused() -> None:
+def test_impossible_shares_of_loss_dropout_are_refused() -> None:
     for share in (-0.1, 1.0):
         with pytest.raises(ValueError, match=r"share of the steps in \[0, 1\)"):
             prediction(share)
@@ -134,7 +134,7 @@ def train(folder: Any, **changed: Any) -> tuple[dict[str, torch.Tensor], list[di
     return trained(model), read_metrics(folder / "metrics.jsonl")
 
 
-def test_a_run_with_loss_dropout(tmp_path: Any) -> None:
+def test_a_run_with_loss_dropout_resumes_and_logs_exactly(tmp_path: Any) -> None:
     weights, rows = train(tmp_path / "whole", batch_size=4)
     split, _ = train(tmp_path / "split", batch_size=2, accumulation=2)
     for name, value in weights.items():

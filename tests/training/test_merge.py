@@ -60,7 +60,7 @@ def test_stock_transformers_computes_what_the_live_model_computes(checkpoint, tm
     torch.testing.assert_close(torch.tensor(json.loads(said.stdout)), live, rtol=1e-4, atol=1e-4)
 
 
-def test_the_folder_says_how_its_model_answers_unless_plainly(checkpoint, tmp_path):
+def test_an_export_states_how_its_model_answers_unless_plainly(checkpoint, tmp_path):
     run, model = checkpoint
     assert not (export(run, to=tmp_path / "plain").folder / "inference.json").exists()
     save_weights(model, run / "best", replace(ORIGIN, answering=Tools()))
@@ -69,7 +69,7 @@ def test_the_folder_says_how_its_model_answers_unless_plainly(checkpoint, tmp_pa
     }
 
 
-def test_the_folder_holds_the_bases_tensors_and_configuration(checkpoint, tmp_path):
+def test_an_export_holds_the_tensors_and_configuration_of_the_base(checkpoint, tmp_path):
     folder = export(checkpoint[0], to=tmp_path / "export").folder
     base = jv.load_backbone(BACKBONE)
     base.model.save_pretrained(tmp_path / "base")
@@ -88,14 +88,14 @@ def test_an_adapter_that_changes_nothing_is_refused_and_nothing_is_left(tmp_path
     assert [path.name for path in tmp_path.iterdir()] == ["best"]
 
 
-def test_other_logits_are_refused_and_nothing_is_left(checkpoint, tmp_path, monkeypatch):
+def test_an_export_with_other_logits_is_refused_and_removed(checkpoint, tmp_path, monkeypatch):
     monkeypatch.setitem(merge.TOLERANCE, torch.float32, 0.0)
     with pytest.raises(ExportError, match="Logits of the merged model differ"):
         export(checkpoint[0], to=tmp_path / "export")
     assert [path.name for path in tmp_path.iterdir()] == ["best"]
 
 
-def test_a_template_that_asks_otherwise_is_refused_and_nothing_is_left(checkpoint, tmp_path, monkeypatch):
+def test_an_export_whose_template_differs_is_refused_and_removed(checkpoint, tmp_path, monkeypatch):
     def thinking(folder):
         processor = load_processor(folder)
         opens_a_thought(processor)
@@ -107,7 +107,7 @@ def test_a_template_that_asks_otherwise_is_refused_and_nothing_is_left(checkpoin
     assert [path.name for path in tmp_path.iterdir()] == ["best"]
 
 
-def test_other_tensors_are_refused(checkpoint, tmp_path, monkeypatch):
+def test_an_export_with_other_tensors_is_refused(checkpoint, tmp_path, monkeypatch):
     monkeypatch.setattr(merge, "_base_shapes", lambda backbone: {"model.visual.odd": (1,)})
     with pytest.raises(ExportError, match="differs from the base"):
         export(checkpoint[0], to=tmp_path / "export")
@@ -123,12 +123,12 @@ def test_a_folder_in_use_is_refused_before_anything_is_loaded(checkpoint, tmp_pa
     assert (tmp_path / "export" / "mine.txt").read_text() == "mine"
 
 
-def test_what_is_no_checkpoint_is_refused(tmp_path):
+def test_a_folder_that_is_no_checkpoint_is_not_merged(tmp_path):
     with pytest.raises(RunError, match="is not a checkpoint"):
         export(tmp_path, to=tmp_path / "export")
 
 
-def test_a_run_that_has_not_ended_has_nothing_to_merge(tmp_path):
+def test_an_unfinished_run_cannot_be_merged(tmp_path):
     (tmp_path / "run" / "checkpoints").mkdir(parents=True)
     with pytest.raises(RunError, match=r"has not ended; go on with it by --resume, or give a folder in"):
         export(tmp_path / "run", to=tmp_path / "out")

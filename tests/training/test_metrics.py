@@ -9,7 +9,7 @@ import pytest
 from jepa_vlm.training.metrics import MetricsFile, read_metrics
 
 
-def test_rows_come_back_and_later_ones_are_cut(tmp_path):
+def test_metrics_are_read_back_and_later_lines_are_cut(tmp_path):
     file = MetricsFile(path=tmp_path / "metrics.jsonl")
     for step in range(4):
         file.append({"kind": "train", "step": step, "loss": step / 3})
@@ -18,20 +18,20 @@ def test_rows_come_back_and_later_ones_are_cut(tmp_path):
     assert read_metrics(file.path)[1]["loss"] == 1 / 3
 
 
-def test_a_half_written_line_is_left_out(tmp_path):
+def test_a_half_written_line_of_metrics_is_left_out(tmp_path):
     path = tmp_path / "metrics.jsonl"
     path.write_text('{"step": 1}\n{"step": 2, "lo')
     assert read_metrics(path) == [{"step": 1}]
 
 
-def test_a_process_that_must_not_write_does_not(tmp_path):
+def test_a_process_other_than_the_main_one_writes_no_metrics(tmp_path):
     file = MetricsFile(path=tmp_path / "metrics.jsonl", write=False)
     file.append({"step": 1})
     file.cut_after(0)
     assert not file.path.exists()
 
 
-def test_the_time_spent_is_that_of_the_last_row_that_knows_it(tmp_path):
+def test_the_time_spent_is_that_of_the_last_line_that_states_it(tmp_path):
     file = MetricsFile(path=tmp_path / "metrics.jsonl")
     assert file.seconds() == 0.0
     file.append({"kind": "train", "step": 1, "seconds": 2.5})
@@ -42,7 +42,7 @@ def test_the_time_spent_is_that_of_the_last_row_that_knows_it(tmp_path):
     assert file.seconds() == 2.5
 
 
-def test_a_run_that_is_killed_while_it_cuts_keeps_its_rows(tmp_path, monkeypatch):
+def test_a_run_that_is_killed_while_metrics_are_cut_keeps_its_lines(tmp_path, monkeypatch):
     file = MetricsFile(path=tmp_path / "metrics.jsonl")
     for step in range(4):
         file.append({"step": step})

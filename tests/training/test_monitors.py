@@ -17,7 +17,7 @@ from jepa_vlm.training.monitors import (
 )
 
 
-def test_matched_orthogonal_rows():
+def test_cosines_of_orthogonal_latents_are_one_matched_and_zero_shuffled():
     latents = 3 * torch.eye(4)
     assert matched_cosine(latents, torch.eye(4)) == pytest.approx(1.0)
     assert shuffled_cosine(latents, torch.eye(4)) == pytest.approx(0.0)
@@ -43,12 +43,12 @@ def test_effective_rank_by_hand():
     assert effective_rank(latents) == pytest.approx(math.exp(-0.75 * math.log(0.75) - 0.25 * math.log(0.25)))
 
 
-def test_rows_on_one_line_have_rank_one():
+def test_latents_on_one_line_have_rank_one():
     latents = torch.tensor([[1.0], [2.0], [5.0]]) * torch.tensor([[0.1, 0.7, -0.3]]).double()
     assert effective_rank(latents + 100) == pytest.approx(1.0)
 
 
-def test_an_orthonormal_set_has_every_direction_once():
+def test_the_spectrum_of_orthonormal_latents_has_every_direction_once():
     turned = torch.linalg.qr(torch.randn(6, 6, dtype=torch.float64, generator=torch.Generator().manual_seed(0)))[0][:4]
     torch.testing.assert_close(spectrum(turned, centred=False), torch.ones(4, dtype=torch.float64))
     # centred, the direction of the mean is lost
@@ -58,14 +58,14 @@ def test_an_orthonormal_set_has_every_direction_once():
     assert mean_pairwise_cosine(turned) == pytest.approx(0.0)
 
 
-def test_a_common_offset_hides_the_rest_from_rank_me_alone():
+def test_rank_me_alone_is_misled_by_a_common_offset():
     latents = torch.eye(4).double() + 1e9
     assert effective_rank(latents) == pytest.approx(3.0)
     assert effective_rank(latents, centred=False) == pytest.approx(1.0, abs=1e-6)
     assert mean_pairwise_cosine(latents) == pytest.approx(1.0)
 
 
-def test_a_rank_one_set():
+def test_the_spectrum_of_rank_one_latents_has_one_direction():
     latents = torch.tensor([[2.0], [1.0], [-1.0]]) * torch.tensor([[0.6, 0.0, 0.8]])
     values = spectrum(latents.double(), centred=False)
     torch.testing.assert_close(values, torch.tensor([6**0.5, 0.0, 0.0], dtype=torch.float64))
@@ -75,7 +75,7 @@ def test_a_rank_one_set():
 
 
 @pytest.mark.parametrize("scale", [1.0, 1e-4, 1e4])
-def test_collapse_shows(scale):
+def test_collapsed_latents_have_rank_one_and_no_spread(scale):
     row = torch.randn(16, generator=torch.Generator().manual_seed(0)) * scale
     found = latent_figures(row.expand(20, 16), row.expand(20, 16))
     assert found["matched_cosine"] == pytest.approx(found["shuffled_cosine"])
@@ -103,11 +103,11 @@ def test_latents_that_are_not_finite_do_not_stop_a_run():
     assert math.isnan(latent_figures(bad, torch.eye(3, 4))["predicted_effective_rank"])
 
 
-def test_half_precision_latents_are_welcome():
+def test_latent_figures_accept_half_precision():
     assert latent_figures(torch.eye(3).bfloat16(), torch.eye(3).bfloat16())["matched_cosine"] == pytest.approx(1.0)
 
 
-def test_nothing_to_say_of_fewer_than_two_examples():
+def test_latent_figures_need_two_examples():
     assert latent_figures(torch.ones(1, 3), torch.ones(1, 3)) == {}
     with pytest.raises(ValueError, match="at least two examples, got 1"):
         shuffled_cosine(torch.ones(1, 3), torch.ones(1, 3))

@@ -15,18 +15,18 @@ def first(count: int, *, of: int, seed: int) -> list[int]:
     return [passes.at(position) for position in range(count)]
 
 
-def test_each_pass_holds_every_example_once_and_passes_differ() -> None:
+def test_each_epoch_holds_every_example_once_and_epochs_differ() -> None:
     order = first(15, of=6, seed=3)
     assert sorted(order[:6]) == sorted(order[6:12]) == list(range(6))
     assert order[:6] != order[6:12]
 
 
-def test_positions_are_the_same_in_any_order_of_asking() -> None:
+def test_the_data_order_does_not_depend_on_the_order_of_access() -> None:
     passes = Passes(examples=range(5), seed=1)
     assert [passes.at(i) for i in reversed(range(20))] == first(20, of=5, seed=1)[::-1]
 
 
-def test_seeds_differ() -> None:
+def test_different_seeds_give_different_data_orders() -> None:
     assert first(20, of=20, seed=0) != first(20, of=20, seed=1)
 
 
@@ -41,7 +41,7 @@ def test_micro_batches_cut_the_order_and_know_their_step() -> None:
     assert [cut.passes_until(step) for step in range(3)] == [0, 0.75, 2.25]
 
 
-def test_beyond_the_end_and_without_examples() -> None:
+def test_the_data_order_refuses_positions_beyond_its_end_and_no_examples() -> None:
     with pytest.raises(IndexError):
         MicroBatches(examples="a", passes=Passes(examples="a", seed=0), starts=(0, 1), per_step=1)[1]
     with pytest.raises(ValueError, match="at least one"):
@@ -62,7 +62,7 @@ def mixed(count: int) -> list[tuple[str, int]]:
     return [MIXED[passes.at(position)] for position in range(count)]
 
 
-def test_a_pass_over_a_mixture_shows_each_source_as_often_as_its_weight() -> None:
+def test_an_epoch_over_a_mixture_shows_each_source_as_often_as_its_weight() -> None:
     order = mixed(28)
     assert Passes(examples=MIXED, seed=5).pass_length == 4 * 2 + 3 + 3
     for seen in (Counter(order[:14]), Counter(order[14:])):
@@ -80,7 +80,7 @@ def test_a_mixture_resumes_exactly() -> None:
     assert [MIXED[Passes(examples=MIXED, seed=5).at(i)] for i in (3, 17, 39)] == [forwards[i] for i in (3, 17, 39)]
 
 
-def test_micro_batches_of_a_mixture_count_its_own_passes() -> None:
+def test_micro_batches_of_a_mixture_count_its_own_epochs() -> None:
     cut = MicroBatches(examples=MIXED, passes=Passes(examples=MIXED, seed=5), starts=(0, 3, 14, 28), per_step=1)
     assert [one for batch in cut for one in batch.trajectories] == mixed(28)
     assert [cut.passes_until(step) for step in range(4)] == [0, 3 / 14, 1, 2]

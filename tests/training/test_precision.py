@@ -78,11 +78,11 @@ def test_a_whole_decoder_trains_in_bfloat16_as_it_does_in_float32(tmp_path):
 @pytest.mark.parametrize(
     ("name", "train"), [*((name, DECODER) for name in IN_FULL), ("pixel_reasoner", TOWER), ("lvr", TOWER)]
 )
-def test_so_does_whatever_a_shipped_recipe_trains_in_full(tmp_path, name, train):
+def test_parts_that_a_shipped_recipe_trains_in_full_train_in_bfloat16_as_in_float32(tmp_path, name, train):
     check_the_law(tmp_path, jv.load_recipe(name, **IN_FULL.get(name, {})), train)
 
 
-def test_every_shipped_recipe_that_can_train_the_decoder_in_full_is_among_them():
+def test_every_shipped_recipe_that_can_train_the_decoder_in_full_is_tested_here():
     files = {file.name: {parameter.name for parameter in file.parameters} for file in jv.recipe.files.list_recipes()}
     without = set()
     for name, parameters in files.items():
@@ -97,14 +97,14 @@ def test_every_shipped_recipe_that_can_train_the_decoder_in_full_is_among_them()
     ("lora", "train"),
     [(None, DECODER), (None, TOWER), (jv.Lora(rank=2, alpha=4, variant="dora"), ("language", "vision"))],
 )
-def test_what_trains_is_float32_and_the_rest_is_not(lora, train):
+def test_trainable_parameters_are_float32_and_frozen_ones_are_not(lora, train):
     model = model_in("bfloat16", jv.load_recipe("pearl").objective, lora=lora, train=train, added_tokens=("<|a|>",))
     kinds = {(p.requires_grad, p.dtype) for p in model.parameters()}
     assert kinds == {(True, torch.float32), (False, torch.bfloat16)}
     assert model.backbone.dtype == torch.bfloat16
 
 
-def test_what_trains_starts_from_the_stored_numbers():
+def test_trainable_parameters_start_from_the_stored_numbers():
     stored = dict(jv.load_backbone("tiny-qwen2.5-vl").base.named_parameters())
     model = model_in("bfloat16", jv.NextToken(), name="tiny-qwen2.5-vl")
     for name, p in model.backbone.base.named_parameters():
@@ -140,7 +140,7 @@ def test_a_family_whose_code_takes_one_type_is_float32_throughout_and_computes_i
 
 
 @pytest.mark.parametrize("engine", ["one_pass", "separate"])
-def test_an_average_of_the_adapter_is_what_its_rows_are_encoded_with(engine):
+def test_averaged_adapter_weights_encode_the_packed_sequences_of_their_policy(engine):
     """Autocast keeps half-precision copies of an adapter's weights, and must not hand them to the average."""
     prediction = jv.LatentPrediction(
         context=jv.ViewEncoder(jv.views.Question(), readout="last_token"),
@@ -177,7 +177,7 @@ def test_a_resumed_run_in_bfloat16_equals_the_uninterrupted_one_bit_for_bit(tmp_
     assert all(torch.equal(value, expected[name]) for name, value in trained(resumed.model).items())
 
 
-def test_half_precision_that_would_train_is_refused(tmp_path):
+def test_trainable_parameters_in_half_precision_are_refused(tmp_path):
     model = model_in("bfloat16", jv.NextToken())
     next(p for p in model.parameters() if p.requires_grad).data = torch.zeros(1, dtype=torch.bfloat16)
     with pytest.raises(RunError, match="1 trainable tensors are in half precision"):

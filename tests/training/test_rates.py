@@ -21,7 +21,7 @@ def model_of(seed: int = 0) -> jv.LatentVLM:
     return jv.LatentVLM(backbone, jv.load_recipe("pearl").objective)
 
 
-def test_every_parameter_has_its_parts_rate(tmp_path):
+def test_every_parameter_has_the_learning_rate_of_its_part(tmp_path):
     model = model_of()
     trainer = small_trainer(model, tmp_path, rates=RATES, learning_rate=0.01)
     optimizer = trainer.create_optimizer()
@@ -33,7 +33,7 @@ def test_every_parameter_has_its_parts_rate(tmp_path):
         assert rate[id(parameter)] == pytest.approx(expected), name
 
 
-def test_what_trains_beside_the_adapter_is_saved_and_read_back(tmp_path):
+def test_parts_that_train_next_to_the_adapter_are_saved_and_read_back(tmp_path):
     model, other = model_of(), model_of(seed=1)
     with torch.no_grad():
         for name, p in model.named_parameters():
@@ -51,7 +51,7 @@ def test_what_trains_beside_the_adapter_is_saved_and_read_back(tmp_path):
         assert torch.equal(exported[name], parameter.detach()), name
 
 
-def test_rates_are_checked_by_the_recipe():
+def test_learning_rates_are_checked_by_the_recipe():
     recipe = jv.load_recipe("sft")
     assert replace(recipe, rates={"vision": 0.1}).rates == {"vision": 0.1}
     with pytest.raises(ValueError, match=r"language, projector, vision; got 'head'"):

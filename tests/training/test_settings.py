@@ -61,7 +61,7 @@ def test_every_setting_reaches_transformers(tmp_path):
     assert {name: getattr(arguments, name) for name in expected} == expected
 
 
-def test_the_rate_rises_over_its_share_of_the_steps_and_falls_to_zero(tmp_path):
+def test_the_learning_rate_warms_up_and_falls_to_zero(tmp_path):
     rates = []
 
     class Watch(TrainerCallback):

@@ -13,7 +13,7 @@ def terms(skipped=(), **by_source):
     return LossTerms(torch.zeros(()), {}, {}, {}, {}, skipped=skipped, by_source=sums)
 
 
-def test_a_source_is_divided_by_its_own_units():
+def test_the_loss_of_a_source_is_divided_by_its_own_denominator():
     ledger = SourceLedger(sources=["x", "y"], weights={"a": 0.5})
     ledger.add(terms(a=[6.0, 1.0]), [{"a": 2}, {"a": 4}])
     ledger.add(terms(a=[3.0, 0.0]), [{"a": 1}, {"a": 0}])
@@ -24,13 +24,13 @@ def test_a_source_is_divided_by_its_own_units():
     assert ledger.drain() == {}
 
 
-def test_what_was_not_seen_is_left_out():
+def test_a_source_that_was_not_seen_has_no_loss():
     ledger = SourceLedger(sources=["x", "y"], weights={"a": 1.0, "b": 1.0, "c": 1.0})
     ledger.add(terms(a=[6.0, 0.0], b=[0.0, 0.0], skipped=("b",)), [{"a": 2, "b": 0}, {"a": 0, "b": 0}])
     assert ledger.drain() == {"x": {"terms": {"a": {"raw": 3.0, "weighted": 3.0, "count": 2.0}}}}
 
 
-def test_without_a_mixture_there_is_nothing():
+def test_without_a_mixture_no_source_losses_are_recorded():
     ledger = SourceLedger(sources=[], weights={"a": 1.0})
     ledger.add(terms(), [])
     assert ledger.drain() == {}

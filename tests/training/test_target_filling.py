@@ -57,7 +57,9 @@ def run(model: jv.LatentVLM, examples: list[jv.Trajectory]) -> tuple[jv.LossTerm
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("engine", ["one_pass", "separate"])
-def test_values_and_gradients_are_those_of_a_frozen_target(dtype: torch.dtype, engine: Any, tmp_path: Path) -> None:
+def test_cached_targets_give_the_values_and_gradients_of_a_frozen_target(
+    dtype: torch.dtype, engine: Any, tmp_path: Path
+) -> None:
     frozen, cached = both(tmp_path, lora_backbone(dtype), engine=engine)
     examples = EXAMPLES[:4]
     jv.fill_targets(cached, examples, batch_size=4)  # the batch that is asked for below: kernels depend on sizes
@@ -73,7 +75,7 @@ def test_values_and_gradients_are_those_of_a_frozen_target(dtype: torch.dtype, e
     assert len(calls.tokens) == {"one_pass": 2 + 1, "separate": 6 * 4 + 4 * 4}[engine]
 
 
-def test_targets_do_not_depend_on_how_they_were_batched(pure_float64: None, tmp_path: Path) -> None:
+def test_cached_targets_do_not_depend_on_how_they_were_batched(pure_float64: None, tmp_path: Path) -> None:
     frozen, cached = both(tmp_path, lora_backbone(torch.float64))
     jv.fill_targets(cached, EXAMPLES, batch_size=3)
     (expected, gradients), (found, found_gradients) = run(frozen, EXAMPLES[:5]), run(cached, EXAMPLES[:5])
@@ -82,7 +84,7 @@ def test_targets_do_not_depend_on_how_they_were_batched(pure_float64: None, tmp_
         torch.testing.assert_close(gradient, gradients[name], rtol=1e-9, atol=1e-12)
 
 
-def test_the_target_row_is_not_computed(tmp_path: Path) -> None:
+def test_the_packed_sequence_of_a_cached_target_is_not_computed(tmp_path: Path) -> None:
     backbone = lora_backbone()
     frozen, cached = (
         jv.LatentVLM(backbone, jv.NextToken() + prediction(policy)) for policy in (jv.frozen(), jv.cached(tmp_path))
@@ -115,7 +117,7 @@ def test_an_image_that_only_a_stored_target_shows_is_not_encoded(tmp_path: Path)
         assert torch.isfinite(model(batch).total)
 
 
-def test_an_interrupted_filling_goes_on_where_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupted_filling_continues_where_it_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(target_filling, "SHARD", 2)
     model = jv.LatentVLM(lora_backbone(), jv.NextToken() + prediction(jv.cached(tmp_path / "a")))
     examples = [*EXAMPLES[:7], EXAMPLES[2]]
@@ -140,7 +142,7 @@ def test_an_interrupted_filling_goes_on_where_it_was(tmp_path: Path, monkeypatch
     assert torch.equal(torch.get_rng_state(), state)  # a run that fills draws what one that reads draws
 
 
-def test_later_trajectories_are_refused_not_computed(tmp_path: Path) -> None:
+def test_trajectories_added_after_the_filling_are_refused_not_computed(tmp_path: Path) -> None:
     model = jv.LatentVLM(lora_backbone(), jv.NextToken() + prediction(jv.cached(tmp_path / "a")))
     jv.fill_targets(model, EXAMPLES[:3])
     calls = Calls(model.backbone)
@@ -151,7 +153,7 @@ def test_later_trajectories_are_refused_not_computed(tmp_path: Path) -> None:
     assert calls.tokens == []
 
 
-def test_another_model_is_refused_with_both_sides(tmp_path: Path) -> None:
+def test_cached_targets_of_another_model_are_refused_with_both_values(tmp_path: Path) -> None:
     objective = jv.NextToken() + prediction(jv.cached(tmp_path / "a"))
     first = jv.LatentVLM(lora_backbone(), objective)
     jv.fill_targets(first, EXAMPLES[:2])
@@ -192,7 +194,7 @@ def test_a_run_with_cached_targets_equals_one_with_frozen_ones(tmp_path: Path) -
         torch.testing.assert_close(weights[1][name], value, rtol=1e-7, atol=1e-7)
 
 
-def test_what_cannot_be_stored_is_refused(tmp_path: Path) -> None:
+def test_targets_that_cannot_be_cached_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="at least one trajectory"):
         jv.fill_targets(jv.LatentVLM(lora_backbone(), jv.NextToken() + prediction(jv.cached(tmp_path))), [])
     with pytest.raises(ValueError, match="name of a folder"):

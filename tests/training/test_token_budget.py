@@ -35,7 +35,7 @@ def test_a_longer_run_begins_like_a_shorter_one() -> None:
     assert other[:21] == one
 
 
-def test_the_filling_of_a_pass_by_hand() -> None:
+def test_the_filling_of_an_epoch_by_hand() -> None:
     found = filling(InOrder(7), [4, 4, 3, 9, 12, 1, 2], budget=10)
     assert found == Filling(10, 5, 7, 0.66, 1)  # 8, 3, 9, 10 (of 12), 3
     assert found.warning == "1 trajectories have more than 10 tokens; each is a micro-batch of its own"
@@ -49,7 +49,7 @@ def test_a_mixture_is_cut_by_the_tokens_of_what_its_weights_show() -> None:
 
 
 @pytest.mark.parametrize("engine", ["one_pass", "separate"])
-def test_counted_is_what_the_decoder_computes(engine: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_counted_tokens_are_those_that_the_decoder_computes(engine: str, monkeypatch: pytest.MonkeyPatch) -> None:
     backbone = lora_backbone()
     model = jv.LatentVLM(backbone, pearl_objective(), engine=engine)
     examples, collator = random_batch(3), model.collator()
@@ -66,13 +66,13 @@ def test_counted_is_what_the_decoder_computes(engine: str, monkeypatch: pytest.M
     assert sum(counted) == sum(computed)
 
 
-def test_workers_count_the_same() -> None:
+def test_worker_processes_count_the_same_tokens() -> None:
     collator = jv.LatentVLM(lora_backbone(), pearl_objective()).collator()
     examples = jv.playground.trajectories("visual-search", count=70)
     assert count_tokens(collator, examples, workers=2) == count_tokens(collator, examples)
 
 
-def test_the_cuts_change_no_loss_and_no_gradient(pure_float64: None) -> None:
+def test_batches_by_token_budget_change_no_loss_and_no_gradient(pure_float64: None) -> None:
     model = jv.LatentVLM(lora_backbone(torch.float64), pearl_objective(horizon=2))
     collator = model.collator()
     examples = [example for seed in range(3) for example in random_batch(seed)]

@@ -43,7 +43,7 @@ def four_by_one(tmp_path_factory):
 
 
 @pytest.mark.parametrize(("batch", "accumulation"), [pytest.param(2, 2, marks=pytest.mark.slow), (1, 4)])
-def test_accumulation_changes_nothing(four_by_one, tmp_path, batch, accumulation):
+def test_gradient_accumulation_changes_no_result(four_by_one, tmp_path, batch, accumulation):
     weights, rows = run(tmp_path, batch_size=batch, accumulation=accumulation)
     close(weights, four_by_one[0])
     for row, expected in zip(rows, four_by_one[1], strict=True):
@@ -52,7 +52,7 @@ def test_accumulation_changes_nothing(four_by_one, tmp_path, batch, accumulation
             assert term["raw"] == pytest.approx(expected["terms"][name]["raw"], rel=1e-7), (row["step"], name)
 
 
-def test_rows_without_gradient_run_once_a_step_and_change_nothing(tmp_path, monkeypatch):
+def test_packed_sequences_without_gradient_run_once_a_step_and_change_no_result(tmp_path, monkeypatch):
     adapter = type(small_model().backbone.adapter)
     rows, stock = [], adapter.decode
     monkeypatch.setattr(adapter, "decode", lambda *given: rows.append(torch.is_grad_enabled()) or stock(*given))
@@ -93,7 +93,7 @@ def test_the_loss_is_the_sum_of_the_weighted_terms(four_by_one):
 
 
 @pytest.mark.slow
-def test_two_processes_change_nothing_and_one_of_them_writes(four_by_one, tmp_path):
+def test_two_processes_train_like_one_and_only_one_writes(four_by_one, tmp_path):
     found = in_two_processes(tmp_path, "2", "1")
     close(found, {saved_name(name): value for name, value in four_by_one[0].items()})
     rows, alone = read_metrics(tmp_path / "metrics.jsonl"), four_by_one[1]
@@ -180,7 +180,7 @@ def saved_name(name):
     return name.removeprefix("model.").replace(".default.", ".") if name.startswith("model.") else name
 
 
-def test_the_same_seed_gives_the_same_numbers(four_by_one, tmp_path):
+def test_the_same_seed_gives_the_same_losses(four_by_one, tmp_path):
     weights, rows = run(tmp_path, batch_size=4, accumulation=1)
     assert all(torch.equal(value, four_by_one[0][name]) for name, value in weights.items())
     keys = ("kind", "step", "loss", "terms")
@@ -256,7 +256,7 @@ def test_validation_runs_without_dropout_and_leaves_the_modes_alone(tmp_path):
     assert all(module.training for module in model.modules())
 
 
-def test_a_term_s_parts_are_in_every_row_and_sum_to_it(tmp_path):
+def test_parts_of_a_term_are_in_every_line_of_metrics_and_sum_to_it(tmp_path):
     trainer = small_trainer(small_model(recipe="next_latent"), tmp_path, steps=2, validate_every=2, log_every=2)
     trainer.train()
     rows = read_metrics(tmp_path / "metrics.jsonl")

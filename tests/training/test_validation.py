@@ -91,7 +91,7 @@ def same(found, expected):
 
 @pytest.mark.parametrize(("batch_size", "processes"), [(1, 1), (3, 1), (8, 1), (2, 2), (1, 3)])
 @pytest.mark.parametrize("mixed", [False, True])
-def test_no_figure_depends_on_batches_or_processes(monkeypatch, mixed, batch_size, processes):
+def test_validation_figures_do_not_depend_on_batches_or_processes(monkeypatch, mixed, batch_size, processes):
     examples = [example(i, task) for i, task in enumerate(TASKS)]
     given = Mixture([Source("x", examples[:5]), Source("y", examples[5:])]) if mixed else examples
     found = validated(monkeypatch, given, batch_size=batch_size, processes=processes)
@@ -108,7 +108,7 @@ def test_no_figure_depends_on_batches_or_processes(monkeypatch, mixed, batch_siz
     assert found["monitors"]["experts"] == experts
 
 
-def test_of_more_examples_those_that_lie_evenly_are_watched(monkeypatch):
+def test_validation_takes_evenly_spaced_examples_of_a_larger_set(monkeypatch):
     monkeypatch.setattr(validation, "ROWS", 4)
     examples = [example(i, task) for i, task in enumerate(TASKS)]
     model, odd = Given(), [1, 3, 5, 7]
@@ -119,7 +119,7 @@ def test_of_more_examples_those_that_lie_evenly_are_watched(monkeypatch):
         assert found["terms"]["prediction"]["count"] == 8  # losses are of all
 
 
-def test_a_model_s_figures_do_not_depend_on_its_batches():
+def test_validation_figures_of_a_model_do_not_depend_on_its_batches():
     model = jv.LatentVLM(lora_backbone(torch.float64), pearl_objective())
     examples = jv.playground.trajectories("visual-search", count=7, split="validation")
     found = [
@@ -132,7 +132,7 @@ def test_a_model_s_figures_do_not_depend_on_its_batches():
     assert one["kinds"] > 1
 
 
-def test_no_batch_is_of_one_example_where_there_are_two():
+def test_validation_makes_no_batch_of_one_where_two_are_possible():
     assert validation._batches(5, 2) == [[0, 1], [2, 3, 4]]
     assert validation._batches(6, 4) == [[0, 1, 2, 3], [4, 5]]
     assert (validation._batches(1, 4), validation._batches(0, 4)) == ([[0]], [])

@@ -26,7 +26,7 @@ def planted(share, *, seed=0):
     return place + share**0.5 * known, target, kinds
 
 
-def test_by_hand():
+def test_figures_within_kinds_by_hand():
     # Kind a: targets (1, 0) and (3, 0), mean (2, 0); kind b: (0, 2), (0, 4), mean (0, 3); c is alone.
     target = torch.tensor([[1.0, 0.0], [0.0, 2.0], [3.0, 0.0], [5.0, 5.0], [0.0, 4.0]])
     predicted = torch.tensor([[1.5, 0.0], [1.0, 2.0], [2.5, 0.0], [9.0, 9.0], [1.0, 4.0]])
@@ -46,7 +46,7 @@ def test_by_hand():
     assert found["recall_at_1_within_kind"] == found["chance_at_1_within_kind"] == 0.5
 
 
-def test_directions_alone():
+def test_figures_within_kinds_may_compare_directions_alone():
     target = torch.tensor([[0.0, 2.0], [3.0, 0.0]])
     predicted = torch.tensor([[0.0, 50.0], [0.1, 0.0]])
     assert within_kinds(predicted, target, "aa", by_direction=True)["explained_within_kind"] == pytest.approx(1.0)
@@ -89,7 +89,7 @@ def test_a_prediction_that_is_off_by_the_same_for_all_is_not_called_constant():
     assert said in in_words(found, found)
 
 
-def test_a_target_that_collapses_is_told():
+def test_a_collapsed_target_is_reported():
     predicted, target, kinds = planted(0.5)
     first = within_kinds(predicted, target, kinds)
     means = torch.stack([target[i::4].mean(0) for i in range(4)])[torch.arange(200) % 4]
@@ -99,7 +99,7 @@ def test_a_target_that_collapses_is_told():
     assert "collapses" not in in_words(first, first)
 
 
-def test_what_cannot_be_said_is_said_to_be_so():
+def test_undefined_figures_within_kinds_are_left_out_and_explained():
     alone = within_kinds(torch.eye(3), torch.eye(3), "abc")
     assert alone == {"kinds": 0, "compared": 0, "alone": 3}
     assert in_words(alone, alone).startswith("No two held-out examples are of one kind")
@@ -111,7 +111,7 @@ def test_what_cannot_be_said_is_said_to_be_so():
     assert in_words({}, {"matched_loss_depth": 1.0}) == ""
 
 
-def test_a_partner_is_the_next_of_the_kind():
+def test_the_partner_of_an_example_is_the_next_of_its_kind():
     assert partners(["a", "b", "a", "c", "a", "b"]) == [2, 5, 4, None, 0, 1]
 
 

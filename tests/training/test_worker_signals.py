@@ -26,7 +26,7 @@ def sigterm_from_a_stranger(process):
 
 
 @pytest.mark.skipif(not hasattr(signal, "sigwaitinfo"), reason="the system does not tell who sent a signal")
-def test_batches_go_on_after_a_strangers_sigterm_and_the_parent_ends_it():
+def test_workers_ignore_a_foreign_sigterm_and_end_with_their_parent():
     batches = loader()
     worker = next(batches)["process"]
     assert worker != os.getpid()

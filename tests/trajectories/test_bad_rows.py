@@ -11,7 +11,7 @@ from jepa_vlm.trajectories.rows import Joined, RowReader
 from tests.trajectories.formats.files import make_root, write_example
 
 
-def test_options_set_the_policy():
+def test_options_of_a_source_set_the_policy_for_bad_rows():
     assert BadRows.of({}) == BadRows("refuse", 0.02)
     assert BadRows.of({"bad": "skip", "max_bad": "0.5"}) == BadRows("skip", 0.5)
     with pytest.raises(UnknownNameError, match=r"No policy for bad rows named .skp.\. Did you mean .skip."):
@@ -37,11 +37,11 @@ def test_options_set_the_policy():
         ("skip", 1.0, 5, 5, False),
     ],
 )
-def test_so_many_may_be_left_out_and_never_all(policy, most, bad, rows, allowed):
+def test_bad_rows_may_be_left_out_up_to_a_share_and_never_all(policy, most, bad, rows, allowed):
     assert BadRows(policy, most).allows(bad, rows) is allowed
 
 
-def test_a_policy_holds_for_a_source_with_all_its_parts(tmp_path):
+def test_the_policy_for_bad_rows_holds_for_all_parts_of_a_source(tmp_path):
     rows = load_trajectories(f"{write_example('thinkmorph', make_root(tmp_path))}#bad=skip,max_bad=0.1,cap=2")
     assert rows.bad == rows[1:].bad == BadRows("skip", 0.1)
     assert list(rows.sources) == [rows]
@@ -51,7 +51,7 @@ def test_a_policy_holds_for_a_source_with_all_its_parts(tmp_path):
 @pytest.mark.parametrize(
     ("error", "kind"), [(DataError("too thin", "picture"), "picture"), (BackboneError("no"), "chat template")]
 )
-def test_what_only_a_backbone_refuses_is_counted_with_its_place(tmp_path, error, kind):
+def test_rows_that_only_the_backbone_refuses_are_counted_with_their_position(tmp_path, error, kind):
     rows = load_trajectories(f"{write_example('lvr', make_root(tmp_path))}#bad=skip")
 
     def check(trajectory):

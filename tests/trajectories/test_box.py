@@ -27,7 +27,7 @@ BIG, SMALL = (2000, 1500), (200, 100)
         (Box(0.999, 0.999, 1.0, 1.0, relative=True), (10, 10), (9, 9, 10, 10)),  # the last pixel, not one beyond
     ],
 )
-def test_pixels_are_whole_and_inside(box, size, pixels):
+def test_pixel_boxes_have_whole_edges_inside_the_image(box, size, pixels):
     assert box.in_pixels(*size) == pixels
 
 
@@ -37,12 +37,12 @@ def test_empty_or_inverted_boxes_are_refused(edges):
         Box(*edges, relative=False)
 
 
-def test_negative_edges_are_refused():
+def test_negative_box_edges_are_refused():
     with pytest.raises(DataError, match=r"must lie inside its image, got \(-1, 0, 3, 5\)"):
         Box(-1, 0, 3, 5, relative=False)
 
 
-def test_relative_edges_beyond_one_are_refused():
+def test_relative_box_edges_beyond_one_are_refused():
     with pytest.raises(DataError, match=r"edges in \[0, 1\], got \(0, 0, 30, 1\); are these pixels"):
         Box(0, 0, 30, 1, relative=True)
 
@@ -80,13 +80,13 @@ def test_boxes_in_thousandths_need_the_option():
     ("unit", "edges"),
     [("pixels", [0.2, 0.3, 0.8, 1.002]), ("fractions", [5, 5, 20, 20]), ("thousandths", [0, 0, 1, 1])],
 )
-def test_a_box_that_cannot_be_in_the_unit_that_is_said_is_refused_not_cut(unit, edges):
+def test_a_box_that_cannot_be_in_the_stated_unit_is_refused_not_clamped(unit, edges):
     with pytest.raises(DataError, match=f"does not fit {unit} of its"):
         Boxes((unit,)).read(edges, "x", SMALL)
 
 
 @pytest.mark.parametrize(("right", "note"), [(1.0005, ROUNDED), (1.001, ROUNDED), (1.002, CUT), (1.3, CUT)])
-def test_rounding_ends_at_a_thousandth_of_a_large_image(right, note):
+def test_box_edges_may_exceed_a_large_image_by_a_thousandth_at_most(right, note):
     box = Boxes(("fractions",)).read([0.25, 0.0, right, 1.0], "x", BIG)
     assert (box.notes, box.right, bool(box.refusal)) == ((note,), 1.0, note == CUT)
 
@@ -96,7 +96,7 @@ def chat(*boxes: list[float]) -> dict[str, object]:
     return json.loads(made.replace("[10, 0, 30, 20]", json.dumps(boxes[0])))
 
 
-def test_what_pixel_reasoners_tool_clamps_is_counted(root):
+def test_boxes_that_pixel_reasoners_tool_clamps_are_counted(root):
     rows = load_trajectories(write_records("pixelreasoner", root, chat([10, 0, 44, 20]), chat([0.25, 0, 1.0, 1.0])))
     first, second = (one.notes for one in rows)
     assert (first[0][:18], first[1:]) == ("box read as pixels", (CUT,))

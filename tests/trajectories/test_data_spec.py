@@ -27,7 +27,7 @@ from tests.trajectories.formats.files import FORMATS_WITH_EXAMPLES, make_root, w
         ("playground:maze#direct", "playground", "maze#direct"),
     ],
 )
-def test_a_spec_is_a_name_and_the_rest(spec, source, rest):
+def test_a_data_spec_is_a_format_name_and_a_path(spec, source, rest):
     assert parse_spec(spec) == DataSpec(source, rest)
     assert parse_spec(str(DataSpec(source, rest))) == DataSpec(source, rest)
 
@@ -42,7 +42,7 @@ def test_a_spec_is_a_name_and_the_rest(spec, source, rest):
         ("auto:/d/x.JSONL#bad=skip", "/d/x.JSONL", {"bad": "skip"}),
     ],
 )
-def test_what_follows_the_last_hash_are_options(spec, rest, options):
+def test_options_follow_the_last_hash_of_a_data_spec(spec, rest, options):
     parsed = parse_spec(spec)
     assert (parsed.rest, parsed.options) == (rest, options)
     assert str(parsed) == spec
@@ -54,12 +54,12 @@ def test_an_option_given_twice_is_refused():
 
 
 @pytest.mark.parametrize("spec", ["", "train.csv", "jsonl:", ":x", "no name:x"])
-def test_anything_else_is_refused_with_what_is_expected(spec):
+def test_a_malformed_data_spec_is_refused_with_the_expected_form(spec):
     with pytest.raises(DataError, match=r"must be NAME:PATH .* got"):
         parse_spec(spec)
 
 
-def test_both_spellings_load_the_same_file(tmp_path):
+def test_a_data_spec_and_a_bare_path_load_the_same_file(tmp_path):
     path = write_jsonl(playground.trajectories("maze", count=2), tmp_path / "train.jsonl")
     assert (
         list(load_trajectories(f"jsonl:{path}"))
@@ -139,7 +139,7 @@ def test_a_file_whose_first_record_is_broken_is_named(tmp_path, name, content):
         load_trajectories(str(tmp_path / name))
 
 
-def test_what_could_be_several_formats_has_to_be_named(tmp_path):
+def test_an_ambiguous_file_needs_a_format_name(tmp_path):
     path = write_list(tmp_path / "x.json", {"id": "1", "image": "a.png", "conversations": []})
     with pytest.raises(DataError, match=r"cannot be told from the keys 'conversations, id, image'; say FORMAT:PATH"):
         load_trajectories(str(path))

@@ -45,13 +45,13 @@ def red(request, tmp_path):
     return LazyImage(**{request.param: given[request.param]})
 
 
-def test_every_source_gives_size_and_pixels(red):
+def test_every_source_of_an_image_gives_size_and_pixels(red):
     assert red.size == (6, 4)
     assert red.load().mode == "RGB"
     assert red.load().tobytes() == RED.tobytes()
 
 
-def test_other_modes_become_rgb():
+def test_pictures_in_other_modes_become_rgb():
     assert LazyImage(pixels=Image.new("L", (2, 2), 7)).load().getpixel((0, 0)) == (7, 7, 7)
     assert LazyImage(data=encoded(Image.new("P", (2, 2)), "GIF")).load().mode == "RGB"
 
@@ -72,7 +72,7 @@ def test_a_file_becomes_the_picture_that_stock_processors_make_of_it(mode, kind)
     np.testing.assert_array_equal(np.asarray(LazyImage(data=file).load()), stock)
 
 
-def test_transparency_shows_white():
+def test_transparent_pixels_become_white():
     black = Image.new("RGBA", (4, 1))
     black.putalpha(Image.fromarray(np.array([[0, 51, 204, 255]], dtype=np.uint8)))
     shown = np.asarray(LazyImage(data=encoded(black)).load())[0]
@@ -89,18 +89,18 @@ def test_the_first_of_several_frames_is_shown(kind):
 
 
 @pytest.mark.parametrize("given", [{}, {"data": b"", "pixels": RED}])
-def test_exactly_one_source_is_needed(given):
+def test_an_image_needs_exactly_one_source(given):
     with pytest.raises(ValueError, match="exactly one of path, data, read, pixels"):
         LazyImage(**given)
 
 
 @pytest.mark.parametrize("use", [lambda image: image.size, LazyImage.load])
-def test_a_missing_file_is_named_with_its_origin(tmp_path, use):
+def test_a_missing_image_file_is_named_with_its_provenance(tmp_path, use):
     with pytest.raises(DataError, match=r"gone\.png \(d\.jsonl:3\) does not exist"):
         use(LazyImage(path=tmp_path / "gone.png", origin="d.jsonl:3"))
 
 
-def test_what_is_no_image_is_refused():
+def test_a_file_that_is_no_image_is_refused():
     with pytest.raises(DataError, match="an embedded image is not a readable image"):
         LazyImage(data=b"words").load()
 
@@ -120,13 +120,13 @@ def test_a_resized_image_is_scaled_whenever_it_is_loaded(red):
 
 
 @pytest.mark.parametrize("use", [lambda image: image.size, LazyImage.load])
-def test_absurd_sizes_are_refused_from_any_source(red, monkeypatch, use):
+def test_extreme_image_sizes_are_refused_from_any_source(red, monkeypatch, use):
     monkeypatch.setattr(image_module, "MAX_PIXELS", 23)
     with pytest.raises(DataError, match=r"is 6 x 4 = 24 pixels, limit 23; shrink it first"):
         use(red)
 
 
-def test_a_photograph_lies_as_viewers_show_it():
+def test_a_photograph_is_oriented_as_viewers_show_it():
     lying = Image.new("RGB", (6, 4))
     lying.putpixel((0, 0), (255, 255, 255))
     exif = Image.Exif()
@@ -142,7 +142,7 @@ def test_a_photograph_lies_as_viewers_show_it():
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF", "MPO"])
 @pytest.mark.parametrize("orientation", [3, 5, 8])
-def test_every_kind_is_turned_as_transformers_turns_it(kind, orientation):
+def test_every_image_type_is_oriented_as_transformers_does(kind, orientation):
     exif = Image.Exif()
     exif[274] = orientation
     file = encoded(noise("RGB"), kind, exif=exif)
@@ -166,14 +166,14 @@ def test_an_orientation_in_xmp_turns_a_picture_too():
         b"II*\0" + struct.pack("<IHHHIII", 8, 1, 274, 3, 2, 1 << 30, 0),  # beyond the end
     ],
 )
-def test_broken_exif_says_nothing(exif):
+def test_broken_exif_data_is_ignored(exif):
     stream = io.BytesIO()
     Image.new("RGB", (6, 4), "red").save(stream, format="JPEG", exif=b"Exif\0\0" + exif)
     image = LazyImage(data=stream.getvalue())
     assert image.size == image.load().size == (6, 4)
 
 
-def test_kinds_that_run_programs_or_hide_their_size_are_not_opened(tmp_path):
+def test_image_types_that_run_programs_or_hide_their_size_are_refused(tmp_path):
     for kind in ("EPS", "ICO"):
         with pytest.raises(DataError, match=r"not a readable image of the kinds .*JPEG.*PNG") as caught:
             LazyImage(data=encoded(RED, kind)).size  # noqa: B018
@@ -181,7 +181,7 @@ def test_kinds_that_run_programs_or_hide_their_size_are_not_opened(tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["BMP", "GIF", "JPEG", "JPEG2000", "MPO", "PNG", "PPM", "TIFF", "WEBP"])
-def test_the_kinds_of_pictures_are_opened(kind):
+def test_common_image_types_are_opened(kind):
     image = LazyImage(data=encoded(Image.new("RGB", (16, 16), "red"), kind))
     assert image.size == image.load().size == (16, 16)
 
@@ -227,7 +227,7 @@ def test_twelve_bits_of_a_tiff_keep_their_shades():
 
 @pytest.mark.parametrize("use", [lambda image: image.size, LazyImage.load])
 @pytest.mark.parametrize(("kind", "said"), [(np.int32, "32-bit whole numbers"), (np.float32, "fractions")])
-def test_values_without_a_range_are_refused_not_clipped(kind, said, use):
+def test_pixel_values_without_a_range_are_refused_not_clipped(kind, said, use):
     picture = Image.fromarray(np.array([[0, 70000]], dtype=kind))
     for image in (LazyImage(pixels=picture), LazyImage(data=encoded(picture, "TIFF"))):
         with pytest.raises(DataError, match=f"holds {said}.*save it with 8 or 16 bits") as caught:
@@ -240,13 +240,13 @@ def test_open_pixels_that_cannot_be_converted_are_one_message():
         LazyImage(pixels=Image.new("La", (2, 2))).load()
 
 
-def test_size_is_refused_by_one_message(recwarn):
+def test_a_too_large_image_is_one_message_without_a_warning(recwarn):
     with pytest.raises(DataError, match="shrink it first"):
         LazyImage(data=encoded(Image.new("1", (10_000, 9_000)))).load()
     assert not recwarn.list
 
 
-def test_a_digest_is_of_the_file_or_of_the_pixels_undecoded(tmp_path, monkeypatch):
+def test_an_image_digest_is_of_the_file_bytes_or_the_pixels(tmp_path, monkeypatch):
     red, other = Image.new("RGB", (4, 4), "red"), Image.new("RGB", (4, 4), "red")
     other.putpixel((3, 3), (254, 0, 0))
     digests = [LazyImage(pixels=picture).digest() for picture in (red, red.copy(), other)]
@@ -276,7 +276,7 @@ def test_a_region_is_cut_whenever_the_image_is_loaded(tmp_path):
     assert replace(cut, resized=(4, 2)).load().size == (4, 2)
 
 
-def test_bytes_are_read_whenever_they_are_needed(tmp_path):
+def test_image_bytes_are_read_only_when_needed(tmp_path):
     RED.save(tmp_path / "a.png")
     reads = []
 

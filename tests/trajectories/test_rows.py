@@ -21,7 +21,7 @@ def rows(tmp_path):
     return read_jsonl(path)
 
 
-def test_rows_are_read_one_by_one(rows):
+def test_trajectories_of_a_source_are_read_one_by_one(rows):
     assert len(rows) == 5
     assert rows[-1].id == rows.ids[4] == rows[4].id
     assert rows.place(4).endswith("train.jsonl:5")
@@ -33,7 +33,7 @@ def test_rows_are_read_one_by_one(rows):
         rows[-6]
 
 
-def test_a_slice_reads_nothing(rows):
+def test_slicing_a_source_reads_no_rows(rows):
     picked = rows[1::2]  # holds the broken row
     assert isinstance(picked, Picked)
     assert picked.ids == [rows.ids[1], rows.ids[3]]
@@ -41,7 +41,7 @@ def test_a_slice_reads_nothing(rows):
     assert picked.place(1) == rows.place(3)
 
 
-def test_joined_sources_count_on(rows):
+def test_indices_continue_across_joined_sources(rows):
     joined = Joined([rows[:2], rows[:0], rows[4:]])
     assert [t.id for t in joined] == joined.ids == [rows.ids[i] for i in (0, 1, 4)]
     assert joined.place(2) == rows.place(4)

@@ -19,19 +19,19 @@ def trajectory(steps=(LAST,), images=(IN,), question="Which?") -> Trajectory:
 
 
 @pytest.mark.parametrize("calls", [0, 1, 2, 3])
-def test_calls_are_counted(calls):
+def test_tool_calls_of_a_trajectory_are_counted(calls):
     steps = (*(Step("Look.", CALL, OUT) for _ in range(calls)), LAST)
     assert trajectory(steps).calls == calls
     assert len(trajectory(steps).tool_images) == calls
 
 
-def test_images_are_counted_inputs_first():
+def test_images_of_a_trajectory_are_numbered_inputs_first():
     made = trajectory((Step("One.", CALL, OUT), Step("Two.", CALL, LATER), LAST), images=(IN, IN))
     assert made.tool_images == (OUT, LATER)
     assert made.all_images == (IN, IN, OUT, LATER)
 
 
-def test_what_is_spoken_is_reasoning_then_call():
+def test_the_text_of_a_step_is_reasoning_then_call():
     spoken = Step("Look.", CALL, OUT).spoken
     head, _, rest = spoken.partition(" <tool_call>")
     assert head == "Look."
@@ -73,7 +73,7 @@ def test_a_call_is_written_in_its_own_letters():
 
 
 @pytest.mark.parametrize("steps", [(Step("", None, OUT), LAST), (Step("", ToolCall("crop", written=""), OUT), LAST)])
-def test_a_turn_may_only_look(steps):
+def test_a_turn_may_be_a_crop_alone(steps):
     assert trajectory(steps).steps[0].spoken == ""
 
 
@@ -106,7 +106,7 @@ def test_every_text_counts_towards_the_limit(name):
         replace(trajectory(), **{name: "x" * 100_001})
 
 
-def test_what_a_call_says_counts_even_where_it_is_not_trained():
+def test_the_text_of_a_call_counts_towards_the_limit_even_where_it_is_not_trained():
     silent = ToolCall("crop", {"why": "y" * 100_001}, written="")
     with pytest.raises(DataError, match="limit 100,000") as caught:
         trajectory((Step("Look.", silent, OUT), LAST))
@@ -122,13 +122,13 @@ def test_what_a_call_says_counts_even_where_it_is_not_trained():
         {"steps": (Step("Look.", ToolCall("crop", {"why": "half \ud83d"}, written="<call>"), OUT), LAST)},
     ],
 )
-def test_half_of_a_character_is_refused_as_no_file_could_hold_it(changes):
+def test_a_lone_surrogate_in_a_text_is_refused(changes):
     with pytest.raises(DataError, match=r"'\\ud83d' is half of a UTF-16 pair") as caught:
         replace(trajectory(), **changes)
     assert caught.value.problem == "text"
 
 
-def test_a_question_of_half_characters_or_endless_is_refused():
+def test_a_question_with_lone_surrogates_or_too_long_is_refused():
     item = MultipleChoice(id="q", images=(IN,), prompt="?", options=("red", "blue"), answer=1)
     with pytest.raises(DataError, match=r"Question 'q'.*half of a UTF-16 pair"):
         replace(item, options=("red", "\udc00"))
@@ -136,7 +136,7 @@ def test_a_question_of_half_characters_or_endless_is_refused():
         replace(item, prompt="x" * 100_001)
 
 
-def test_letters_follow_the_options():
+def test_option_letters_follow_the_number_of_options():
     item = MultipleChoice(id="q", images=(IN,), prompt="?", options=("red", "blue", "green"), answer=2)
     assert item.letters == ("A", "B", "C")
 

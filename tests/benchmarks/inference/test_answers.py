@@ -38,7 +38,7 @@ def closed_form(backbone, trajectory, forwards):
     [("plain", TOKENS), ("lvr", TOKENS + 1 + LATENTS + 2)],  # START, steps, END and the line's end
     ids=lambda value: str(value),
 )
-def test_an_answer_is_one_prompt_and_a_pass_for_each_token(way, forwards, backbone, trajectories):
+def test_an_answer_costs_one_prompt_forward_and_one_pass_per_token(way, forwards, backbone, trajectories):
     ways = answer_ways(backbone, trajectories[:1], tokens=TOKENS, latents=LATENTS)
     with FlopCounter() as counter:
         written = ways[way]()
@@ -83,7 +83,7 @@ def test_the_record_is_json_per_answer():
     assert all(one["seconds"]["n"] == 1 for one in ways.values())
 
 
-def test_what_cannot_be_is_refused():
+def test_inference_settings_that_cannot_run_are_refused():
     with pytest.raises(JepaVLMError, match="the meta device has no values"):
         run_inference(SuiteSettings(device="meta"))
     with pytest.raises(ValueError, match="must be at least 1, got 0 and 8"):

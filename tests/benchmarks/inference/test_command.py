@@ -17,7 +17,7 @@ def cli(tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
-def test_answers_are_a_record_and_a_table(cli, tmp_path):
+def test_the_inference_command_writes_a_record_and_a_table(cli, tmp_path):
     words = ("--mix", "lvr", "--tokens", "2", "--latents", "1", "--rounds", "1", "--warmup", "0")
     done = cli(*words)
     assert done.exit_code == 0, done.stderr

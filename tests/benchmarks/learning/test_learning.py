@@ -31,7 +31,7 @@ def done(tmp_path_factory):
     return work, planned, gather(planned, command=["python", "-m", "benchmarks.learning", "--steps", "2"])
 
 
-def test_every_arm_answers_the_same_questions(done):
+def test_every_configuration_answers_the_same_questions(done):
     _, planned, results = done
     assert [cell.arm for cell in planned] == [None, "pearl", "direct"]
     base = results["base"]["one-tool-one-call"]
@@ -45,7 +45,7 @@ def test_every_arm_answers_the_same_questions(done):
         assert gain["value"] == pytest.approx(test["difference"])
 
 
-def test_arms_differ_in_recipe_and_data_alone(done):
+def test_configurations_differ_in_recipe_and_data_alone(done):
     pearl, direct = done[2]["runs"]
     assert (pearl["data"], direct["data"]) == (
         "playground:one-tool-one-call#objects=5",
@@ -78,7 +78,7 @@ def test_the_committed_page_is_that_of_the_committed_json():
     assert markdown(held) == committed.with_suffix(".md").read_text(encoding="utf-8")
 
 
-def test_what_is_finished_is_used_again(done, monkeypatch):
+def test_finished_runs_are_reused(done, monkeypatch):
     work, planned, results = done
     monkeypatch.setattr(run, "train", None)
     monkeypatch.setattr(run, "evaluate", None)

@@ -52,7 +52,7 @@ def test_a_turn_is_the_conversation_that_the_processor_makes(backbone, teacher):
             row += 1
 
 
-def test_cells_are_rows_by_columns(backbone):
+def test_encoded_cells_are_indexed_by_row_and_column(backbone):
     lesson, rng = next(lessons("scene", count=1))
     batch = Encoder(backbone.processor).encode([(lesson, rng)], letters=0)
     (column, row), said = next(iter(lesson.cells.items()))
@@ -63,7 +63,7 @@ def test_cells_are_rows_by_columns(backbone):
 
 
 @pytest.mark.parametrize(("teacher", "field", "first"), [("way", "ways", 2), ("puzzle", "quarters", 6)])
-def test_ways_and_quarters_are_told_of_some_cells(backbone, teacher, field, first):
+def test_maze_exits_and_puzzle_quarters_are_labelled_for_their_cells(backbone, teacher, field, first):
     lesson, rng = next(lessons(teacher, count=1))
     shown = Encoder(backbone.processor).encode([(lesson, rng)], letters=0).shown[0]
     for column in range(1, 8):
@@ -75,7 +75,7 @@ def test_ways_and_quarters_are_told_of_some_cells(backbone, teacher, field, firs
     assert (shown[2:6] == IGNORED).all() or (shown[6:] == IGNORED).all()
 
 
-def test_the_stream_goes_on_where_it_is_told_to(backbone):
+def test_the_stream_of_lessons_resumes_at_a_given_position(backbone):
     encoder = Encoder(backbone.processor)
     whole = list(Stream(encoder=encoder, seed=1, steps=9))
     rest = list(Stream(encoder=encoder, seed=1, steps=9, start=7))

@@ -72,7 +72,7 @@ def test_a_turn_is_right_if_every_token_of_its_answer_is_the_likeliest(monkeypat
     assert [not good for good in forward.is_right(batch)] == [row == 2 for row in range(len(batch.kinds))]
 
 
-def test_the_hints_by_hand():
+def test_the_losses_of_hints_by_hand():
     """Options read as any letter, ends of questions as their answers by 2, and every look is even."""
     backbone = jv.load_backbone("tiny-random-qwen2.5-vl")
     encoder = Encoder(backbone.processor)
@@ -104,7 +104,7 @@ def test_the_hints_by_hand():
     assert forward.hints(batch, inside).item() == pytest.approx((wanted - gained).item(), rel=1e-5)
 
 
-def test_the_reader_by_hand():
+def test_the_cell_reader_by_hand():
     """A picture whose image tokens are twice the embedding of the colour that they show, at scale one."""
     backbone = jv.load_backbone("tiny-random-qwen2.5-vl")
     reader = Reader(tokenizer=backbone.tokenizer, dim=128)
@@ -126,7 +126,7 @@ def test_the_reader_by_hand():
     assert loss.item() == pytest.approx((color + shape + way + place).item(), rel=1e-5)
 
 
-def test_the_reader_tells_a_column_from_a_row():
+def test_the_cell_reader_tells_a_column_from_a_row():
     """A column is told by its digit's embedding, and a row by the same with its halves exchanged."""
     backbone = jv.load_backbone("tiny-random-qwen2.5-vl")
     reader = Reader(tokenizer=backbone.tokenizer, dim=128)

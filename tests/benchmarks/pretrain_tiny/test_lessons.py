@@ -53,7 +53,7 @@ def test_every_kind_has_a_number_of_values():
 
 
 @every_teacher
-def test_answers_are_uniform(teacher):
+def test_answers_of_lessons_are_uniform(teacher):
     for kind, turns in by_kind(teacher, "train").items():
         counts = Counter(turn.answer for turn in turns)
         assert len(counts) == VALUES[kind], kind
@@ -63,7 +63,7 @@ def test_answers_are_uniform(teacher):
 
 
 @every_teacher
-def test_letters_are_uniform(teacher):
+def test_letters_of_lessons_are_uniform(teacher):
     for kind, turns in by_kind(teacher, "train").items():
         counts = Counter(turn.reply("letter") for turn in turns)
         assert len(counts) == min(len(LETTERS), VALUES[kind])
@@ -214,7 +214,7 @@ def test_chart_answers_are_true():
             assert right == [turn.answer]
 
 
-def test_cells_say_what_the_pixels_show():
+def test_cells_of_a_lesson_match_the_pixels():
     """A chart's cell that shows a colour has more of it than of any other; other cells show none."""
     for lesson, rng in lessons("chart", count=20):
         pixels = np.asarray(lesson.picture.draw(rng)).astype(float)
@@ -247,7 +247,7 @@ def test_a_puzzle_shows_the_quarters_of_its_pieces_and_of_what_is_missing():
                 assert np.abs(canvas[y - 1 : y + 2, x - 1 : x + 2] - rgb).max(axis=2).min() < 2
 
 
-def test_talk_says_true_places_and_writes_the_calls_that_were_spelled_out():
+def test_spoken_lessons_name_true_positions_and_write_their_calls():
     kinds = Counter()
     for lesson in drawn("talk", "test"):
         for turn in lesson.turns:

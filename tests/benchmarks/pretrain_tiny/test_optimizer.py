@@ -7,7 +7,7 @@ from benchmarks.pretrain_tiny.optimizer import Muon, orthogonal
 
 
 @pytest.mark.parametrize("shape", [(4, 6), (6, 4), (5, 5)])
-def test_in_bfloat16_it_is_that_of_torch(shape):
+def test_the_optimizer_in_bfloat16_equals_that_of_torch(shape):
     generator = torch.Generator().manual_seed(0)
     start = torch.randn(shape, generator=generator)
     own, stock = start.clone().requires_grad_(), start.clone().requires_grad_()

@@ -91,7 +91,7 @@ def test_the_rate_warms_up_and_falls():
     assert optimizer.rate(999) == pytest.approx(6e-5)
 
 
-def test_bfloat16_where_the_hardware_has_it(monkeypatch):
+def test_training_uses_bfloat16_where_the_hardware_has_it(monkeypatch):
     for has, dtype in (
         ({}, torch.float32),
         ({"avx512_bf16": True}, torch.bfloat16),
@@ -102,7 +102,7 @@ def test_bfloat16_where_the_hardware_has_it(monkeypatch):
         assert swiftest_dtype("cuda") == torch.bfloat16
 
 
-def test_nothing_is_drawn_twice():
+def test_no_training_example_is_drawn_twice():
     """Pictures of two steps differ: the stream never repeats a lesson."""
     stream = [
         [lesson.picture.key for lesson, _ in batches.lessons("scene", count=3, seed=(0, step))] for step in range(3)

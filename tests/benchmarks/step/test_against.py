@@ -20,7 +20,7 @@ def changed(**times):
     return new
 
 
-def test_an_unchanged_run_is_quiet():
+def test_an_unchanged_run_reports_no_change():
     found = compare_records(record(), record())
     assert found.movements == ()
     assert found.notes == ()
@@ -28,7 +28,7 @@ def test_an_unchanged_run_is_quiet():
 
 
 @pytest.mark.parametrize("factor", [1.04, 0.96])
-def test_what_lies_within_five_percent_is_quiet(factor):
+def test_changes_within_five_percent_are_not_reported(factor):
     assert compare_records(changed(pearl=factor), record()).movements == ()
 
 
@@ -54,7 +54,7 @@ def with_stock():
     return records
 
 
-def test_a_machine_at_another_pace_moves_nothing_and_is_said(with_stock):
+def test_a_machine_of_another_speed_changes_no_verdict_and_is_noted(with_stock):
     old, new = with_stock
     found = compare_records(new, old)
     assert found.movements == ()
@@ -63,7 +63,7 @@ def test_a_machine_at_another_pace_moves_nothing_and_is_said(with_stock):
     assert found.compared == 3 * 4 + 2 + 1  # the stock step's own time is the measure of the others
 
 
-def test_a_planted_slowdown_is_seen_at_another_pace_too(with_stock):
+def test_a_planted_slowdown_is_reported_on_a_machine_of_another_speed(with_stock):
     old, new = with_stock
     for key in ("median", "low", "high"):
         new["cases"][0]["variants"]["pearl"]["timed"]["over"]["sft_stock"][key] *= 1.2
@@ -72,7 +72,7 @@ def test_a_planted_slowdown_is_seen_at_another_pace_too(with_stock):
     assert moved.change == pytest.approx(0.2)
 
 
-def test_what_moved_alike_stands_in_the_order_of_the_record():
+def test_equal_changes_are_listed_in_the_order_of_the_record():
     names = ["sft", "pearl", "lvr", "a", "b", "c", "d", "e"]
     old, new = record(), record()
     for held, seconds in ((old, 1.0), (new, 2.0)):
@@ -86,7 +86,7 @@ def test_a_speedup_is_reported_and_is_no_regression():
     assert found.regressions == ()
 
 
-def test_a_slowdown_within_the_noise_is_quiet():
+def test_a_slowdown_within_the_noise_is_not_reported():
     """20% slower, but the medians are known to 10% each: 0.2 is less than 3 x 0.1 x sqrt(2)."""
     old, new = record(), changed(pearl=1.2)
     for one in (old, new):
@@ -121,7 +121,7 @@ def test_times_of_another_machine_are_not_compared():
     assert found.notes == ("times are not compared: measured on another GPU, 1 threads, before on a GPU, 1 threads",)
 
 
-def test_what_is_missing_on_either_side_is_said():
+def test_cases_missing_on_either_side_are_listed():
     new, old = record(), record()
     del new["cases"][0]["variants"]["sft"]
     new["cases"].append({**new["cases"][0], "mix": "thinkmorph"})

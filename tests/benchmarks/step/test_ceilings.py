@@ -19,7 +19,7 @@ class Ticking:
         return second - first
 
 
-def test_rates_follow_from_sizes_and_times():
+def test_hardware_rates_follow_from_sizes_and_times():
     clock = Ticking()
     found = measure_ceilings(torch.device("cpu"), torch.float32, gauge=clock)
     assert clock.readings == 3 * 2 * (REPEATS + 2)

@@ -91,7 +91,7 @@ def counted(function):
     return counter.total
 
 
-def test_stock_forward(inputs):
+def test_flops_of_a_stock_forward_equal_the_closed_form(inputs):
     shape, model, tokens = Shape.of(config()), model_of(), inputs["input_ids"].shape[1]
     with torch.no_grad():
         count = counted(lambda: model(**inputs, use_cache=False))
@@ -101,7 +101,7 @@ def test_stock_forward(inputs):
 
 
 @pytest.mark.parametrize("grid", [(1, 12, 20), (1, 8, 6), (1, 16, 16), (1, 2, 30), (3, 8, 12)])
-def test_stock_vision_tower(grid):
+def test_flops_of_the_stock_vision_tower_equal_the_closed_form(grid):
     shape, model = Shape.of(config()), model_of()
     pixels = torch.zeros(grid[0] * grid[1] * grid[2], 3 * 2 * 4 * 4)
     with torch.no_grad():
@@ -111,7 +111,7 @@ def test_stock_vision_tower(grid):
 
 @pytest.mark.parametrize("modules", [LORA_MODULES, ("q_proj", "k_proj", "v_proj", "up_proj")], ids=["all", "some"])
 @pytest.mark.parametrize("input_gradient", [False, True])
-def test_stock_training_step_with_lora(inputs, modules, input_gradient):
+def test_flops_of_a_stock_lora_step_equal_the_closed_form(inputs, modules, input_gradient):
     shape = Shape.of(config(), lora_rank=RANK, lora_modules=modules)
     model, tokens = model_of(modules), inputs["input_ids"].shape[1]
     if input_gradient:
@@ -166,7 +166,7 @@ HAND = Shape(
 )
 
 
-def test_decoder_by_hand():
+def test_flops_of_the_decoder_by_hand():
     # 7 tokens, 28 pairs: 2 * (34 + 8) * 7 + 8 * 28
     assert decoder_forward(HAND, 7, causal_pairs(7)) == 588 + 224
     # (2 * 34 + 4 * 8) * 7 + 16 * 28
@@ -175,7 +175,7 @@ def test_decoder_by_hand():
     assert decoder_backward(HAND, 7, 28, input_gradient=False) == 700 + 448 - 2 * 16 * 7
 
 
-def test_vision_by_hand():
+def test_flops_of_the_vision_tower_by_hand():
     # 4 x 6 patches = 2 x 3 merged; window side 2 merged: windows of 2x2 and 2x1 merged = 16 and 8 patches
     embed, linear = 2 * 24 * 1 * 2, 2 * 24 * (4 * 4 + 3 * 6) * 2
     pairs = 24**2 + 16**2 + 8**2
@@ -183,7 +183,7 @@ def test_vision_by_hand():
     assert vision_forward(HAND.vision, (1, 4, 6)) == embed + linear + 4 * 2 * pairs + merger
 
 
-def test_head_and_mlp_by_hand():
+def test_flops_of_head_and_mlp_by_hand():
     assert head(HAND, 3) == 4 * 2 * 5 * 3
     assert head(HAND, 3, trained=True) == 6 * 2 * 5 * 3
     assert mlp((4, 3, 2), 10) == 6 * 18 * 10
@@ -191,7 +191,7 @@ def test_head_and_mlp_by_hand():
     assert mlp((), 10) == 0
 
 
-def test_mlp_as_counted():
+def test_flops_of_the_mlp_equal_the_counted_ones():
     net = nn.Sequential(nn.Linear(4, 3), nn.GELU(), nn.Linear(3, 2))
     rows = torch.ones(10, 4, requires_grad=True)
     assert counted(lambda: net(rows).sum().backward()) == mlp((4, 3, 2), 10)
@@ -200,7 +200,7 @@ def test_mlp_as_counted():
 EXAMPLE = ExampleSize(context=5, rest=2, supervised=3, trajectory=4, next_pairs=3, grids=((1, 4, 6),))
 
 
-def test_pearl_is_sft_plus_its_parts_by_hand():
+def test_flops_of_pearl_are_those_of_sft_plus_its_parts_by_hand():
     sft = sft_step(HAND, [EXAMPLE])
     pearl = pearl_step(HAND, [EXAMPLE], slots=2, next_widths=(4, 3, 2))
     assert sft.conversation == 812 + 700 + 448 - 224
@@ -213,19 +213,19 @@ def test_pearl_is_sft_plus_its_parts_by_hand():
     assert pearl.next_latent == mlp((4, 3, 2), 3, recomputed=True)
 
 
-def test_a_target_with_gradient_goes_back_as_well():
+def test_a_target_with_gradient_costs_a_backward_pass():
     plain, with_gradient = (pearl_step(HAND, [EXAMPLE], target_gradient=flag) for flag in (False, True))
     back = decoder_backward(HAND, 4, 10, input_gradient=True)
     assert with_gradient.total - plain.total == back
 
 
-def test_checkpointing_runs_rows_with_gradient_again_and_no_others():
+def test_checkpointing_recomputes_only_packed_sequences_with_gradient():
     plain, again = (pearl_step(HAND, [EXAMPLE], slots=2, checkpointing=flag) for flag in (False, True))
     forward = decoder_forward(HAND, 7, 28) + decoder_forward(HAND, 2, slot_pairs(2, 5))
     assert again.total - plain.total == forward
 
 
-def test_no_slots_and_no_target_cost_what_sft_costs():
+def test_pearl_without_soft_tokens_and_target_costs_what_sft_costs():
     bare = ExampleSize(context=5, rest=2, supervised=3, grids=((1, 4, 6),))
     assert pearl_step(HAND, [bare, bare], slots=0).total == sft_step(HAND, [bare, bare]).total
 

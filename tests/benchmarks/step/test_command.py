@@ -46,7 +46,7 @@ def test_a_record_and_its_tables_are_written_where_results_are_kept(cli, tmp_pat
     assert found["cases"][0]["variants"]["sft"]["counted"]["over_closed_form"] == pytest.approx(1, rel=0.03)
 
 
-def test_json_is_one_object(cli, measured, tmp_path):
+def test_the_json_output_is_one_object(cli, measured, tmp_path):
     found = json.loads(cli("--output", "a/b.json", "--json").stdout)
     assert found == {"record": "a/b.json", "page": "a/b.md"}
     assert (tmp_path / "a" / "b.md").is_file()
@@ -65,7 +65,7 @@ def test_a_planted_slowdown_is_reported_and_the_code_is_one(cli, measured, tmp_p
     assert json.loads(found.stdout)["against"]["moved"][0]["worse"]
 
 
-def test_an_unchanged_run_is_quiet(cli, measured, tmp_path):
+def test_an_unchanged_run_exits_with_zero_and_reports_no_change(cli, measured, tmp_path):
     (tmp_path / "before.json").write_text(json.dumps(record()), encoding="utf-8")
     done = cli("--against", "before.json")
     assert done.exit_code == 0

@@ -11,7 +11,7 @@ from benchmarks.step.counting import SavedBytes, Traffic
 
 
 @pytest.mark.parametrize("device", ["cpu", "meta"])
-def test_a_product_reads_two_matrices_and_writes_one(device):
+def test_a_matrix_product_reads_two_matrices_and_writes_one(device):
     left, right = torch.ones(2, 3, device=device), torch.ones(3, 5, device=device)
     with Traffic() as counted:
         left @ right
@@ -27,7 +27,7 @@ def test_views_and_uninitialised_tensors_cost_nothing():
     assert (counted.operations, counted.bytes) == (0, 0)
 
 
-def test_going_back_counts_too():
+def test_the_backward_pass_is_counted_too():
     x = torch.ones(10, requires_grad=True)
     with Traffic() as forward:
         y = x.exp().sum()
@@ -61,13 +61,13 @@ def test_a_checkpoint_holds_its_input_alone():
     assert saved.total == 40
 
 
-def test_nothing_is_held_without_gradient():
+def test_no_activation_is_held_without_gradient():
     with SavedBytes() as saved, torch.no_grad():
         torch.ones(10, requires_grad=True).exp()
     assert saved.total == 0
 
 
-def test_the_examples_are_true():
+def test_docstring_examples_of_counting_are_true():
     done = doctest.testmod(counting, extraglobs={"torch": torch})
     assert done.attempted >= 4
     assert done.failed == 0

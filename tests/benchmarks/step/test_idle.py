@@ -25,7 +25,7 @@ from benchmarks.step.variants import VARIANTS
         ([], None),
     ],
 )
-def test_gaps_by_hand(spans, share):
+def test_idle_gaps_by_hand(spans, share):
     assert idle_share(spans) == (None if share is None else pytest.approx(share))
 
 
@@ -66,13 +66,13 @@ def test_the_profiler_s_events_answer_what_is_asked():
     assert all(event.end_ns() >= event.start_ns() for event in events)
 
 
-def test_without_a_gpu_there_is_no_timeline(setting):
+def test_without_a_gpu_there_is_no_idle_share(setting):
     assert profile_idle(VARIANTS["sft"](setting)) is None
 
 
 @pytest.mark.cuda
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA GPU, and torch sees none")
-def test_a_step_on_a_gpu_has_a_share():
+def test_a_step_on_a_gpu_has_an_idle_share():
     from benchmarks.mixes import make_trajectories
     from benchmarks.shapes import SHAPES, build_backbone
     from benchmarks.step.training_step import Setting

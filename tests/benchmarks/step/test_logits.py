@@ -47,7 +47,7 @@ def test_no_allocation_is_larger_than_a_chunks_logits(wide_head):
 
 
 @pytest.mark.slow
-def test_a_larger_chunk_and_the_stock_step_are_seen(wide_head):
+def test_a_planted_larger_chunk_and_the_stock_step_are_detected(wide_head):
     assert largest_allocation(step_of(wide_head, NextToken(chunk=2 * CHUNK))) == 2 * CHUNK * VOCAB * 4
     tokens = 2 * 185  # two conversations of that many tokens on average, padded to the longer
     assert largest_allocation(VARIANTS["sft_stock"](wide_head)) > tokens * VOCAB * 4

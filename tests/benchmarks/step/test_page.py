@@ -55,7 +55,7 @@ def test_a_note_stands_on_the_page_and_in_the_markdown_once(tmp_path):
     assert step_markdown([noted]).count("another job ran") == 1
 
 
-def test_names_are_escaped(tmp_path):
+def test_names_are_escaped_on_the_benchmark_page(tmp_path):
     bad = record()
     bad["machine"]["gpu"] = EVIL
     path = tmp_path / "step.html"

@@ -34,20 +34,20 @@ def counted_and_bound(name, mix, variant="pearl", **options):
 @pytest.mark.slow
 @pytest.mark.parametrize("mix", MIXES)
 @pytest.mark.parametrize("name", ["3b", "7b"])
-def test_pearl_at_real_sizes(name, mix):
+def test_pearl_stays_within_its_cost_at_real_sizes(name, mix):
     work, bound = counted_and_bound(name, mix, device="meta", dtype=torch.bfloat16)
     assert work.total_flops == pytest.approx(bound, rel=WITHIN)
 
 
 @pytest.mark.slow
-def test_lvr_at_real_sizes():
+def test_lvr_stays_within_its_cost_at_real_sizes():
     work, bound = counted_and_bound("3b", "lvr", "lvr", device="meta", dtype=torch.bfloat16)
     assert work.total_flops == pytest.approx(bound, rel=WITHIN)
 
 
 @pytest.mark.slow
 @every_size_mix_and_way
-def test_lvr_at_more_real_sizes(name, mix, checkpointing):
+def test_lvr_stays_within_its_cost_at_more_real_sizes(name, mix, checkpointing):
     work, bound = counted_and_bound(name, mix, "lvr", device="meta", dtype=torch.bfloat16, checkpointing=checkpointing)
     assert work.total_flops == pytest.approx(bound, rel=WITHIN)
 
@@ -57,7 +57,7 @@ CACHED = 1.06  # of the next-token step's work, with targets computed beforehand
 
 @pytest.mark.slow
 @every_size_mix_and_way
-def test_a_cached_target_at_real_sizes(name, mix, checkpointing):
+def test_a_cached_target_stays_within_its_cost_at_real_sizes(name, mix, checkpointing):
     options = {"device": "meta", "dtype": torch.bfloat16, "checkpointing": checkpointing}
     work, bound = counted_and_bound(name, mix, "pearl_cached", **options)
     sft, _ = counted_and_bound(name, mix, "sft", **options)
@@ -67,7 +67,7 @@ def test_a_cached_target_at_real_sizes(name, mix, checkpointing):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("name", "mix"), [("3b", "pixelreasoner"), ("7b", "lvr")])
-def test_pearl_at_real_sizes_with_checkpointing(name, mix):
+def test_pearl_with_checkpointing_stays_within_its_cost_at_real_sizes(name, mix):
     work, bound = counted_and_bound(name, mix, device="meta", dtype=torch.bfloat16, checkpointing=True)
     assert work.total_flops == pytest.approx(bound, rel=WITHIN)
 
@@ -77,7 +77,7 @@ def test_pearl_at_real_sizes_with_checkpointing(name, mix):
 @pytest.mark.parametrize(
     "variant", ["pearl", "lvr", *(pytest.param(name, marks=pytest.mark.slow) for name in ("sft", "pearl_cached"))]
 )
-def test_small_shapes_by_real_execution(variant, mix, checkpointing):
+def test_small_shapes_stay_within_their_cost_when_executed(variant, mix, checkpointing):
     work, bound = counted_and_bound("tiny", mix, variant, checkpointing=checkpointing)
     assert work.total_flops == pytest.approx(bound, rel=WITHIN)
 
@@ -88,7 +88,7 @@ def test_the_meta_device_counts_what_real_execution_counts():
 
 
 @pytest.mark.slow
-def test_stock_and_released_steps_are_seen_to_do_more():
+def test_stock_and_released_steps_exceed_the_cost():
     totals = {
         variant: counted_and_bound("tiny", "lvr", variant)[0].total_flops
         for variant in ("sft", "sft_stock", "pearl", "pearl_cached", "pearl_separate", "pearl_released")

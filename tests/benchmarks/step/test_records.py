@@ -11,7 +11,7 @@ from tests.benchmarks.step.records import record
 
 
 @pytest.mark.parametrize("text", ["{", "[]", "{}", json.dumps({**record(), "schema": 0})])
-def test_a_file_of_another_kind_is_one_message(text, tmp_path):
+def test_a_file_that_is_no_record_is_one_message(text, tmp_path):
     path = tmp_path / "record.json"
     with pytest.raises(JepaVLMError, match="There is no record"):
         read_record(path)
@@ -52,7 +52,7 @@ def test_other_machines_and_other_code_are_refused(part):
         merge_records(record(), new)
 
 
-def test_a_case_is_told_from_the_others():
+def test_cases_of_a_record_are_identified_by_their_settings():
     (case,) = record()["cases"]
     keys = {case_key({**case, **other}) for other in ({}, {"mix": "x"}, {"checkpointing": True}, {"examples": 1})}
     assert len(keys) == 4

@@ -40,6 +40,6 @@ def test_everything_that_the_device_can_run_is_measured_in_reading_order():
         ({"rounds": 0}, ValueError, "rounds must be at least 1, got 0"),
     ],
 )
-def test_what_cannot_be_is_refused(options, error, message):
+def test_impossible_benchmark_settings_are_refused(options, error, message):
     with pytest.raises(error, match=message):
         SuiteSettings(**options)

@@ -71,7 +71,7 @@ def test_figures_follow_from_counts_and_times(measured):
 
 
 @pytest.mark.slow
-def test_a_record_compared_with_itself_is_quiet(measured):
+def test_a_record_compared_with_itself_reports_no_change(measured):
     found = compare_records(measured, measured)
     assert found.movements == ()
     assert found.compared == 2 * 5
@@ -101,7 +101,7 @@ def test_the_meta_device_counts_what_the_cpu_counts(variant, backbone, serialize
     assert estimated == pytest.approx(held, rel=0.03)
 
 
-def test_phases_add_up(setting):
+def test_flops_of_phases_add_up_to_those_of_the_step(setting):
     work = count_work(VARIANTS["pearl"](setting))
     assert set(work.flops) == set(PHASES)
     assert work.total_flops == sum(work.flops.values())

@@ -67,14 +67,14 @@ def test_a_step_that_runs_out_of_memory_is_given_up_and_the_others_go_on(setting
 
 
 @pytest.mark.parametrize(("rounds", "warmup"), [(0, 0), (1, -1)])
-def test_numbers_out_of_range_are_refused(rounds, warmup, setting, clock, order):
+def test_timing_settings_out_of_range_are_refused(rounds, warmup, setting, clock, order):
     with pytest.raises(ValueError, match="Timing needs steps"):
         time_steps({"a": FakeStep("a", setting, clock, [], order)}, rounds=rounds, warmup=warmup, gauge=clock)
     with pytest.raises(ValueError, match="Timing needs steps"):
         time_steps({}, rounds=1, warmup=0, gauge=clock)
 
 
-def test_on_a_cpu_time_is_the_process_s_own():
+def test_times_on_a_cpu_are_those_of_the_process():
     clock = clock_of(torch.device("cpu"))
     assert isinstance(clock, ProcessClock)
     first = clock.read()

@@ -41,14 +41,14 @@ def pearl(backbone, seed, *, horizon=HORIZON, checkpointing=False, **options):
 
 
 @pytest.mark.parametrize("seed", seeds(2, 4))
-def test_pearl(backbone, seed):
+def test_the_closed_form_counts_a_pearl_step(backbone, seed):
     count, closed = pearl(backbone, seed)
     assert count == pytest.approx(closed, rel=WITHIN)
 
 
 @pytest.mark.parametrize("horizon", [1, 3])
 @pytest.mark.parametrize("seed", seeds(1, 4))
-def test_pearl_with_checkpointing(seed, horizon):
+def test_the_closed_form_counts_a_pearl_step_with_checkpointing(seed, horizon):
     backbone = lora_backbone(torch.float32, rank=RANK)
     LatentVLM(backbone, pearl_objective()).activation_checkpointing_enable()
     count, closed = pearl(backbone, seed, horizon=horizon, checkpointing=True)
@@ -57,7 +57,7 @@ def test_pearl_with_checkpointing(seed, horizon):
 
 
 @pytest.mark.parametrize("seed", seeds(2, 4))
-def test_sft(backbone, seed):
+def test_the_closed_form_counts_an_sft_step(backbone, seed):
     model, trajectories = LatentVLM(backbone, jv.NextToken()), random_batch(seed)
     batch = model.collator()(trajectories)
     examples = example_sizes(model, trajectories)
@@ -65,7 +65,7 @@ def test_sft(backbone, seed):
     assert counted(model, batch) == pytest.approx(closed, rel=WITHIN)
 
 
-def test_training_in_full():
+def test_the_closed_form_counts_a_step_of_full_training():
     backbone = jv.load_backbone("tiny-random-qwen2.5-vl", seed=0)
     apply_lora(backbone, None)
     model, trajectories = LatentVLM(backbone, pearl_objective(tokens=SLOTS)), random_batch(0)
@@ -76,7 +76,7 @@ def test_training_in_full():
     assert counted(model, batch) == pytest.approx(closed.total, rel=WITHIN)
 
 
-def test_a_pass_too_many_is_seen(backbone, monkeypatch):
+def test_a_planted_extra_pass_is_detected(backbone, monkeypatch):
     once = OnePass.run
 
     def twice(*args, **kwargs):
@@ -90,12 +90,12 @@ def test_a_pass_too_many_is_seen(backbone, monkeypatch):
 
 
 @pytest.mark.slow
-def test_separate_passes_are_seen(backbone):
+def test_planted_separate_passes_are_detected(backbone):
     count, closed = pearl(backbone, 0, engine="separate")
     assert count > (1 + WITHIN) * closed
 
 
-def test_a_gradient_too_few_is_seen(backbone):
+def test_a_planted_missing_gradient_is_detected(backbone):
     for name, parameter in backbone.model.named_parameters():
         if "lora_" in name and ".layers.0." in name:
             parameter.requires_grad_(False)

@@ -66,7 +66,9 @@ def trained_adapter(exact_setting):
 
 @pytest.mark.parametrize("checkpointing", [False, True], ids=["held", "checkpointed"])
 @pytest.mark.parametrize("pair", [("sft", "sft_stock"), ("pearl", "pearl_separate")], ids=" = ".join)
-def test_steps_that_minimise_the_same_agree(pair, checkpointing, exact_setting, trained_adapter, float64_losses):
+def test_steps_with_the_same_objective_have_equal_losses(
+    pair, checkpointing, exact_setting, trained_adapter, float64_losses
+):
     own = replace(exact_setting, checkpointing=checkpointing)
     (loss, gradients), (other, others) = (loss_and_gradients(variant, own) for variant in pair)
     torch.testing.assert_close(loss, other, rtol=1e-9, atol=0)
@@ -156,7 +158,7 @@ def test_memory_of_the_steps_is_in_the_order_that_it_should_be(setting):
     assert peaks["pearl"] <= 0.4 * peaks["pearl_released"]
 
 
-def test_reconstruction_sees_slots_and_no_tool_picture(setting):
+def test_the_reconstruction_step_has_latent_tokens_and_no_tool_image(setting):
     """LVR's view: as many slots as the region has tokens, the tower runs on the input image alone."""
     model = LatentVLM(setting.backbone, lvr_objective())
     for trajectory in setting.trajectories:

@@ -27,7 +27,7 @@ def random_set(n=12, dim=5, name="m", seed=0, **changed) -> Embeddings:
     return embeddings(predicted, target, name=name, **changed)
 
 
-def test_by_hand():
+def test_agreement_figures_by_hand():
     half = math.sqrt(0.5)
     predicted = torch.tensor([[1.0, 0.0], [0.0, 2.0], [1.0, 1.0]])
     target = torch.tensor([[0.0, 1.0], [0.0, 1.0], [1.0, 0.0]])
@@ -49,7 +49,7 @@ def test_by_hand():
 
 
 @pytest.mark.parametrize("by_direction", [False, True])
-def test_the_means_are_the_monitors_figures(by_direction):
+def test_agreement_means_equal_the_figures_of_the_monitors(by_direction):
     one = random_set(kinds="aabbbcccccad", by_direction=by_direction)
     found = agreement(one)
     within = within_kinds(one.predicted, one.target, one.kinds, by_direction=by_direction)
@@ -61,7 +61,7 @@ def test_the_means_are_the_monitors_figures(by_direction):
     assert found.estimate("shuffled_cosine").value == pytest.approx(shuffled_cosine(one.predicted, one.target))
 
 
-def test_the_slow_obvious_way_gives_the_same():
+def test_agreement_equals_a_slow_reference_implementation():
     one = random_set(tasks="aabbbcccccaa", kinds="aabbbcccddaa")
     found = agreement(one)
     cosines = torch.nn.functional.cosine_similarity(one.predicted[:, None].double(), one.target[None].double(), dim=-1)
@@ -149,6 +149,6 @@ def test_the_summary_has_every_task_and_the_table_every_example():
     assert mean == pytest.approx(summary["figures"]["alignment"]["value"])
 
 
-def test_what_is_not_finite_is_refused():
+def test_embeddings_that_are_not_finite_are_refused():
     with pytest.raises(DataError, match="not finite"):
         agreement(embeddings(torch.full((3, 2), float("nan")), torch.ones(3, 2)))

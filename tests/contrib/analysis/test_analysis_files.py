@@ -7,7 +7,7 @@ import math
 from jepa_vlm.contrib.analysis.analysis_files import write_analysis
 
 
-def test_numbers_lie_beside_the_figure(tmp_path):
+def test_numbers_of_a_figure_are_written_next_to_it(tmp_path):
     rows = [{"name": 'a,"b"', "value": 1.5}, {"name": "c", "value": math.nan}]
     summary = {"low": math.nan, "many": [1.0, math.inf, {"x": 2}], "name": "é"}
     paths = write_analysis(tmp_path / "new", "one", summary=summary, table=rows, figure="<svg/>", command=["a", "b"])

@@ -9,7 +9,7 @@ from scipy.stats import binom
 from jepa_vlm.contrib.analysis.bootstrap import Estimate, bootstrap_mean
 
 
-def test_of_hits_it_is_the_binomial_interval():
+def test_the_bootstrap_interval_of_hits_is_the_binomial_interval():
     hits = np.array([1.0] * 30 + [0.0] * 70)
     found = bootstrap_mean(hits, resamples=20000)
     # the sum of a resample is Binomial(100, 0.3)
@@ -18,7 +18,7 @@ def test_of_hits_it_is_the_binomial_interval():
     assert 100 * found.high == pytest.approx(binom.ppf(0.975, 100, 0.3), abs=1)
 
 
-def test_it_is_the_same_every_time_and_another_with_another_seed():
+def test_the_bootstrap_interval_depends_on_the_seed_alone():
     values = np.random.default_rng(0).normal(size=50)
     assert bootstrap_mean(values) == bootstrap_mean(values)
     assert bootstrap_mean(values) != bootstrap_mean(values, seed=1)

@@ -14,7 +14,7 @@ LINE = torch.tensor([[1.0], [2.0], [3.0], [6.0]]) * torch.tensor([[2.0, 0.0, 0.0
 PAIR = Embeddings("m <b>", "mean", tuple("abcd"), tuple("xxyy"), tuple("xxyy"), LINE, torch.eye(4))
 
 
-def test_an_orthonormal_set():
+def test_spread_of_orthonormal_latents_by_hand():
     found = latent_spread(torch.eye(4))
     assert found.effective_rank == pytest.approx(3.0)
     assert found.rank_me == pytest.approx(4.0)
@@ -23,7 +23,7 @@ def test_an_orthonormal_set():
     assert found.dimension_std == pytest.approx([(3 / 16) ** 0.5] * 4)
 
 
-def test_a_set_on_one_line():
+def test_spread_of_latents_on_one_line_by_hand():
     found = latent_spread(LINE)
     assert found.effective_rank == found.rank_me == pytest.approx(1.0)
     assert found.mean_pairwise_cosine == pytest.approx(1.0)
@@ -32,7 +32,7 @@ def test_a_set_on_one_line():
     assert found.dimension_std == pytest.approx((14**0.5, 0, 0, 0))
 
 
-def test_the_panel_keeps_the_sides_apart():
+def test_the_panel_reports_predictions_and_targets_separately():
     found = collapse(PAIR)
     assert (found.predicted, found.target) == (latent_spread(LINE), latent_spread(torch.eye(4)))
     summary = found.summary()

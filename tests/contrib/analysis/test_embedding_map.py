@@ -26,7 +26,7 @@ def drawn(clusters):
     return embedding_map(clusters)
 
 
-def test_neighbours_by_cosine_stay_neighbours(clusters, drawn):
+def test_the_map_keeps_cosine_neighbours_close(clusters, drawn):
     places = np.concatenate([drawn.predicted, drawn.target])
     tasks = np.array(clusters.tasks * 2)
     apart = np.linalg.norm(places[:, None] - places[None], axis=-1)
@@ -34,7 +34,7 @@ def test_neighbours_by_cosine_stay_neighbours(clusters, drawn):
     assert (tasks[apart.argmin(1)] == tasks).all()
 
 
-def test_it_is_the_same_every_time_and_says_how_it_was_made(clusters, drawn):
+def test_the_map_is_deterministic_and_records_how_it_was_made(clusters, drawn):
     again = embedding_map(clusters)
     np.testing.assert_array_equal(again.predicted, drawn.predicted)
     assert (drawn.perplexity, drawn.seed) == (pytest.approx(59 / 3), 0)

@@ -47,7 +47,7 @@ def predicted(reader) -> torch.Tensor:
     return embed(reader, TRAJECTORIES, name="m", readout="x").predicted
 
 
-def test_a_run_is_read_by_its_own_prediction(pearl):
+def test_embeddings_of_a_run_come_from_its_own_prediction_term(pearl):
     folder, model = pearl
     expected = predicted(own_prediction(model))
     for place, shown in ((folder, "pearl"), (folder / "checkpoints/checkpoint-5", "pearl/checkpoint-5")):
@@ -76,7 +76,7 @@ def test_a_run_without_a_prediction_is_read_at_the_last_token(tmp_path):
     )
 
 
-def test_what_cannot_be_rebuilt_is_refused(pearl, tmp_path):
+def test_a_run_whose_model_cannot_be_rebuilt_is_refused(pearl, tmp_path):
     import shutil
 
     folder = tmp_path / "other"

@@ -42,7 +42,7 @@ def latents(model: jv.LatentVLM, trajectories, term: str = "latent_prediction"):
 
 
 @pytest.mark.parametrize("policy", [jv.stop_gradient(), jv.frozen(), jv.ema(0.9), jv.with_gradient()])
-def test_they_are_the_latents_of_the_whole_objective(trajectories, policy):
+def test_embeddings_are_the_latents_of_the_whole_objective(trajectories, policy):
     model = jv.LatentVLM(lora_backbone(torch.float64), jv.NextToken() + 0.2 * prediction(policy))
     shift(model)
     for average in model.target_weights.buffers():
@@ -55,7 +55,7 @@ def test_they_are_the_latents_of_the_whole_objective(trajectories, policy):
         assert not side.is_inference()
 
 
-def test_a_cached_target_is_computed_anew(trajectories, tmp_path):
+def test_embeddings_compute_a_cached_target_anew(trajectories, tmp_path):
     backbone = lora_backbone(torch.float64)
     cached = jv.LatentVLM(backbone, jv.NextToken() + prediction(jv.cached(tmp_path)))
     frozen = jv.LatentVLM(backbone, jv.NextToken() + prediction(jv.frozen()))
@@ -69,7 +69,7 @@ def test_a_cached_target_is_computed_anew(trajectories, tmp_path):
         own_prediction(jv.LatentVLM(trained, jv.NextToken() + prediction(jv.cached(tmp_path))))
 
 
-def test_loss_dropout_leaves_nothing_out(trajectories):
+def test_loss_dropout_leaves_no_embedding_out(trajectories):
     term = prediction(jv.stop_gradient())
     term.loss_dropout = 0.9
     model = jv.LatentVLM(lora_backbone(), jv.NextToken() + term)
@@ -112,7 +112,7 @@ def test_progress_counts_trajectories_and_modes_are_restored(trajectories):
         embed(jv.LatentVLM(lora_backbone(), pearl_objective()), trajectories, name="m", readout="own")
 
 
-def test_a_file_gives_back_what_was_saved(tmp_path):
+def test_embeddings_are_read_back_as_they_were_saved(tmp_path):
     one = Embeddings("a/b", "own", ("ä", "y"), ("t", ""), ("t, 1 call", ""), torch.eye(2), torch.ones(2, 2), True)
     one.save(tmp_path / "new" / "x.safetensors")
     back = Embeddings.load(tmp_path / "new" / "x.safetensors")
@@ -127,6 +127,6 @@ def test_a_file_gives_back_what_was_saved(tmp_path):
         Embeddings.load(tmp_path / "gone.safetensors")
 
 
-def test_sides_of_different_lengths_are_refused():
+def test_embeddings_of_different_counts_are_refused():
     with pytest.raises(ValueError, match=r"\(2, 2\) and \(3, 2\) rows"):
         Embeddings("a", "own", ("x", "y"), ("t", "t"), ("t", "t"), torch.eye(2), torch.ones(3, 2))

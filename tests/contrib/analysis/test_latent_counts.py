@@ -52,7 +52,7 @@ def test_the_table_holds_every_count():
     ]
 
 
-def test_without_a_box_there_is_nothing_to_count():
+def test_latent_counts_without_a_usable_box_are_refused():
     from jepa_vlm.errors import DataError
 
     with pytest.raises(DataError, match=r"None of 2 examples .* \(1 have no box, 1 boxes"):
@@ -72,7 +72,7 @@ def test_bins_end_between_whole_numbers_and_hold_them_all(most):
     assert {4.5, 8.5, 16.5} <= set(edges)  # no bin lies on both sides of a line of inference
 
 
-def test_the_figure_says_the_shares():
+def test_the_figure_shows_the_shares():
     many = LatentCounts({1: 1, 300: 3}, {301: 1}, (4, 8, 16), 1, 0, 0, 0)
     drawn = latent_counts_figure({"<b>": latent_counts(FACTS), "many": many})
     ElementTree.fromstring(drawn)

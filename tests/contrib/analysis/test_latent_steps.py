@@ -30,7 +30,7 @@ def decoded(evaluation):
     ]
 
 
-def test_points_are_in_order_with_their_tests(decoded):
+def test_points_are_ordered_by_step_count_and_have_significance_tests(decoded):
     found = accuracy_by_steps(decoded)
     assert [(p.control, p.steps) for p in found.points] == [
         ("none", 0),
@@ -53,7 +53,7 @@ def test_points_are_in_order_with_their_tests(decoded):
     assert found.points[0].against_plain is None
 
 
-def test_the_slope_is_least_squares_over_doublings(decoded, evaluation):
+def test_the_slope_is_a_least_squares_fit_over_doublings_of_latent_steps(decoded, evaluation):
     # own latents at 2 and 4 tokens, one doubling: 5 and 8 of 10 right
     assert accuracy_by_steps(decoded).slope.value == pytest.approx(0.3)
     more = [*decoded, Decoded(8, "none", evaluation("1" * 5 + "0" * 5))]
@@ -72,7 +72,7 @@ def test_the_table_has_a_row_for_each_point(decoded):
     assert accuracy_by_steps(decoded).summary()["points"][0]["accuracy"]["n"] == 10
 
 
-def test_what_does_not_belong_together_is_refused(decoded, evaluation):
+def test_evaluations_that_cannot_be_compared_are_refused(decoded, evaluation):
     with pytest.raises(DataError, match="'noise' at 4 steps needs the model's own latents at 4 steps"):
         accuracy_by_steps(decoded[:2])
     with pytest.raises(ValueError, match="may come once"):
@@ -90,12 +90,12 @@ def test_what_does_not_belong_together_is_refused(decoded, evaluation):
 
 
 @pytest.mark.parametrize(("steps", "control"), [(-1, "none"), (0, "noise"), (4, "nothing")])
-def test_arguments_are_checked(evaluation, steps, control):
+def test_arguments_of_the_latent_step_analysis_are_checked(evaluation, steps, control):
     with pytest.raises(ValueError, match="steps must be at least 0 and control one of none, noise, dropped"):
         Decoded(steps, control, evaluation("10"))
 
 
-def test_every_count_is_asked_with_every_control(evaluation):
+def test_every_count_of_latent_steps_is_evaluated_with_every_control(evaluation):
     asked: list[Latents] = []
 
     def ask(decoding: Latents):

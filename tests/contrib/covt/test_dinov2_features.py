@@ -33,7 +33,7 @@ def test_the_target_is_the_last_hidden_state_and_gradient_reaches_the_head_alone
     ("size", "picture"),
     [((60, 30), (2, 4, 10, 8)), ((16, 20), (2, 1, 10, 11)), ((32, 8), (0, 4, 12, 8))],  # wider, taller, cut
 )
-def test_a_picture_is_shrunk_and_framed_in_black(size, picture):
+def test_a_picture_is_resized_and_padded_with_black_for_dinov2(size, picture):
     square = Framed(12, short=4 if size[0] > size[1] else 8).square(Image.new("RGB", size, (255, 255, 255)))
     found = np.asarray(square)[..., 0]
     left, top, right, bottom = picture
@@ -42,6 +42,6 @@ def test_a_picture_is_shrunk_and_framed_in_black(size, picture):
     np.testing.assert_array_equal(found, expected)
 
 
-def test_the_large_models_numbers_are_covts():
+def test_the_large_dinov2_expert_has_the_numbers_of_covt():
     expert = dinov2()
     assert (expert.head.count, expert.head.width, expert.pads.count, expert.weight) == (1025, 1024, 4, 0.5)

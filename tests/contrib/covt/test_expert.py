@@ -34,12 +34,12 @@ def parts(**changed):
 @pytest.mark.parametrize(
     "changed", [{"pads": "<|x|>"}, {"target": PadHead(out=1)}, {"head": MeanLoss(power=1)}, {"loss": PadHead(out=1)}]
 )
-def test_parts_of_another_kind_are_refused(changed):
+def test_an_expert_refuses_parts_of_another_kind(changed):
     with pytest.raises(ValueError, match=f"{next(iter(changed))} must be"):
         Expert(**parts(**changed))
 
 
-def test_a_weight_is_positive_and_pads_are_some():
+def test_an_expert_needs_a_positive_weight_and_at_least_one_expert_token():
     for name in ("weight", "rate"):
         with pytest.raises(ValueError, match=name):
             Expert(**parts(**{name: 0}))
@@ -47,13 +47,13 @@ def test_a_weight_is_positive_and_pads_are_some():
         Pads("<|x|>", 0)
 
 
-def test_the_target_is_no_module():
+def test_the_target_of_an_expert_is_no_submodule():
     expert = true_depth()
     expert.head.setup(4, torch.Generator().manual_seed(0))
     assert all(name.startswith("head.") for name in expert.state_dict())
 
 
-def test_the_head_of_an_expert_has_its_own(tmp_path):
+def test_the_head_of_an_expert_has_its_own_learning_rate(tmp_path):
     one, other = true_depth(), true_edges()
     one.rate = 0.2
     view = PaddedConversation(pads=(one.pads, other.pads))

@@ -59,7 +59,7 @@ def hand_made(name, pads, power, weight):
     return Expert(name=name, pads=pads, target=Given(), head=Twice(), loss=MeanLoss(power=power), weight=weight)
 
 
-def test_two_tokens_by_hand():
+def test_loss_of_two_expert_tokens_by_hand():
     view = PaddedConversation(pads=(A, B))
     term = ExpertDistillation(view=view, experts=[hand_made("one", A, 1, 0.5), hand_made("two", B, 2, 3.0)])
     term.setup(2, torch.Generator())
@@ -81,7 +81,7 @@ def test_two_tokens_by_hand():
     torch.testing.assert_close(hidden.grad, torch.tensor([[0.5, -0.5], [6.0, -12.0]]))
 
 
-def test_a_part_of_the_pads_by_hand():
+def test_loss_of_some_of_the_expert_tokens_by_hand():
     view = PaddedConversation(pads=(A, B), kinds=SomeKinds())
     term = ExpertDistillation(view=view, experts=[hand_made("one", A, 1, 0.5), hand_made("two", B, 2, 3.0)])
     term.setup(2, torch.Generator())
@@ -97,7 +97,7 @@ def test_a_part_of_the_pads_by_hand():
     assert [expert.head.weight.grad is not None for expert in term.experts.values()] == [True, True]
 
 
-def test_another_example_s_target_by_hand():
+def test_loss_against_the_target_of_another_example_by_hand():
     term = ExpertDistillation(view=PaddedConversation(pads=(A,)), experts=[hand_made("one", A, 1, 0.5)])
     term.setup(2, torch.Generator())
     (request,) = term.requests()
@@ -114,7 +114,7 @@ def test_another_example_s_target_by_hand():
     assert value.total == plain.total
 
 
-def test_where_the_pads_of_each_expert_stand_among_all():
+def test_expert_tokens_of_each_expert_are_found_among_all():
     pads = (true_segmentation().pads, true_depth().pads, true_edges().pads)
     view = PaddedConversation(pads=pads, kinds=SomeKinds(none=0.4))
     experts = [true_segmentation(), true_depth(), true_edges()]
@@ -136,7 +136,7 @@ def test_where_the_pads_of_each_expert_stand_among_all():
 
 
 @pytest.mark.usefixtures("pure_float64")
-def test_what_another_image_costs_does_not_depend_on_the_batch():
+def test_the_loss_against_another_image_does_not_depend_on_the_batch():
     model = covt_model(dtype="float64").eval()
     trajectories = jv.playground.trajectories("visual-search", count=4)
     others = [trajectories[2], None, trajectories[3], trajectories[0]]
@@ -169,7 +169,7 @@ def covt_model(*, engine="one_pass", dtype="float32", backbone=TINY, **parameter
 
 @pytest.mark.usefixtures("pure_float64")
 @pytest.mark.parametrize("parameters", [{"supervised": False}, {"stages": "all", "sentences": True}])
-def test_one_pass_equals_separate_values_and_gradients(parameters):
+def test_expert_distillation_in_one_pass_equals_separate_values_and_gradients(parameters):
     found = {}
     for engine in ("one_pass", "separate"):
         model = covt_model(engine=engine, dtype="float64", **parameters)
@@ -182,7 +182,7 @@ def test_one_pass_equals_separate_values_and_gradients(parameters):
         torch.testing.assert_close(value, found["separate"][name], rtol=1e-9, atol=1e-11, msg=name)
 
 
-def test_the_states_are_those_at_the_pads():
+def test_expert_distillation_reads_the_states_at_the_expert_tokens():
     model = covt_model()
     trajectories = jv.playground.trajectories("visual-search", count=2)
     collator = pickle.loads(pickle.dumps(model.collator()))
@@ -207,7 +207,7 @@ def test_the_states_are_those_at_the_pads():
         torch.testing.assert_close(seen["at"][number], expected[pads], rtol=1e-4, atol=1e-4)
 
 
-def test_it_learns_on_held_out_trajectories():
+def test_expert_distillation_lowers_its_loss_on_held_out_trajectories():
     model = covt_model(backbone="tiny-qwen2.5-vl")
     collator = model.collator()
     held_out = collator(jv.playground.trajectories("visual-search", count=8, split="validation"))
@@ -226,7 +226,7 @@ def test_it_learns_on_held_out_trajectories():
     assert loss() < 0.8 * before
 
 
-def test_experts_are_lent_heads_and_all():
+def test_borrowed_experts_share_their_heads():
     model = covt_model(stages="all")
     names = {name.split(".")[1] for name, _ in model.objective.named_parameters()}
     assert names == {"expert_distillation"}
@@ -252,7 +252,7 @@ def test_a_stage_computes_its_own_view_alone_and_trains_the_shared_heads():
         assert all(moved) if stage.name != "words alone" else not any(moved)
 
 
-def test_what_cannot_be_borrowed_is_said():
+def test_experts_that_cannot_be_borrowed_are_refused():
     depth, edges = true_depth(), true_edges()
     view = PaddedConversation(pads=(depth.pads,), place=BehindImages())
     borrower = ExpertDistillation(view=view, experts="expert_distillation")
@@ -279,7 +279,7 @@ def test_view_and_experts_must_agree():
         ExpertDistillation(view=view, experts=[depth, twin])
 
 
-def test_words_belong_to_the_view_alone():
+def test_words_around_expert_tokens_belong_to_the_view_alone():
     segmentation = true_segmentation()
     told = replace(segmentation.pads, words="the masks are ")
     assert ExpertDistillation(view=PaddedConversation(pads=(told,)), experts=[segmentation])

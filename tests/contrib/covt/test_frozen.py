@@ -26,7 +26,7 @@ def test_a_picture_becomes_normalised_pixels():
     np.testing.assert_allclose(seen.mean((1, 2)), expected, rtol=1e-5)
 
 
-def test_it_is_loaded_once_and_frozen(tmp_path):
+def test_a_frozen_expert_model_is_loaded_once_and_has_no_gradient(tmp_path):
     name = saved_dinov2(tmp_path)
     network = frozen("Dinov2Model", name, CPU)
     assert network is frozen("Dinov2Model", name, CPU)
@@ -34,7 +34,7 @@ def test_it_is_loaded_once_and_frozen(tmp_path):
     assert not any(parameter.requires_grad for parameter in network.parameters())
 
 
-def test_nothing_is_loaded_before_it_is_needed(tmp_path):
+def test_a_frozen_expert_model_is_not_loaded_before_it_is_needed(tmp_path):
     expert = dinov2(model=str(tmp_path / "nowhere"), side=28, width=8)
     expert.head.setup(4, torch.Generator().manual_seed(0))
     pickle.dumps(expert.target.inputs)
@@ -42,7 +42,7 @@ def test_nothing_is_loaded_before_it_is_needed(tmp_path):
         expert(torch.zeros(1, 4, 4), torch.zeros(1, 3, 28, 28))
 
 
-def test_an_error_without_words_is_named(monkeypatch):
+def test_a_loading_error_without_a_message_shows_its_class(monkeypatch):
     def fails(*given, **settings):
         raise OSError
 

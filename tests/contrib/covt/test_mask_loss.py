@@ -13,7 +13,7 @@ from jepa_vlm.errors import JepaVLMError
 from tests.contrib.covt.waves import DTYPE, sums, wave
 
 
-def test_one_mask_of_two_pixels_by_hand():
+def test_mask_loss_of_two_pixels_by_hand():
     logits, mask = torch.tensor([[[[0.0, math.log(3)]]]]), torch.tensor([[[[0.0, 1.0]]]])  # 0.5 and 0.75 inside
     dice = 2 * 0.75 / (0.5 + 0.75 + 1)
     cross_entropy = (-math.log(0.5) - math.log(0.75)) / 2
@@ -28,7 +28,7 @@ def test_one_mask_of_two_pixels_by_hand():
         (3, 0.966476965542729, 0.45449757979274114, 0.014867159736424017),  # all of them
     ],
 )
-def test_it_is_covts(answers, loss, gradient, last):
+def test_mask_loss_equals_that_of_covt(answers, loss, gradient, last):
     logits = (3 * wave(1, answers, 4, 5, phase=0.7)).requires_grad_()
     masks = torch.zeros(1, answers, 4, 5, dtype=DTYPE)
     masks[:, :3] = (wave(3, 4, 5, phase=2.2) > 0.2).to(DTYPE)
@@ -39,7 +39,7 @@ def test_it_is_covts(answers, loss, gradient, last):
     assert logits.grad[0, -1, -1, -1].item() == pytest.approx(last, rel=1e-9)
 
 
-def test_matching_undoes_any_order():
+def test_matching_makes_the_mask_loss_independent_of_mask_order():
     generator = torch.Generator().manual_seed(0)
     masks = (torch.rand(2, 3, 4, 4, generator=generator) > 0.5).float()
     masks[:, 2] = 0
@@ -59,7 +59,7 @@ def test_an_example_without_a_mask_adds_nothing():
     assert not logits.grad[0].any()
 
 
-def test_matching_says_what_it_needs(monkeypatch):
+def test_matching_without_its_requirements_is_refused(monkeypatch):
     monkeypatch.setitem(sys.modules, "scipy.optimize", None)
     with pytest.raises(JepaVLMError, match="eval"):
         MaskLoss(match=True)(torch.zeros(1, 1, 1, 1), torch.ones(1, 1, 1, 1))

@@ -8,7 +8,7 @@ import torch
 from jepa_vlm.contrib.covt import MeanLoss
 
 
-def test_both_powers_by_hand():
+def test_mean_loss_of_both_powers_by_hand():
     answer, target = torch.tensor([[[[0.0, 2.0]]], [[[1.0, 1.0]]]]), torch.tensor([[[[1.0, -1.0]]], [[[1.0, 1.0]]]])
     assert MeanLoss(power=1)(answer, target).tolist() == [2.0, 0.0]
     assert MeanLoss(power=2)(answer, target).tolist() == [5.0, 0.0]

@@ -8,7 +8,7 @@ import torch
 from jepa_vlm.contrib.covt import PadHead
 
 
-def test_an_answer_depends_on_its_own_pad():
+def test_an_answer_of_the_head_depends_on_its_own_expert_token():
     head = PadHead(out=3)
     with pytest.raises(RuntimeError, match="setup"):
         head(torch.zeros(1, 2, 4))

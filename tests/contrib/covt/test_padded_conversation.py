@@ -21,7 +21,7 @@ PADS = (Pads("<a>", 2, "the a "), Pads("<b>", 1, "the b "), Pads("<c>", 3, "the 
 MANY = [f"example-{number}" for number in range(6000)]
 
 
-def test_words_stand_around_the_pads_that_are_chosen():
+def test_words_surround_the_chosen_expert_tokens():
     view = PaddedConversation(pads=PADS, place=AheadOfReasoning(lead="Because ", between=", and ", close=". "))
     assert view.written((0, 1, 2)) == "Because the a <a><a>, and the b <b>, and the c <c><c><c>. "
     assert view.written((2,)) == "Because the c <c><c><c>. "
@@ -29,7 +29,7 @@ def test_words_stand_around_the_pads_that_are_chosen():
     assert PaddedConversation(pads=PADS).written((0, 1)) == "the a <a><a>the b <b>"
 
 
-def test_a_random_part_is_counted_over_many_examples():
+def test_a_random_part_of_the_expert_tokens_has_its_share_over_many_examples():
     kinds = SomeKinds(none=1 / 6)
     found = Counter(kinds.chosen(example, 3) for example in MANY)
     assert set(found) == {part for size in range(4) for part in combinations(range(3), size)}
@@ -39,7 +39,7 @@ def test_a_random_part_is_counted_over_many_examples():
         assert abs(count - expected[len(part)]) < 4.5 * expected[len(part)] ** 0.5, part
 
 
-def test_it_depends_on_the_example_and_the_seed_alone():
+def test_the_random_choice_of_expert_tokens_depends_on_example_and_seed_alone():
     some = [SomeKinds(none=0.5).chosen(example, 3) for example in MANY[:64]]
     assert [SomeKinds(none=0.5).chosen(example, 3) for example in reversed(MANY[:64])] == some[::-1]
     assert [SomeKinds(none=0.5, seed=1).chosen(example, 3) for example in MANY[:64]] != some
@@ -48,7 +48,7 @@ def test_it_depends_on_the_example_and_the_seed_alone():
     assert {AllKinds().chosen(example, 3) for example in MANY[:9]} == {(0, 1, 2)}
 
 
-def test_what_makes_no_view_is_refused():
+def test_arguments_that_make_no_view_with_expert_tokens_are_refused():
     with pytest.raises(ValueError, match=r"share of examples .* \[0, 1\)"):
         SomeKinds(none=1.0)
     with pytest.raises(ValueError, match="need a question"):

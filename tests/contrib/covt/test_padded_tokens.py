@@ -26,7 +26,7 @@ def serialized(name, *views):
 
 
 @pytest.mark.parametrize("name", ["tiny-random-qwen2.5-vl", "tiny-random-llava", "tiny-random-gemma3"])
-def test_they_open_the_first_turn_and_change_nothing_else(name):
+def test_expert_tokens_begin_the_first_turn_and_change_nothing_else(name):
     view = PaddedConversation(pads=PADS, place=TOLD)
     backbone, (plain, padded) = serialized(name, Conversation(), view)
     opening = "Because <|dino_pad|><|dino_pad|> and <|depth_pad|><|depth_pad|><|depth_pad|>, "
@@ -43,7 +43,7 @@ def test_they_open_the_first_turn_and_change_nothing_else(name):
     assert (padded.labels != IGNORED).sum() >= last + 5
 
 
-def test_unsupervised_pads_are_read_and_not_trained():
+def test_unsupervised_expert_tokens_are_read_and_carry_no_label():
     views = [PaddedConversation(pads=PADS, supervised=supervised) for supervised in (True, False)]
     _, (trained, not_trained) = serialized("tiny-random-qwen2.5-vl", *views)
     assert torch.equal(trained.input_ids, not_trained.input_ids)
@@ -51,7 +51,7 @@ def test_unsupervised_pads_are_read_and_not_trained():
     assert torch.equal(trained.labels[~trained.marks["pads"]], not_trained.labels[~trained.marks["pads"]])
 
 
-def test_a_text_that_spells_a_pad_is_refused():
+def test_a_text_that_contains_an_expert_token_is_refused():
     backbone = jv.load_backbone("tiny-random-qwen2.5-vl", added_tokens=TOKENS)
     serializer = Serializer(processor=backbone.processor, adapter=backbone.adapter)
     (drawn,) = jv.playground.trajectories("visual-search", count=1)
@@ -107,7 +107,7 @@ GOLDEN = {
 
 
 @pytest.mark.parametrize("stage", GOLDEN)
-def test_every_stage_as_text_and_as_what_is_trained(stage):
+def test_every_covt_stage_has_the_expected_text_and_labels(stage):
     view, text, trained = GOLDEN[stage]
     backbone = jv.load_backbone("tiny-random-qwen2.5-vl", added_tokens=TOKENS)
     serializer = Serializer(processor=backbone.processor, adapter=backbone.adapter)
@@ -122,7 +122,7 @@ def test_every_stage_as_text_and_as_what_is_trained(stage):
     assert found.content[found.marks["pads"]].all()
 
 
-def test_pads_stand_behind_the_last_of_images_inside_a_question():
+def test_expert_tokens_follow_the_last_image_inside_a_question():
     backbone = jv.load_backbone("tiny-random-qwen2.5-vl", added_tokens=TOKENS)
     serializer = Serializer(processor=backbone.processor, adapter=backbone.adapter)
     one, other = (drawn.images[0] for drawn in jv.playground.trajectories("visual-search", count=2))
@@ -133,6 +133,6 @@ def test_pads_stand_behind_the_last_of_images_inside_a_question():
     assert f"Is {IMAGE} like {IMAGE}{WRITTEN} or not?" in found.text
 
 
-def test_a_request_reads_pads_of_a_view_that_has_them():
+def test_a_request_for_expert_tokens_needs_a_view_that_has_them():
     with pytest.raises(ValueError, match="can be read at"):
         Request(view=Conversation(), at="pads")

@@ -13,7 +13,7 @@ from tests.contrib.covt.networks import PATCH, SIDE, SMALL, WIDTH, saved_depth_a
 from tests.contrib.covt.waves import filled, sums, wave
 
 
-def test_the_targets_are_the_models_own_at_the_inputs_size(tmp_path):
+def test_depth_targets_are_the_models_own_at_the_size_of_the_input(tmp_path):
     expert = depth_anything(model=saved_depth_anything(tmp_path), small=SMALL, side=SIDE, patch=PATCH, width=WIDTH)
     expert.head.setup(12, torch.Generator().manual_seed(0))
     inputs = torch.randn(2, 3, SMALL, SMALL, generator=torch.Generator().manual_seed(1))
@@ -34,7 +34,7 @@ def test_the_targets_are_the_models_own_at_the_inputs_size(tmp_path):
     assert all(state.any() for state in states.grad[0])
 
 
-def test_the_head_and_the_loss_are_covts():
+def test_depth_head_and_loss_are_those_of_covt():
     # Wakals/CoVT@80a28bf, CoVTForConditionalGeneration.forward with depth alone, DepthReconstructor included, in
     # float64, on the same tensors.
     features = [wave(1, 4, 1024, phase=layer) for layer in range(4)]

@@ -40,7 +40,7 @@ def by_formula(**given):
     return head
 
 
-def test_the_dinov2_head_and_loss_are_covts():
+def test_dinov2_head_and_loss_are_those_of_covt():
     # Wakals/CoVT@80a28bf, CoVTForConditionalGeneration.forward with DINOv2 alone, in float64, on the same tensors.
     head = by_formula(width=16, heads=8)
     expert = Expert(name="dinov2", pads=Pads("<|x|>", 4), target=Given(), head=head, loss=MeanLoss(power=2), weight=0.5)
@@ -56,7 +56,7 @@ def test_the_dinov2_head_and_loss_are_covts():
     assert sums(own) == pytest.approx(expected, rel=1e-9)
 
 
-def test_the_sam_head_and_loss_are_covts():
+def test_sam_head_and_loss_are_those_of_covt():
     # The same with SAM alone; what its decoder makes of a prompt is a linear map by formula.
     maps = 2 * wave(8, 4, 5, phase=0.3)
     target = Given(lambda answer: torch.einsum("bkw,whv->bkhv", answer, maps))
@@ -75,27 +75,27 @@ def test_the_sam_head_and_loss_are_covts():
     assert sums(own) == pytest.approx(expected, rel=1e-9)
 
 
-def test_pairs_are_rotated_by_the_place_of_their_pad():
+def test_rotary_positions_follow_the_index_of_the_expert_token():
     # Wakals/CoVT@80a28bf, apply_rope_custome
     expected = [0.479425538604203, -0.4395351573933103, -0.8546380923456862, -1.0625802359095844, -0.9057338290779301]
     found = rotated(wave(1, 3, DIM, phase=0.5)).flatten()[[0, 6, 9, 12, 17]]
     assert found.tolist() == pytest.approx(expected, rel=1e-9)
 
 
-def test_pads_of_one_state_are_one_pad_unless_rotated():
+def test_equal_states_of_expert_tokens_act_as_one_unless_rotated():
     states = wave(1, 1, DIM, phase=0.1).expand(1, 3, DIM)
     assert made()(states).std(dim=1).max() < 1e-12  # every query has the same answer
     assert made(rotary=True)(states).std(dim=1).max() > 1e-6
 
 
-def test_the_generator_alone_decides_the_weights():
+def test_weights_of_the_query_head_depend_on_the_generator_alone():
     torch.manual_seed(0)
     one = made().state_dict()
     torch.manual_seed(1)
     assert all(torch.equal(value, one[name]) for name, value in made().state_dict().items())
 
 
-def test_what_does_not_fit_is_refused():
+def test_query_head_arguments_that_do_not_fit_are_refused():
     with pytest.raises(ValueError, match="heads divide width"):
         QueryHead(queries=2, width=6, heads=4)
     with pytest.raises(RuntimeError, match="setup"):

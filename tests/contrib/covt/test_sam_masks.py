@@ -16,7 +16,7 @@ def made(folder, **more):
     return sam(model=saved_sam(folder), pads=3, small=32, side=64, width=WIDTH, points=2, **more)
 
 
-def test_gradient_flows_through_the_frozen_decoder_into_the_pads(tmp_path):
+def test_gradient_flows_through_the_frozen_sam_decoder_into_the_expert_tokens(tmp_path):
     expert = made(tmp_path)
     expert.head.setup(12, torch.Generator().manual_seed(0))
     inputs = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(1))
@@ -71,7 +71,7 @@ def blobs(points):
     return torch.stack(logits), torch.stack(quality)
 
 
-def test_the_kept_masks_are_those_of_covts_code():
+def test_kept_sam_masks_are_those_of_covts_code():
     # Wakals/CoVT@80a28bf, AnchorModels.get_sam_mask_improved, with SAM's own generator at 6 points to a side: of the
     # discs above it leaves 44 masks and takes the eight best, of which these are the areas.
     def network(image_embeddings, input_points, multimask_output):
@@ -82,7 +82,7 @@ def test_the_kept_masks_are_those_of_covts_code():
     assert found.sum((1, 2)).tolist() == [2688, 2523, 3937, 2688, 4580, 5228, 1618, 2872]
 
 
-def test_of_like_boxes_the_best_is_kept():
+def test_the_best_of_overlapping_sam_boxes_is_kept():
     masks = torch.zeros(4, 8, 8, dtype=torch.bool)
     masks[0, :6, :6], masks[1, 0, :6] = True, True
     masks[2, :6, :5], masks[3, 5, 5] = True, True  # the box of 2 has 20 of the 25 pixels of 0's

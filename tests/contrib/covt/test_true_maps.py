@@ -14,7 +14,7 @@ from jepa_vlm.errors import DataError
 
 
 @pytest.mark.parametrize(("make", "maps"), [(true_depth, 1), (true_edges, 1), (true_segmentation, 8)])
-def test_a_map_is_pooled_and_answered_in_its_shape(make, maps):
+def test_a_true_map_is_pooled_to_the_shape_of_the_answers(make, maps):
     (trajectory,) = jv.playground.trajectories("visual-search", count=1)
     expert = make(pads=2)
     look = pickle.loads(pickle.dumps(expert.target.inputs))(trajectory.images[0])
@@ -28,7 +28,7 @@ def test_a_map_is_pooled_and_answered_in_its_shape(make, maps):
     assert (found > 0).all()
 
 
-def test_the_pads_answers_are_averaged_in_reading_order():
+def test_answers_of_expert_tokens_are_averaged_in_reading_order():
     answer = torch.stack([torch.arange(98.0), torch.arange(98.0) + 2])[None]
     maps = mean_map(answer)
     assert maps.shape == (1, 2, 7, 7)

@@ -86,7 +86,7 @@ def _flat(held):
     return held
 
 
-def test_the_entry_point_is_found():
+def test_lmms_eval_finds_the_entry_point_of_the_plug_in():
     assert get_model("jepa_vlm").__module__ == "jepa_vlm.contrib.integrations.lmms_eval_model"
 
 
@@ -119,7 +119,7 @@ def test_the_plug_in_answers_as_the_folder_says(exported, tasks, monkeypatch):
     assert {limit for _, limit in asked} == {4}
 
 
-def test_its_own_model_runs_the_folder_without_this_package(exported, tasks):
+def test_the_model_of_lmms_eval_runs_the_folder_without_this_package(exported, tasks):
     said, accuracy = answers(
         "qwen2_5_vl", f"pretrained={exported},min_pixels=256,max_pixels=50176,device_map=cpu", tasks
     )

@@ -14,7 +14,7 @@ def turn(*content, role="user"):
     return {"role": role, "content": list(content)}
 
 
-def test_images_and_then_words_are_a_question(tmp_path):
+def test_images_followed_by_words_are_read_as_a_question(tmp_path):
     RED.save(tmp_path / "red.png")
     asked = question([turn(IMAGE, {"type": "image", "url": str(tmp_path / "red.png")}, WORDS)], "vstar/test/7")
     assert (asked.id, asked.prompt) == ("vstar/test/7", "what?")
@@ -32,12 +32,12 @@ def test_images_and_then_words_are_a_question(tmp_path):
         [turn({"type": "image", "url": "nowhere.png"}, WORDS)],
     ],
 )
-def test_anything_else_is_refused_with_its_place(messages):
+def test_other_message_layouts_are_refused_with_their_index(messages):
     with pytest.raises(DataError, match="vstar/test/7"):
         question(messages, "vstar/test/7")
 
 
-def test_limits_of_a_task():
+def test_generation_limits_of_a_task_are_applied():
     assert limits({"max_new_tokens": 16, "temperature": 0, "do_sample": False, "until": "\n"}, "") == (16, ("\n",))
     assert limits({"until": ["a", "b"], "temperature": None}, "") == (128, ("a", "b"))
 
@@ -48,6 +48,6 @@ def test_a_task_that_samples_is_refused(settings):
         limits(settings, "t")
 
 
-def test_an_answer_ends_at_the_first_of_its_ends():
+def test_an_answer_ends_at_the_first_stop_text():
     assert cut("B\nbecause. ", ("\n", ".")) == "B"
     assert cut("B", ("", "x")) == "B"

@@ -67,7 +67,7 @@ def test_an_exported_folder_gets_a_script_for_each_program(exported):
     assert json.loads(option(served, "--limit-mm-per-prompt")) == {"image": 4}
 
 
-def test_a_script_runs_and_passes_on_what_it_is_given(exported, tmp_path):
+def test_a_script_runs_and_passes_its_arguments_on(exported, tmp_path):
     write_scripts(exported, ["vllm"])
     stand_in = tmp_path / "bin" / "vllm"
     stand_in.parent.mkdir()
@@ -113,7 +113,7 @@ def test_the_pixel_budget_is_found_where_the_base_states_it(tmp_path, files, pix
     ("model_type", "model"),
     [("internvl", "internvl_hf"), ("llava_next", "llava_hf"), ("smolvlm", "vllm"), ("aya_vision", "jepa_vlm")],
 )
-def test_lmms_eval_by_family(tmp_path, model_type, model):
+def test_the_lmms_eval_script_depends_on_the_model_family(tmp_path, model_type, model):
     run = lmms_eval(folder(tmp_path / "m", model_type, pixels=None))
     assert option(run.command, "--model") == model
     place = "model" if model == "vllm" else "pretrained"
@@ -141,7 +141,7 @@ def test_a_model_that_calls_tools_runs_by_the_plug_in_alone(tmp_path):
         ("omni-pearl", "qwen3_vl", vlmevalkit, "for Qwen3-Omni"),
     ],
 )
-def test_what_a_program_would_misread_is_refused(tmp_path, name, model_type, program, message):
+def test_a_folder_that_a_program_would_misread_is_refused(tmp_path, name, model_type, program, message):
     held = folder(tmp_path / name, model_type)
     with pytest.raises(ExportError, match=message):
         program(held)
@@ -154,7 +154,7 @@ def test_a_qwen3_vl_with_experts_in_a_folder_that_says_so(tmp_path):
     assert config["model"]["pearl-30B-A3B"]["temperature"] == 0
 
 
-def test_all_or_nothing_is_written(tmp_path):
+def test_scripts_are_written_all_or_not_at_all(tmp_path):
     place = folder(tmp_path / "m", "internvl")
     with pytest.raises(ExportError):
         write_scripts(place, ["lmms-eval", "vlmevalkit"])
@@ -163,13 +163,13 @@ def test_all_or_nothing_is_written(tmp_path):
     assert sorted(path.name for path in place.iterdir()) == ["config.json", "processor_config.json"]
 
 
-def test_what_is_no_exported_model_is_refused(tmp_path):
+def test_a_folder_that_is_no_exported_model_is_refused(tmp_path):
     (tmp_path / "config.json").write_text('{"recipe": {"value": "pearl"}}')  # a run's
     with pytest.raises(ExportError, match="must be an exported model"):
         ExportedFolder.read(tmp_path)
 
 
-def test_the_command_line(exported):
+def test_the_command_writes_scripts_for_an_exported_model(exported):
     runner = CliRunner(env={"COLUMNS": "200", "NO_COLOR": "1"})
     done = runner.invoke(app, ["export", str(exported), "--for", "vllm", "--json"])
     assert done.exit_code == 0, done.stderr

@@ -20,7 +20,7 @@ def read(argument):
     return BENCHMARKS["blink"](str(argument), count=None, seed=0)
 
 
-def test_the_papers_five_subsets_are_the_default(tmp_path):
+def test_the_papers_five_subsets_are_the_default_of_blink(tmp_path):
     items = read(write_blink(tmp_path, small_blink() | {"Art_Style": [blink_row("Art_Style", 1, images=3)]}))
     assert list(dict.fromkeys(item.task for item in items)) == PAPER
     assert [len(item.images) for item in items if item.task == "Jigsaw"] == [3, 3]
@@ -31,13 +31,13 @@ def test_the_papers_five_subsets_are_the_default(tmp_path):
 
 
 @pytest.mark.parametrize("images", [1, 2, 3, 4])
-def test_one_to_four_images(tmp_path, images):
+def test_a_blink_item_has_one_to_four_images(tmp_path, images):
     folder = write_blink(tmp_path, {"Counting": [blink_row("Counting", 1, images=images)]})
     (item,) = read(f"{folder}#subsets=Counting")
     assert len(item.images) == images
 
 
-def test_subsets_by_name_and_all_of_them(tmp_path):
+def test_blink_subsets_are_chosen_by_name_or_all_at_once(tmp_path):
     folder = write_blink(tmp_path, {subset: [blink_row(subset, 1)] for subset in SIZES["blink"]})
     assert [item.task for item in read(f"{folder}#subsets=Jigsaw+Counting")] == ["Jigsaw", "Counting"]
     assert len(read(f"{folder}#subsets=all")) == 14
@@ -45,7 +45,7 @@ def test_subsets_by_name_and_all_of_them(tmp_path):
         read(f"{folder}#subsets=Countin")
 
 
-def test_the_published_counts(tmp_path):
+def test_blink_has_the_published_item_counts(tmp_path):
     assert sum(SIZES["blink"].values()) == 1901
     assert [SIZES["blink"][subset] for subset in PAPER] == [120, 150, 150, 134, 143]
     asked = load_benchmark(f"blink:{write_blink(tmp_path)}#subsets=Jigsaw")
@@ -65,7 +65,7 @@ def test_the_published_counts(tmp_path):
         ({"idx": None}, "key 'idx' is missing"),
     ],
 )
-def test_every_field_is_checked(tmp_path, change, message):
+def test_every_field_of_a_blink_row_is_checked(tmp_path, change, message):
     (tmp_path / "outside.jpg").write_bytes(b"secret")
     rows = small_blink()
     rows["IQ_Test"][1] |= change
@@ -75,7 +75,7 @@ def test_every_field_is_checked(tmp_path, change, message):
 
 
 @pytest.mark.parametrize(("content", "message"), [(b"words", "not a readable image"), (HUGE, "too many pixels")])
-def test_an_embedded_image_is_refused_before_anything_is_asked(tmp_path, content, message):
+def test_a_bad_embedded_image_is_refused_before_any_question_is_answered(tmp_path, content, message):
     rows = small_blink()
     rows["IQ_Test"][1]["image_1"] = {"bytes": content, "path": None}
     folder = write_blink(tmp_path, rows)
@@ -83,7 +83,7 @@ def test_an_embedded_image_is_refused_before_anything_is_asked(tmp_path, content
         read(folder)
 
 
-def test_a_text_of_broken_bytes_is_named(tmp_path):
+def test_a_text_with_invalid_utf8_is_named(tmp_path):
     folder = write_blink(tmp_path)
     path = folder / "Counting/val-00000-of-00001.parquet"
     table = pq.read_table(path)
@@ -93,7 +93,7 @@ def test_a_text_of_broken_bytes_is_named(tmp_path):
         read(folder)
 
 
-def test_a_file_that_is_no_parquet(tmp_path):
+def test_a_file_that_is_no_parquet_is_refused(tmp_path):
     folder = write_blink(tmp_path)
     (folder / "Counting/val-00000-of-00001.parquet").write_bytes(b"PAR1 no")
     with pytest.raises(DataError, match="cannot be read as parquet"):
@@ -103,7 +103,7 @@ def test_a_file_that_is_no_parquet(tmp_path):
         read(folder)
 
 
-def test_without_pyarrow_it_says_what_to_install(tmp_path, monkeypatch):
+def test_without_pyarrow_the_error_names_what_to_install(tmp_path, monkeypatch):
     folder = write_blink(tmp_path)
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     with pytest.raises(JepaVLMError, match=r"needs pyarrow; install it with: pip install 'jepa-vlm\[eval\]'"):

@@ -13,14 +13,14 @@ def read(argument):
 
 
 @pytest.mark.parametrize("images", ["MMVP Images", "MMVP_Images"])
-def test_pictures_are_joined_by_their_stem(tmp_path, images):
+def test_mmvp_pictures_are_matched_by_file_stem(tmp_path, images):
     """Listed by name, 10.jpg comes before 2.jpg; zipped with the rows, ten of twelve would be wrong."""
     items = read(write_mmvp(tmp_path, count=12, images=images))
     assert [item.images[0].path.name for item in items] == [f"{index}.jpg" for index in range(1, 13)]
     assert [item.images[0].size[0] for item in items] == [16 + 2 * (index % 10) for index in range(1, 13)]
 
 
-def test_rows_become_items_in_pairs(tmp_path):
+def test_rows_of_mmvp_become_items_in_pairs(tmp_path):
     items = read(write_mmvp(tmp_path))
     assert [item.id for item in items] == ["1", "2", "3", "4"]
     assert [item.group for item in items] == ["pair 1", "pair 1", "pair 2", "pair 2"]
@@ -30,7 +30,7 @@ def test_rows_become_items_in_pairs(tmp_path):
     assert items[0].source == "(a) Open (b) Closed"
 
 
-def test_original_labels_unless_corrected_ones_are_asked_for(tmp_path):
+def test_mmvp_uses_original_labels_unless_corrected_ones_are_requested(tmp_path):
     folder = write_mmvp(tmp_path, count=300)
     original, corrected = read(folder), read(f"{folder}#labels=corrected")
     changed = [int(a.id) for a, b in zip(original, corrected, strict=True) if a.answer != b.answer]
@@ -40,7 +40,7 @@ def test_original_labels_unless_corrected_ones_are_asked_for(tmp_path):
     assert differences(asked, published_sizes("mmvp", asked)) == []
 
 
-def test_an_unknown_label_set(tmp_path):
+def test_an_unknown_mmvp_label_set_is_refused(tmp_path):
     with pytest.raises(DataError, match="labels must be original or corrected, got 'mine'"):
         read(f"{write_mmvp(tmp_path)}#labels=mine")
 
@@ -58,7 +58,7 @@ def test_an_unknown_label_set(tmp_path):
         ("(a) Open (b) Closed,(a)\r\n4", "(a) Open (b) Closed,(c)\r\n4", "must be one of A, B, got '\\(c\\)'"),
     ],
 )
-def test_every_column_is_checked(tmp_path, old, new, message):
+def test_every_column_of_mmvp_is_checked(tmp_path, old, new, message):
     path = write_mmvp(tmp_path) / "Questions.csv"
     text = path.read_bytes().decode()
     assert old in text
@@ -67,7 +67,7 @@ def test_every_column_is_checked(tmp_path, old, new, message):
         read(tmp_path)
 
 
-def test_missing_files_and_columns_are_named(tmp_path):
+def test_missing_files_and_columns_of_mmvp_are_named(tmp_path):
     with pytest.raises(DataError, match="no folder 'MMVP Images'"):
         read(tmp_path)
     write_mmvp(tmp_path)

@@ -24,7 +24,7 @@ def test_a_hub_data_set_is_fetched_at_its_commit_and_read_as_a_folder(tmp_path, 
     assert "test_questions.jsonl" in asked["allow_patterns"]
 
 
-def test_a_hub_that_cannot_be_reached(monkeypatch):
+def test_an_unreachable_hub_is_one_message_for_a_benchmark(monkeypatch):
     def fetch(repo_id, **_):
         raise OSError("no route to host\nmore")
 
@@ -42,12 +42,12 @@ def test_a_hub_that_cannot_be_reached(monkeypatch):
         ("vstar:nowhere#labels=corrected", "vstar takes the options revision; got labels"),
     ],
 )
-def test_places_that_cannot_be(spec, message):
+def test_benchmark_locations_that_cannot_exist_are_refused(spec, message):
     with pytest.raises(DataError, match=message):
         load_benchmark(spec)
 
 
-def test_lists_of_specs():
+def test_a_list_of_benchmark_specs_is_split_at_commas():
     given = "vstar:/a,b/c,mmvp:/d#labels=corrected,blink:/e,playground:maze#direct=1,size=5-7,playground"
     assert split_specs(given) == [
         "vstar:/a,b/c",
@@ -58,7 +58,7 @@ def test_lists_of_specs():
     ]
 
 
-def test_some_of_the_items(tmp_path):
+def test_a_count_draws_items_of_a_benchmark_by_seed(tmp_path):
     folder = write_vstar(tmp_path, direct=20, relative=20)
     drawn = load_benchmark(f"vstar:{folder}", count=10, seed=1)
     assert len({item.id for item in drawn}) == 10

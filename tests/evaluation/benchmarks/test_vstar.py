@@ -14,7 +14,7 @@ def read(folder, **options):
     return BENCHMARKS["vstar"](str(folder), count=None, seed=0, **options)
 
 
-def test_rows_become_items(tmp_path):
+def test_rows_of_vstar_become_items(tmp_path):
     items = read(write_vstar(tmp_path))
     assert [item.id for item in items] == [f"direct_attributes/{i}" for i in range(3)] + [
         "relative_position/3",
@@ -31,7 +31,7 @@ def test_rows_become_items(tmp_path):
     assert first.images[0].path == tmp_path / "direct_attributes/sa_0.jpg"
 
 
-def test_the_published_counts(tmp_path):
+def test_vstar_has_the_published_item_counts(tmp_path):
     whole = load_benchmark(f"vstar:{write_vstar(tmp_path / 'whole', direct=115, relative=76)}")
     assert len(whole) == 191
     assert differences(whole, published_sizes("vstar", whole)) == []
@@ -57,7 +57,7 @@ def test_the_published_counts(tmp_path):
         ({"question_id": "²"}, "key 'question_id' must be a whole number"),
     ],
 )
-def test_every_field_is_checked(tmp_path, change, message):
+def test_every_field_of_a_vstar_row_is_checked(tmp_path, change, message):
     write_vstar(tmp_path / "data")
     (tmp_path / "outside.jpg").write_bytes(b"secret")
     rows = vstar_rows(3, 2)
@@ -67,7 +67,7 @@ def test_every_field_is_checked(tmp_path, change, message):
         read(tmp_path / "data")
 
 
-def test_a_line_ends_where_json_lines_end(tmp_path):
+def test_a_vstar_line_ends_only_at_a_newline(tmp_path):
     """Unicode has more line ends, which a text may hold as they are."""
     write_vstar(tmp_path)
     rows = vstar_rows(3, 2)
@@ -77,7 +77,7 @@ def test_a_line_ends_where_json_lines_end(tmp_path):
     assert [item.question for item in read(tmp_path)][1] == "What\u2028is\u0085it?"
 
 
-def test_a_line_that_is_no_json(tmp_path):
+def test_a_vstar_line_that_is_no_json_is_refused(tmp_path):
     write_vstar(tmp_path)
     with (tmp_path / "test_questions.jsonl").open("a") as file:
         file.write("{oops\n")
@@ -85,6 +85,6 @@ def test_a_line_that_is_no_json(tmp_path):
         read(tmp_path)
 
 
-def test_a_folder_that_is_something_else(tmp_path):
+def test_a_folder_that_is_not_vstar_is_refused(tmp_path):
     with pytest.raises(DataError, match=r"must be a download of craigwu/vstar_bench"):
         read(tmp_path)

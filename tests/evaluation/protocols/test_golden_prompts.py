@@ -76,7 +76,7 @@ def places(tmp_path_factory):
 
 @pytest.mark.parametrize("benchmark", ["vstar", "mmvp", "blink"])
 @pytest.mark.parametrize("protocol", GOLDEN)
-def test_golden_prompt(places, protocol, benchmark):
+def test_each_protocol_writes_its_golden_prompt(places, protocol, benchmark):
     asked = load_benchmark(f"{benchmark}:{places[benchmark]}", protocol=protocol)
     assert asked[0].prompt == GOLDEN[protocol][benchmark]
     for item in asked:
@@ -87,7 +87,7 @@ NAMES = {"pearl-released": "pearl-released:default-1", "pixel-reasoner": "pixel-
 
 
 @pytest.mark.parametrize("protocol", SETTINGS)
-def test_settings(protocol):
+def test_each_protocol_has_its_published_settings(protocol):
     rules = [load_protocol(protocol, benchmark=benchmark) for benchmark in ("vstar", "mmvp", "blink")]
     scoring, tokens, prefix, system, pixels = SETTINGS[protocol]
     assert tuple(one.max_new_tokens for one in rules) == tokens
@@ -96,7 +96,7 @@ def test_settings(protocol):
         assert one.name == NAMES.get(protocol, f"{protocol}-1")
 
 
-def test_every_protocol_is_held_to_its_prompts():
+def test_every_protocol_has_a_golden_prompt():
     assert {name.partition(":")[0] for name in GOLDEN} == set(PROTOCOLS)
     assert GOLDEN.keys() == SETTINGS.keys()
 
@@ -109,7 +109,7 @@ def test_a_copy_of_vstar_without_the_instruction_gets_it_once(tmp_path):
     assert asked[0].prompt == LVR["vstar"]
 
 
-def test_unknown_names():
+def test_unknown_protocols_and_presets_get_a_suggestion():
     with pytest.raises(UnknownNameError, match="Did you mean 'pearl-paper'"):
         load_protocol("pearl-papr", benchmark="vstar")
     with pytest.raises(UnknownNameError, match="Did you mean 'boxed'"):

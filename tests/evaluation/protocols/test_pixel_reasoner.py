@@ -24,7 +24,7 @@ ITEM = MultipleChoice(id="a", images=IMAGES, prompt="?", options=("red", "blue",
         ("\\boxed{", None),
     ],
 )
-def test_the_last_closed_box(text, inside):
+def test_pixel_reasoner_reads_the_last_closed_box(text, inside):
     assert boxed(text) == inside
 
 
@@ -40,11 +40,11 @@ def test_the_last_closed_box(text, inside):
         ("", None),
     ],
 )
-def test_the_letter_in_it(text, letter):
+def test_pixel_reasoner_reads_the_letter_in_the_box(text, letter):
     assert read_boxed(text, ITEM) == letter
 
 
-def test_what_the_released_checkpoint_is_offered():
+def test_pixel_reasoner_offers_the_tools_of_the_released_checkpoint():
     assert list(PIXEL_REASONER.tools) == ["crop_image", "crop_image_normalized", "select_frames"]
     assert PIXEL_REASONER.max_calls == 3
     assert PIXEL_REASONER.system.index('"crop_image_normalized"') < PIXEL_REASONER.system.index('"select_frames"')

@@ -31,7 +31,7 @@ def read(protocol: str, benchmark: str, text: str, **asked: int) -> str | None:
         ("", None),
     ],
 )
-def test_lvr(text, letter):
+def test_the_lvr_reader_reads_letters_as_its_code_does(text, letter):
     assert read("lvr", "vstar", text) == letter
 
 
@@ -46,11 +46,11 @@ def test_lvr(text, letter):
         ("AB", "B"),
     ],
 )
-def test_pearl_released(text, letter):
+def test_the_released_pearl_reader_reads_letters_as_its_code_does(text, letter):
     assert read("pearl-released", "mmvp", text) == letter
 
 
-def test_pearl_released_thinkmorph_rejects_several():
+def test_the_released_pearl_thinkmorph_reader_rejects_several_letters():
     assert read("pearl-released:thinkmorph", "vstar", "AB") is None
     assert read("pearl-released:thinkmorph", "vstar", "B") == "B"
 
@@ -79,7 +79,7 @@ def test_pearl_released_thinkmorph_rejects_several():
         ("blink", "", None),
     ],
 )
-def test_lmms_eval(benchmark, text, letter):
+def test_the_lmms_eval_reader_reads_letters_as_its_code_does(benchmark, text, letter):
     assert read("lmms-eval", benchmark, text) == letter
 
 
@@ -105,5 +105,5 @@ def test_a_letter_that_is_not_offered_is_no_answer():
         ("", None),
     ],
 )
-def test_vlmevalkit(text, letter):
+def test_the_vlmevalkit_reader_reads_letters_as_its_code_does(text, letter):
     assert read("vlmevalkit", "vstar", text) == letter

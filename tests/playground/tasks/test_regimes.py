@@ -9,7 +9,7 @@ from jepa_vlm.playground import REGIMES, TASKS, episodes, questions, trajectorie
 from jepa_vlm.playground.tasks import TaskMixture
 
 
-def test_every_task_is_as_likely_and_named():
+def test_every_task_of_a_regime_is_equally_likely_and_named():
     counts = Counter(episode.task for episode, _ in episodes("mixture", count=1200))
     assert set(counts) == set(TASKS) - set(REGIMES)
     assert chisquare(list(counts.values())).pvalue > 1e-4

@@ -41,7 +41,7 @@ def uri(content: bytes, head: str = "data:image/png;base64") -> str:
     return f"{head},{base64.b64encode(content).decode()}"
 
 
-def test_every_format_has_an_example():
+def test_every_format_has_an_example_in_this_test():
     assert {name for name in FORMATS if name != "parquet"} == set(WITH_IMAGES)
     assert all(example(name) for name in WITH_IMAGES)
 
@@ -80,7 +80,7 @@ BROKEN = [
 
 
 @pytest.mark.parametrize("name", WITH_IMAGES)
-def test_a_reference_that_leads_nowhere_costs_its_own_row_alone(root, name):
+def test_a_broken_image_reference_rejects_its_own_row_alone(root, name):
     if name in TABLES:
         (root / name).mkdir()
         (root / name / LINK).symlink_to(root.parent / "secret.png")
@@ -127,7 +127,7 @@ def mutations(value: object) -> Iterator[object]:
 
 
 @pytest.mark.parametrize("name", JSON)
-def test_whatever_a_record_holds_is_a_row_or_one_problem(root, name):
+def test_any_record_is_either_a_trajectory_or_one_problem(root, name):
     good = with_box(name, [0.25, 0, 0.75, 1]) if name == "messages" else example(name)
     rows = load_trajectories(write_records(name, root, good, *(one for one in mutations(good)), good))
     reader = RowReader(BadRows("skip"))
@@ -149,7 +149,7 @@ KINDS = {
 
 @pytest.mark.parametrize("name", JSON)
 @pytest.mark.parametrize("kind", KINDS)
-def test_the_first_characters_say_how_records_lie_in_a_file_whatever_its_name(root, name, kind):
+def test_the_layout_of_a_file_is_recognised_by_its_first_characters_not_its_name(root, name, kind):
     rows = [with_image(name, "a.png", number) for number in range(2)]
     (root / kind).write_bytes(KINDS[kind](rows).encode())
     found = load_trajectories(f"{name}:{root / kind}")
@@ -209,7 +209,7 @@ NOISE = [
 
 @pytest.mark.parametrize("unit", UNITS)
 @pytest.mark.parametrize("name", WITH_BOXES)
-def test_what_rounding_adds_to_an_edge_is_clamped_and_noted(root, name, unit):
+def test_box_edges_beyond_the_image_by_rounding_are_clamped_and_noted(root, name, unit):
     for one in boxed(name, root, unit, *NOISE):
         assert one.notes == (ROUNDED,)
         left, top, right, bottom = one.steps[0].call.box.in_pixels(40, 20)
@@ -219,7 +219,7 @@ def test_what_rounding_adds_to_an_edge_is_clamped_and_noted(root, name, unit):
 
 @pytest.mark.parametrize("unit", UNITS)
 @pytest.mark.parametrize("name", [name for name in WITH_BOXES if name != "pixelreasoner"])
-def test_what_reaches_further_is_refused_unless_the_source_says_clamp(root, name, unit):
+def test_boxes_further_beyond_the_image_are_refused_unless_the_source_allows_clamping(root, name, unit):
     over = [(0.25, 0, 0.5, 1.5), (-0.25, 0, 0.5, 1)]
     rows = boxed(name, root, unit, *over)
     for index in range(2):

@@ -16,7 +16,7 @@ ROWS = [{"a": i, "text": 'é ü 雪 \\ " ] } , 🙂' * (i % 7), "list": [1, {"b"
 @pytest.mark.parametrize("chunk", [7, 64, 1 << 20])
 @pytest.mark.parametrize("indent", [None, 1])
 @pytest.mark.parametrize("bom", [b"", b"\xef\xbb\xbf"])
-def test_a_list_is_indexed_as_json_loads_reads_it(tmp_path, monkeypatch, chunk, indent, bom):
+def test_a_json_list_is_indexed_as_json_loads_reads_it(tmp_path, monkeypatch, chunk, indent, bom):
     monkeypatch.setattr(json_files, "_CHUNK", chunk)
     path = tmp_path / "rows.json"
     path.write_bytes(bom + b" \n" + json.dumps(ROWS, indent=indent, ensure_ascii=False).encode() + b"\n")
@@ -27,7 +27,7 @@ def test_a_list_is_indexed_as_json_loads_reads_it(tmp_path, monkeypatch, chunk, 
 
 @pytest.mark.parametrize("chunk", [7, 1 << 20])
 @pytest.mark.parametrize("bom", [b"", b"\xef\xbb\xbf"])
-def test_lines_are_found_with_their_numbers(tmp_path, monkeypatch, chunk, bom):
+def test_json_lines_are_found_with_their_numbers(tmp_path, monkeypatch, chunk, bom):
     monkeypatch.setattr(json_files, "_CHUNK", chunk)
     path = tmp_path / "rows.jsonl"
     path.write_bytes(bom + "\n  \n".join(json.dumps(row, ensure_ascii=False) for row in ROWS).encode())
@@ -49,7 +49,7 @@ def test_lines_are_found_with_their_numbers(tmp_path, monkeypatch, chunk, bom):
         ('[{"a": 1}][{"a": 2}]', r"must hold one JSON list, but goes on with '\[' after it"),
     ],
 )
-def test_what_is_no_list_is_refused_with_its_place(tmp_path, content, message):
+def test_a_file_that_is_no_json_list_is_refused_with_the_position(tmp_path, content, message):
     path = tmp_path / "rows.json"
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
     with pytest.raises(DataError, match=message):
@@ -77,7 +77,7 @@ def test_numbers_that_json_does_not_have_are_refused_wherever_they_stand(tmp_pat
 
 
 @pytest.mark.parametrize("name", ["rows.json", "rows.jsonl"])
-def test_a_number_beyond_all_limits_costs_its_own_row_alone(tmp_path, name):
+def test_an_oversized_number_rejects_its_own_row_alone(tmp_path, name):
     path = tmp_path / name
     rows = ['{"a": 1' + "0" * 5000 + "}", '{"a": 2}']
     path.write_text("\n".join(rows) if name.endswith("l") else f"[{','.join(rows)}]")
@@ -100,7 +100,7 @@ def test_a_giant_record_is_refused_without_being_parsed(tmp_path, monkeypatch, n
     assert caught.value.problem == "text too long"
 
 
-def test_a_list_that_never_ends_a_value_is_not_read_whole(tmp_path, monkeypatch):
+def test_a_json_list_with_an_endless_value_is_not_read_whole(tmp_path, monkeypatch):
     monkeypatch.setattr(json_files, "MAX_RECORD", 100)
     monkeypatch.setattr(json_files, "_CHUNK", 64)
     path = tmp_path / "rows.json"
@@ -109,7 +109,7 @@ def test_a_list_that_never_ends_a_value_is_not_read_whole(tmp_path, monkeypatch)
         JsonRecords(path)
 
 
-def test_records_that_are_left_out_are_counted_and_the_rest_keep_their_places(tmp_path):
+def test_omitted_records_are_counted_and_the_rest_keep_their_positions(tmp_path):
     path = tmp_path / "rows.jsonl"
     path.write_text("\n".join(json.dumps({"a": i}) for i in range(5)) + "\nbroken")
     found = JsonRecords(path)
@@ -118,14 +118,14 @@ def test_records_that_are_left_out_are_counted_and_the_rest_keep_their_places(tm
     assert [found.place(i) for i in range(len(found))] == [f"{path}:{line}" for line in (1, 3, 5, 6)]
 
 
-def test_a_folder_and_a_missing_file_are_refused(tmp_path):
+def test_a_folder_or_missing_file_in_place_of_json_is_refused(tmp_path):
     with pytest.raises(DataError, match="it is not a file"):
         JsonRecords(tmp_path)
     with pytest.raises(DataError, match="does not exist"):
         JsonRecords(tmp_path / "gone.json")
 
 
-def test_broken_bytes_cost_their_own_row_alone(tmp_path):
+def test_invalid_utf8_rejects_its_own_row_alone(tmp_path):
     path = tmp_path / "rows.json"
     path.write_bytes(b'[{"a": "\xff\xfe"}, {"a": "\xc3\xa9"}]')
     found = JsonRecords(path)
@@ -135,7 +135,7 @@ def test_broken_bytes_cost_their_own_row_alone(tmp_path):
 
 
 @pytest.mark.parametrize("end", ["", "\n"])
-def test_objects_that_span_lines_follow_one_another(tmp_path, end):
+def test_json_objects_may_span_several_lines(tmp_path, end):
     path = tmp_path / "rows.jsonl"
     path.write_text("\n".join(json.dumps(row, indent=1) for row in ROWS) + end)
     found = JsonRecords(path)
@@ -143,7 +143,7 @@ def test_objects_that_span_lines_follow_one_another(tmp_path, end):
     assert found.place(1) == f"{path}[1]"
 
 
-def test_a_broken_first_line_costs_its_own_row_alone(tmp_path):
+def test_a_broken_first_line_rejects_its_own_row_alone(tmp_path):
     path = tmp_path / "rows.json"
     path.write_text('{"a": 1,\n{"a": 2}\n')
     found = JsonRecords(path)
@@ -154,7 +154,7 @@ def test_a_broken_first_line_costs_its_own_row_alone(tmp_path):
 @pytest.mark.parametrize(
     ("begin", "kind"), [(b"PAR1", "parquet"), (b"\x1f\x8b", "compressed"), (b"PK\x03\x04", "a zip")]
 )
-def test_a_file_of_another_kind_is_one_message(tmp_path, begin, kind):
+def test_a_file_that_is_no_json_is_one_message(tmp_path, begin, kind):
     (tmp_path / "rows.jsonl").write_bytes(begin + b"\n" * 9)
     with pytest.raises(DataError, match=f"must hold JSON, but it is {kind}"):
         JsonRecords(tmp_path / "rows.jsonl")

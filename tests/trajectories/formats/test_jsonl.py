@@ -54,7 +54,7 @@ def calling(**changes: object) -> dict[str, object]:
     return row(steps=steps)
 
 
-def test_a_row_becomes_a_trajectory(root):
+def test_a_jsonl_row_becomes_a_trajectory(root):
     (read,) = read_jsonl(write(root, "", row()))
     first, last = read.steps
     assert (read.id, read.question, read.answer, read.task, last.text) == ("x", "What?", "B", "t", "B")
@@ -64,7 +64,7 @@ def test_a_row_becomes_a_trajectory(root):
 
 
 @pytest.mark.parametrize("task", list(playground.TASKS))
-def test_what_is_written_is_read_back(tmp_path, task):
+def test_trajectories_written_as_jsonl_are_read_back(tmp_path, task):
     written = playground.trajectories(task, count=6, seed=2)
     read = read_jsonl(write_jsonl(written, tmp_path / "out" / "train.jsonl"))
     for before, after in zip(written, read, strict=True):
@@ -74,7 +74,7 @@ def test_what_is_written_is_read_back(tmp_path, task):
         assert [i.load().tobytes() for i in before.all_images] == [i.load().tobytes() for i in after.all_images]
 
 
-def test_writing_leaves_no_drafts_and_saves_each_image_once(tmp_path):
+def test_writing_jsonl_leaves_no_temporary_files_and_saves_each_image_once(tmp_path):
     image = LazyImage(pixels=Image.new("RGB", (8, 8), "blue"))
     twins = [Trajectory(f"{i}", (image,), "Q?", (Step("A"),), "A") for i in range(3)]
     write_jsonl(twins, tmp_path / "d.jsonl")
@@ -82,7 +82,7 @@ def test_writing_leaves_no_drafts_and_saves_each_image_once(tmp_path):
     assert len(list((tmp_path / "d_images").iterdir())) == 1
 
 
-def test_a_failed_write_keeps_the_old_file(tmp_path):
+def test_a_failed_write_keeps_the_old_jsonl_file(tmp_path):
     image = LazyImage(pixels=Image.new("RGB", (8, 8)))
     good = Trajectory("good", (image,), "Q?", (Step("A"),), "A")
     bad = Trajectory("bad", (LazyImage(path=tmp_path / "gone.png"),), "Q?", (Step("A"),), "A")
@@ -99,7 +99,7 @@ def test_images_stay_on_disk_until_they_are_loaded(root):
         read.images[0].load()
 
 
-def test_reading_decodes_no_pixels(root):
+def test_reading_jsonl_decodes_no_pixels(root):
     whole = (root / "a.png").read_bytes()
     (root / "a.png").write_bytes(whole[:60])  # the header alone
     (read,) = read_jsonl(write(root, row()))
@@ -157,7 +157,7 @@ def test_reading_decodes_no_pixels(root):
         (row(id="x"), r":2: id 'x' is taken by .*data\.jsonl:1; ids must be unique"),
     ],
 )
-def test_a_bad_row_is_one_message_that_names_file_and_line(root, bad, message):
+def test_a_bad_jsonl_row_is_one_message_that_names_file_and_line(root, bad, message):
     Image.new("RGB", (4, 4)).save(root.parent / "secret.png")
     (root / "link.png").symlink_to(root.parent / "secret.png")
     (root / "circle.png").symlink_to(root / "circle.png")
@@ -173,18 +173,18 @@ def test_a_bad_row_is_one_message_that_names_file_and_line(root, bad, message):
 
 
 @pytest.mark.parametrize("content", ["", "\n \n"])
-def test_an_empty_file_is_refused(root, content):
+def test_an_empty_jsonl_file_is_refused(root, content):
     (root / "data.jsonl").write_text(content)
     with pytest.raises(DataError, match=r"Data file .*data\.jsonl is empty"):
         read_jsonl(root / "data.jsonl")
 
 
-def test_a_missing_file_is_refused(root):
+def test_a_missing_jsonl_file_is_refused(root):
     with pytest.raises(DataError, match=r"Data file .*gone\.jsonl does not exist"):
         read_jsonl(root / "gone.jsonl")
 
 
-def test_a_folder_or_bytes_are_refused(root):
+def test_a_folder_or_binary_file_is_refused_as_jsonl(root):
     with pytest.raises(DataError, match="cannot be read"):
         read_jsonl(root)
     with pytest.raises(DataError, match="cannot be read as UTF-8"):

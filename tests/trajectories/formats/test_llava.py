@@ -23,18 +23,18 @@ def row(*texts: str, **changes: object) -> dict[str, object]:
 
 
 @pytest.mark.parametrize(("write", "name"), [(write_list, "x.json"), (write_lines, "x.jsonl")])
-def test_a_conversation_is_one_answer(root, write, name):
+def test_a_llava_conversation_becomes_one_answer(root, write, name):
     (read,) = load_trajectories(f"llava:{write(root / name, row())}")
     assert (read.id, read.question, read.answer, read.calls) == ("x-0", "What?", "Red.", 0)
 
 
-def test_several_images_and_a_placeholder_behind_the_words(root):
+def test_llava_reads_several_images_and_a_placeholder_after_the_words(root):
     two = row("A <image> or <image>?", "B", image=["a.png", "b.png"])
     rows = load_trajectories(f"llava:{write_list(root / 'x.json', two, row('Q? <image>', 'A'))}")
     assert [(read.question, read.image_places) for read in rows] == [("A  or ?", (2, 6)), ("Q?", ())]
 
 
-def test_in_an_answer_a_placeholder_is_a_word(root):
+def test_a_placeholder_in_a_llava_answer_is_a_word(root):
     (read,) = load_trajectories(f"llava:{write_list(root / 'x.json', row('<image> Which tag?', 'The <image> tag.'))}")
     assert (read.question, read.answer) == ("Which tag?", "The <image> tag.")
 
@@ -66,7 +66,7 @@ def test_several_questions_are_refused_or_the_first_is_kept(root):
         *((row(image=name), message, problem) for name, problem, message in HOSTILE if name),
     ],
 )
-def test_a_bad_record_is_refused_with_file_and_row(root, bad, message, problem):
+def test_a_bad_llava_record_is_refused_with_file_and_row(root, bad, message, problem):
     rows = load_trajectories(f"llava:{write_list(root / 'x.json', row(), bad)}")
     refused(rows, "x.json[1]", message, problem)
 

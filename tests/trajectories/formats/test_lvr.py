@@ -27,7 +27,7 @@ def row(said: str = "<lvr>\n<answer> red </answer>", asked: str = ASKED, **chang
     return {key: value for key, value in (good | changes).items() if value is not None}
 
 
-def test_a_row_is_a_crop_in_pearls_words(root):
+def test_an_lvr_row_is_a_crop_in_the_pearl_style(root):
     (read,) = load_trajectories(f"lvr:{write_list(root / 'stage1.json', row())}")
     look, say = read.steps
     assert (read.id, read.task, read.answer, say.text) == ("stage1-0", "flickr30k", "red", "red")
@@ -48,7 +48,7 @@ def test_the_original_style_keeps_tags_and_calls_as_json(root):
     assert json.loads(look.spoken[11:-12]) == {"name": "crop", "arguments": {"bbox_2d": [0.25, 0.0, 0.75, 1.0]}}
 
 
-def test_words_before_between_and_after_the_slots_stay(root):
+def test_words_before_between_and_after_latent_tokens_are_kept(root):
     said = "First <lvr> then <lvr>\nso <answer>B</answer>"
     (read,) = load_trajectories(
         f"lvr:{write_list(root / 'x.json', row(said, bboxes=[[0, 0, 0.5, 1], [0.5, 0, 1, 1]]))}#style=original"
@@ -125,13 +125,13 @@ def test_roots_map_the_released_paths_to_real_folders(root, tmp_path):
         *((row(image=[name]), message, problem) for name, problem, message in HOSTILE),
     ],
 )
-def test_a_bad_row_is_refused_with_file_and_row(root, bad, message, problem):
+def test_a_bad_lvr_row_is_refused_with_file_and_row(root, bad, message, problem):
     rows = load_trajectories(f"lvr:{write_list(root / 'x.json', row(), bad)}")
     assert rows[0].id == "x-0"
     refused(rows, "x.json[1]", message, problem)
 
 
-def test_options_are_checked(root):
+def test_options_of_the_lvr_format_are_checked(root):
     data = write_list(root / "x.json", row())
     with pytest.raises(UnknownNameError, match=r"No style named 'perl'\. Did you mean 'pearl'"):
         load_trajectories(f"lvr:{data}#style=perl")

@@ -42,7 +42,7 @@ def load(root, *rows):
     ],
 )
 @pytest.mark.parametrize("role", ["system", "developer"])
-def test_placeholders_stand_in_texts_or_as_parts(root, content, role):
+def test_image_placeholders_stand_in_texts_or_as_parts(root, content, role):
     images = [] if "a.png" in str(content) else ["a.png"]
     (read,) = load(root, row({"role": role, "content": "Be brief."}, asked(content), said(), images=images))
     assert read.image_places == read.notes == ()
@@ -54,7 +54,7 @@ def test_placeholders_stand_in_texts_or_as_parts(root, content, role):
     )
 
 
-def test_prompt_and_completion_and_images_in_place(root):
+def test_prompt_and_completion_keep_images_in_place(root):
     parts = [{"type": "image", "image": "b.png"}, {"type": "text", "text": "Q?"}]
     rows = load(
         root, {"prompt": [asked(parts)], "completion": [said()]}, row(images=[{"path": "a.png", "bytes": None}])
@@ -77,7 +77,7 @@ def test_images_stay_where_they_stand_and_words_of_parts_are_words(root, content
     assert (read.question, read.image_places, read.answer) == (question, places, "An <image>.")
 
 
-def test_prompt_and_completion_as_texts(root):
+def test_prompt_and_completion_may_be_texts(root):
     (read,) = load(root, {"prompt": "<image>What?", "completion": "Red.", "images": ["a.png"]})
     assert (read.question, read.answer) == ("What?", "Red.")
 
@@ -95,13 +95,13 @@ def test_several_user_messages_are_one_question(root):
         (asked("<tool_response><image></tool_response>"), "<tool_response></tool_response>", 15),
     ],
 )
-def test_a_tool_s_image_is_known_by_its_role_or_its_tags(root, seen, observation, place):
+def test_the_image_of_a_tool_is_recognised_by_role_or_tags(root, seen, observation, place):
     (read,) = load(root, row(asked(), said("I look."), seen, said(), images=["a.png", "b.png"]))
     look = read.steps[0]
     assert (look.call, look.observation, look.image_place, look.image.path.name) == (None, observation, place, "b.png")
 
 
-def test_a_call_beside_the_words_is_written_in_the_letters_of_the_data(root):
+def test_a_call_given_separately_is_written_as_in_the_data(root):
     call = {"name": "crop", "arguments": '{"label": "\u7ea2", "bbox_2d": [0, 0, 0.5, 1]}'}
     look = said("") | {"tool_calls": [{"function": call}]}
     (read,) = load(root, row(asked(), look, SEEN, said(), images=["a.png", "b.png"]))
@@ -109,7 +109,7 @@ def test_a_call_beside_the_words_is_written_in_the_letters_of_the_data(root):
     assert read.steps[0].spoken == f"<tool_call>{said_so}</tool_call>"
 
 
-def test_a_list_is_read_as_well(root):
+def test_messages_in_a_json_list_are_read_as_well(root):
     assert len(load_trajectories(f"messages:{write_list(root / 'x.json', row(), row())}")) == 2
 
 
@@ -125,7 +125,7 @@ def test_a_list_is_read_as_well(root):
         },
     ],
 )
-def test_a_tool_call_stands_in_the_text_or_beside_it(root, look):
+def test_a_tool_call_stands_in_the_text_or_in_its_own_field(root, look):
     (read,) = load(root, row(asked(), look, SEEN, said(), images=["a.png", "b.png"]))
     first = read.steps[0]
     assert first.spoken == f"I look. <tool_call>{json.dumps(CALL)}</tool_call>"
@@ -146,7 +146,7 @@ def test_a_table_of_messages_is_read_whatever_holds_its_images(root, cells, cont
         assert (read.question, read.answer, read.images[0].size) == ("What?", "Red.", (40, 20))
 
 
-def test_a_null_of_a_table_is_a_key_that_its_record_lacks(tmp_path):
+def test_a_null_in_a_table_is_read_as_a_missing_key(tmp_path):
     parts = [{"type": "image", "text": None}, {"type": "text", "text": "What?"}]
     path = write_table(tmp_path / "x.parquet", {"messages": [{"role": "user", "content": parts}], "task": None})
     (part, _) = parts
@@ -211,6 +211,6 @@ TWO = ("a.png", "b.png")
         *((row(images=[name]), message, problem) for name, problem, message in HOSTILE),
     ],
 )
-def test_a_bad_chat_is_refused_with_file_and_line(root, bad, message, problem):
+def test_a_bad_messages_chat_is_refused_with_file_and_line(root, bad, message, problem):
     rows = load(root, row(), bad)
     refused(rows, "x.jsonl:2", message, problem)

@@ -21,7 +21,7 @@ def row(**changes: object) -> dict[str, object]:
     return {key: value for key, value in (good | changes).items() if value is not None}
 
 
-def test_the_helper_image_stands_between_the_words(root):
+def test_the_helper_image_of_mirage_stands_between_the_words(root):
     (read,) = load_trajectories(f"mirage:{write_lines(root / 'train_direct.jsonl', row())}")
     look, say = read.steps
     assert (read.id, read.answer, read.task) == ("train_direct-0", "A", "train_direct")
@@ -40,7 +40,7 @@ def test_the_helper_image_stands_between_the_words(root):
         ("<image>\n<image>", "", ()),
     ],
 )
-def test_several_images_and_steps(root, asked, question, places):
+def test_a_mirage_row_may_have_several_images_and_steps(root, asked, question, places):
     made = row(
         text_input=asked,
         image_input=["a.png", "b.png"],
@@ -52,12 +52,12 @@ def test_several_images_and_steps(root, asked, question, places):
     assert (read.calls, read.answer) == (2, "\\frac{1}{2}")
 
 
-def test_a_look_may_open_the_output(root):
+def test_the_output_of_a_mirage_row_may_begin_with_an_image(root):
     (read,) = load_trajectories(f"mirage:{write_lines(root / 'x.jsonl', row(text_output='<output_image>B'))}")
     assert (read.steps[0].spoken, read.steps[1].text) == ("", "B")
 
 
-def test_paths_may_be_relative_to_the_folder_of_the_code(root):
+def test_mirage_paths_may_be_relative_to_the_folder_of_its_code(root):
     (root / "data").mkdir()
     path = write_lines(root / "data" / "x.jsonl", row(image_input="./a.png"))
     assert len(list(load_trajectories(f"mirage:{path}#root={root}"))) == 1
@@ -79,6 +79,6 @@ def test_paths_may_be_relative_to_the_folder_of_the_code(root):
         *((row(image_output=name), message, problem) for name, problem, message in HOSTILE),
     ],
 )
-def test_a_bad_row_is_refused_with_file_and_line(root, bad, message, problem):
+def test_a_bad_mirage_row_is_refused_with_file_and_line(root, bad, message, problem):
     rows = load_trajectories(f"mirage:{write_lines(root / 'x.jsonl', row(), bad)}")
     refused(rows, "x.jsonl:2", message, problem)

@@ -42,7 +42,7 @@ def load(root, *rows, options=""):
     return load_trajectories(f"pixelreasoner:{write_list(root / 'release.json', *rows)}{options}")
 
 
-def test_pearl_leaves_calls_and_tools_unsaid(root):
+def test_the_pearl_style_writes_neither_calls_nor_tools(root):
     (read,) = load(root, chat(ASKED, call(), SEEN, END))
     look, last = read.steps
     assert (read.id, read.question, read.system) == ("release-0", "What colour?\n\nGuidelines: ...", "")
@@ -51,25 +51,25 @@ def test_pearl_leaves_calls_and_tools_unsaid(root):
     assert (last.text, read.answer, look.image.path) == ("It is red. \\boxed{red}", "red", root / "b.png")
 
 
-def test_the_original_keeps_every_character_that_was_written(root):
+def test_the_original_style_keeps_every_character_of_pixelreasoner(root):
     turn = call()
     (read,) = load(root, chat(ASKED, turn, SEEN, END), options="#style=original")
     assert read.steps[0].spoken == turn["content"][0]["text"]
     assert read.system == SYSTEM
 
 
-def test_the_original_keeps_images_where_they_stand_and_pearl_has_them_first(root):
+def test_the_original_style_keeps_image_positions_and_the_pearl_style_puts_images_first(root):
     rows = [load(root, chat(ASKED, call(), SEEN, END), options=f"#style={style}")[0] for style in ("original", "pearl")]
     assert [[isinstance(part, str) for part in read.asked] for read in rows] == [[True, False], [False, True]]
     assert [[isinstance(part, str) for part in read.steps[0].shown] for read in rows] == [[True, False], [False, True]]
 
 
-def test_a_call_that_is_left_unsaid_may_be_all_of_a_turn(root):
+def test_a_turn_may_consist_of_an_unwritten_call_alone(root):
     (read,) = load(root, chat(ASKED, call(words=""), SEEN, END))
     assert (read.steps[0].spoken, read.calls) == ("", 1)
 
 
-def test_later_calls_look_at_earlier_crops(root):
+def test_later_calls_crop_earlier_crops_in_pixelreasoner(root):
     (read,) = load(root, chat(ASKED, call(), SEEN, call((0, 0, 0.5, 1), target=2), SEEN, END))
     assert [step.call.image for step in read.steps[:2]] == [0, 1]
     assert [step.call.box.relative for step in read.steps[:2]] == [False, True]
@@ -135,7 +135,7 @@ def test_videos_are_dropped_and_counted(root):
         *((chat(ASKED, call(), say("user", image(n)), END), message, problem) for n, problem, message in HOSTILE),
     ],
 )
-def test_a_bad_chat_is_refused_with_file_and_row(root, bad, message, problem):
+def test_a_bad_pixelreasoner_chat_is_refused_with_file_and_row(root, bad, message, problem):
     rows = load(root, chat(ASKED, END), bad)
     assert rows[0].answer == "red"
     refused(rows, "release.json[1]", message, problem)

@@ -132,7 +132,7 @@ def test_a_key_that_changes_the_meaning_is_refused_at_every_level(root, name):
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if name != "parquet"])
-def test_a_key_that_is_said_to_be_read_is_read(root, name):
+def test_every_key_that_a_format_declares_as_read_is_read(root, name):
     """Another value under it is refused, or makes another trajectory; labels may say anything."""
     good, write = example(name, root)
     told = load_trajectories(write(good))[0]
@@ -202,7 +202,7 @@ def test_only_an_answer_s_weight_other_than_one_is_refused(root, turn, weight, r
         rows[0]
 
 
-def test_columns_that_stay_on_disk_are_noted_and_those_that_may_change_the_meaning_are_looked_at(root):
+def test_unread_columns_are_noted_and_checked_where_they_may_change_the_meaning(root):
     spec = write_example("thinkmorph", root, count=1)
     path = Path(spec.partition(":")[2])
     (row,) = pq.read_table(path).to_pylist()

@@ -30,7 +30,7 @@ def rows(tmp_path):
 
 
 @pytest.mark.parametrize(("group", "shard"), [(2, 3), (256, 65_536)])
-def test_what_is_written_is_read_back(tmp_path, monkeypatch, rows, group, shard):
+def test_trajectories_written_to_a_store_are_read_back(tmp_path, monkeypatch, rows, group, shard):
     module = sys.modules[write_store.__module__]
     monkeypatch.setattr(module, "ROW_GROUP", group)
     monkeypatch.setattr(module, "ROW_SHARD", shard)
@@ -49,7 +49,7 @@ def test_what_is_written_is_read_back(tmp_path, monkeypatch, rows, group, shard)
     assert read.place(6).endswith("[6]" if shard > 7 else "rows-00001.parquet[2]")
 
 
-def test_places_of_images_and_words_that_look_like_one_are_read_back(tmp_path):
+def test_image_positions_and_words_that_look_like_placeholders_are_read_back(tmp_path):
     one, other = (LazyImage(pixels=Image.new("RGB", (8, size), "blue")) for size in (4, 6))
     steps = (Step("", image=other, observation="See: ", image_place=5), Step("An <image>."))
     asked = [
@@ -88,7 +88,7 @@ def test_an_older_store_s_placeholders_are_read_or_refused(tmp_path, rows):
     assert (read[2].question, read[2].image_places) == ("Is  ?", (3, 4))
 
 
-def test_opening_reads_no_row_and_the_first_row_one_group(tmp_path, monkeypatch, rows):
+def test_opening_a_store_reads_no_row_and_the_first_row_reads_one_group(tmp_path, monkeypatch, rows):
     module = sys.modules[write_store.__module__]
     monkeypatch.setattr(module, "ROW_GROUP", 2)
     monkeypatch.setattr(module, "IMAGE_GROUP", 1)
@@ -115,7 +115,7 @@ def test_an_image_is_stored_once_and_a_crop_is_a_part_of_it(tmp_path, root):
     assert read.steps[0].spoken.startswith("Now I will focus")
 
 
-def test_open_and_resized_images_are_stored_as_png(tmp_path, monkeypatch):
+def test_images_in_memory_and_resized_images_are_stored_as_png(tmp_path, monkeypatch):
     pixels = Image.new("RGB", (8, 6), "blue")
     crop = LazyImage(pixels=pixels, region=Box(0, 0, 4, 3, relative=False))
     small = LazyImage(pixels=pixels, resized=(4, 4))
@@ -149,7 +149,7 @@ def test_two_rows_with_one_id_are_refused(tmp_path, rows):
         write_store(Joined([rows, rows]), tmp_path / "store")
 
 
-def test_what_is_no_store_is_refused(tmp_path):
+def test_a_folder_that_is_no_store_is_refused(tmp_path):
     with pytest.raises(DataError, match=r"is no store: it has no store\.json"):
         load_trajectories(f"parquet:{tmp_path}")
     for index, message in (

@@ -42,24 +42,24 @@ def test_a_pinned_data_set_is_read_as_its_files_are(hub, tmp_path, name):
     assert "red" in pickle.loads(pickle.dumps(rows))[0].answer
 
 
-def test_a_revision_is_a_must(hub):
+def test_a_data_set_from_the_hub_needs_a_revision(hub):
     for bad in ("hf://owner/thinkmorph", "hf://thinkmorph@main", "hf://owner/x@", "hf://../x@main/.."):
         with pytest.raises(DataError, match=r"is named hf://OWNER/NAME@REVISION"):
             load_trajectories(f"thinkmorph:{bad}")
 
 
-def test_what_cannot_be_loaded_is_one_message(hub):
+def test_a_data_set_that_cannot_be_loaded_is_one_message(hub):
     with pytest.raises(DataError, match=r"hf://owner/thinkmorph@main, split 'test', cannot be loaded: "):
         load_trajectories("thinkmorph:hf://owner/thinkmorph@main#split=test")
 
 
-def test_a_folder_of_the_same_name_is_not_read_instead(hub, tmp_path, monkeypatch):
+def test_a_local_folder_of_the_same_name_is_not_read_instead_of_the_hub(hub, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "owner" / "thinkmorph").mkdir(parents=True)
     with pytest.raises(DataError, match="is also a folder here"):
         load_trajectories("thinkmorph:hf://owner/thinkmorph@main")
 
 
-def test_formats_of_files_say_how_to_download_them():
+def test_file_formats_explain_how_to_download_them():
     with pytest.raises(DataError, match=r"lvr reads files; download them with `hf download .* owner/x --revision v1"):
         load_trajectories("lvr:hf://owner/x@v1")

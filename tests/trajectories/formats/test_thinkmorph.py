@@ -35,7 +35,7 @@ def write(path, *rows: dict[str, object], group: int = 2):
 
 
 @pytest.mark.parametrize("spelling", ["resoning", "reasoning"])
-def test_a_row_is_one_picture_between_two_thoughts(tmp_path, spelling):
+def test_a_thinkmorph_row_is_one_picture_between_two_thoughts(tmp_path, spelling):
     renamed = {name.replace("resoning", spelling): value for name, value in row().items()}
     (read,) = load_trajectories(f"thinkmorph:{write(tmp_path / 'Jigsaw' / 'train.parquet', renamed)}")
     look, say = read.steps
@@ -68,7 +68,7 @@ def tasks(tmp_path):
     return root
 
 
-def test_a_folder_holds_tasks_and_only_the_split_is_read(tasks):
+def test_only_the_requested_split_of_the_thinkmorph_tasks_is_read(tasks):
     rows = load_trajectories(f"thinkmorph:{tasks}")
     read = list(rows)
     assert [one.task for one in read] == ["Jigsaw_Assembly"] * 2 + ["Visual_Search"] * 6
@@ -80,7 +80,7 @@ def test_a_folder_holds_tasks_and_only_the_split_is_read(tasks):
     assert [one.answer for one in load_trajectories(f"thinkmorph:{tasks}#split=test")][:1] == ["held out"]
 
 
-def test_a_cap_holds_for_each_task_and_is_counted(tasks):
+def test_a_cap_limits_each_thinkmorph_task_and_is_counted(tasks):
     rows = load_trajectories(f"thinkmorph:{tasks}#cap=2")
     assert [one.task for one in rows] == ["Jigsaw_Assembly"] * 2 + ["Visual_Search"] * 2
     assert rows.dropped == {"beyond the cap": 4}
@@ -89,7 +89,7 @@ def test_a_cap_holds_for_each_task_and_is_counted(tasks):
         load_trajectories(f"thinkmorph:{tasks}#cap=0")
 
 
-def test_only_so_many_row_groups_are_held(tasks, monkeypatch):
+def test_a_bounded_number_of_row_groups_is_held_in_memory(tasks, monkeypatch):
     rows = load_trajectories(f"thinkmorph:{tasks}")
     tables._HELD.clear()
     monkeypatch.setattr(tables, "HELD_BYTES", 1)
@@ -126,13 +126,13 @@ def test_a_missing_column_is_named_with_those_that_there_are(tmp_path, column):
         ({"reasoning_image_0": {"bytes": png_header(50_000, 50_000), "path": ""}}, "pixels", "image too large"),
     ],
 )
-def test_a_bad_cell_is_refused_with_file_and_row(tmp_path, changes, message, problem):
+def test_a_bad_thinkmorph_cell_is_refused_with_file_and_row(tmp_path, changes, message, problem):
     rows = load_trajectories(f"thinkmorph:{write(tmp_path / 'train.parquet', row(), row(**changes))}")
     assert rows[0].answer == "B"
     refused(rows, "train.parquet[1]", message, problem)
 
 
-def test_what_is_no_parquet_is_refused(tmp_path):
+def test_a_thinkmorph_file_that_is_no_parquet_is_refused(tmp_path):
     (tmp_path / "x.parquet").write_text("no")
     with pytest.raises(DataError, match="is no readable parquet file"):
         load_trajectories(f"thinkmorph:{tmp_path / 'x.parquet'}")
@@ -146,7 +146,7 @@ def test_what_is_no_parquet_is_refused(tmp_path):
         load_trajectories(f"thinkmorph:{tmp_path / 'empty'}")
 
 
-def test_a_text_of_broken_bytes_costs_its_own_row_alone(tmp_path):
+def test_a_text_with_invalid_utf8_rejects_its_own_row_alone(tmp_path):
     path = write(tmp_path / "train.parquet", row(), row(question="~ ~"))
     table = pq.read_table(path)
     place = table.schema.get_field_index("question")

@@ -29,7 +29,7 @@ def load(root, *rows, options=""):
     return load_trajectories(f"viscot:{path}#images={root.parent}{options}")
 
 
-def test_pixels_become_a_crop_in_fractions(root):
+def test_viscot_boxes_in_pixels_become_crops_in_fractions(root):
     (read,) = load(root, row())
     look, last = read.steps
     assert (read.id, read.task, read.answer, last.text) == ("vsr_cot_train-0", "data", "No", "No")
@@ -38,12 +38,12 @@ def test_pixels_become_a_crop_in_fractions(root):
     assert look.image.load().size == (20, 20)
 
 
-def test_every_box_is_a_look(root):
+def test_every_viscot_box_is_a_crop(root):
     (read,) = load(root, row(bboxs=[[0, 0, 20, 20], [20, 0, 40, 20]]))
     assert [step.call.box.left for step in read.steps[:2]] == [0, 0.5]
 
 
-def test_textcap_lies_with_textvqa_and_other_sets_may_lie_elsewhere(root, tmp_path):
+def test_viscot_finds_textcap_images_under_textvqa_and_other_sets_by_option(root, tmp_path):
     (tmp_path / "textvqa").mkdir()
     (tmp_path / "textvqa" / "c.png").write_bytes(png())
     roots = tmp_path / "roots.json"
@@ -68,7 +68,7 @@ def test_textcap_lies_with_textvqa_and_other_sets_may_lie_elsewhere(root, tmp_pa
         *((row(image=name), message, problem) for name, problem, message in HOSTILE[3:4] + HOSTILE[6:]),
     ],
 )
-def test_a_bad_row_is_refused_with_file_and_line(root, bad, message, problem):
+def test_a_bad_viscot_row_is_refused_with_file_and_line(root, bad, message, problem):
     (root / "link.png").unlink()
     (root / "link.png").symlink_to("/etc/hostname")
     rows = load(root, row(), bad)
