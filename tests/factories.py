@@ -1,4 +1,4 @@
-"""What many tests build: a tiny backbone with LoRA, an objective, random trajectories."""
+"""What many tests build: a tiny backbone with LoRA, objectives, random trajectories, evaluations, a tensor recorder."""
 
 from __future__ import annotations
 
@@ -9,11 +9,14 @@ import pytest
 import torch
 from peft import LoraConfig, get_peft_model
 from PIL import Image
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 
 import jepa_vlm as jv
 from jepa_vlm import playground
 from jepa_vlm.adapters.processors import torchvision_works
 from jepa_vlm.adapters.tiny import TINY
+from jepa_vlm.evaluation import Accuracy, Evaluation, MarkedAnswer, Protocol, Scored
 
 WORDS = playground.words()
 TARGETS = r".*language_model.*\.(q_proj|k_proj|v_proj|o_proj|gate_proj|up_proj|down_proj)"
@@ -78,6 +81,15 @@ def pearl_objective(*, tokens: int = 4, horizon: int = 1) -> jv.Objective:
     return jv.NextToken() + 0.2 * prediction + 0.2 * jv.NextLatentRegularizer(horizon=horizon)
 
 
+def question_prediction(policy: Any, *, readout: str = "last_token", context: str = "none") -> jv.LatentPrediction:
+    """Return a prediction of the trajectory from two soft tokens after the question."""
+    return jv.LatentPrediction(
+        context=jv.ViewEncoder(jv.views.Question(), readout="last_pred"),
+        predictor=jv.PredTokenPredictor(tokens=2),
+        target=jv.ViewEncoder(jv.views.TrajectoryOnly(context=context), readout=readout, policy=policy),
+    )
+
+
 def random_trajectory(generator: torch.Generator, name: str, *, calls: int | None = None) -> jv.Trajectory:
     """A trajectory of random words with 0 to 3 calls and images of many sizes."""
 
@@ -118,3 +130,64 @@ def random_batch(seed: int) -> list[jv.Trajectory]:
     generator = torch.Generator().manual_seed(seed)
     size = int(torch.randint(1, 6, (), generator=generator))
     return [random_trajectory(generator, f"{seed}-{i}") for i in range(size)]
+
+
+def made_evaluation(
+    right: str, *, scoring: str = "letter-logits", ids: str = "", truth: str = "A", ran: int | None = None
+) -> Evaluation:
+    """Return an evaluation of one answer for each mark: "1" is right, "0" is wrong (B).
+
+    ``ran``: in how many of them a latent step was taken.
+    """
+    answers = tuple(
+        MarkedAnswer(
+            id=ids[i] if ids else f"item-{i}",
+            task="search",
+            truth=truth,
+            predicted=truth if mark == "1" else "B",
+            correct=mark == "1",
+            text="",
+            parse_failed=False,
+        )
+        for i, mark in enumerate(right)
+    )
+    n, correct = len(right), right.count("1")
+    overall = Accuracy(value=correct / n, correct=correct, n=n, low=0.0, high=1.0, chance=0.25)
+    scored = Scored(
+        protocol=Protocol(scoring=scoring, max_new_tokens=0),
+        answers=answers,
+        overall=overall,
+        tasks={"search": overall},
+        parse_failure_rate=0.0,
+        latent_use=None if ran is None else {"answers": ran, "steps": 4 * ran},
+    )
+    return Evaluation(
+        benchmark="playground", backbone="x", seed=0, scored=(scored,), versions={"torch": "2"}, commit=None
+    )
+
+
+class Alive(TorchDispatchMode):
+    """Notes the shape of everything that is made inside the ``with`` block; a view of what was there is not made."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.shapes: set[tuple[int, ...]] = set()
+
+    def __torch_dispatch__(self, operator: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if operator.namespace == "torch_nn":  # written in Python: look at what it does
+            with self:
+                found = operator.redispatch(torch._C.DispatchKeySet(torch._C.DispatchKey.CPU), *args, **(kwargs or {}))
+        else:
+            found = operator(*args, **(kwargs or {}))
+        given = {t.untyped_storage()._cdata for t in _tensors((args, kwargs))}
+        self.shapes |= {tuple(t.shape) for t in _tensors(found) if t.untyped_storage()._cdata not in given}
+        return found
+
+    def rows(self, width: int) -> int:
+        """Return the most rows of a tensor whose last axis is this wide."""
+        sizes = [torch.Size(shape[:-1]).numel() for shape in self.shapes if shape and shape[-1] == width]
+        return max(sizes, default=0)
+
+
+def _tensors(tree: Any) -> list[Tensor]:
+    return [leaf for leaf in torch.utils._pytree.tree_leaves(tree) if isinstance(leaf, Tensor)]

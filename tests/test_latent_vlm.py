@@ -8,8 +8,7 @@ import torch
 import jepa_vlm as jv
 from jepa_vlm.errors import BackboneError
 from jepa_vlm.latent_vlm import LatentVLM
-from tests.alive import Alive
-from tests.factories import gradients_of, lora_backbone, pearl_objective, random_batch, random_trajectory
+from tests.factories import Alive, gradients_of, lora_backbone, pearl_objective, random_batch, random_trajectory
 
 
 def test_the_loss_is_a_weighted_sum_of_means_of_terms() -> None:

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from jepa_vlm.cli.app import app
 from jepa_vlm.plugins import COMMANDS, PROGRAMS
-from tests.entry_points import declared
+from tests.conftest import declared_entry_points
 
 CORE = """
 import importlib, pathlib, sys
@@ -31,7 +31,7 @@ def test_importing_and_running_the_core_does_not_load_contrib():
     assert done.stdout.strip() == ""
 
 
-@pytest.mark.parametrize("entry", declared(group=COMMANDS), ids=lambda entry: entry.name)
+@pytest.mark.parametrize("entry", declared_entry_points(group=COMMANDS), ids=lambda entry: entry.name)
 def test_a_declared_command_is_listed_and_runs(entry):
     runner = CliRunner(env={"COLUMNS": "200", "NO_COLOR": "1"})
     assert entry.name in runner.invoke(app, ["--help"]).stdout
@@ -42,7 +42,9 @@ def test_a_declared_command_is_listed_and_runs(entry):
 
 
 @pytest.mark.parametrize(
-    "entry", [one for group in (COMMANDS, PROGRAMS, "lmms_eval.models") for one in declared(group=group)], ids=str
+    "entry",
+    [one for group in (COMMANDS, PROGRAMS, "lmms_eval.models") for one in declared_entry_points(group=group)],
+    ids=str,
 )
 def test_a_declared_entry_point_names_an_object_of_contrib(entry):
     assert entry.module.startswith("jepa_vlm.contrib.")

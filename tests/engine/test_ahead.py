@@ -20,7 +20,7 @@ from jepa_vlm.latent_vlm import LatentVLM
 from jepa_vlm.terms import Denominator, Term, TermValue
 from jepa_vlm.views import Request
 from tests.engine.kernel import Kernel
-from tests.factories import gradients_of, lora_backbone, pearl_objective, random_trajectory
+from tests.factories import gradients_of, lora_backbone, pearl_objective, question_prediction, random_trajectory
 
 
 class Drift(Term):
@@ -47,22 +47,17 @@ class Drift(Term):
         return TermValue((states.latents[question] - goal).pow(2).sum())
 
 
-def prediction(context: str, readout: str, policy: Any) -> jv.LatentPrediction:
-    return jv.LatentPrediction(
-        context=jv.ViewEncoder(jv.views.Question(), readout="last_pred"),
-        predictor=jv.PredTokenPredictor(tokens=2),
-        target=jv.ViewEncoder(jv.views.TrajectoryOnly(context=context), readout=readout, policy=policy),
-    )
-
-
 OBJECTIVES: dict[str, Callable[[], Any]] = {
     "pearl": lambda: pearl_objective(horizon=2),
-    "a mean": lambda: jv.NextToken() + prediction("none", "mean", jv.stop_gradient()),
+    "a mean": lambda: jv.NextToken() + question_prediction(jv.stop_gradient(), readout="mean", context="none"),
     "frozen and ema": lambda: (
-        jv.NextToken() + prediction("none", "last_token", jv.frozen()) + prediction("image", "mean", jv.ema(0.9))
+        jv.NextToken()
+        + question_prediction(jv.frozen(), readout="last_token", context="none")
+        + question_prediction(jv.ema(0.9), readout="mean", context="image")
     ),
     "views that share a prefix": lambda: (
-        prediction("image", "last_token", jv.frozen()) + prediction("question", "turn_end", jv.frozen())
+        question_prediction(jv.frozen(), readout="last_token", context="image")
+        + question_prediction(jv.frozen(), readout="turn_end", context="question")
     ),
     "a region": lambda: jv.NextToken() + Drift(),
 }

@@ -14,11 +14,6 @@ from jepa_vlm.trajectories import LazyImage, MultipleChoice
 from tests.factories import opens_a_thought
 
 
-@pytest.fixture(scope="module")
-def backbone():
-    return load_backbone("tiny-random-qwen2.5-vl", seed=0)
-
-
 def item(name: str, *, task: str, options: int, answer: int) -> MultipleChoice:
     image = LazyImage(pixels=Image.new("RGB", (16, 16)))
     return MultipleChoice(

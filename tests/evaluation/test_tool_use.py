@@ -4,7 +4,6 @@ import json
 
 import pytest
 
-from jepa_vlm.adapters import load_backbone
 from jepa_vlm.evaluation import evaluate, load_benchmark, load_protocol
 from jepa_vlm.evaluation import scoring as module
 from jepa_vlm.evaluation.scoring import default_loop, total_use
@@ -12,11 +11,6 @@ from jepa_vlm.generation import LetterAnswer
 from jepa_vlm.generation.tool_loop import ToolAnswer, ToolUse
 from jepa_vlm.playground.tools import TOOLS
 from tests.suites import write_mmvp
-
-
-@pytest.fixture(scope="module")
-def backbone():
-    return load_backbone("tiny-random-qwen2.5-vl", seed=0)
 
 
 @pytest.fixture

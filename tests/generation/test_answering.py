@@ -6,7 +6,6 @@ import pytest
 from PIL import Image
 
 from jepa_vlm import load_recipe, playground
-from jepa_vlm.adapters import load_backbone
 from jepa_vlm.errors import UnknownNameError
 from jepa_vlm.generation import Plain, Tools, answers_by_scoring, tool_loop
 from jepa_vlm.generation.answering import ANSWERINGS
@@ -15,11 +14,6 @@ from jepa_vlm.generation.tool_loop import PIXEL_REASONER, TRAINED_TOOLS, ToolAns
 from jepa_vlm.trajectories import LazyImage
 
 ITEMS = playground.questions("visual-search", count=3)
-
-
-@pytest.fixture(scope="module")
-def backbone():
-    return load_backbone("tiny-random-qwen2.5-vl", seed=0)
 
 
 def test_a_plain_answer_equals_what_free_scoring_generates(backbone):

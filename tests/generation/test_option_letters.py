@@ -17,11 +17,6 @@ from jepa_vlm.objectives import NextToken
 from jepa_vlm.trajectories import LazyImage, MultipleChoice, Step, Trajectory
 
 
-@pytest.fixture(scope="module")
-def backbone():
-    return load_backbone("tiny-random-qwen2.5-vl", seed=0)
-
-
 def item(name: str, *, prompt: str = "color ? A red B blue", options=("red", "blue"), sizes=((112, 112),), color="red"):
     images = tuple(LazyImage(pixels=Image.new("RGB", size, color)) for size in sizes)
     return MultipleChoice(id=name, images=images, prompt=prompt, options=options, answer=0)

@@ -1,18 +1,11 @@
 from __future__ import annotations
 
-import pytest
 import torch
 from PIL import Image
 
-from jepa_vlm.adapters import load_backbone
 from jepa_vlm.generation import answers_by_scoring
 from jepa_vlm.generation.greedy import prompt_inputs, prompt_text, user_turn
 from jepa_vlm.trajectories import LazyImage, MultipleChoice
-
-
-@pytest.fixture(scope="module")
-def backbone():
-    return load_backbone("tiny-random-qwen2.5-vl", seed=0)
 
 
 def picture(width: int) -> Image.Image:

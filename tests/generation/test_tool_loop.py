@@ -17,11 +17,6 @@ from jepa_vlm.trajectories import LazyImage, MultipleChoice
 PAD = "<|image_pad|>"
 
 
-@pytest.fixture(scope="module")
-def backbone():
-    return load_backbone("tiny-random-qwen2.5-vl", seed=0)
-
-
 def item(name: str = "a", size: tuple[int, int] = (128, 64)) -> MultipleChoice:
     image = LazyImage(pixels=Image.new("RGB", size, "red"))
     return MultipleChoice(id=name, images=(image,), prompt=f"red {name} ?", options=("red", "blue"), answer=0)

@@ -8,7 +8,7 @@ from jaxtyping import TypeCheckError
 from jepa_vlm.losses import token_cross_entropy
 from jepa_vlm.losses.token_cross_entropy import chunked_cross_entropy
 from jepa_vlm.states import Head
-from tests.alive import Alive
+from tests.factories import Alive
 
 ROWS, DIM, VOCAB = 37, 16, 101
 PATHS = {"torch's op": token_cross_entropy, "own": chunked_cross_entropy}

@@ -5,7 +5,7 @@ import torch
 
 from jepa_vlm.regularizers.head_divergence import head_divergence
 from jepa_vlm.states import Head
-from tests.alive import Alive
+from tests.factories import Alive
 
 ROWS, DIM, VOCAB = 37, 8, 50
 

@@ -27,11 +27,6 @@ T = (
 
 
 @pytest.fixture(scope="module")
-def backbone() -> jv.Backbone:
-    return jv.load_backbone("tiny-random-qwen2.5-vl")
-
-
-@pytest.fixture(scope="module")
 def serializer(backbone: jv.Backbone) -> Serializer:
     return Serializer(processor=backbone.processor, adapter=backbone.adapter)
 

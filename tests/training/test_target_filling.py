@@ -13,19 +13,10 @@ from jepa_vlm.cost.counters import FlopCounter
 from jepa_vlm.errors import DataError, RunError
 from jepa_vlm.serialization.target_store import target_stores
 from jepa_vlm.training import target_filling
-from jepa_vlm.views import TargetPolicy
-from tests.factories import back_propagated, lora_backbone, random_batch
+from tests.factories import back_propagated, lora_backbone, question_prediction, random_batch
 from tests.training.setting import EXACT, small_model, small_trainer, trained
 
 EXAMPLES = [example for seed in range(3) for example in random_batch(seed)]
-
-
-def prediction(policy: TargetPolicy, readout: str = "last_token", context: str = "none") -> jv.LatentPrediction:
-    return jv.LatentPrediction(
-        context=jv.ViewEncoder(jv.views.Question(), readout="last_pred"),
-        predictor=jv.PredTokenPredictor(tokens=2),
-        target=jv.ViewEncoder(jv.views.TrajectoryOnly(context=context), readout=readout, policy=policy),
-    )
 
 
 def both(folder: Path, backbone: jv.Backbone, **options: Any) -> tuple[jv.LatentVLM, jv.LatentVLM]:
@@ -34,9 +25,9 @@ def both(folder: Path, backbone: jv.Backbone, **options: Any) -> tuple[jv.Latent
     for cached in (False, True):
         policies = [jv.cached(folder / name) if cached else jv.frozen() for name in "abc"]
         terms = (
-            prediction(policies[0])
-            + 0.5 * prediction(policies[1], "mean")
-            + 0.5 * prediction(policies[2], "turn_end", context="image")
+            question_prediction(policies[0])
+            + 0.5 * question_prediction(policies[1], readout="mean")
+            + 0.5 * question_prediction(policies[2], readout="turn_end", context="image")
         )
         models.append(jv.LatentVLM(backbone, jv.NextToken() + terms, **options))
     return models[0], models[1]
@@ -87,7 +78,8 @@ def test_cached_targets_do_not_depend_on_how_they_were_batched(pure_float64: Non
 def test_the_packed_sequence_of_a_cached_target_is_not_computed(tmp_path: Path) -> None:
     backbone = lora_backbone()
     frozen, cached = (
-        jv.LatentVLM(backbone, jv.NextToken() + prediction(policy)) for policy in (jv.frozen(), jv.cached(tmp_path))
+        jv.LatentVLM(backbone, jv.NextToken() + question_prediction(policy))
+        for policy in (jv.frozen(), jv.cached(tmp_path))
     )
     jv.fill_targets(cached, EXAMPLES)
     batch, whole = cached.collator()(EXAMPLES), frozen.collator()(EXAMPLES)
@@ -107,7 +99,7 @@ def test_the_packed_sequence_of_a_cached_target_is_not_computed(tmp_path: Path) 
 def test_an_image_that_only_a_stored_target_shows_is_not_encoded(tmp_path: Path) -> None:
     examples = [example for example in EXAMPLES if example.calls][:2]
     for policy, tools in ((jv.frozen(), True), (jv.cached(tmp_path), False)):
-        model = jv.LatentVLM(lora_backbone(), 1.0 * prediction(policy))
+        model = jv.LatentVLM(lora_backbone(), 1.0 * question_prediction(policy))
         jv.fill_targets(model, examples)
         batch = model.collator()(examples)
         for example, shown in zip(examples, batch.shown, strict=True):
@@ -119,7 +111,7 @@ def test_an_image_that_only_a_stored_target_shows_is_not_encoded(tmp_path: Path)
 
 def test_an_interrupted_filling_continues_where_it_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(target_filling, "SHARD", 2)
-    model = jv.LatentVLM(lora_backbone(), jv.NextToken() + prediction(jv.cached(tmp_path / "a")))
+    model = jv.LatentVLM(lora_backbone(), jv.NextToken() + question_prediction(jv.cached(tmp_path / "a")))
     examples = [*EXAMPLES[:7], EXAMPLES[2]]
     calls, said, state = Calls(model.backbone), [], torch.get_rng_state()
 
@@ -143,7 +135,7 @@ def test_an_interrupted_filling_continues_where_it_stopped(tmp_path: Path, monke
 
 
 def test_trajectories_added_after_the_filling_are_refused_not_computed(tmp_path: Path) -> None:
-    model = jv.LatentVLM(lora_backbone(), jv.NextToken() + prediction(jv.cached(tmp_path / "a")))
+    model = jv.LatentVLM(lora_backbone(), jv.NextToken() + question_prediction(jv.cached(tmp_path / "a")))
     jv.fill_targets(model, EXAMPLES[:3])
     calls = Calls(model.backbone)
     with pytest.raises(DataError, match=rf"2 of 5 trajectories have no target in .*'{EXAMPLES[3].id}' first"):
@@ -154,7 +146,7 @@ def test_trajectories_added_after_the_filling_are_refused_not_computed(tmp_path:
 
 
 def test_cached_targets_of_another_model_are_refused_with_both_values(tmp_path: Path) -> None:
-    objective = jv.NextToken() + prediction(jv.cached(tmp_path / "a"))
+    objective = jv.NextToken() + question_prediction(jv.cached(tmp_path / "a"))
     first = jv.LatentVLM(lora_backbone(), objective)
     jv.fill_targets(first, EXAMPLES[:2])
     other = lora_backbone()
@@ -169,7 +161,7 @@ def test_cached_targets_of_another_model_are_refused_with_both_values(tmp_path: 
 
 def test_without_an_adapter_the_targets_are_those_of_the_untrained_weights(tmp_path: Path) -> None:
     backbone = jv.load_backbone("tiny-random-qwen2.5-vl")
-    objective = jv.NextToken() + prediction(jv.cached(tmp_path / "a"))
+    objective = jv.NextToken() + question_prediction(jv.cached(tmp_path / "a"))
     model, late = jv.LatentVLM(backbone, objective), jv.LatentVLM(backbone, objective)
     jv.fill_targets(model, EXAMPLES[:2])
     with torch.no_grad():
@@ -184,7 +176,7 @@ def test_without_an_adapter_the_targets_are_those_of_the_untrained_weights(tmp_p
 def test_a_run_with_cached_targets_equals_one_with_frozen_ones(tmp_path: Path) -> None:
     weights = []
     for policy in (jv.frozen(), jv.cached(tmp_path / "a")):
-        model = small_model(objective=jv.NextToken() + prediction(policy), dtype=EXACT)
+        model = small_model(objective=jv.NextToken() + question_prediction(policy), dtype=EXACT)
         trainer = small_trainer(model, tmp_path / policy.weights, accumulation=2, workers=len(weights))
         seen = [*jv.playground.trajectories("visual-search", count=10), *trainer.validation.examples]
         jv.fill_targets(model, seen)
@@ -196,7 +188,7 @@ def test_a_run_with_cached_targets_equals_one_with_frozen_ones(tmp_path: Path) -
 
 def test_targets_that_cannot_be_cached_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="at least one trajectory"):
-        jv.fill_targets(jv.LatentVLM(lora_backbone(), jv.NextToken() + prediction(jv.cached(tmp_path))), [])
+        jv.fill_targets(jv.LatentVLM(lora_backbone(), jv.NextToken() + question_prediction(jv.cached(tmp_path))), [])
     with pytest.raises(ValueError, match="name of a folder"):
         jv.cached("")
     for options in ({"at": "all"}, {"at": "last_pred", "slots": jv.views.Slots("term", 2)}):

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from jepa_vlm.cli.app import app
 from tests.cli.test_app import TINY
 from tests.contrib.analysis.test_embedding_reader import write_run
-from tests.evaluations import made_evaluation
+from tests.factories import made_evaluation
 from tests.trajectories.formats.files import make_root, write_example
 
 

@@ -11,12 +11,6 @@ import pytest
 from jepa_vlm.contrib.analysis.latent_steps import Decoded, accuracy_by_steps, decode_by_steps, latent_steps_figure
 from jepa_vlm.errors import DataError
 from jepa_vlm.generation import Latents
-from tests.evaluations import made_evaluation
-
-
-@pytest.fixture
-def evaluation():
-    return made_evaluation
 
 
 @pytest.fixture

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import struct
-import zlib
 from pathlib import Path
 
 import pytest
@@ -14,6 +12,7 @@ from jepa_vlm import playground
 from jepa_vlm.errors import DataError
 from jepa_vlm.trajectories import Box, LazyImage, Step, ToolCall, Trajectory
 from jepa_vlm.trajectories.formats import read_jsonl, write_jsonl
+from tests.trajectories.formats.files import png_header
 
 WORDS = ("id", "question", "answer", "task")
 
@@ -39,12 +38,6 @@ def write(root: Path, *rows: object) -> Path:
     path = root / "data.jsonl"
     path.write_text("".join((line if isinstance(line, str) else json.dumps(line)) + "\n" for line in rows))
     return path
-
-
-def png_header(width: int, height: int) -> bytes:
-    """The start of a PNG that claims a size, without any pixels."""
-    body = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + body + struct.pack(">II", zlib.crc32(body), 0) + b"IDAT"
 
 
 def calling(**changes: object) -> dict[str, object]:
