@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from jepa_vlm.evaluation.paper_tables import COLUMNS, ITEMS, PAPER_TABLES, PaperRow, is_a_count
+from jepa_vlm.evaluation.beside_paper import COLUMNS, ITEMS, PAPER_TABLES, PaperRow, is_a_count
 from jepa_vlm.whole_files import write_whole
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "results" / "paper_tables.md"

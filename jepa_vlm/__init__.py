@@ -14,12 +14,13 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from jepa_vlm import playground, views
     from jepa_vlm.adapters import Backbone, load_backbone
-    from jepa_vlm.encoders import TextEncoder
+    from jepa_vlm.engine import TextEncoder
+    from jepa_vlm.generation import Latents, Plain, Tools
     from jepa_vlm.latent_vlm import LatentVLM, LossTerms
     from jepa_vlm.losses import CosineLoss, InfoNCELoss, L1Loss, LatentLoss, MSELoss, SmoothL1Loss
     from jepa_vlm.objectives import LatentPrediction, LatentReconstruction, NextToken, Objective
     from jepa_vlm.predictors import GatedPredictor, IdentityPredictor, MLPPredictor, Predictor, PredTokenPredictor
-    from jepa_vlm.recipe import LatentDecoding, Lora, Opening, Published, Recipe, Stage, load_recipe
+    from jepa_vlm.recipe import Lora, Published, Recipe, Stage, load_recipe
     from jepa_vlm.regularizers import NextLatentRegularizer, Regularizer
     from jepa_vlm.runs import compare, train
     from jepa_vlm.training import fill_targets
@@ -33,8 +34,11 @@ _HOMES = {
     "views": "",
     "Backbone": "adapters",
     "load_backbone": "adapters",
-    "TextEncoder": "encoders",
+    "TextEncoder": "engine",
     "ViewEncoder": "view_encoder",
+    "Latents": "generation",
+    "Plain": "generation",
+    "Tools": "generation",
     "LatentVLM": "latent_vlm",
     "LossTerms": "latent_vlm",
     "CosineLoss": "losses",
@@ -52,10 +56,8 @@ _HOMES = {
     "MLPPredictor": "predictors",
     "PredTokenPredictor": "predictors",
     "Predictor": "predictors",
-    "LatentDecoding": "recipe",
     "Lora": "recipe",
     "Published": "recipe",
-    "Opening": "recipe",
     "Recipe": "recipe",
     "Stage": "recipe",
     "load_recipe": "recipe",
@@ -86,11 +88,11 @@ __all__ = [
     "IdentityPredictor",
     "InfoNCELoss",
     "L1Loss",
-    "LatentDecoding",
     "LatentLoss",
     "LatentPrediction",
     "LatentReconstruction",
     "LatentVLM",
+    "Latents",
     "LazyImage",
     "Lora",
     "LossTerms",
@@ -100,7 +102,7 @@ __all__ = [
     "NextLatentRegularizer",
     "NextToken",
     "Objective",
-    "Opening",
+    "Plain",
     "PredTokenPredictor",
     "Predictor",
     "Published",
@@ -111,6 +113,7 @@ __all__ = [
     "Step",
     "TextEncoder",
     "ToolCall",
+    "Tools",
     "Trajectory",
     "ViewEncoder",
     "__version__",

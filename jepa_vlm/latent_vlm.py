@@ -12,9 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from jepa_vlm.adapters import Backbone
-from jepa_vlm.encoders import Batch, Collator, Engine, OnePass, Read, Separate, TargetWeights
-from jepa_vlm.encoders.batch import Sources
-from jepa_vlm.encoders.row_states import RowStates
+from jepa_vlm.engine import Batch, Collator, Engine, OnePass, Read, Separate, TargetWeights
+from jepa_vlm.engine.batch import RowStates, Sources
 from jepa_vlm.serialization import Serializer
 from jepa_vlm.serialization.stored_targets import target_stores
 from jepa_vlm.states import Head, RegionStates, States

@@ -16,7 +16,7 @@ from jepa_vlm.typing import Latent, Scalar, at_least_float32
 from jepa_vlm.views import Request
 
 if TYPE_CHECKING:
-    from jepa_vlm.encoders.batch import Read
+    from jepa_vlm.engine.batch import Read
     from jepa_vlm.trajectories import Trajectory
 
 

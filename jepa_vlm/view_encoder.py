@@ -14,7 +14,7 @@ from jepa_vlm.typing import Latent, shape_checked
 from jepa_vlm.views import READOUTS, Readout, Request, Slots, TargetPolicy, View, with_gradient
 
 if TYPE_CHECKING:
-    from jepa_vlm.encoders import TextEncoder
+    from jepa_vlm.engine import TextEncoder
 
 
 @final

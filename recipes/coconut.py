@@ -66,7 +66,7 @@ def recipe(
         max_grad_norm=0,
         added_tokens=last.tokens,
         stages=tuple(stages),
-        decoding=jv.LatentDecoding(
+        answering=jv.Latents(
             steps=steps_replaced * thoughts if latents is None else latents,
             start=last.start,
             end=last.end,

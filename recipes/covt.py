@@ -94,5 +94,5 @@ def recipe(
         weight_decay=0.1,
         added_tokens=reason.tokens,
         stages=tuple(jv.Stage(name=n, share=share, terms=terms[n]) for n, share in SHARES.items()) if others else (),
-        opening=jv.Opening(text=reason.written(range(len(pads))), tokens=reason.tokens) if supervised else None,
+        answering=jv.Plain(reason.written(range(len(pads))), reason.tokens) if supervised else jv.Plain(),
     )

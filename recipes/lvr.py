@@ -58,7 +58,7 @@ def recipe(
         warmup=0.03,
         weight_decay=0.1,
         added_tokens=view.tokens,
-        decoding=jv.LatentDecoding(
+        answering=jv.Latents(
             steps=latents, start=view.start, end=view.end, after=view.after, leave=leave, entry="model"
         ),
     )

@@ -60,7 +60,7 @@ def recipe(
         weight_decay=0.01,
         added_tokens=shown.tokens,
         stages=stages,
-        decoding=jv.LatentDecoding(
+        answering=jv.Latents(
             steps=latents, start=shown.start, end=shown.end, after=shown.after, leave=leave, entry="model"
         ),
     )

@@ -28,5 +28,5 @@ def recipe(*, rank: int = 0) -> jv.Recipe:
         published=jv.Published(learning_rate=1e-6, batch_size=1, accumulation=16, steps=2500),
         warmup=0.1,
         weight_decay=0.0,
-        inference="tools",
+        answering=jv.Tools(),
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from jepa_vlm.evaluation import Accuracy, Answer, Evaluation, Protocol, Scored
+from jepa_vlm.evaluation import Accuracy, Evaluation, MarkedAnswer, Protocol, Scored
 
 
 def made_evaluation(
@@ -13,7 +13,7 @@ def made_evaluation(
     ``ran``: in how many of them a latent step was taken.
     """
     answers = tuple(
-        Answer(
+        MarkedAnswer(
             id=ids[i] if ids else f"item-{i}",
             task="search",
             truth=truth,

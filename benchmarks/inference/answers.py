@@ -23,14 +23,18 @@ from jepa_vlm.adapters import Backbone
 from jepa_vlm.cost import FlopCounter
 from jepa_vlm.errors import JepaVLMError
 from jepa_vlm.evaluation import commit, versions
-from jepa_vlm.generation.asked import Asked
-from jepa_vlm.generation.greedy import end_ids, generate
-from jepa_vlm.generation.inference import inference
+from jepa_vlm.generation.answering import Latents
+from jepa_vlm.generation.greedy import (
+    Inputs,
+    OpenQuestion,
+    end_ids,
+    generate,
+    inference,
+    prompt_inputs,
+    question_turn,
+)
 from jepa_vlm.generation.latent_feedback import generate_latent
-from jepa_vlm.generation.prompt import Inputs, prompt_inputs, user_turn
-from jepa_vlm.generation.tool_call import CLOSE, OPEN
-from jepa_vlm.generation.tool_loop import ToolLoop, answer_with_tools
-from jepa_vlm.recipe import LatentDecoding
+from jepa_vlm.generation.tool_loop import CLOSE, OPEN, ToolLoop, answer_with_tools
 from jepa_vlm.runs.measured import machine
 from jepa_vlm.serialization import Serializer
 from jepa_vlm.trajectories import Box, Trajectory
@@ -123,16 +127,14 @@ def answer_ways(backbone: Backbone, trajectories: Sequence[Trajectory], *, token
         tokens: Length of an answer's words, the end token included.
         latents: Latent steps of a latent segment.
     """
-    items = [Asked(one.id, one.images, one.question) for one in trajectories]
+    items = [OpenQuestion(one.id, one.images, one.question) for one in trajectories]
     end = end_ids(backbone)[0]
     words = [*[_tokens(backbone, "a")[0]] * (tokens - 1), end]
     turns = [[*([*_tokens(backbone, call), end] for call in _calls(one)), words] for one in trajectories]
-    decoding = LatentDecoding(steps=latents, start=LATENT_START, end=LATENT_END)
+    decoding = Latents(steps=latents, start=LATENT_START, end=LATENT_END)
 
     def prompts() -> Inputs:
-        return prompt_inputs(
-            backbone, [[user_turn(item.prompt, [image.load() for image in item.images])] for item in items]
-        )
+        return prompt_inputs(backbone, [[question_turn(item)] for item in items])
 
     def plain() -> Written:
         with inference(backbone.model), backbone.precision():

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from jepa_vlm import LatentVLM, LazyImage, load_recipe
 from jepa_vlm.comparison import mean_interval
-from jepa_vlm.generation.inference import inference
+from jepa_vlm.generation.greedy import inference
 from jepa_vlm.losses import LatentLoss
 from jepa_vlm.runs.environment import device
 from jepa_vlm.training import load_checkpoint, load_weights

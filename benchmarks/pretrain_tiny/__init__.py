@@ -1,1 +1,1 @@
-"""Pretraining of the embedded backbone ``tiny-qwen2.5-vl`` on the playground's lessons."""
+"""Pretraining of the bundled default model ``tiny-qwen2.5-vl`` on the playground's lessons."""

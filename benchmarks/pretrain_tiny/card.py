@@ -12,9 +12,8 @@ import jinja2
 
 from benchmarks.pretrain_tiny.batches import Encoder
 from benchmarks.pretrain_tiny.curriculum import ROUND, STAGES
-from benchmarks.pretrain_tiny.forward import Forward
+from benchmarks.pretrain_tiny.forward import Forward, accuracy, held_out
 from benchmarks.pretrain_tiny.lessons import EASY, FULL, TEACHERS, lessons
-from benchmarks.pretrain_tiny.progress import accuracy, held_out
 from benchmarks.pretrain_tiny.train import LOG
 from jepa_vlm import load_backbone, playground
 from jepa_vlm.evaluation import commit, evaluate, versions

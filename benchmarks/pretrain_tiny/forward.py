@@ -1,11 +1,15 @@
-"""The forward of a step: the tower once, every picture's prefix once, its turns over the prefix's keys.
+"""The forward pass of pretraining, its losses, and the accuracy on held-out lessons.
 
-The states equal those of stock forwards, one for each turn, in the exact format that a question is asked in later.
+The vision tower runs once, the prefix of every picture runs once, and the turns of a picture run over the prefix's keys
+and values. The states equal those of stock forwards, one for each turn, in the format of later questions.
 """
 
 from __future__ import annotations
 
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, final
 
 import torch
@@ -14,7 +18,10 @@ from einops import rearrange, repeat
 from torch import Tensor, nn
 from transformers import AttentionInterface, AttentionMaskInterface, DynamicCache
 
-from benchmarks.pretrain_tiny.batches import IGNORED, WIDTH, Batch, Encoder
+from benchmarks.pretrain_tiny.batches import IGNORED, QUARTERS_FROM, SHOWN, WIDTH, WORDS, Batch, Encoder
+from benchmarks.pretrain_tiny.lessons import lessons
+from jepa_vlm.playground.canvas import GRID
+from jepa_vlm.playground.vocabulary import MOVES
 
 TEXT_ATTENTION = "pretrain_text"
 OPTIONS_READ, ANSWER_READ = 2, 3  # after so many of the decoder's four layers
@@ -173,3 +180,107 @@ class Forward:
             )
             self._places[grid] = prefix.to(self.model.device), positions[:, 0].to(self.model.device)
         return self._places[grid]
+
+
+DETAIL_WEIGHT = 0.3
+_FITS, _HOLE = WORDS[1].index("fits"), WORDS[1].index("hole")
+
+
+@final
+class Reader(nn.Module):
+    """Reads words off image tokens by the model's own embedding of those words, so that image tokens become word-like.
+
+    That is what lets the decoder find an object by its name. Ways and quarters are read by linear maps; a column by
+    its digit, and a row by its digit with the halves of the embedding exchanged.
+    The reader is thrown away after pretraining.
+
+    Args:
+        tokenizer: Of the model; every word is one token after a space.
+        dim: Of image tokens and embeddings.
+    """
+
+    def __init__(self, *, tokenizer: Any, dim: int) -> None:
+        super().__init__()
+        for slot, words in enumerate(WORDS):
+            ids = torch.tensor([tokenizer.encode(f" {word}")[-1] for word in words])
+            self.register_buffer(f"words_{slot}", ids, persistent=False)
+        self.scale = nn.Parameter(torch.tensor(2.3))
+        self.bias = nn.ParameterList(nn.Parameter(torch.zeros(len(words))) for words in WORDS)
+        self.quarters = nn.ModuleList(nn.Linear(dim, len(values)) for values in SHOWN[QUARTERS_FROM:])
+        moves = torch.tensor([tokenizer.encode(f" {move}")[-1] for move in MOVES])
+        self.register_buffer("moves", moves, persistent=False)
+        self.move_bias = nn.Parameter(torch.zeros(len(MOVES)))
+        digits = torch.tensor([tokenizer.encode(str(n))[-1] for n in range(1, GRID + 1)])
+        self.register_buffer("digits", digits, persistent=False)
+
+    def forward(self, features: Tensor, embedding: Tensor, shown: Tensor, *, fitting: float = 0.0) -> Tensor:
+        """Return the loss.
+
+        Args:
+            features: Image tokens, (pictures cells dim).
+            embedding: Of the model, (vocabulary dim).
+            shown: Indices into ``SHOWN``, or ``IGNORED``, (pictures slots rows columns).
+            fitting: Weight of telling the piece that fits a puzzle's hole from the other pieces.
+        """
+        rows, columns = shown.shape[2:]
+        cells = rearrange(features, "pictures cells dim -> (pictures cells) dim")
+        words, ways, quarters = rearrange(shown, "pictures slots rows columns -> slots (pictures rows columns)").split(
+            [len(WORDS), len(MOVES), len(self.quarters)]
+        )
+        total = features.new_zeros((), dtype=torch.float32)
+        for slot, (bias, right) in enumerate(zip(self.bias, words, strict=True)):
+            logits = cells @ embedding[self.get_buffer(f"words_{slot}")].T * self.scale.exp() + bias
+            total = total + F.cross_entropy(logits.float(), right)
+        if (told := ways[0] != IGNORED).any():
+            logits = cells[told] @ embedding[self.get_buffer("moves")].T * self.scale.exp() + self.move_bias
+            total = total + F.binary_cross_entropy_with_logits(logits.float(), ways[:, told].T.float())
+        for quarter, right in zip(self.quarters, quarters, strict=True):
+            if (told := right != IGNORED).any():
+                total = total + DETAIL_WEIGHT * F.cross_entropy(quarter(cells[told]).float(), right[told])
+        at = torch.arange(rows * columns, device=features.device).repeat(len(features))
+        digits = embedding[self.get_buffer("digits")] * self.scale.exp()
+        total = total + F.cross_entropy((cells @ digits.T).float(), at % columns)
+        total = total + F.cross_entropy((cells @ digits.roll(digits.shape[1] // 2, 1).T).float(), at // columns)
+        if fitting and (shown[:, 1] == _FITS).any():
+            total = total + fitting * self._fitting(features, embedding, shown)
+        return total
+
+    def _fitting(self, features: Tensor, embedding: Tensor, shown: Tensor) -> Tensor:
+        """Return the cross-entropy over a puzzle's pieces of which one reads most like ``fits``."""
+        things = rearrange(shown[:, 1], "pictures rows columns -> pictures (rows columns)")
+        quarters = rearrange(shown[:, QUARTERS_FROM], "pictures rows columns -> pictures (rows columns)")
+        puzzles = (things == _FITS).any(1)
+        pieces = (quarters != IGNORED) & (things != _HOLE)
+        logits = (features @ embedding[self.get_buffer("words_1")[_FITS]] * self.scale.exp()).float()
+        logits = logits.masked_fill(~pieces, float("-inf"))
+        return F.cross_entropy(logits[puzzles], (things == _FITS).int().argmax(1)[puzzles])
+
+
+PICTURES = {"scene": 96, "relation": 16, "chart": 64, "maze": 96, "way": 16, "puzzle": 192, "closeup": 64}
+AT_ONCE = 32
+
+
+def held_out(encoder: Encoder, *, split: str = "validation", times: int = 1, seed: int = 0) -> list[Batch]:
+    """Return batches of held-out lessons; half of the turns that have options are asked by letter.
+
+    Args:
+        encoder: Makes the tensors.
+        split: Whose pictures are shown.
+        times: How many times ``PICTURES``.
+        seed: Of the lessons.
+    """
+    batches = []
+    for teacher, count in PICTURES.items():
+        drawn = lessons(teacher, count=times * count, seed=seed, split=split)
+        while some := list(islice(drawn, AT_ONCE)):
+            batches.append(encoder.encode(some, letters=0.5))
+    return batches
+
+
+def accuracy(forward: Forward, batches: Sequence[Batch]) -> Mapping[tuple[str, str], list[bool]]:
+    """Return for each kind and form which turns were answered right: every token of the answer the likeliest one."""
+    right: dict[tuple[str, str], list[bool]] = defaultdict(list)
+    for batch in batches:
+        for name, good in zip(batch.kinds, forward.is_right(batch.to(forward.model.device)), strict=True):
+            right[name].append(good)
+    return dict(sorted(right.items()))

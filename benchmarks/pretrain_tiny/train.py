@@ -16,10 +16,8 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from benchmarks.pretrain_tiny.batches import Encoder, Stream
-from benchmarks.pretrain_tiny.forward import Forward
+from benchmarks.pretrain_tiny.forward import Forward, Reader, accuracy, held_out
 from benchmarks.pretrain_tiny.optimizer import Optimizer
-from benchmarks.pretrain_tiny.progress import accuracy, held_out
-from benchmarks.pretrain_tiny.reader import Reader
 from jepa_vlm.adapters.tiny.build import build_tiny
 from jepa_vlm.adapters.tiny.qwen_and_glm import QWEN2_5_VL
 from jepa_vlm.whole_files import write_whole

@@ -17,7 +17,7 @@ from torch.nn.utils.rnn import pad_sequence
 from benchmarks.step.training_step import Setting, Step
 from jepa_vlm.adapters import Backbone
 from jepa_vlm.adapters.inside_peft import without_input_casts
-from jepa_vlm.encoders import Batch
+from jepa_vlm.engine import Batch
 from jepa_vlm.errors import BackboneError
 from jepa_vlm.latent_vlm import LatentVLM
 from jepa_vlm.objectives import NextToken

@@ -17,7 +17,7 @@ from torch import Tensor
 from benchmarks.shapes import lora_rank
 from benchmarks.step.variants import lvr_objective, pearl_objective
 from jepa_vlm.adapters import Backbone
-from jepa_vlm.cost.memory import Shape, VisionShape
+from jepa_vlm.cost.memory_estimate import Shape, VisionShape
 from jepa_vlm.latent_vlm import LatentVLM
 from jepa_vlm.objectives import NextToken
 from jepa_vlm.trajectories import Trajectory

@@ -9,8 +9,7 @@ from statistics import median
 from typing import Any
 
 from benchmarks.step.page_figures import crossover_svg, phases_svg, ratios_svg
-from jepa_vlm.report.page import write_page
-from jepa_vlm.report.table import NOT_MEASURED, Table, markdown_table, si
+from jepa_vlm.report.page import NOT_MEASURED, Table, markdown_table, si, write_page
 from jepa_vlm.whole_files import write_whole
 
 TITLE = "What a training step costs"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from jepa_vlm.drawing import BLUE, GREY, ORANGE, drawing, svg_of
+from jepa_vlm.report.figures import BLUE, GREY, ORANGE, drawing, svg_of
 
 COLOURS = {
     "sft": GREY,

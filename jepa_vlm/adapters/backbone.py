@@ -26,7 +26,7 @@ class Profile:
     Args:
         learning_rate: Peak learning rate.
         forced_learning_rate: Peak learning rate of recipes that always decode latent steps before an answer
-            (``LatentDecoding(entry="forced")``); None for ``learning_rate``.
+            (``Latents(entry="forced")``); None for ``learning_rate``.
         lora_rank, lora_alpha: Rank and alpha of LoRA.
         batch_size: Examples in a micro-batch.
         accumulation: Micro-batches in an optimiser step.

@@ -44,7 +44,7 @@ def accuracy_text(found: Mapping[str, Evaluation]) -> str:
         for spec, scored in scorings
         if scored.opening_use is not None
     ]
-    told = {"Tools": used, "Latents": thought, "Opening": opened}
+    told = {"Tools": used, "Latents": thought, "Response prefix": opened}
     return "\n".join([table, *(line for title, lines in told.items() if lines for line in ("", title, *lines))])
 
 

@@ -85,7 +85,7 @@ def stats(
     if numbers == output:
         raise typer.BadParameter(f"--output names the figure, such as stats.svg; its numbers go to {numbers}.")
     with quiet_stdout():
-        from jepa_vlm.report.data_figure import data_figure
+        from jepa_vlm.report.figures import data_figure
         from jepa_vlm.whole_files import write_whole
 
         found = tallies(

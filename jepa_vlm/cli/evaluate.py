@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -17,7 +17,7 @@ from jepa_vlm.errors import UnknownNameError
 
 if TYPE_CHECKING:
     from jepa_vlm.evaluation import Evaluation, McNemar
-    from jepa_vlm.recipe import LatentDecoding, Opening
+    from jepa_vlm.generation import Answering
     from jepa_vlm.runs.questions import Questions
 
 
@@ -88,21 +88,21 @@ def evaluate(
     scorings = [scoring_named(name) for name in dict.fromkeys(scoring or [])]
     with quiet_stdout():
         from jepa_vlm import evaluation
-        from jepa_vlm.runs.questions import own_opening, questions_of
+        from jepa_vlm.generation.answering import under_one_limit
+        from jepa_vlm.runs.questions import questions_of
 
         sets = [questions_of(spec, protocol=protocol, scorings=scorings, count=questions, seed=seed) for spec in named]
         for note in (note for one in sets for note in one.notes):
             typer.echo(note, err=True)
         models = [model] if against is None else [model, against]
         sets = sets if scorings else [one.read_as(models) for one in sets]
-        opening = next((own for own in map(own_opening, models) if own is not None), None)  # both under the same limit
-
-        def asked(name: str, folder: Path | None) -> dict[str, Evaluation]:
-            decoding = decoding_named(name, steps=latents, leave=leave, entry=entry, control=control)
-            return ask(name, sets, seed=seed, batch_size=batch_size, output=folder, latents=decoding, opening=opening)
-
-        first = asked(model, output)
-        second = {} if against is None else asked(against, None if output is None else output / "against")
+        changes = {"steps": latents, "leave": leave, "entry": entry, "control": None if control == "none" else control}
+        answerings = under_one_limit([answering_named(name, **changes) for name in models])
+        first = ask(model, sets, seed=seed, batch_size=batch_size, output=output, answering=answerings[0])
+        second = {}
+        if against is not None:
+            folder = None if output is None else output / "against"
+            second = ask(against, sets, seed=seed, batch_size=batch_size, output=folder, answering=answerings[1])
         tests: dict[str, dict[str, McNemar]] = {
             spec: {
                 name: evaluation.compare(first[spec], second[spec], scoring=name).test for name in first[spec].scorings
@@ -145,8 +145,7 @@ def ask(
     seed: int,
     batch_size: int,
     output: Path | None,
-    latents: LatentDecoding | None,
-    opening: Opening | None,
+    answering: Answering,
 ) -> dict[str, Evaluation]:
     """Return one model's evaluation by benchmark, and write each into the output folder if there is one."""
     from rich.console import Console
@@ -168,8 +167,7 @@ def ask(
                 seed=seed,
                 batch_size=batch_size,
                 output=output,
-                latents=latents,
-                opening=opening,
+                answering=answering,
                 progress=partial(bars.advance, bar),
             )
     return found
@@ -183,29 +181,24 @@ def scoring_named(name: str) -> Scoring:
     raise UnknownNameError("scoring", name, known=SCORINGS)
 
 
-def decoding_named(
-    model: str,
-    *,
-    steps: int | None,
-    leave: Literal["count", "end"] | None,
-    entry: Literal["forced", "model"] | None,
-    control: Literal["none", "noise", "dropped"],
-) -> LatentDecoding | None:
-    """Return how a run's or a folder's model thinks in latent slots, with what the user says of it in place.
+def answering_named(model: str, **latents: Any) -> Answering:
+    """Return how a run's or a folder's model answers, with what the user says of its latent steps in place.
+
+    Args:
+        model: A run, a checkpoint, a model folder, or a name of ``backbones``.
+        **latents: Fields of ``Latents``; None leaves one as it is.
 
     Raises:
-        RunError: If latents are asked of a model that was not trained to think in them.
+        RunError: If latent steps are asked of a model that was not trained with them.
     """
     from jepa_vlm.errors import RunError
-    from jepa_vlm.training.merge import find_checkpoint, inference_of
+    from jepa_vlm.runs.questions import own_answering
 
-    own = inference_of(find_checkpoint(Path(model))).decoding
-    if own is None:
-        if steps or leave is not None or entry is not None or control != "none":
-            raise RunError(
-                f"{model} does not think in latent slots, so --latents, --leave, --entry and --control mean nothing "
-                "for it; give a run of lvr, mirage or coconut, or its export."
-            )
-        return None
-    steps = own.steps if steps is None else steps
-    return replace(own, steps=steps, leave=leave or own.leave, entry=entry or own.entry, control=control)
+    own, changes = own_answering(model), {name: value for name, value in latents.items() if value is not None}
+    changed = own.with_latents(**changes)
+    if changed is None and changes not in ({}, {"steps": 0}):
+        raise RunError(
+            f"{model} takes no latent steps, so --latents, --leave, --entry and --control mean nothing for it; give a "
+            "run of lvr, mirage or coconut, or its export."
+        )
+    return changed or own

@@ -27,6 +27,15 @@ def takes_options(
     """
     chosen = {name: one for name, one in options_of(settings).items() if only is None or name in only}
     defaults = {item.name: None if item.default is MISSING else item.default for item in fields(settings)}
+    options = [
+        inspect.Parameter(
+            name,
+            inspect.Parameter.POSITIONAL_OR_KEYWORD,
+            default=None if _repeats(kind) else defaults[name],
+            annotation=Annotated[_on_command_line(kind, own), _option(name, own, shared=only is not None)],
+        )
+        for name, (kind, own) in chosen.items()
+    ]
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
         @wraps(command)
@@ -35,24 +44,19 @@ def takes_options(
             command(**given, **{parameter: {name: value for name, value in values.items() if value is not None}})
 
         signature = inspect.signature(command, eval_str=True)
-        parameters: list[inspect.Parameter] = []
-        for one in signature.parameters.values():
-            if one.name != parameter:
-                parameters.append(one)
-                continue
-            for name, (kind, own) in chosen.items():
-                shown = own.shared if only is not None and isinstance(own.shared, str) else own.help
-                flag = own.flag or "--" + name.replace("_", "-")
-                made = typer.Option(flag, help=shown, min=own.least)
-                default = defaults[name] or None if _repeats(kind) else defaults[name]
-                parameters.append(
-                    one.replace(name=name, default=default, annotation=Annotated[_on_command_line(kind, own), made])
-                )
+        others = signature.parameters.values()
+        parameters = [new for one in others for new in (options if one.name == parameter else [one])]
+        # typer reads the options of a command from its signature and its annotations
         call.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
         call.__annotations__ = {one.name: one.annotation for one in parameters}
         return call
 
     return decorate
+
+
+def _option(name: str, own: Option, *, shared: bool) -> Any:
+    text = own.shared if shared and isinstance(own.shared, str) else own.help
+    return typer.Option(own.flag or "--" + name.replace("_", "-"), help=text, min=own.least)
 
 
 def _repeats(kind: Any) -> bool:

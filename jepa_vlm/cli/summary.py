@@ -42,7 +42,7 @@ def plan_text(plan: Plan) -> str:
 def _shown(plan: Plan, name: str, value: Any) -> str:
     """Return a value as a line can hold it."""
     if name == "decoding":
-        return str(plan.recipe.decoding)
+        return str(plan.recipe.answering)
     if name == "stages":
         return ", ".join(f"{stage.name} ({stage.share:.0%})" for stage in plan.recipe.stages)
     return str(value)

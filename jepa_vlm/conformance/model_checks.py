@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from jepa_vlm.adapters.adapter import joined_features
 from jepa_vlm.conformance.check import CheckFailed, NotApplicable
 from jepa_vlm.conformance.subject import Subject, randomize_lora, two_targets
-from jepa_vlm.encoders import Batch
+from jepa_vlm.engine import Batch
 from jepa_vlm.latent_vlm import LatentVLM
 from jepa_vlm.training import Origin, export, save_weights
 from jepa_vlm.training.lora import adapted

@@ -10,12 +10,11 @@ from jepa_vlm.evaluation.benchmarks import (
     split_specs,
 )
 from jepa_vlm.evaluation.beside_paper import BesidePaper, Measured, beside_paper
-from jepa_vlm.evaluation.comparison import Comparison, compare
 from jepa_vlm.evaluation.item import BenchmarkItem
 from jepa_vlm.evaluation.protocol import Protocol
 from jepa_vlm.evaluation.protocols import PROTOCOLS, NamedProtocol, load_protocol
 from jepa_vlm.evaluation.provenance import commit, versions
-from jepa_vlm.evaluation.results import Accuracy, Answer, Evaluation, Scored
+from jepa_vlm.evaluation.results import Accuracy, Comparison, Evaluation, MarkedAnswer, Scored, compare
 from jepa_vlm.evaluation.scoring import evaluate
 from jepa_vlm.evaluation.statistics import Interval, McNemar, mcnemar_exact, wilson_interval
 
@@ -23,13 +22,13 @@ __all__ = [
     "BENCHMARKS",
     "PROTOCOLS",
     "Accuracy",
-    "Answer",
     "Benchmark",
     "BenchmarkItem",
     "BesidePaper",
     "Comparison",
     "Evaluation",
     "Interval",
+    "MarkedAnswer",
     "McNemar",
     "Measured",
     "NamedProtocol",

@@ -22,7 +22,7 @@ class BenchmarkItem:
     """One question of a published benchmark.
 
     Args:
-        benchmark: Its name: ``"vstar"``.
+        benchmark: The benchmark's name: ``"vstar"``.
         id: Unique in the benchmark.
         images: The input images, in order.
         question: The question alone: no options, no instruction.

@@ -1,4 +1,4 @@
-"""How items are asked and read: recorded with every result, so that unequal measurements are seen to be unequal."""
+"""How items are asked and read. It is recorded with every result, so that unequal measurements are not compared."""
 
 from __future__ import annotations
 
@@ -8,12 +8,11 @@ from dataclasses import dataclass
 from typing import Any, final
 
 from jepa_vlm.errors import BackboneError
-from jepa_vlm.evaluation.protocols import NamedProtocol
+from jepa_vlm.evaluation.protocols import LIBRARY, NamedProtocol
 from jepa_vlm.generation import SCORINGS, Scoring
+from jepa_vlm.generation.answering import Answering, Plain
 from jepa_vlm.generation.letters import SHORT_TOKENS
 from jepa_vlm.generation.tool_loop import ToolLoop
-from jepa_vlm.recipe.latent_decoding import LatentDecoding
-from jepa_vlm.recipe.opening import Opening
 
 PROMPT = "one user turn: the images, then the item's prompt; the chat template's own system turn and generation prompt"
 
@@ -30,10 +29,10 @@ class Protocol:
         prompt: How an item becomes a prompt.
         decoding: How tokens are chosen.
         name: Version of these rules.
-        prefix: What every answer is made to begin with.
+        prefix: Beginning that the prompt gives to every answer.
         system: The system turn; "" for the chat template's own.
-        tools: Which tools may be called, how often; "" where there are none.
-        latents: How latent states are fed back before the answer; "" where they are not.
+        tools: Tools that may be called, and how often; "" without tools.
+        latents: Latent steps before the answer, in words; "" without any.
 
     Raises:
         ValueError: If a field is out of range.
@@ -45,7 +44,7 @@ class Protocol:
     max_pixels: int | None = None
     prompt: str = PROMPT
     decoding: str = "greedy"
-    name: str = "jepa-vlm-2"
+    name: str = LIBRARY.name
     prefix: str = ""
     system: str = ""
     tools: str = ""
@@ -63,28 +62,23 @@ def protocol_for(
     processor: Any,
     scoring: Scoring,
     *,
-    max_new_tokens: int,
-    rules: NamedProtocol | None = None,
+    rules: NamedProtocol = LIBRARY,
     loop: ToolLoop | None = None,
-    latents: LatentDecoding | None = None,
-    opening: Opening | None = None,
+    answering: Answering = Plain(),  # noqa: B008
 ) -> Protocol:
     """Return the protocol that a processor's own pixel budget, a scoring and a named protocol's rules make.
 
-    ``max_new_tokens`` is of ``free``; the rules' own limit goes before it, and an ``opening`` comes on top of either.
-    ``loop`` is of ``tools``, ``latents`` of the others.
+    ``loop`` counts under the scoring ``tools``, ``answering`` under the others.
     """
     size = dict(processor.image_processor.size or {})
-    low, high = rules.pixels if rules and rules.pixels else (size.get("shortest_edge"), size.get("longest_edge"))
-    free = max_new_tokens if rules is None else rules.max_new_tokens
-    free += opening.room if opening is not None else 0
-    tokens = {"letter-logits": 0, "short": SHORT_TOKENS, "free": free}
-    named = {} if rules is None else {"name": rules.name, "prefix": rules.prefix, "system": rules.system}
+    low, high = rules.pixels or (size.get("shortest_edge"), size.get("longest_edge"))
+    tokens = {"letter-logits": 0, "short": SHORT_TOKENS, "free": rules.max_new_tokens + answering.room}
+    named = {"name": rules.name, "prefix": rules.prefix, "system": rules.system}
     if scoring == "tools" and loop is not None:
         tokens["tools"] = loop.max_new_tokens
         named |= {"prefix": "", "system": loop.system, "tools": f"{', '.join(loop.tools)}; {loop.max_calls} calls"}
-    if scoring != "tools" and latents is not None and latents.steps:
-        named |= {"latents": str(latents)}
+    if scoring != "tools" and answering.latents:
+        named |= {"latents": answering.latents}
     return Protocol(
         scoring=scoring, max_new_tokens=tokens[scoring], min_pixels=_whole(low), max_pixels=_whole(high), **named
     )

@@ -1,11 +1,16 @@
-"""Which software produced a number."""
+"""The software and the weights that produced a number."""
 
 from __future__ import annotations
 
+import hashlib
 import platform
 import subprocess
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+
+import torch
+
+from jepa_vlm.adapters import Backbone
 
 PACKAGES = {"jepa_vlm": "jepa-vlm", "torch": "torch", "transformers": "transformers", "peft": "peft"}
 
@@ -39,3 +44,17 @@ def _version(package: str) -> str:
         return version(package)
     except PackageNotFoundError:
         return "not installed"
+
+
+VALUES = 256  # values read of each parameter, evenly spaced: training moves them all
+
+
+def weights_fingerprint(backbone: Backbone) -> str:
+    """Return a digest of every parameter's name, shape, type and a sample of its values."""
+    digest = hashlib.sha256()
+    for name, parameter in sorted(backbone.model.named_parameters()):
+        values = parameter.detach().flatten()
+        sample = values[:: max(1, len(values) // VALUES)].to("cpu", torch.float32)
+        digest.update(f"{name} {tuple(parameter.shape)} {parameter.dtype}".encode())
+        digest.update(sample.numpy().tobytes())
+    return digest.hexdigest()[:32]

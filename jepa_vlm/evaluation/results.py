@@ -1,8 +1,9 @@
-"""What an evaluation found, item by item, and its file."""
+"""What an evaluation found, item by item, its file, and the comparison of two."""
 
 from __future__ import annotations
 
 import json
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -10,6 +11,8 @@ from typing import Any, final
 
 from jepa_vlm.errors import DataError
 from jepa_vlm.evaluation.protocol import Protocol
+from jepa_vlm.evaluation.statistics import McNemar, mcnemar_exact, wilson_interval
+from jepa_vlm.trajectories import MultipleChoice
 from jepa_vlm.whole_files import write_whole
 
 FORMAT = "jepa-vlm-evaluation-1"
@@ -17,15 +20,15 @@ FORMAT = "jepa-vlm-evaluation-1"
 
 @final
 @dataclass(frozen=True)
-class Answer:
+class MarkedAnswer:
     """One item, answered.
 
     Args:
-        id, task: The item's.
+        id, task: Id and task of the item.
         truth: The right letter.
         predicted: The letter that was read, or None.
-        correct: Whether they agree; an answer that could not be read is wrong.
-        text: What the model wrote.
+        correct: Whether the two agree; an answer that could not be read is wrong.
+        text: The text that the model wrote.
         parse_failed: Whether no letter could be read.
     """
 
@@ -45,9 +48,9 @@ class Accuracy:
 
     Args:
         value: The share.
-        correct, n: Its counts.
+        correct, n: Correct answers, and all answers.
         low, high: Wilson's 95% interval.
-        chance: What guessing gets: the mean of 1 / number of options.
+        chance: Expected share of a guess: the mean of 1 / number of options.
     """
 
     value: float
@@ -64,20 +67,20 @@ class Scored:
     """All items under one protocol.
 
     Args:
-        protocol: How they were asked and read.
-        answers: In the items' order.
-        overall: Over all items.
-        tasks: By task.
+        protocol: How the items were asked and read.
+        answers: The answers, in the items' order.
+        overall: Accuracy over all items.
+        tasks: Accuracy of each task.
         parse_failure_rate: Share of answers without a letter.
-        groups: Over the groups of items that count together, such as pairs; None where there are none.
+        groups: Accuracy over the groups of items that count together, such as pairs; None without groups.
         tool_use: Sums of calls, failures and tokens, and conversations that a limit ended; None without tools.
-        latent_use: Answers in which the latent path ran, and latent steps in all; None without latent decoding.
-        opening_use: Answers with the whole opening, each of its tokens as often as it should be, and those with one of
-            them at least; None without an opening, and where nothing is generated.
+        latent_use: Answers with latent steps, and latent steps in all; None without latent feedback.
+        opening_use: Answers with the whole response prefix, each of its tokens as often as it should be, and those with
+            one of them at least; None without a prefix, and where nothing is generated.
     """
 
     protocol: Protocol
-    answers: tuple[Answer, ...]
+    answers: tuple[MarkedAnswer, ...]
     overall: Accuracy
     tasks: Mapping[str, Accuracy]
     parse_failure_rate: float
@@ -105,14 +108,14 @@ class Evaluation:
     """One model on one set of items, under one or several scorings.
 
     Args:
-        benchmark: What was asked: ``"playground:visual-search"``.
+        benchmark: Spec of the benchmark: ``"playground:visual-search"``.
         backbone: Name of the model.
-        seed: Of the items.
+        seed: Random seed of the items.
         scored: One entry per scoring.
-        versions: Of the software.
-        commit: Of the checkout, or None.
-        published: How many items each task has as published; {} for a benchmark that is made on demand.
-        notes: What a reader must know of the way in which the model was asked.
+        versions: Versions of the software.
+        commit: Commit of the checkout, or None.
+        published: Number of items of each task as published; {} for a benchmark that is made on demand.
+        notes: Remarks on the way in which the model was asked.
     """
 
     benchmark: str
@@ -168,7 +171,7 @@ def _scored(held: Mapping[str, Any]) -> Scored:
     answers: Sequence[Mapping[str, Any]] = held["answers"]
     return Scored(
         protocol=Protocol(**held["protocol"]),
-        answers=tuple(Answer(**answer) for answer in answers),
+        answers=tuple(MarkedAnswer(**answer) for answer in answers),
         overall=Accuracy(**held["overall"]),
         tasks={task: Accuracy(**accuracy) for task, accuracy in held["tasks"].items()},
         parse_failure_rate=held["parse_failure_rate"],
@@ -177,3 +180,88 @@ def _scored(held: Mapping[str, Any]) -> Scored:
         latent_use=held.get("latent_use"),
         opening_use=held.get("opening_use"),
     )
+
+
+def accuracy(items: Sequence[MultipleChoice], answers: Sequence[MarkedAnswer], task: str | None = None) -> Accuracy:
+    """Return the share of right answers, of one task or of all."""
+    pairs = [(item, answer) for item, answer in zip(items, answers, strict=True) if task is None or item.task == task]
+    chances = [1 / len(item.options) for item, _ in pairs]
+    return _share([answer.correct for _, answer in pairs], chances)
+
+
+def accuracy_of_groups(items: Sequence[MultipleChoice], answers: Sequence[MarkedAnswer]) -> Accuracy | None:
+    """Return the share of groups with every answer right; None where no two items form one.
+
+    A group of which only one item is here says nothing about a pair, so it does not count.
+    """
+    right: dict[str, list[bool]] = defaultdict(list)
+    chances: dict[str, float] = defaultdict(lambda: 1.0)
+    for item, answer in zip(items, answers, strict=True):
+        if item.group:
+            right[item.group].append(answer.correct)
+            chances[item.group] /= len(item.options)
+    whole = [group for group, marks in right.items() if len(marks) > 1]
+    if not whole:
+        return None
+    return _share([all(right[group]) for group in whole], [chances[group] for group in whole])
+
+
+def _share(marks: Sequence[bool], chances: Sequence[float]) -> Accuracy:
+    correct, n = sum(marks), len(marks)
+    low, high = wilson_interval(correct, n)
+    return Accuracy(value=correct / n, correct=correct, n=n, low=low, high=high, chance=sum(chances) / n)
+
+
+@final
+@dataclass(frozen=True)
+class Comparison:
+    """Two evaluations, item by item.
+
+    Args:
+        scoring: The scoring that is compared.
+        first, second: Accuracies.
+        test: Exact McNemar test; its ``a`` is the first evaluation.
+    """
+
+    scoring: str
+    first: float
+    second: float
+    test: McNemar
+
+
+def compare(first: Evaluation, second: Evaluation, *, scoring: str | None = None) -> Comparison:
+    """Compare two evaluations on the same items by the exact McNemar test.
+
+    Args:
+        first, second: The evaluations.
+        scoring: The scoring to compare; None takes the first evaluation's headline.
+
+    Raises:
+        DataError: If the items or the protocols differ, or a scoring is missing.
+    """
+    scoring = scoring or first.scorings[0]
+    one, other = first[scoring], second[scoring]
+    a, b = paired_marks(one, other)
+    if one.protocol != other.protocol:
+        raise DataError(f"The protocols differ: {one.protocol} and {other.protocol}; evaluate both under the same one.")
+    return Comparison(scoring=scoring, first=sum(a) / len(a), second=sum(b) / len(b), test=mcnemar_exact(a, b))
+
+
+def paired_marks(one: Scored, other: Scored) -> tuple[list[bool], list[bool]]:
+    """Return for each evaluation whether each item was answered right, in the first one's order.
+
+    Raises:
+        DataError: If the items differ.
+    """
+    mine = {answer.id: answer for answer in one.answers}
+    theirs = {answer.id: answer for answer in other.answers}
+    if mine.keys() != theirs.keys():
+        alone = sorted(mine.keys() ^ theirs.keys())
+        raise DataError(
+            f"Two evaluations can be compared on the same items only; {len(alone)} ids are in one of them alone, "
+            f"such as {alone[0]!r}. Evaluate both with the same benchmark, count and seed."
+        )
+    changed = [id for id in mine if mine[id].truth != theirs[id].truth]
+    if changed:
+        raise DataError(f"Item {changed[0]!r} has two different right answers; the items are not the same ones.")
+    return [mine[id].correct for id in mine], [theirs[id].correct for id in mine]

@@ -15,11 +15,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any, final
+from typing import IO, final
 
 from jepa_vlm.evaluation.protocol import Protocol
 from jepa_vlm.generation import LetterAnswer, Scoring
-from jepa_vlm.generation.tool_use import ToolUse
+from jepa_vlm.generation.tool_loop import ToolUse
 from jepa_vlm.trajectories import MultipleChoice
 from jepa_vlm.whole_files import write_whole
 
@@ -29,11 +29,11 @@ class SampleFiles:
     """The sample files of one evaluation, a context manager.
 
     Args:
-        folder: Where they are.
-        benchmark: Its name, part of the files' names.
-        protocols: By scoring.
-        items: Which are asked, in order; a picture that has changed is another item.
-        settings: What else an answer depends on.
+        folder: Folder of the files.
+        benchmark: The benchmark's name, part of the files' names.
+        protocols: The protocol of each scoring.
+        items: The items, in order; one whose picture has changed is another item.
+        settings: Everything else that an answer depends on.
     """
 
     def __init__(
@@ -43,7 +43,7 @@ class SampleFiles:
         protocols: Mapping[Scoring, Protocol],
         items: Sequence[MultipleChoice],
         *,
-        settings: Mapping[str, Any],
+        settings: Mapping[str, object],
     ) -> None:
         self._items = items
         self._paths = {scoring: folder / f"{scoring}_samples_{benchmark}.jsonl" for scoring in protocols}

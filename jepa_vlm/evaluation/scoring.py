@@ -1,34 +1,33 @@
-"""Asks a model every item and counts."""
+"""Ask a model every item and count."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from jepa_vlm.adapters import Backbone
 from jepa_vlm.errors import BackboneError, DataError
 from jepa_vlm.evaluation.benchmarks import file_stem, published_sizes
-from jepa_vlm.evaluation.counting import accuracy, accuracy_of_groups
-from jepa_vlm.evaluation.fingerprint import weights_fingerprint
 from jepa_vlm.evaluation.protocol import Protocol, pixel_budget, protocol_for
-from jepa_vlm.evaluation.protocols import NamedProtocol
-from jepa_vlm.evaluation.provenance import commit, versions
-from jepa_vlm.evaluation.results import Answer, Evaluation, Scored
+from jepa_vlm.evaluation.protocols import LIBRARY, NamedProtocol
+from jepa_vlm.evaluation.provenance import commit, versions, weights_fingerprint
+from jepa_vlm.evaluation.results import Evaluation, MarkedAnswer, Scored, accuracy, accuracy_of_groups
 from jepa_vlm.evaluation.samples import SampleFiles
-from jepa_vlm.evaluation.tool_use import default_loop, letters_with_tools, total_use
-from jepa_vlm.generation import LetterAnswer, Scoring, answers_by_scoring, read_letter
+from jepa_vlm.generation import LetterAnswer, LetterReader, Scoring, answers_by_scoring
+from jepa_vlm.generation.answering import Answering, Plain
 from jepa_vlm.generation.letters import COMPARED
-from jepa_vlm.generation.tool_loop import ToolLoop
-from jepa_vlm.recipe.latent_decoding import LatentDecoding
-from jepa_vlm.recipe.opening import Opening
+from jepa_vlm.generation.option_letters import Answers
+from jepa_vlm.generation.tool_loop import TRAINED_TOOLS, ToolLoop, answer_with_tools
+from jepa_vlm.playground.tools import TOOLS
+from jepa_vlm.playground.vocabulary import DIRECT_INSTRUCTION, TOOL_INSTRUCTION
 from jepa_vlm.serialization import check_template
 from jepa_vlm.trajectories import MultipleChoice
 
-Answers = Mapping[Scoring, list[LetterAnswer]]
+TURN_TOKENS = 128  # most tokens of a turn on the playground: the longest call takes half of them
 
 
 def evaluate(
@@ -40,82 +39,57 @@ def evaluate(
     benchmark: str = "",
     seed: int | None = None,
     batch_size: int = 16,
-    max_new_tokens: int = 32,
     samples: Path | None = None,
     loop: ToolLoop | None = None,
-    latents: LatentDecoding | None = None,
-    opening: Opening | None = None,
+    answering: Answering = Plain(),  # noqa: B008
     progress: Callable[[int], object] | None = None,
 ) -> Evaluation:
     """Answer every item under every scoring.
 
     Args:
         backbone: The model as it is now; its modes are restored.
-        items: With unique ids; under a named protocol, those that ``load_benchmark`` returned for it.
+        items: Items with unique ids; under a named protocol, those that ``load_benchmark`` returned for it.
         scorings: ``letter-logits``, ``short``, ``free``, ``tools``; the first one is the headline. None takes the
             protocol's, or ``letter-logits``.
         protocol: Whose rules of reading, decoding and pixels hold; None for the library's own.
-        benchmark, seed: Recorded: what the items are, and what they were drawn with.
+        benchmark, seed: Spec and random seed of the items, for the record.
         batch_size: Prompts per forward.
-        max_new_tokens: Limit of ``free``, where no protocol sets it.
         samples: A folder for one line per item, written batch by batch. Answers that are there already, of the same
             model, items and settings, are kept, so that an interrupted evaluation goes on.
         loop: Tools and limits under ``tools``; None takes the protocol's, or the benchmark's.
-        latents: Latent feedback before each answer; not under ``tools``.
-        opening: What the model may write ahead of its answer, under ``free``: the limit leaves room for it.
-        progress: Told after each batch how many items it had.
+        answering: How the model answers, except under ``tools``.
+        progress: Called after each batch with its number of items.
 
     Raises:
         ValueError: If there is no scoring, or one is named twice.
         DataError: If there are no items, two share an id, or a prompt holds a special token of the backbone.
         BackboneError: If letters are compared, and the chat template's prompt is not what training puts ahead of them.
     """
-    own: tuple[Scoring, ...] = ("letter-logits",) if protocol is None else (protocol.scoring,)
-    scorings = own if scorings is None else tuple(scorings)
+    rules = protocol or LIBRARY
+    scorings = (rules.scoring,) if scorings is None else tuple(scorings)
     if not scorings or len(set(scorings)) < len(scorings):
         raise ValueError(f"scorings must name at least one scoring, each once; got {list(scorings)}.")
-    if not items:
-        raise DataError(f"Benchmark {benchmark!r} has no items, so there is nothing to measure; ask for at least one.")
-    twice = [id for id, count in Counter(item.id for item in items).items() if count > 1]
-    if twice:
-        raise DataError(f"Items need unique ids to be compared across runs; {twice[0]!r} is used more than once.")
-    _refuse_reserved(backbone, items)
+    _check_items(backbone, items, benchmark)
     notes = template_notes(backbone, scorings)
-    loop = loop or (protocol.loop if protocol else None) or default_loop(benchmark)
+    loop = loop or rules.loop or default_loop(benchmark)
     records = {
-        scoring: protocol_for(
-            backbone.processor,
-            scoring,
-            max_new_tokens=max_new_tokens,
-            rules=protocol,
-            loop=loop,
-            latents=latents,
-            opening=opening,
-        )
+        scoring: protocol_for(backbone.processor, scoring, rules=rules, loop=loop, answering=answering)
         for scoring in scorings
     }
-    own_way: dict[str, Any] = {"latents": latents, "opening": opening}
-    ask = partial(_ask, backbone, loop=loop, protocol=protocol, max_new_tokens=max_new_tokens, **own_way)
+    ask = partial(_ask, backbone, loop=loop, rules=rules, answering=answering)
     with ExitStack() as stack:
-        stack.enter_context(pixel_budget(backbone.processor.image_processor, protocol.pixels if protocol else None))
+        stack.enter_context(pixel_budget(backbone.processor.image_processor, rules.pixels))
         files = None
         if samples is not None:
-            settings = {
-                "benchmark": benchmark,
-                "seed": seed,
-                "batch_size": batch_size,
-                "weights": weights_fingerprint(backbone),
-                "loop": {name: value for name, value in vars(loop).items() if name != "tools"},
-                "latents": None if latents is None else vars(latents),
-                "opening": None if opening is None else vars(opening),
-            }
+            asked = {"benchmark": benchmark, "seed": seed, "batch_size": batch_size}
+            settings = {**asked, **_recorded(backbone, loop, answering)}
             files = stack.enter_context(SampleFiles(samples, file_stem(benchmark), records, items, settings=settings))
         found = _answers(ask, items, scorings, batch_size, files, progress)
     return Evaluation(
         benchmark=benchmark,
         backbone=backbone.name,
         seed=seed,
-        scored=tuple(_scored(items, found[scoring], record, opening) for scoring, record in records.items()),
+        scored=tuple(_scored(items, found[scoring], record, answering) for scoring, record in records.items()),
         versions=versions(),
         commit=commit(),
         published=published_sizes(benchmark.partition(":")[0], items),
@@ -123,8 +97,19 @@ def evaluate(
     )
 
 
+def _recorded(backbone: Backbone, loop: ToolLoop, answering: Answering) -> dict[str, object]:
+    """Return the weights and how the model answers, under the keys of earlier versions, whose answers are kept."""
+    held = answering.record()
+    return {
+        "weights": weights_fingerprint(backbone),
+        "loop": {name: value for name, value in vars(loop).items() if name != "tools"},
+        "latents": held.get("decoding"),
+        "opening": held.get("opening"),
+    }
+
+
 def template_notes(backbone: Backbone, scorings: Sequence[str]) -> tuple[str, ...]:
-    """Return what must be known of a model whose chat template asks it otherwise than it is, or would be, trained.
+    """Return remarks on a model whose chat template asks it in another way than training does.
 
     Raises:
         BackboneError: If the two differ by more than blanks, and letters are to be compared.
@@ -137,7 +122,12 @@ def template_notes(backbone: Backbone, scorings: Sequence[str]) -> tuple[str, ..
         raise BackboneError(f"{err} What it writes behind its own prompt can be read by the scoring 'free'.") from None
 
 
-def _refuse_reserved(backbone: Backbone, items: Sequence[MultipleChoice]) -> None:
+def _check_items(backbone: Backbone, items: Sequence[MultipleChoice], benchmark: str) -> None:
+    if not items:
+        raise DataError(f"Benchmark {benchmark!r} has no items, so there is nothing to measure; ask for at least one.")
+    twice = [id for id, count in Counter(item.id for item in items).items() if count > 1]
+    if twice:
+        raise DataError(f"Items need unique ids to be compared across runs; {twice[0]!r} is used more than once.")
     reserved = [token.content for token in backbone.tokenizer.added_tokens_decoder.values() if token.special]
     for item in items:
         if (held := next((token for token in reserved if token in item.prompt), None)) is not None:
@@ -156,7 +146,7 @@ def _answers(
     progress: Callable[[int], object] | None,
 ) -> Answers:
     """Ask batch by batch. Batches begin where they would without an interruption: padding then is the same, too."""
-    found: dict[Scoring, list[LetterAnswer]] = {scoring: [] for scoring in scorings}
+    found: Answers = {scoring: [] for scoring in scorings}
     for start in range(0, len(items), batch_size):
         batch = items[start : start + batch_size]
         kept = None if files is None else files.kept(start, len(batch))
@@ -176,26 +166,29 @@ def _ask(
     scorings: Sequence[Scoring],
     *,
     loop: ToolLoop,
-    protocol: NamedProtocol | None,
-    max_new_tokens: int,
-    latents: LatentDecoding | None,
-    opening: Opening | None,
+    rules: NamedProtocol,
+    answering: Answering,
 ) -> Answers:
-    options: dict[str, Any] = {"max_new_tokens": max_new_tokens, "latents": latents, "opening": opening}
-    if protocol is not None:
-        options |= {"read": protocol.read, "prefix": protocol.prefix, "system": protocol.system}
-        options["max_new_tokens"] = protocol.max_new_tokens
-    asked: dict[Scoring, list[LetterAnswer]] = {}
+    asked: Answers = {}
     if of_one_prompt := [scoring for scoring in scorings if scoring != "tools"]:
-        asked |= answers_by_scoring(backbone, batch, scorings=of_one_prompt, batch_size=len(batch), **options)
+        asked |= answers_by_scoring(
+            backbone,
+            batch,
+            scorings=of_one_prompt,
+            batch_size=len(batch),
+            max_new_tokens=rules.max_new_tokens,
+            read=rules.read,
+            prefix=rules.prefix,
+            system=rules.system,
+            answering=answering,
+        )
     if "tools" in scorings:
-        read = read_letter if protocol is None else protocol.read
-        asked["tools"] = letters_with_tools(backbone, batch, loop, read=read)
+        asked["tools"] = letters_with_tools(backbone, batch, loop, read=rules.read)
     return asked
 
 
 def _scored(
-    items: Sequence[MultipleChoice], answers: Sequence[LetterAnswer], protocol: Protocol, opening: Opening | None
+    items: Sequence[MultipleChoice], answers: Sequence[LetterAnswer], protocol: Protocol, answering: Answering
 ) -> Scored:
     marked = tuple(_mark(item, answer) for item, answer in zip(items, answers, strict=True))
     tasks = sorted({item.task for item in items})
@@ -208,7 +201,7 @@ def _scored(
         groups=accuracy_of_groups(items, marked),
         tool_use=total_use(answers),
         latent_use=_latent_use(answers),
-        opening_use=None if opening is None else _opening_use(answers, opening),
+        opening_use=_prefix_use(answers, len(answering.prefix_tokens)),
     )
 
 
@@ -217,16 +210,16 @@ def _latent_use(answers: Sequence[LetterAnswer]) -> dict[str, int] | None:
     return {"answers": sum(taken > 0 for taken in steps), "steps": sum(steps)} if steps else None
 
 
-def _opening_use(answers: Sequence[LetterAnswer], opening: Opening) -> dict[str, int] | None:
+def _prefix_use(answers: Sequence[LetterAnswer], tokens: int) -> dict[str, int] | None:
     written = [answer.opened for answer in answers if answer.opened is not None]
     if not written:
         return None
-    return {"whole": sum(one == len(opening.tokens) for one in written), "some": sum(one > 0 for one in written)}
+    return {"whole": sum(one == tokens for one in written), "some": sum(one > 0 for one in written)}
 
 
-def _mark(item: MultipleChoice, answer: LetterAnswer) -> Answer:
+def _mark(item: MultipleChoice, answer: LetterAnswer) -> MarkedAnswer:
     truth = item.letters[item.answer]
-    return Answer(
+    return MarkedAnswer(
         id=item.id,
         task=item.task,
         truth=truth,
@@ -235,3 +228,46 @@ def _mark(item: MultipleChoice, answer: LetterAnswer) -> Answer:
         text=answer.text,
         parse_failed=answer.letter is None,
     )
+
+
+def default_loop(benchmark: str) -> ToolLoop:
+    """Return the loop for models that were trained on this library's trajectories: no system turn, no guidelines.
+
+    On the playground they have called the playground's tools; elsewhere, those of ``generation.image_tools``.
+    """
+    if benchmark.partition(":")[0] == "playground":
+        return ToolLoop(tools={name: TOOLS[name] for name in TOOLS}, max_new_tokens=TURN_TOKENS)
+    return TRAINED_TOOLS
+
+
+def letters_with_tools(
+    backbone: Backbone, items: Sequence[MultipleChoice], loop: ToolLoop, *, read: LetterReader
+) -> list[LetterAnswer]:
+    """Ask a batch with tools and read the letter in every last turn.
+
+    A question of the playground that asks for the letter at once asks, as in training, to look closely first.
+    """
+    asked = [replace(item, prompt=_looking(item.prompt)) for item in items]
+    answers = answer_with_tools(backbone, asked, loop, batch_size=len(asked))
+    return [
+        LetterAnswer(item.id, read(answer.text, item), answer.text, answer.use)
+        for item, answer in zip(items, answers, strict=True)
+    ]
+
+
+def _looking(prompt: str) -> str:
+    direct = prompt.removesuffix(DIRECT_INSTRUCTION)
+    return prompt if direct == prompt else direct + TOOL_INSTRUCTION
+
+
+def total_use(answers: Sequence[LetterAnswer]) -> dict[str, int] | None:
+    """Return the sums of calls, failures and tokens, and how many conversations a limit ended; None without tools."""
+    uses = [answer.use for answer in answers if answer.use is not None]
+    if not uses:
+        return None
+    return {
+        "calls": sum(use.calls for use in uses),
+        "failures": sum(use.failures for use in uses),
+        "tokens": sum(use.tokens for use in uses),
+        "ended by a limit": sum(use.stopped != "answered" for use in uses),
+    }

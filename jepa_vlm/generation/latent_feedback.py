@@ -20,15 +20,14 @@ from transformers import LogitsProcessor
 from jepa_vlm.adapters import Backbone
 from jepa_vlm.adapters.chat import answer_turn
 from jepa_vlm.errors import BackboneError
-from jepa_vlm.generation.greedy import end_ids, generate
-from jepa_vlm.generation.prompt import Inputs
+from jepa_vlm.generation.answering import Latents
+from jepa_vlm.generation.greedy import Inputs, end_ids, generate
 from jepa_vlm.predictors.saved import describe_head
-from jepa_vlm.recipe.latent_decoding import LatentDecoding
 from jepa_vlm.typing import Hidden
 
-MOST_LOOKS = 8  # of an answer; a START beyond them is a word like any other
+MOST_SEGMENTS = 8  # latent segments of an answer; a START beyond them is a word like any other
 
-# From a row, its words' tokens so far, and whether it has looked, to the tokens that may follow.
+# The tokens that may follow, by row, its words' tokens so far, and whether it has had a latent segment.
 Allowed = Callable[[int, list[int], bool], list[int]]
 
 
@@ -40,37 +39,38 @@ class LatentAnswer:
     Args:
         ids: Tokens of its words, START, END and latent steps left out.
         steps: Latent steps that were really taken.
-        looks: How often it entered.
-        first_logits: Behind the first look, or behind the prompt if there is none: of its first word's token, (vocab,).
-        first_steps: Latent steps before it.
-        first_looked: Whether they are behind a look.
+        segments: Number of its latent segments.
+        first_logits: Logits of its first word's token, (vocab,): behind the first latent segment, or behind the prompt
+            if there is none.
+        first_steps: Latent steps before that token.
+        first_behind: Whether that token is behind a latent segment.
     """
 
     ids: list[int] = field(default_factory=list)
     steps: int = 0
-    looks: int = 0
+    segments: int = 0
     first_logits: Tensor | None = None
     first_steps: int = 0
-    first_looked: bool = False
+    first_behind: bool = False
 
 
 def generate_latent(
-    backbone: Backbone, inputs: Inputs, tokens: int, decoding: LatentDecoding, allowed: Allowed | None = None
+    backbone: Backbone, inputs: Inputs, tokens: int, answering: Latents, allowed: Allowed | None = None
 ) -> list[LatentAnswer]:
     """Return what follows each prompt: greedy words, with latent feedback between START and END.
 
     Args:
-        backbone: In inference, see ``inference``.
+        backbone: Its model, inside ``inference``.
         inputs: Left-padded prompts.
-        tokens: Most words' tokens of an answer; what looks take does not count.
-        decoding: When to enter and to leave, and what is fed.
-        allowed: Restricts words; None for all.
+        tokens: Most words' tokens of an answer; those of latent segments do not count.
+        answering: When latent segments begin and end, and what is fed.
+        allowed: Restricts the words; None allows all.
 
     Raises:
         BackboneError: If START or END is no single token of the vocabulary, or the backbone's head is not the one that
-            the decoding names.
+            the answering names.
     """
-    machine = _Machine(backbone, inputs["input_ids"].shape[0], decoding, tokens, allowed)
+    machine = _Machine(backbone, inputs["input_ids"].shape[0], answering, tokens, allowed)
     with machine.attached():
         produced = generate(backbone, inputs, tokens + machine.overhead, processors=[machine])
     machine.finish(produced)
@@ -81,36 +81,34 @@ def generate_latent(
 class _Row:
     """Where one answer is."""
 
-    def __init__(self, opening: list[int]) -> None:
-        self.queue = deque(opening)  # tokens that come next, whatever the model says
+    def __init__(self, forced: list[int]) -> None:
+        self.queue = deque(forced)  # tokens that come next, whatever the model says
         self.left = 0  # latent steps that are still to be taken
         self.inside = False
         self.ended = False
-        self.written: list[bool] = []  # of each token: whether it is a word's
+        self.written: list[bool] = []  # whether each token is a word's
 
 
 @final
 class _Machine(LogitsProcessor):
     """Decides what comes next, and feeds states. Lives for one ``generate``."""
 
-    def __init__(
-        self, backbone: Backbone, rows: int, decoding: LatentDecoding, tokens: int, allowed: Allowed | None
-    ) -> None:
-        self.backbone, self.decoding, self.tokens, self.allowed = backbone, decoding, tokens, allowed
-        self.steps = decoding.steps
-        self.start, self.end = marks(backbone, decoding)
-        self.head = _head(backbone, decoding)
+    def __init__(self, backbone: Backbone, rows: int, answering: Latents, tokens: int, allowed: Allowed | None) -> None:
+        self.backbone, self.answering, self.tokens, self.allowed = backbone, answering, tokens, allowed
+        self.steps = answering.steps
+        self.start, self.end = marks(backbone, answering)
+        self.head = _head(backbone, answering)
         # Together, as in training: alone, some tokenizers would put a space before the words.
-        closing = backbone.tokenizer.encode(decoding.end + decoding.after, add_special_tokens=False)
+        closing = backbone.tokenizer.encode(answering.end + answering.after, add_special_tokens=False)
         self.closing = closing[closing.index(self.end) :]
         forced: list[int] = []
-        if self.steps and decoding.entry == "forced":
-            forced = list(answer_turn(backbone.processor, decoding.start).ids)  # some templates write a blank ahead
-        self.overhead = MOST_LOOKS * (1 + self.steps + len(self.closing)) + len(forced) if self.steps else 0
+        if self.steps and answering.entry == "forced":
+            forced = list(answer_turn(backbone.processor, answering.start).ids)  # some templates write a blank ahead
+        self.overhead = MOST_SEGMENTS * (1 + self.steps + len(self.closing)) + len(forced) if self.steps else 0
         self.endings = end_ids(backbone)
         self.rows = [_Row(forced) for _ in range(rows)]
         self.answers = [LatentAnswer() for _ in range(rows)]
-        self.noise = torch.Generator().manual_seed(decoding.seed)
+        self.noise = torch.Generator().manual_seed(answering.seed)
         self.states: Tensor | None = None
         self.feeding: dict[int, Hidden] = {}
 
@@ -137,11 +135,11 @@ class _Machine(LogitsProcessor):
                 chosen[number, self.endings[0]] = 0
                 continue
             answer, free = self.answers[number], not row.queue and not row.inside
-            looked = bool(answer.looks)
+            behind = bool(answer.segments)
             token = self._settled(number, row, likeliest[number])
-            if free and answer.first_logits is None and (looked or token is None):
+            if free and answer.first_logits is None and (behind or token is None):
                 answer.first_logits, answer.first_steps = scores[number].clone(), answer.steps
-                answer.first_looked = bool(answer.looks)
+                answer.first_behind = bool(answer.segments)
             if token is None and sum(row.written) == self.tokens:
                 row.written.append(False)
                 token = self.endings[0]
@@ -152,7 +150,7 @@ class _Machine(LogitsProcessor):
             if self.allowed is None:
                 chosen[number] = scores[number]
             else:
-                own = self.allowed(number, self._words(number, input_ids), bool(answer.looks))
+                own = self.allowed(number, self._words(number, input_ids), bool(answer.segments))
                 chosen[number, own] = scores[number, own]
         return chosen
 
@@ -163,18 +161,18 @@ class _Machine(LogitsProcessor):
 
     def _settled(self, number: int, row: _Row, likeliest: int) -> int | None:
         """Return the token that a row must take, or None where the model is free. Move the row on."""
-        if not row.queue and not row.inside and self.steps and likeliest == self.start and self._may_look(number, row):
+        if not row.queue and not row.inside and self.steps and likeliest == self.start and self._may_begin(number, row):
             row.queue.append(self.start)
         if row.queue:
             token = row.queue.popleft()
             row.written.append(False)
             if token == self.start:
-                self.answers[number].looks += 1
-                row.inside, row.left = True, 0 if self.decoding.control == "dropped" else self.steps
+                self.answers[number].segments += 1
+                row.inside, row.left = True, 0 if self.answering.control == "dropped" else self.steps
             return token
         if not row.inside:
             return None
-        early = self.decoding.leave == "end" and likeliest == self.end
+        early = self.answering.leave == "end" and likeliest == self.end
         if row.left and not early:
             row.left -= 1
             self.answers[number].steps += 1
@@ -185,11 +183,11 @@ class _Machine(LogitsProcessor):
         row.queue.extend(self.closing)
         return self._settled(number, row, likeliest)
 
-    def _may_look(self, number: int, row: _Row) -> bool:
-        looks = self.answers[number].looks
-        if looks >= MOST_LOOKS or sum(row.written) == self.tokens:
+    def _may_begin(self, number: int, row: _Row) -> bool:
+        segments = self.answers[number].segments
+        if segments >= MOST_SEGMENTS or sum(row.written) == self.tokens:
             return False
-        return self.allowed is None or (self.decoding.entry == "model" and not looks)
+        return self.allowed is None or (self.answering.entry == "model" and not segments)
 
     def _words(self, number: int, input_ids: Tensor) -> list[int]:
         written = self.rows[number].written[:-1]
@@ -202,16 +200,16 @@ class _Machine(LogitsProcessor):
         state = self.states[number]
         if self.head is not None:
             state = self.head(state[None])[0]
-        if self.decoding.control == "noise":
+        if self.answering.control == "noise":
             drawn = torch.randn(state.shape, generator=self.noise).to(state)
             scaled: Hidden = drawn * (state.norm() / drawn.norm())
             return scaled
         return state
 
-    def _keep(self, module: Any, args: Any, output: Any) -> None:
+    def _keep(self, module: nn.Module, args: object, output: Any) -> None:
         self.states = output.last_hidden_state[:, -1]
 
-    def _feed(self, module: Any, args: Any, output: Tensor) -> Tensor:
+    def _feed(self, module: nn.Module, args: object, output: Tensor) -> Tensor:
         if not self.feeding:
             return output
         if output.shape[1] != 1:
@@ -223,23 +221,23 @@ class _Machine(LogitsProcessor):
         return fed
 
 
-def marks(backbone: Backbone, decoding: LatentDecoding) -> tuple[int, int]:
+def marks(backbone: Backbone, answering: Latents) -> tuple[int, int]:
     """Return the ids of START and END.
 
     Raises:
         BackboneError: If one of them is not one token of the vocabulary.
     """
-    start, end = (_one_token(backbone, token) for token in (decoding.start, decoding.end))
+    start, end = (_one_token(backbone, token) for token in (answering.start, answering.end))
     return start, end
 
 
-def _head(backbone: Backbone, decoding: LatentDecoding) -> nn.Module | None:
-    """Return what states are fed through, where the backbone is."""
+def _head(backbone: Backbone, answering: Latents) -> nn.Module | None:
+    """Return the head that states pass through before they are fed, on the backbone's device."""
     head = backbone.latent_head
     held = None if head is None else describe_head(head)
-    if held != decoding.head:
+    if held != answering.head:
         raise BackboneError(
-            f"Latent decoding must feed states through the head that training compared, {decoding.head}, but the "
+            f"Latent feedback must feed states through the head that training compared, {answering.head}, but the "
             f"backbone has {held}; load the run or its export, or set backbone.latent_head to the objective's own head."
         )
     return None if head is None else head.to(next(backbone.base.parameters()).device)
@@ -249,7 +247,7 @@ def _one_token(backbone: Backbone, token: str) -> int:
     ids: list[int] = backbone.tokenizer.encode(token, add_special_tokens=False)
     if len(ids) != 1:
         raise BackboneError(
-            f"Latent decoding needs {token!r} as one token of the vocabulary, but it is {len(ids)}; was this model "
-            "trained by a recipe with latent slots?"
+            f"Latent feedback needs {token!r} as one token of the vocabulary, but it is {len(ids)}; was this model "
+            "trained by a recipe with latent tokens?"
         )
     return ids[0]

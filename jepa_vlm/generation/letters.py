@@ -1,4 +1,4 @@
-"""Option letters: how a model's answer to a multiple-choice item becomes one."""
+"""Option letters: their tokens, and how a model's answer to a multiple-choice item becomes a letter."""
 
 from __future__ import annotations
 
@@ -13,16 +13,20 @@ from jepa_vlm.adapters.chat import answer_turn
 from jepa_vlm.errors import BackboneError
 from jepa_vlm.generation.greedy import end_ids
 from jepa_vlm.generation.letter_parser import parse_letter
-from jepa_vlm.generation.tool_use import ToolUse
+from jepa_vlm.generation.tool_loop import ToolUse
 from jepa_vlm.trajectories import MultipleChoice
 
 Scoring = Literal["letter-logits", "short", "free", "tools"]
-SCORINGS: tuple[Scoring, ...] = ("letter-logits", "short", "free")  # those of one prompt
-COMPARED: frozenset[Scoring] = frozenset(("letter-logits", "short"))  # those that compare the tokens of letters
+SCORINGS: tuple[Scoring, ...] = (
+    "letter-logits",
+    "short",
+    "free",
+)  # they read one prompt
+COMPARED: frozenset[Scoring] = frozenset(("letter-logits", "short"))  # the scorings that compare the tokens of letters
 SHORT_TOKENS = 4  # the paper's limit for a constrained answer
 
-LetterTokens = Mapping[str, tuple[int, ...]]  # of each option letter, as an answer writes it
-LetterReader = Callable[[str, MultipleChoice], str | None]  # from a generated text to an option letter
+LetterTokens = Mapping[str, tuple[int, ...]]  # each option letter's tokens, as an answer writes it
+LetterReader = Callable[[str, MultipleChoice], str | None]  # reads an option letter from a generated text
 
 
 def read_letter(text: str, item: MultipleChoice) -> str | None:
@@ -33,16 +37,16 @@ def read_letter(text: str, item: MultipleChoice) -> str | None:
 @final
 @dataclass(frozen=True)
 class LetterAnswer:
-    """What a model answered to one item.
+    """A model's answer to one item.
 
     Args:
-        id: The item's.
+        id: The item's id.
         letter: The option letter, or None where none could be read.
-        text: What was generated; for ``letter-logits``, the letter, and for ``tools``, the last turn.
-        use: Of tools, under ``tools``.
-        latent_steps: Taken on the way, by latent decoding; None without it.
-        opened: How many of the opening's tokens it wrote, each as often as the opening has it; None without an opening,
-            and where nothing is generated.
+        text: The generated text; for ``letter-logits``, the letter, and for ``tools``, the last turn.
+        use: Counts of the tool calls, under ``tools``.
+        latent_steps: Latent steps that were taken; None without latent feedback.
+        opened: Number of the response prefix's tokens that the answer has exactly as often as the prefix; None without
+            a prefix, and where nothing is generated.
     """
 
     id: str
@@ -57,10 +61,10 @@ def letter_tokens(backbone: Backbone, letters: Sequence[str], *, prefix: str = "
     """Return the tokens with which a model that was trained to answer with a letter writes it; see ``answer_turn``.
 
     Args:
-        backbone: Its tokenizer and chat template say which.
+        backbone: Its tokenizer and chat template decide the tokens.
         letters: The option letters.
-        prefix: What the prompt already holds of the answer.
-        lead: What the answer says ahead of the letter.
+        prefix: Beginning of the answer that the prompt already holds.
+        lead: Words of the answer ahead of the letter.
 
     Raises:
         BackboneError: If prompts are not as trained, or the tokenizer joins a letter with what comes ahead of it.
@@ -87,9 +91,9 @@ def likeliest_letter(backbone: Backbone, tokens: LetterTokens, logits: Tensor) -
     """Return the letter whose first token has the largest logit, (vocab,).
 
     Args:
-        backbone: For messages.
-        tokens: Of each letter; see ``letter_tokens``.
-        logits: Where an answer's first token is written.
+        backbone: Named in messages.
+        tokens: Each letter's tokens; see ``letter_tokens``.
+        logits: Logits of an answer's first token, (vocab,).
 
     Raises:
         BackboneError: If two letters begin with the same token.

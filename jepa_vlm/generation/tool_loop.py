@@ -1,7 +1,8 @@
-"""Lets a model call tools while it answers: PixelReasoner's inference (TIGER-AI-Lab/Pixel-Reasoner@a3a6c3a).
+"""Let a model call tools while it answers: PixelReasoner's inference (TIGER-AI-Lab/Pixel-Reasoner@a3a6c3a).
 
 A turn that ends with a call gets the tool's picture, or the error as text, back as a user turn; then the model goes on.
-Every prompt is rendered anew from the turns so far, so that a conversation reads as it would in training.
+Every prompt is rendered anew from the turns so far, so that a conversation reads as it would in training. A call is
+read as JSON, and never run as code.
 """
 
 from __future__ import annotations
@@ -9,24 +10,48 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import final
+from typing import Literal, NamedTuple, final
 
 from PIL import Image
 from torch import Tensor
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import smart_resize
 
 from jepa_vlm.adapters import Backbone
+from jepa_vlm.adapters.chat import Turn
 from jepa_vlm.errors import BackboneError
-from jepa_vlm.generation.asked import Askable
-from jepa_vlm.generation.conversation import Conversation
-from jepa_vlm.generation.greedy import end_ids, generate
-from jepa_vlm.generation.inference import inference
-from jepa_vlm.generation.prompt import Inputs, prompt_inputs
-from jepa_vlm.generation.tool_call import ends_with_call, last_call
-from jepa_vlm.generation.tool_use import Stop, ToolUse
-from jepa_vlm.generation.tools import ImageTool, ToolError, ToolFunction
+from jepa_vlm.generation.greedy import (
+    Askable,
+    Inputs,
+    end_ids,
+    generate,
+    inference,
+    prompt_inputs,
+    system_turn,
+    user_turn,
+)
+from jepa_vlm.generation.image_tools import IMAGE_TOOLS, ImageTool, ToolError, ToolFunction
 
-Produce = Callable[[Backbone, Inputs, int], Tensor]  # from prompts and a limit to the tokens that follow
+OPEN, CLOSE = "<tool_call>", "</tool_call>"
+Stop = Literal["answered", "calls", "images", "tokens"]
+Produce = Callable[[Backbone, Inputs, int], Tensor]  # from prompts and a limit, the tokens that follow
+
+
+@final
+@dataclass(frozen=True)
+class ToolUse:
+    """Counts of one conversation.
+
+    Args:
+        calls: Tool calls that were run.
+        failures: Calls that gave an error.
+        tokens: Tokens generated in all turns.
+        stopped: Why the conversation ended: the model ``answered``, or which limit was met.
+    """
+
+    calls: int
+    failures: int
+    tokens: int
+    stopped: Stop
 
 
 @final
@@ -38,11 +63,11 @@ class ToolLoop:
         tools: By name, which a model may call.
         max_calls: Calls that are run; a turn that asks for one more is the last.
         max_images: Most images of a conversation, its own included.
-        max_new_tokens: Of each turn.
-        max_tokens: Of a whole conversation, above which no tool is run.
+        max_new_tokens: Most new tokens of each turn.
+        max_tokens: Tokens of a whole conversation above which no tool is run.
         system: The system turn; "" for the chat template's own.
         guidelines: Appended to the question.
-        observation: What stands beside a returned picture; ``{width}`` and ``{height}`` are the picture's.
+        observation: Text beside a returned picture; ``{width}`` and ``{height}`` are the picture's.
         image_first: Whether the picture stands before the observation, as in the library's own training data.
         crop_tokens: Least and most visual tokens to which a returned picture is scaled; None leaves it as it is.
 
@@ -67,22 +92,102 @@ class ToolLoop:
                 raise ValueError(f"{name} is out of range, got {getattr(self, name)}.")
 
 
+TRAINED_TOOLS = ToolLoop(tools={name: IMAGE_TOOLS[name] for name in IMAGE_TOOLS})
+
+
 @final
 @dataclass(frozen=True)
 class ToolAnswer:
-    """What a model answered with tools.
+    """A model's answer with tools.
 
     Args:
         id: The item's.
-        text: Its last turn.
-        turns: All of its turns.
-        use: What it cost, and why it ended.
+        text: The model's last turn.
+        turns: All turns of the model.
+        use: Counts, and why the conversation ended.
     """
 
     id: str
     text: str
     turns: tuple[str, ...]
     use: ToolUse
+
+
+class Call(NamedTuple):
+    """A call as the model wrote it."""
+
+    name: str
+    arguments: Mapping[str, object]
+
+
+def ends_with_call(text: str) -> bool:
+    """Say whether a turn ends by calling a tool; only then does its writer wait for one."""
+    return text.rstrip().endswith(CLOSE)
+
+
+def last_call(text: str) -> Call:
+    """Return the last call of a turn that ends with one.
+
+    Raises:
+        ToolError: If it is no JSON object with a name and arguments.
+    """
+    written = text.rstrip().removesuffix(CLOSE).rpartition(OPEN)[2]
+    try:
+        call = json.loads(written)
+    except (ValueError, RecursionError) as err:
+        shown = err.msg if isinstance(err, json.JSONDecodeError) else "unreadable"
+        raise ToolError(f"The tool call is not valid JSON ({shown}).") from None
+    name = call.get("name") if isinstance(call, dict) else None
+    arguments = call.get("arguments") if isinstance(call, dict) else None
+    if not isinstance(name, str) or not isinstance(arguments, dict):
+        raise ToolError('A tool call must be {"name": <function-name>, "arguments": <args-json-object>}.')
+    return Call(name, arguments)
+
+
+@final
+class ToolConversation:
+    """The turns of one conversation so far, its images, and its counts.
+
+    Args:
+        item: The question; its images are decoded once.
+        system: The system turn, or "".
+        guidelines: Appended to the question.
+        reserved: Special tokens; they are removed from every text that a model had a part in.
+    """
+
+    def __init__(self, item: Askable, *, system: str, guidelines: str, reserved: Sequence[str]) -> None:
+        self.id = item.id
+        self.images = [image.load() for image in item.images]
+        asked = user_turn(item.prompt + guidelines, self.images)
+        self.turns: list[Turn] = [asked]
+        if system:
+            self.turns.insert(0, system_turn(system))
+        self.spoken: list[str] = []
+        self.calls = self.failures = self.tokens = 0
+        self._reserved = reserved
+
+    def say(self, text: str) -> None:
+        """Add the model's turn."""
+        self.spoken.append(self._harmless(text))
+        self.turns.append({"role": "assistant", "content": [{"type": "text", "text": self.spoken[-1]}]})
+
+    def observe(self, text: str, picture: Image.Image | None = None, *, image_first: bool = True) -> None:
+        """Add the user turn that answers a call: words, a picture, or both."""
+        content: list[dict[str, object]] = [{"type": "text", "text": self._harmless(text)}] if text else []
+        if picture is not None:
+            self.images.append(picture)
+            content.insert(0 if image_first else len(content), {"type": "image", "image": picture})
+        self.turns.append({"role": "user", "content": content})
+
+    def _harmless(self, text: str) -> str:
+        """Return the text without special tokens: spelled out, they would be read as structure in the next prompt."""
+        found = True
+        while found:
+            found = False
+            for token in self._reserved:
+                if token in text:
+                    text, found = text.replace(token, ""), True
+        return text
 
 
 def tool_system(tools: Sequence[ImageTool], opening: str = "You are a helpful assistant.") -> str:
@@ -98,6 +203,26 @@ def tool_system(tools: Sequence[ImageTool], opening: str = "You are a helpful as
     )
 
 
+# The released PixelReasoner's words (Wang et al., arXiv:2505.15966; experience_maker.py). Different here: at most three
+# calls are run (its code runs a fourth), [0, 0, 1, 1] is the whole image (its code takes any box with an edge of 1 for
+# pixels), and boxes that are no boxes are refused in words instead of by Python's assertions.
+GUIDELINES = (
+    "\n\nGuidelines: Understand the given visual information and the user query. "
+    "Determine if it is beneficial to employ the given visual operations (tools). "
+    "For a video, we can look closer by `select_frames`. For an image, we can look closer by `crop_image`. "
+    "Reason with the visual information step by step, and put your final answer within \\boxed{}."
+)
+_OFFERED = ("crop_image_normalized", "select_frames")
+PIXEL_REASONER = ToolLoop(
+    tools={name: IMAGE_TOOLS[name] for name in ("crop_image", *_OFFERED)},
+    system=tool_system([IMAGE_TOOLS[name] for name in _OFFERED]),
+    guidelines=GUIDELINES,
+    observation="\nHere is the cropped image (Image Size: {width}x{height}):",
+    image_first=False,
+    crop_tokens=(256, 5120),
+)
+
+
 def answer_with_tools(
     backbone: Backbone,
     items: Sequence[Askable],
@@ -109,11 +234,11 @@ def answer_with_tools(
     """Ask every item and return the answers in the items' order; the conversations of a batch go on side by side.
 
     Args:
-        backbone: Its modes are restored.
-        items: What is asked.
+        backbone: The model; its modes are restored.
+        items: The questions.
         loop: Tools and limits.
-        batch_size: Conversations per forward.
-        produce: Writes the next turn of each conversation that goes on, in the items' order; greedily if not given.
+        batch_size: ToolConversations per forward.
+        produce: Function that writes the next turn of each conversation that goes on, in the items' order.
 
     Raises:
         ValueError: If ``batch_size`` is below 1.
@@ -137,7 +262,7 @@ def answer_with_tools(
 
 def _batch(backbone: Backbone, items: Sequence[Askable], loop: ToolLoop, produce: Produce) -> list[ToolAnswer]:
     reserved = [token.content for token in backbone.tokenizer.added_tokens_decoder.values() if token.special]
-    held = [Conversation(item, system=loop.system, guidelines=loop.guidelines, reserved=reserved) for item in items]
+    held = [ToolConversation(item, system=loop.system, guidelines=loop.guidelines, reserved=reserved) for item in items]
     stops: dict[int, Stop] = {}
     while running := [i for i in range(len(held)) if i not in stops]:
         inputs = prompt_inputs(backbone, [held[i].turns for i in running])
@@ -153,7 +278,7 @@ def _batch(backbone: Backbone, items: Sequence[Askable], loop: ToolLoop, produce
     ]
 
 
-def _step(backbone: Backbone, held: Conversation, ids: list[int], prompt: int, loop: ToolLoop) -> Stop | None:
+def _step(backbone: Backbone, held: ToolConversation, ids: list[int], prompt: int, loop: ToolLoop) -> Stop | None:
     """Take in one generated turn, run the tool that it calls, and say why the conversation ends, if it does."""
     ends = set(end_ids(backbone))
     length = next((place for place, token in enumerate(ids) if token in ends), len(ids))
@@ -170,7 +295,7 @@ def _step(backbone: Backbone, held: Conversation, ids: list[int], prompt: int, l
     held.calls += 1
     try:
         picture = _shown(_run(held, loop), backbone, loop)
-    except Exception as err:  # whatever a tool makes of arguments that a model wrote
+    except Exception as err:  # a tool may raise anything on arguments that a model wrote
         held.failures += 1
         held.observe(f"\nExecution error:\n{str(err) if isinstance(err, ToolError) else _named(err)}\n")
         return None
@@ -179,7 +304,7 @@ def _step(backbone: Backbone, held: Conversation, ids: list[int], prompt: int, l
     return None
 
 
-def _run(held: Conversation, loop: ToolLoop) -> Image.Image:
+def _run(held: ToolConversation, loop: ToolLoop) -> Image.Image:
     call = last_call(held.spoken[-1])
     if call.name not in loop.tools:
         raise ToolError(f"There is no tool `{call.name[:60]}`; there are {', '.join(loop.tools)}.")

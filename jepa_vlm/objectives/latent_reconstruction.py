@@ -10,7 +10,7 @@ from jepa_vlm.losses import LatentLoss, MSELoss
 from jepa_vlm.predictors import IdentityPredictor, Predictor
 from jepa_vlm.states import States
 from jepa_vlm.terms import Denominator, Objective, Term, TermValue, zero_through
-from jepa_vlm.views import LatentConversation, Request
+from jepa_vlm.views import Request, View
 
 
 @final
@@ -23,7 +23,7 @@ class LatentReconstruction(Term):
     Args:
         view: Whose slots.
         predictor: The head between a state and its prediction; none (the identity) if not given. It places no slots.
-            Latent decoding feeds what it returns (``Recipe.decoding``).
+            ``Latents`` feeds what it returns when the model answers.
         loss: Distance; the mean squared one (LVR's) if not given. Mirage takes the cosine.
         state: Which state predicts a slot: the one ``before`` it (LVR, Mirage: what is predicted is what is fed next),
             or the one ``at`` it.
@@ -42,7 +42,7 @@ class LatentReconstruction(Term):
     def __init__(
         self,
         *,
-        view: LatentConversation,
+        view: View,
         predictor: Predictor | None = None,
         loss: LatentLoss | None = None,
         state: Literal["before", "at"] = "before",
@@ -52,7 +52,7 @@ class LatentReconstruction(Term):
             raise ValueError(f"{view} has nothing to reconstruct; train it by NextToken(view=...) alone.")
         if state not in ("before", "at"):
             raise ValueError(f"state must be 'before' or 'at', got {state!r}.")
-        if state == "at" and view.fed == "target":
+        if state == "at" and view.feeds_targets:
             raise ValueError("A slot that is fed its target must not predict it from there; read the state 'before'.")
         self.view, self.state = view, state
         self.request = Request(view, "before_latents" if state == "before" else "latents")

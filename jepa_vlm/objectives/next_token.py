@@ -24,8 +24,8 @@ class NextToken(Term):
             averaged, as in CoVT's code.
         trained: ``all`` turns of the trajectory (the paper), or the ``last`` alone (the released code on the LVR data).
         chunk: Rows whose logits are held at once.
-        view: Another view whose supervised tokens are trained, in place of the conversation, such as a
-            ``LatentConversation``.
+        view: Another view whose supervised tokens are trained, in place of the conversation, such as one with latent
+            tokens.
 
     Raises:
         ValueError: If ``mean`` is unknown, ``chunk`` below 1, or turns are to be left out of another view.

@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-CELL = 16  # pixels; one merged vision token of the tiny backbones
-GRID = 7  # cells to a side
+CELL = 16  # side of a cell in pixels; one merged vision token of the tiny backbones
+GRID = 7  # number of cells on a side of the picture
 SIDE = CELL * GRID
 _SUPERSAMPLING = 4
 
@@ -57,10 +57,10 @@ def to_image(canvas: Pixels) -> Image.Image:
 
 @lru_cache(maxsize=512)
 def shape_mask(shape: str, size: int) -> Pixels:
-    """Return how much of each pixel a shape covers: (size, size, 1) in [0, 1].
+    """Return the share of each pixel that a shape covers: (size, size, 1) in [0, 1].
 
     Raises:
-        KeyError: If the shape has no outline.
+        KeyError: If the shape is unknown.
     """
     centres = (np.arange(size * _SUPERSAMPLING) + 0.5) / (size * _SUPERSAMPLING) * 2 - 1
     x, y = np.meshgrid(centres, centres)

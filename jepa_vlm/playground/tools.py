@@ -15,18 +15,19 @@ from jepa_vlm.playground.canvas import CELL, GRID
 from jepa_vlm.registry import Registry
 from jepa_vlm.trajectories import Box, ToolCall
 
-Tool = Callable[[Image.Image, Mapping[str, Any]], Image.Image]
+Arguments = Mapping[str, Any]  # of a tool call, JSON values
+Tool = Callable[[Image.Image, Arguments], Image.Image]
 TOOLS: Registry[Tool] = Registry("playground tool", hint="Tools live in jepa_vlm/playground/tools.py.")
 
 SHIFTS = {"left": (-1, 0), "right": (1, 0), "up": (0, -1), "down": (0, 1)}
-BOARD = 5  # cells to a side of a jigsaw's board, which fills the picture's top left
+BOARD = 5  # cells on a side of a jigsaw's board, which fills the picture's top left
 PIECE_ROW, PIECE_COLUMNS = 7, (1, 3, 5, 7)
 
-_ENLARGED = {1: 48, 2: 64}  # side of the returned crop, by the cells that it spans
+_ENLARGED = {1: 48, 2: 64}  # side of the returned crop in pixels, by the number of cells on its side
 
 
 def use(call: ToolCall, picture: Image.Image) -> Image.Image:
-    """Return what a call's tool makes of the picture.
+    """Return the picture that a call's tool makes of a picture.
 
     Raises:
         UnknownNameError: If there is no such tool.
@@ -35,8 +36,8 @@ def use(call: ToolCall, picture: Image.Image) -> Image.Image:
 
 
 @TOOLS.register("crop")
-def crop(picture: Image.Image, arguments: Mapping[str, Any]) -> Image.Image:
-    """Return the square at ``column`` and ``row``, ``cells`` cells wide (1 if not said), enlarged."""
+def crop(picture: Image.Image, arguments: Arguments) -> Image.Image:
+    """Return the square of ``cells`` x ``cells`` cells (default 1) from ``column`` and ``row`` on, enlarged."""
     cells = arguments.get("cells", 1)
     box = cell_box(arguments["column"], arguments["row"], cells=cells).in_pixels(*picture.size)
     side = _ENLARGED[cells]
@@ -50,7 +51,7 @@ def crop_call(column: int, row: int, *, cells: int = 1) -> ToolCall:
 
 
 @TOOLS.register("highlight")
-def highlight(picture: Image.Image, arguments: Mapping[str, Any]) -> Image.Image:
+def highlight(picture: Image.Image, arguments: Arguments) -> Image.Image:
     """Return the picture with everything but ``column`` faded."""
     left = (arguments["column"] - 1) * CELL
     pixels = np.asarray(picture)
@@ -65,7 +66,7 @@ def highlight_call(column: int) -> ToolCall:
 
 
 @TOOLS.register("assemble")
-def assemble(picture: Image.Image, arguments: Mapping[str, Any]) -> Image.Image:
+def assemble(picture: Image.Image, arguments: Arguments) -> Image.Image:
     """Return the board alone, ``piece`` (1 to 4 from the left) put into the hole at ``column`` and ``row``."""
     piece = picture.crop(cell_box(PIECE_COLUMNS[arguments["piece"] - 1], PIECE_ROW).in_pixels(*picture.size))
     board = picture.crop((0, 0, BOARD * CELL, BOARD * CELL))
@@ -79,8 +80,8 @@ def assemble_call(piece: int, column: int, row: int) -> ToolCall:
 
 
 @TOOLS.register("draw_path")
-def draw_path(picture: Image.Image, arguments: Mapping[str, Any]) -> Image.Image:
-    """Return the picture with the way of ``moves`` from ``column`` and ``row`` drawn in."""
+def draw_path(picture: Image.Image, arguments: Arguments) -> Image.Image:
+    """Return the picture with the path of ``moves`` from ``column`` and ``row`` drawn in."""
     column, row = arguments["column"], arguments["row"]
     corners = [(column, row)]
     for move in arguments["moves"].split():
@@ -93,7 +94,7 @@ def draw_path(picture: Image.Image, arguments: Mapping[str, Any]) -> Image.Image
 
 
 def draw_path_call(column: int, row: int, moves: Sequence[str]) -> ToolCall:
-    """Return the call that draws a way; it looks at the whole picture, so it has no box."""
+    """Return the call that draws a path. It needs the whole picture, so it has no box."""
     return ToolCall("draw_path", {"column": column, "row": row, "moves": " ".join(moves)})
 
 

@@ -40,7 +40,7 @@ _TEXTS = (
 
 
 def question_form(question: str) -> str:
-    """Return what a question asks without what differs from one scene to the next: "What color is the _?"."""
+    """Return a question without the words that differ between scenes: "What color is the _?"."""
     named = {*COLORS, *SHAPES, *DIRECTIONS}
     return " ".join("_" if word in named else word for word in question.partition("?")[0].split()) + "?"
 
@@ -53,7 +53,7 @@ def pieces(text: str) -> list[str]:
 def words() -> tuple[str, ...]:
     """Return every piece that a text of the playground can contain, sorted: about a hundred.
 
-    A test holds the list to what the tasks write.
+    A test compares the list with the texts of the tasks.
     """
     listed = {*COLORS, *SHAPES, *DIRECTIONS, *MOVES, *ORDINALS, *LETTERS, *DIGITS}
     return tuple(sorted(listed.union(*(pieces(text) for text in _TEXTS))))

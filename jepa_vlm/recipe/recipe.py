@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, final
 
-from jepa_vlm.recipe.fed_head import fed_head
-from jepa_vlm.recipe.latent_decoding import LatentDecoding
-from jepa_vlm.recipe.opening import Opening
+from jepa_vlm.generation.answering import Answering, Plain
 from jepa_vlm.recipe.stage import Stage, check_stages
 
 if TYPE_CHECKING:
@@ -19,7 +17,6 @@ SCHEDULES = ("cosine", "linear", "constant", "constant_with_warmup")
 ENGINES = ("one_pass", "separate")
 VARIANTS = ("plain", "dora", "rslora")
 PARTS = ("language", "projector", "vision")
-PLAIN, LATENTS = "plain", "latents"
 RANK = 64
 
 
@@ -115,13 +112,8 @@ class Recipe:
             an adapter. What is exported has them too.
         stages: Which terms are computed when; none computes all of them throughout. The checkpoint with the lowest
             loss of the last stage's terms is the best.
-        decoding: How the trained model answers, if it thinks in latent slots; None is the backbone's own generation.
-            Its ``head`` is set to that of the objective's reconstruction.
-        inference: How the trained model answers: ``plain``, the base's own ``generate``; ``tools``; ``latents``, which
-            comes with ``decoding`` by itself; or another name of ``jepa_vlm.generation.answering``. Every checkpoint
-            and export carries it.
-        opening: What the trained model writes ahead of its answer by plain generation, such as CoVT's pads; its answers
-            are then read from what it writes (the scoring ``free``). Carried along likewise.
+        answering: How the trained model answers: ``Plain``, ``Latents`` or ``Tools``. Every checkpoint and export
+            records it. The ``head`` of ``Latents`` is set to that of the objective's reconstruction.
 
     Raises:
         ValueError: If a value is out of its range.
@@ -142,9 +134,7 @@ class Recipe:
     rates: Mapping[str, float] = field(default_factory=lambda: {"language": 1.0})
     added_tokens: tuple[str, ...] = ()
     stages: tuple[Stage, ...] = ()
-    decoding: LatentDecoding | None = None
-    inference: str = PLAIN
-    opening: Opening | None = None
+    answering: Answering = Plain()  # noqa: RUF009
 
     def __post_init__(self) -> None:
         from jepa_vlm.terms import Objective, Term  # brings torch, which listing recipes must not
@@ -155,14 +145,9 @@ class Recipe:
             came = type(self.objective).__name__
             raise ValueError(f"objective must be a term or a sum of terms, such as jv.NextToken(); got {came}.")
         check_stages(self.stages, {term.name: term.loss_dropout for _, term in self.objective.parts()})
-        if self.decoding is not None:
-            decoding = replace(self.decoding, head=fed_head(self.objective, self.decoding))
-            object.__setattr__(self, "decoding", decoding)
-            object.__setattr__(self, "inference", LATENTS if self.inference == PLAIN else self.inference)
-        if (self.decoding is None) == (self.inference == LATENTS):
-            raise ValueError(f"inference {self.inference!r} and decoding {self.decoding} do not go together.")
-        if self.opening is not None and self.inference != PLAIN:
-            raise ValueError(f"An opening is written by plain generation, not by inference {self.inference!r}.")
+        if not isinstance(self.answering, Answering):
+            raise ValueError(f"answering must be jv.Plain, jv.Latents or jv.Tools; got {self.answering!r}.")
+        object.__setattr__(self, "answering", self.answering.for_objective(self.objective))
         _check_sizes(self, ("batch_size", "accumulation", "steps"))
         for name in ("weight_decay", "max_grad_norm"):
             if not 0 <= getattr(self, name) < math.inf:

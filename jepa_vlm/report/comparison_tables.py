@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from statistics import fmean
 from typing import Any
 
-from jepa_vlm.report.page import percent
-from jepa_vlm.report.table import NOT_MEASURED, Table, si
+from jepa_vlm.report.page import NOT_MEASURED, Table, percent, si
 
-Record = Mapping[str, Any]
+Record = Mapping[str, Any]  # a JSON object
 ALL = ""
 MATCHED = {"steps": "the same optimiser steps", "tokens": "the same tokens", "flops": "the same training FLOPs"}
 
 
 def comparison_tables(record: Record) -> list[Table]:
-    """Return every table that a record has something for."""
+    """Return every table for which a record has values."""
     found = headline_tables(record)
     found += [_ablation(record, one) for one in record["ablations"]]
     found += [_cost(record), _inference(record)]
@@ -24,12 +23,12 @@ def comparison_tables(record: Record) -> list[Table]:
 
 
 def headline_tables(record: Record) -> list[Table]:
-    """Return accuracies, and differences where there is a baseline to differ from."""
+    """Return the tables of accuracies and, if there is a baseline, of differences to it."""
     return [table for table in (_accuracy(record), _differences(record)) if table is not None]
 
 
-def column_title(column: Mapping[str, Any]) -> str:
-    """Return a benchmark's name as a table shows it: without the place of its files."""
+def column_title(column: Record) -> str:
+    """Return a benchmark's name without the path of its files."""
     name, _, rest = str(column["benchmark"]).partition(":")
     return rest if name == "playground" else name
 
@@ -57,7 +56,7 @@ def _accuracy(record: Record) -> Table:
     )
 
 
-def _share(one: Mapping[str, Any]) -> str:
+def _share(one: Record) -> str:
     spread = "" if one["std"] is None else f" ± {100 * one['std']:.1f}"
     return f"{100 * one['mean']:.1f}{spread} [{100 * one['low']:.1f}, {100 * one['high']:.1f}]"
 
@@ -108,7 +107,7 @@ def _differences(record: Record) -> Table | None:
     )
 
 
-def _ablation(record: Record, found: Mapping[str, Any]) -> Table:
+def _ablation(record: Record, found: Record) -> Table:
     columns, full = record["columns"], found["full"]
     rows = [(full, "", full), *((one["arm"], ", ".join(one["without"]), one["arm"]) for one in found["rows"])]
     cells = [[record["accuracy"][column["benchmark"]][ALL][arm] for column in columns] for _, _, arm in rows]
@@ -183,7 +182,7 @@ def _inference(record: Record) -> Table:
     )
 
 
-def _tasks(record: Record, column: Mapping[str, Any]) -> Table:
+def _tasks(record: Record, column: Record) -> Table:
     benchmark = column["benchmark"]
     rows, bold = [], set()
     for i, arm in enumerate(_arms(record)):
@@ -221,34 +220,34 @@ def _runs(record: Record) -> Table:
     )
 
 
-def machine_text(machine: Mapping[str, Any]) -> str:
-    """Return a machine in words."""
+def machine_text(machine: Record) -> str:
+    """Return the name of a machine."""
     name = machine.get("gpu") or f"{machine['cpu']}, {machine['threads']} thread{'s' if machine['threads'] > 1 else ''}"
     return str(name)
 
 
-def _known(value: Any, said: Any) -> str:
-    return NOT_MEASURED if value is None else str(said(value))
+def _known(value: float | None, said: Callable[..., str]) -> str:
+    return NOT_MEASURED if value is None else said(value)
 
 
 def _points(value: float) -> str:
     return f"{100 * value:+.1f}"
 
 
-def _interval(found: Mapping[str, Any]) -> str:
+def _interval(found: Record) -> str:
     if found["low"] is None:
         return NOT_MEASURED
     return f"[{_points(found['low'])}, {_points(found['high'])}]"
 
 
-def rows_of_csv(record: Record) -> list[Sequence[Any]]:
-    """Return one row for each checkpoint, benchmark and task ("" for all), its titles first; numbers as they are."""
+def rows_of_csv(record: Record) -> list[Sequence[object]]:
+    """Return the titles, then one row for each checkpoint, benchmark and task ("" for all), numbers unformatted."""
     titles = (
         "arm", "seed", "benchmark", "task", "n", "correct", "accuracy", "low", "high", "chance", "recipe", "data",
         "steps", "tokens", "flops", "seconds",
     )  # fmt: skip
     arms = {arm["name"]: arm for arm in record["arms"]}
-    rows: list[Sequence[Any]] = [titles]
+    rows: list[Sequence[object]] = [titles]
     for run in record["runs"]:
         arm, cost = arms[run["arm"]], record["cost"][run["arm"]]
         made = (arm.get("recipe"), arm.get("data"), cost.get("steps"), cost.get("tokens"), cost.get("flops"))

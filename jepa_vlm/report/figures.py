@@ -1,14 +1,79 @@
-"""Figures of a run: curves over steps, and accuracies with their intervals."""
+"""Figures of the pages: inline SVG, drawn by matplotlib without its global state."""
 
 from __future__ import annotations
 
+import io
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import final
+from typing import TYPE_CHECKING, Any, final
 
-from jepa_vlm.drawing import BLUE, GREY, ORANGE, drawing, short, svg_of
+from jepa_vlm.errors import missing_extra
 from jepa_vlm.evaluation import Accuracy
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+GREY, BLUE, ORANGE = "#8b95a5", "#2563eb", "#d97706"
+# The colours of Okabe and Ito, safe for colour-blind readers, without the yellow, which is too light on white.
+CATEGORIES = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#000000")
+STYLE: Any = {  # Any: matplotlib types every key
+    "font.family": ["DejaVu Sans"],
+    "font.size": 9,
+    "text.parse_math": False,
+    "axes.edgecolor": "#9aa3b2",
+    "axes.labelcolor": "#4b5563",
+    "axes.titlesize": 10,
+    "axes.titlelocation": "left",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.color": "#e5e7eb",
+    "xtick.color": "#4b5563",
+    "ytick.color": "#4b5563",
+    "text.color": "#111827",
+    "legend.frameon": False,
+    "legend.fontsize": 8,
+    "figure.facecolor": "white",
+    "svg.fonttype": "path",
+}
+
+
+@contextmanager
+def drawing(width: float, height: float, name: str, *, pad: float = 3 / 72) -> Iterator[Figure]:
+    """Yield an empty figure in the style of the pages.
+
+    Args:
+        width, height: Size in inches.
+        name: Makes the identifiers of the figure unique on its page.
+        pad: Padding around the parts in inches.
+
+    Raises:
+        JepaVLMError: If matplotlib is not installed.
+    """
+    try:
+        import matplotlib
+        from matplotlib.figure import Figure
+        from matplotlib.layout_engine import ConstrainedLayoutEngine
+    except ImportError:
+        raise missing_extra("matplotlib", "report", "A figure") from None
+    style: Any = {**STYLE, "svg.hashsalt": name}
+    with matplotlib.rc_context(style):
+        yield Figure(figsize=(width, height), layout=ConstrainedLayoutEngine(w_pad=pad, h_pad=pad))
+
+
+def svg_of(figure: Figure) -> str:
+    """Return a figure as SVG, with the same bytes every time."""
+    held = io.StringIO()
+    figure.savefig(held, format="svg", metadata={"Date": None, "Creator": None})
+    drawn = held.getvalue()
+    return drawn[drawn.index("<svg") :]
+
+
+def short(title: str) -> str:
+    """Return the title, cut to fit a panel."""
+    return title if len(title) <= 40 else title[:39] + "…"
 
 
 @final
@@ -17,10 +82,10 @@ class Curve:
     """One line of a panel.
 
     Args:
-        label: In the legend.
-        steps, values: Its points.
-        colour: Of the line.
-        marked: Whether its points are marked.
+        label: Text in the legend.
+        steps, values: Coordinates of the points.
+        colour: Colour of the line.
+        marked: Whether each point has a mark.
     """
 
     label: str
@@ -40,7 +105,7 @@ class Panel:
 
 
 def panels_svg(panels: Sequence[Panel], *, name: str) -> str:
-    """Return the panels in rows of three as one SVG. ``name`` keeps the identifiers of several figures on a page apart.
+    """Return the panels in rows of three as one SVG. ``name`` makes the identifiers of a figure unique on its page.
 
     Raises:
         JepaVLMError: If matplotlib is not installed.
@@ -73,7 +138,7 @@ def panels_svg(panels: Sequence[Panel], *, name: str) -> str:
 
 
 def accuracy_svg(rows: Sequence[tuple[str, Accuracy | None, Accuracy | None]], *, name: str) -> str:
-    """Return accuracies with their intervals, before (grey) and after (blue), and chance as a mark, one row per label.
+    """Return a figure of accuracies with intervals, before (grey) and after (blue), and of chance, one row per label.
 
     Raises:
         JepaVLMError: If matplotlib is not installed.
@@ -98,3 +163,48 @@ def accuracy_svg(rows: Sequence[tuple[str, Accuracy | None, Accuracy | None]], *
         axes.plot([], [], color=ORANGE, linestyle=":", label="chance")
         axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
         return svg_of(figure)
+
+
+DATA_PANELS = (  # key of the counts, title, and label of the axis
+    ("calls", "Calls per trajectory", "calls"),
+    ("images", "Images per trajectory", "images"),
+    ("box_percent", "Box size", "% of its image"),
+    ("box_tokens", "Visual tokens in a box", "tokens"),
+)
+
+
+def data_figure(found: Mapping[str, Mapping[str, Any]]) -> str:
+    """Return an SVG with a row of panels for each source.
+
+    Args:
+        found: Counts by source, as ``runs.survey.Tally.summary`` returns them.
+
+    Raises:
+        JepaVLMError: If matplotlib is not installed.
+    """
+    with drawing(15.0, 2.6 * len(found), "data") as figure:
+        grid = figure.subplots(len(found), len(DATA_PANELS) + 2, squeeze=False)
+        for axes, (name, counts) in zip(grid, found.items(), strict=True):
+            for axis, (key, title, label) in zip(axes, DATA_PANELS, strict=False):
+                values = {int(value): count for value, count in counts[key].items()}
+                axis.bar(list(values), list(values.values()), color=BLUE, width=1.0 if len(values) > 12 else 0.8)
+                axis.set_xlim(-0.5, 100.5 if key == "box_percent" else max(values, default=0) + 1.5)
+                axis.xaxis.get_major_locator().set_params(integer=True)
+                axis.set_title(title)
+                axis.set_xlabel(label)
+            axes[0].set_ylabel(short(f"{name}: rows"))
+            _bars(axes[-2], "Calls by tool", {tool: (count,) for tool, count in counts["tools"].items()})
+            views = {view: kinds["total"] for view, kinds in counts["tokens"].items()}
+            tokens = {view: (one["p95"], one["median"]) for view, one in views.items()}
+            _bars(axes[-1], "Tokens by view", tokens)
+            axes[-1].set_xlabel("median; pale: 95th percentile")
+        return svg_of(figure)
+
+
+def _bars(axis: Any, title: str, values: Mapping[str, Sequence[float]]) -> None:
+    """Draw a bar for each name; its second value lies in front of its first."""
+    for place, colour in enumerate(("#93c5fd", BLUE)):
+        heights = [own[place] if place < len(own) else 0 for own in values.values()]
+        axis.barh(range(len(values)), heights, color=colour)
+    axis.set_yticks(range(len(values)), [short(name) for name in values])
+    axis.set_title(title)

@@ -1,26 +1,23 @@
-"""The report of a run: one HTML file made of what is in its folder. What is not there is shown as not measured."""
+"""The report of a run: one HTML file made from its folder. A missing file shows as not measured."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
-from jepa_vlm.drawing import BLUE, GREY, ORANGE
 from jepa_vlm.errors import JepaVLMError
 from jepa_vlm.evaluation import Evaluation, compare
-from jepa_vlm.report.figures import Curve, Panel, accuracy_svg, panels_svg
+from jepa_vlm.report.figures import BLUE, GREY, ORANGE, Curve, Panel, accuracy_svg, panels_svg
 from jepa_vlm.report.page import write_page
 from jepa_vlm.report.recorded_run import RecordedRun, names, read_run, series
-from jepa_vlm.report.source_losses import source_losses
-from jepa_vlm.training.within_kinds import in_words
+from jepa_vlm.training.monitors import in_words
 
 Points = tuple[list[float], list[float]]
 HEADLINE = ("recipe", "backbone", "data", "seed", "steps")
-SIDES = ("matched", "shuffled", "predicted", "target")  # what a monitor looks at, in front of what it measures
+SIDES = ("matched", "shuffled", "predicted", "target")  # first part of a monitor's name; the quantity follows
 WITHIN = "within_kind"
-PANELS = {  # monitors of one panel that are not named so: its title, and the curve's label
+PANELS = {  # panel title and curve label of monitors whose names do not give them
     "recall_at_1_within_kind": ("R@1 within kind", "prediction"),
     "chance_at_1_within_kind": ("R@1 within kind", "guess"),
     "explained_within_kind": ("explained within kind", "as it is"),
@@ -30,6 +27,8 @@ PANELS = {  # monitors of one panel that are not named so: its title, and the cu
 }
 COUNTS = ("kinds", "compared", "alone")  # monitors that are the same at every step
 COLOURS = (BLUE, ORANGE, GREY)
+SOURCE_COLOURS = ("#2563eb", "#d97706", "#15803d", "#b91c1c", "#6d28d9", "#8b95a5")
+KINDS = {"train": "training", "validation": "held-out"}
 TOTAL = "total (weighted sum)"
 ANSWER_SHOWN = 120  # characters of a generated answer
 
@@ -38,11 +37,11 @@ def write_run_report(folder: Path) -> Path:
     """Write ``report.html`` into a run folder and return its path.
 
     Args:
-        folder: With any of config.json, metrics.jsonl, evaluation_before.json, evaluation.json, examples.json.
+        folder: May contain config.json, metrics.jsonl, evaluation_before.json, evaluation.json, examples.json.
 
     Raises:
         RunError: If the folder does not exist or its configuration is broken.
-        DataError: If another of its files is broken.
+        DataError: If another file is broken.
         JepaVLMError: If jinja2 or matplotlib is not installed.
     """
     run = read_run(Path(folder))
@@ -51,7 +50,7 @@ def write_run_report(folder: Path) -> Path:
     return path
 
 
-def _values(run: RecordedRun) -> dict[str, Any]:
+def _values(run: RecordedRun) -> dict[str, object]:
     evaluation = run.after or run.before
     return {
         "title": f"{run.setting('recipe') or 'Run'} on {run.setting('backbone') or 'an unnamed backbone'}",
@@ -70,13 +69,13 @@ def _values(run: RecordedRun) -> dict[str, Any]:
     }
 
 
-def _accuracy(before: Evaluation | None, after: Evaluation | None) -> list[dict[str, Any]]:
+def _accuracy(before: Evaluation | None, after: Evaluation | None) -> list[dict[str, object]]:
     present = [evaluation for evaluation in (before, after) if evaluation is not None]
     scorings = dict.fromkeys(scoring for evaluation in present for scoring in evaluation.scorings)
     return [_scoring(scoring, before, after) for scoring in scorings]
 
 
-def _scoring(scoring: str, before: Evaluation | None, after: Evaluation | None) -> dict[str, Any]:
+def _scoring(scoring: str, before: Evaluation | None, after: Evaluation | None) -> dict[str, object]:
     first = before[scoring] if before and scoring in before.scorings else None
     second = after[scoring] if after and scoring in after.scorings else None
     tasks = sorted({*(first.tasks if first else ()), *(second.tasks if second else ())})
@@ -103,7 +102,7 @@ def _test(scoring: str, before: Evaluation, after: Evaluation) -> str:
     )
 
 
-def _losses(run: RecordedRun) -> dict[str, Any]:
+def _losses(run: RecordedRun) -> dict[str, object]:
     panels, rows = [], []
     for term in ("", *names(run.metrics, "terms")):
         keys = ("terms", term, "raw") if term else ("loss",)
@@ -119,7 +118,7 @@ def _losses(run: RecordedRun) -> dict[str, Any]:
     return {"svg": panels_svg(panels, name="losses") if panels else None, "rows": rows, "best": _best_step(run)}
 
 
-def _monitors(run: RecordedRun) -> dict[str, Any]:
+def _monitors(run: RecordedRun) -> dict[str, object]:
     panels, rows = [], []
     for term in names(run.metrics, "monitors"):
         found = {
@@ -128,7 +127,7 @@ def _monitors(run: RecordedRun) -> dict[str, Any]:
             if name not in COUNTS and not name.startswith("compared_")
             if (points := series(run.metrics, "validation", "monitors", term, name))[0]
         }
-        found = dict(sorted(found.items(), key=lambda item: WITHIN not in item[0]))  # what matters most comes first
+        found = dict(sorted(found.items(), key=lambda item: WITHIN not in item[0]))  # monitors within a kind come first
         groups: dict[str, list[Curve]] = {}
         for name, points in found.items():
             side, _, quantity = name.partition("_")
@@ -147,7 +146,7 @@ def _monitors(run: RecordedRun) -> dict[str, Any]:
 
 
 def _findings(run: RecordedRun) -> list[tuple[str, str]]:
-    """Return for each latent term what its prediction knows at the best step, and how many examples show it."""
+    """Return for each latent term a sentence on its prediction at the best step, with the number of examples."""
     held = {row["step"]: row.get("monitors", {}) for row in run.metrics if row.get("kind") == "validation"}
     best = _best_step(run)
     if not held or best is None:
@@ -163,14 +162,14 @@ def _basis(found: Mapping[str, float]) -> str:
 
 
 def _best_step(run: RecordedRun) -> float | None:
-    """Return the step of the lowest held-out total, None if it was never finite."""
+    """Return the step with the lowest held-out total, or None if no total was finite."""
     steps, values = series(run.metrics, "validation", "loss")
     finite = [(value, step) for step, value in zip(steps, values, strict=True) if math.isfinite(value)]
     return min(finite)[1] if finite else None
 
 
 def _three(points: Points, run: RecordedRun) -> tuple[float, float | None, float]:
-    """Return the first value, the one at the step of the lowest held-out total, and the last."""
+    """Return the first value, the value at the step with the lowest held-out total, and the last value."""
     steps, values = points
     best = _best_step(run)
     return values[0], dict(zip(steps, values, strict=True)).get(best) if best is not None else None, values[-1]
@@ -182,7 +181,7 @@ def _gap(matched: Points, shuffled: Points, run: RecordedRun) -> tuple[float, fl
     return one[0] - other[0], middle, one[2] - other[2]
 
 
-def _examples(run: RecordedRun) -> list[dict[str, Any]]:
+def _examples(run: RecordedRun) -> list[dict[str, object]]:
     before, after = _answers_by_item(run.before), _answers_by_item(run.after)
     scorings = list(dict.fromkeys(scoring for scoring, _ in (*before, *after)))
     return [
@@ -196,8 +195,8 @@ def _examples(run: RecordedRun) -> list[dict[str, Any]]:
     ]
 
 
-def _answers_by_item(evaluation: Evaluation | None) -> dict[tuple[str, str], dict[str, Any]]:
-    """Return what is shown of each answer, by scoring and item."""
+def _answers_by_item(evaluation: Evaluation | None) -> dict[tuple[str, str], dict[str, object]]:
+    """Return what the page shows of each answer, by scoring and item."""
     return {
         (one.protocol.scoring, answer.id): {
             "letter": answer.predicted,
@@ -212,3 +211,38 @@ def _answers_by_item(evaluation: Evaluation | None) -> dict[tuple[str, str], dic
 def _clipped(text: str) -> str:
     flat = text.replace("\n", "↵")
     return flat if len(flat) <= ANSWER_SHOWN else flat[: ANSWER_SHOWN - 1] + "…"
+
+
+def source_losses(run: RecordedRun) -> dict[str, object]:
+    """Return the losses of a mixture by source; empty without a mixture.
+
+    ``svg`` has a panel for each term and kind with a curve for each source. ``rows`` has term, source, and the
+    first and last raw value in training and held out, None where not measured.
+    """
+    sources, panels, rows = names(run.metrics, "sources"), [], []
+    terms = dict.fromkeys(term for source in sources for term in names(run.metrics, "sources", source, "terms"))
+    for term in terms:
+        found = {
+            (source, kind): series(run.metrics, kind, "sources", source, "terms", term, "raw")
+            for source in sources
+            for kind in KINDS
+        }
+        for kind, word in KINDS.items():
+            curves = [
+                Curve(
+                    source,
+                    *found[source, kind],
+                    SOURCE_COLOURS[number % len(SOURCE_COLOURS)],
+                    marked=kind == "validation",
+                )
+                for number, source in enumerate(sources)
+                if found[source, kind][0]
+            ]
+            panels += [Panel(f"{term}, {word}", curves)] if curves else []
+        for source in sources:
+            rows.append((term, source, tuple(end for kind in KINDS for end in _ends(found[source, kind][1]))))
+    return {"svg": panels_svg(panels, name="sources") if panels else None, "rows": rows}
+
+
+def _ends(values: list[float]) -> tuple[float | None, float | None]:
+    return (values[0], values[-1]) if values else (None, None)

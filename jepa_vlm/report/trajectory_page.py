@@ -10,8 +10,8 @@ from itertools import count
 from pathlib import Path
 from typing import Any, final
 
+from jepa_vlm.report.embedded_pictures import trajectory_pictures
 from jepa_vlm.report.page import write_page
-from jepa_vlm.report.pictures import trajectory_pictures
 from jepa_vlm.trajectories import Step, Trajectory
 from jepa_vlm.views import TokenizedView
 
@@ -29,14 +29,14 @@ TrajectoryEntry = tuple[Trajectory, Mapping[str, TokenizedView], Mapping[str, Se
 
 @final
 @dataclass(frozen=True)
-class Run:
-    """Tokens of one kind that are shown together: one text token, or all tokens of an image, or all slots.
+class TokenRun:
+    """Tokens of one kind that the page shows together: one text token, all tokens of an image, or neighbouring slots.
 
     Args:
         kind: One of ``KINDS``.
-        text: What is shown.
-        count: How many tokens.
-        breaks: Whether the text ends a line.
+        text: Text on the page.
+        count: Number of tokens.
+        breaks: Whether a line ends after the text.
     """
 
     kind: str
@@ -49,11 +49,11 @@ def write_trajectory_page(entries: Sequence[TrajectoryEntry], path: Path) -> Pat
     """Write the page and return its path.
 
     Args:
-        entries: What to show, see ``TrajectoryEntry``.
-        path: The HTML file.
+        entries: The trajectories with their views and token texts.
+        path: Path of the HTML file.
 
     Raises:
-        ValueError: If a view has not exactly one text per token.
+        ValueError: If a view does not have one text per token.
         DataError: If an image cannot be read or a box lies outside its image.
         JepaVLMError: If jinja2 is not installed.
     """
@@ -72,7 +72,7 @@ def write_trajectory_page(entries: Sequence[TrajectoryEntry], path: Path) -> Pat
 
 
 def _question(trajectory: Trajectory) -> list[str | int]:
-    """Return the question's words and, where images do not simply come first, the numbers of its images."""
+    """Return the parts of the question: its text, and the numbers of its images if they do not all come first."""
     if not trajectory.image_places:
         return [trajectory.question]
     numbers = count()
@@ -80,37 +80,37 @@ def _question(trajectory: Trajectory) -> list[str | int]:
 
 
 def decode_tokens(tokenizer: Any, view: TokenizedView) -> list[str]:
-    """Return the text of each token of a view, one by one."""
+    """Return the text of each token of a view."""
     return [str(tokenizer.decode([token])) for token in view.input_ids.tolist()]
 
 
-def token_runs(view: TokenizedView, tokens: Sequence[str]) -> list[Run]:
-    """Return a view's tokens by kind; the tokens of one image become one run, and so do neighbouring slots.
+def token_runs(view: TokenizedView, tokens: Sequence[str]) -> list[TokenRun]:
+    """Return a view's tokens in runs of one kind. The tokens of an image are one run, and so are neighbouring slots.
 
     Raises:
-        ValueError: If there is not exactly one text per token.
+        ValueError: If the numbers of tokens and texts differ.
     """
     if len(tokens) != len(view.input_ids):
         raise ValueError(f"A view needs one text per token: {len(view.input_ids)} tokens, {len(tokens)} texts.")
-    runs: list[Run] = []
+    runs: list[TokenRun] = []
     previous = -1
     for place, text in enumerate(tokens):
         image = int(view.image_index[place])
         if view.slots[place]:
             kind, name = ("pred", "[PRED]") if view.slot_sources is None else ("latent", "latent")
             count = runs.pop().count + 1 if runs and runs[-1].kind == kind else 1
-            runs.append(Run(kind, f"{name} ×{count}", count))
+            runs.append(TokenRun(kind, f"{name} ×{count}", count))
         elif view.image_tokens[place]:
             count = runs.pop().count + 1 if image == previous else 1
-            runs.append(Run("image", f"image {image} ×{count}", count))
+            runs.append(TokenRun("image", f"image {image} ×{count}", count))
         else:
             kind = "trained" if int(view.labels[place]) != -100 else "context"
-            runs.append(Run(kind, text.replace("\n", "↵"), breaks="\n" in text))
+            runs.append(TokenRun(kind, text.replace("\n", "↵"), breaks="\n" in text))
         previous = image if view.image_tokens[place] else -1
     return runs
 
 
-def _view(name: str, view: TokenizedView, tokens: Sequence[str]) -> dict[str, Any]:
+def _view(name: str, view: TokenizedView, tokens: Sequence[str]) -> dict[str, object]:
     runs = token_runs(view, tokens)
     counts: Counter[str] = Counter()
     for run in runs:

@@ -9,22 +9,18 @@ from jepa_vlm.lazy import on_first_use
 if TYPE_CHECKING:
     from jepa_vlm.runs.comparing.compare import ComparisonResult, compare, start_comparison
     from jepa_vlm.runs.comparing.settings import CompareSettings
-    from jepa_vlm.runs.data import RunData, load_data
     from jepa_vlm.runs.plan import Plan, plan_run
     from jepa_vlm.runs.result import RunResult
-    from jepa_vlm.runs.settings import Resolved, RunSettings
+    from jepa_vlm.runs.settings import RunSettings
     from jepa_vlm.runs.training_run import start_run, train
 
 _HOMES = {
     "CompareSettings": "comparing.settings",
     "ComparisonResult": "comparing.compare",
     "Plan": "plan",
-    "Resolved": "settings",
-    "RunData": "data",
     "RunResult": "result",
     "RunSettings": "settings",
     "compare": "comparing.compare",
-    "load_data": "data",
     "plan_run": "plan",
     "start_comparison": "comparing.compare",
     "start_run": "training_run",
@@ -35,12 +31,9 @@ __all__ = [
     "CompareSettings",
     "ComparisonResult",
     "Plan",
-    "Resolved",
-    "RunData",
     "RunResult",
     "RunSettings",
     "compare",
-    "load_data",
     "plan_run",
     "start_comparison",
     "start_run",

@@ -9,9 +9,9 @@ from peft import PeftModel
 from torch import nn
 
 from jepa_vlm.adapters.inside_peft import belongs_to_adapter
-from jepa_vlm.cost import MicroBatch, Shape, StepMemory, step_memory
-from jepa_vlm.encoders import TextEncoder
-from jepa_vlm.encoders.batch import PackedSequence
+from jepa_vlm.cost import MicroBatchSize, Shape, StepMemory, step_memory
+from jepa_vlm.engine import TextEncoder
+from jepa_vlm.engine.batch import PackedSequence
 from jepa_vlm.errors import JepaVLMError
 from jepa_vlm.latent_vlm import LatentVLM
 from jepa_vlm.objectives import NextToken
@@ -62,14 +62,14 @@ def in_full(model: LatentVLM) -> list[nn.Parameter]:
     return [p for name, p in named if p.requires_grad and not belongs_to_adapter(name)]
 
 
-def micro_batch(model: LatentVLM, trajectories: Sequence[Trajectory]) -> MicroBatch:
+def micro_batch(model: LatentVLM, trajectories: Sequence[Trajectory]) -> MicroBatchSize:
     """Return the sizes of what a one-pass model computes of these trajectories at once, whatever its objective."""
     batch = model.collator()(trajectories)
     lengths = {name: len(row) for name, row in batch.rows.items()}
     regions = [
         (request.at == "supervised", len(read.index)) for request, read in batch.reads.items() if not request.reads_one
     ]
-    return MicroBatch(
+    return MicroBatchSize(
         tokens=lengths.get("gradient", 0),
         seen=_seen(batch.rows.get("gradient")),
         detached=max((length for name, length in lengths.items() if name != "gradient"), default=0),

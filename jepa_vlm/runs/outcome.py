@@ -14,7 +14,7 @@ from jepa_vlm.errors import JepaVLMError
 from jepa_vlm.evaluation import Evaluation, evaluate, load_benchmark
 from jepa_vlm.generation.letters import SCORINGS
 from jepa_vlm.playground import World
-from jepa_vlm.report.examples import save_examples
+from jepa_vlm.report.recorded_run import save_examples
 from jepa_vlm.report.run_report import write_run_report
 from jepa_vlm.runs.folder import RunFolder
 from jepa_vlm.runs.measured import Spent
@@ -34,7 +34,7 @@ def measure(plan: Plan, path: Path, console: Console, when: str, *, keep: bool) 
         plan: Of the run.
         path: The evaluation's file.
         console: Where the accuracy is told.
-        when: ``before``, by the backbone's own generation, or ``after``, as the recipe decodes.
+        when: ``before``, by the backbone's own generation, or ``after``, as the recipe says.
         keep: Whether a file that is there already will do.
     """
     benchmark = plan.data.benchmark
@@ -43,15 +43,15 @@ def measure(plan: Plan, path: Path, console: Console, when: str, *, keep: bool) 
     if keep and path.is_file():
         found = Evaluation.from_json(path)
     else:
+        answering = plan.recipe.answering if when == "after" else plan.recipe.answering.untrained
         items = load_benchmark(benchmark, count=plan["questions"], seed=plan["seed"])
         found = evaluate(
             plan.backbone,
             items,
-            scorings=SCORINGS if plan.recipe.opening is None else tuple(dict.fromkeys(("free", *SCORINGS))),
+            scorings=[name for name in dict.fromkeys((answering.scoring(SCORINGS[0]), *SCORINGS)) if name in SCORINGS],
             benchmark=benchmark,
             seed=plan["seed"],
-            latents=plan.recipe.decoding if when == "after" else None,
-            opening=plan.recipe.opening,
+            answering=answering,
         )
         found.to_json(path)
     overall = found.scored[0].overall
@@ -61,7 +61,8 @@ def measure(plan: Plan, path: Path, console: Console, when: str, *, keep: bool) 
     )
     if (use := found.scored[0].opening_use) is not None:
         console.print(
-            f"opening {when}: written whole in {use['whole']} of {overall.n} answers, some of it in {use['some']}"
+            f"response prefix {when}: written whole in {use['whole']} of {overall.n} answers, "
+            f"some of it in {use['some']}"
         )
     return found
 
@@ -74,12 +75,13 @@ def measure_other_entry(plan: Plan, path: Path, console: Console) -> dict[str, A
         path: The evaluation's file.
         console: Where it is told how often the latent path ran.
     """
-    benchmark, decoding = plan.data.benchmark, plan.recipe.decoding
-    if benchmark is None or not plan["questions"] or decoding is None or not decoding.steps:
+    benchmark, own = plan.data.benchmark, plan.recipe.answering
+    entry = "model" if own.forced else "forced"
+    other = own.with_latents(entry=entry) if own.latents else None
+    if benchmark is None or not plan["questions"] or other is None:
         return {}
     items = load_benchmark(benchmark, count=plan["questions"], seed=plan["seed"])
-    other = replace(decoding, entry="model" if decoding.entry == "forced" else "forced")
-    found = evaluate(plan.backbone, items, benchmark=benchmark, seed=plan["seed"], latents=other)
+    found = evaluate(plan.backbone, items, benchmark=benchmark, seed=plan["seed"], answering=other)
     found.to_json(path)
     (scored,) = found.scored
     ran = (scored.latent_use or {}).get("answers", 0)

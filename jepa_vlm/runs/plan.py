@@ -17,8 +17,6 @@ from jepa_vlm.adapters.backbone import HALF
 from jepa_vlm.cost import StepMemory
 from jepa_vlm.errors import DataError, RecipeError, UnknownNameError
 from jepa_vlm.evaluation import commit, versions
-from jepa_vlm.generation.answering import ANSWERS
-from jepa_vlm.generation.latent_feedback import marks
 from jepa_vlm.latent_vlm import LatentVLM
 from jepa_vlm.objectives.latent_reconstruction import feeding_head
 from jepa_vlm.recipe import Recipe, load_recipe
@@ -31,9 +29,8 @@ from jepa_vlm.runs.term_checks import Alone, RowCounter, TermRows, comparing_ter
 from jepa_vlm.serialization import check_template
 from jepa_vlm.terms import Objective
 from jepa_vlm.training import Part, apply_lora, parts
-from jepa_vlm.training.order import Passes
+from jepa_vlm.training.order import Filling, Passes, count_tokens, filling, micro_batch_starts
 from jepa_vlm.training.term_schedule import TermSchedule
-from jepa_vlm.training.token_budget import Filling, count_tokens, filling, micro_batch_starts
 from jepa_vlm.trajectories import Trajectory
 
 COMPOSED = "composed"  # recorded as the name of a recipe that is composed in Python
@@ -145,7 +142,7 @@ class Plan:
             "overruled": {name: _recorded(one.over) for name, one in self.values.items() if one.over is not None},
             "objective": str(self.model.objective),
             "terms": {term.name: f"{w:g} * {term!r}" for w, term in cast("Objective", self.recipe.objective).parts()},
-            "inference": self.recipe.inference,
+            "inference": self.recipe.answering.name,
             "data_rule": self.data.rule,
             "data_digests": dict(self.data.digests),
             "examples": {"train": len(self.train.kept), "validation": len(self.validation.kept)},
@@ -177,20 +174,18 @@ def plan_run(recipe: Recipe | str, settings: RunSettings) -> Plan:
     """
     name = recipe if isinstance(recipe, str) else COMPOSED
     recipe = load_recipe(recipe, **(settings.parameters or {})) if isinstance(recipe, str) else recipe
-    _ = ANSWERS[recipe.inference]  # refused before training, not after
     _check_trackers(settings.report_to or ())
     values = run_values(name, settings, gpu=torch.cuda.is_available())
     seed = values["seed"].value
     prepare(seed, backbone=values["backbone"].value)
     backbone = _load(recipe, recipe.rates if settings.rates is None else settings.rates, values)
-    if recipe.decoding is not None:
-        marks(backbone, recipe.decoding)  # refused before training, not after
+    recipe.answering.check(backbone)  # refused before training, not after
     values |= training_values(settings, recipe, _profile(backbone, recipe))
     recipe = _in_place(recipe, values)
     nn.Module.to(backbone.model, device())
     apply_lora(backbone, recipe.lora, seed=seed, train=recipe.rates)
     model = LatentVLM(backbone, recipe.objective, engine=str(recipe.engine), seed=seed)
-    if recipe.decoding is not None and recipe.decoding.head is not None:
+    if recipe.answering.head is not None:
         backbone.latent_head = feeding_head(model.objective)
     for store in model.target_stores.values():
         store.is_complete()  # refuses other targets' folders before any work is done
@@ -261,8 +256,8 @@ def _load(recipe: Recipe, rates: Mapping[str, float], values: Mapping[str, Resol
 
 def _profile(backbone: Backbone, recipe: Recipe) -> Profile:
     """Return the backbone's profile, with the rate of its own for recipes that answer behind latent steps alone."""
-    profile, decoding = backbone.profile, recipe.decoding
-    if decoding is None or decoding.entry != "forced" or profile.forced_learning_rate is None:
+    profile = backbone.profile
+    if not recipe.answering.forced or profile.forced_learning_rate is None:
         return profile
     return replace(profile, learning_rate=profile.forced_learning_rate)
 

@@ -19,11 +19,16 @@ from jepa_vlm.evaluation import (
 )
 from jepa_vlm.evaluation.benchmarks import published_sizes
 from jepa_vlm.generation import Scoring
-from jepa_vlm.recipe import LatentDecoding, Opening
+from jepa_vlm.generation.answering import Answering, Plain
 from jepa_vlm.runs.environment import device, prepare
-from jepa_vlm.training.checkpoint import read_origin
-from jepa_vlm.training.inference_file import load_exported
-from jepa_vlm.training.merge import find_checkpoint, inference_of, is_checkpoint, load_checkpoint
+from jepa_vlm.training.checkpoint import (
+    answering_of,
+    find_checkpoint,
+    is_checkpoint,
+    load_checkpoint,
+    load_exported,
+    read_origin,
+)
 from jepa_vlm.trajectories import MultipleChoice
 
 
@@ -84,8 +89,7 @@ def ask(
     seed: int,
     batch_size: int = 16,
     output: Path | None = None,
-    latents: LatentDecoding | None = None,
-    opening: Opening | None = None,
+    answering: Answering = Plain(),  # noqa: B008
     progress: Callable[[int], object] | None = None,
 ) -> Evaluation:
     """Return a model's answers to one benchmark, and write them into the output folder if there is one."""
@@ -98,8 +102,7 @@ def ask(
         seed=seed,
         batch_size=batch_size,
         samples=output,
-        latents=latents,
-        opening=opening,
+        answering=answering,
         progress=progress,
     )
     if output is not None:
@@ -125,26 +128,19 @@ def load_model(model: str, **loading: Any) -> Backbone:
 
 
 def own_scoring(model: str, rules: NamedProtocol | None) -> Scoring:
-    """Return how a model's answers are read: with tools if its recipe says so, from what it writes if it writes an
-    opening first, else as the protocol asks.
+    """Return how a model's answers are read: as its recipe says, else as the protocol does.
 
     Args:
         model: A run, or anything that ``load_model`` takes.
         rules: The protocol, or None for the library's own.
     """
-    own = inference_of(find_checkpoint(Path(model)))
-    if own.name == "tools":
-        return "tools"
-    if own.opening is not None:
-        return "free"
-    return "letter-logits" if rules is None else rules.scoring
+    return own_answering(model).scoring("letter-logits" if rules is None else rules.scoring)
 
 
-def own_decoding(model: str) -> LatentDecoding | None:
-    """Return how a model thinks in latent slots before it answers, if its recipe says so."""
-    return inference_of(find_checkpoint(Path(model))).decoding
+def own_answering(model: str) -> Answering:
+    """Return how a model answers: as its recipe says, or by plain generation.
 
-
-def own_opening(model: str) -> Opening | None:
-    """Return what a model writes ahead of its answers, if its recipe says so."""
-    return inference_of(find_checkpoint(Path(model))).opening
+    Args:
+        model: A run, or anything that ``load_model`` takes.
+    """
+    return answering_of(find_checkpoint(Path(model)))

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, final
 
 from jepa_vlm.errors import RunError
-from jepa_vlm.training.within_kinds import in_words
+from jepa_vlm.training.monitors import in_words
 from jepa_vlm.whole_files import write_whole
 
 FILE = "result.json"

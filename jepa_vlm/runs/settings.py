@@ -260,8 +260,8 @@ def training_values(settings: RunSettings, recipe: Recipe, profile: Profile) -> 
         values["stages"] = Resolved(
             [{**asdict(stage), "terms": list(stage.terms)} for stage in recipe.stages], "recipe"
         )
-    if recipe.decoding is not None:
-        values["decoding"] = Resolved(asdict(recipe.decoding), "recipe")
+    if (latents := recipe.answering.record().get("decoding")) is not None:
+        values["decoding"] = Resolved(latents, "recipe")
     values["validate_every"] = _or(settings.validate_every, max(1, values["steps"].value // 5))
     return values
 

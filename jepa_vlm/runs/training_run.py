@@ -9,7 +9,7 @@ from dataclasses import fields
 from functools import wraps
 from inspect import signature
 from pathlib import Path
-from typing import Any, Concatenate, ParamSpec
+from typing import Concatenate, ParamSpec
 
 from rich.console import Console
 
@@ -24,7 +24,8 @@ from jepa_vlm.runs.plan import COMPOSED, Plan, plan_run
 from jepa_vlm.runs.result import RunResult
 from jepa_vlm.runs.settings import RunSettings, check_names, overruled
 from jepa_vlm.training import ObjectiveTrainer, Origin, TrainSettings, fill_targets, save_weights
-from jepa_vlm.training.callbacks import Progress, StopRequest, StopWhenAsked
+from jepa_vlm.training.callbacks import Progress
+from jepa_vlm.training.signals import StopRequest, StopWhenAsked
 from jepa_vlm.trajectories.rows import Mixture, Source
 
 P = ParamSpec("P")
@@ -144,9 +145,7 @@ def _settings(plan: Plan, folder: RunFolder) -> TrainSettings:
 
 def _origin(plan: Plan) -> Origin:
     named = (plan["backbone"], plan["seed"], plan["dtype"], plan["visual_tokens"])
-    recipe = plan.recipe
-    answers: dict[str, Any] = {"inference": recipe.inference, "decoding": recipe.decoding, "opening": recipe.opening}
-    return Origin(*named, added_tokens=recipe.added_tokens, **answers)
+    return Origin(*named, added_tokens=plan.recipe.added_tokens, answering=plan.recipe.answering)
 
 
 def _trainer(plan: Plan, folder: RunFolder, settings: TrainSettings, console: Console) -> ObjectiveTrainer:

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 from jepa_vlm.lazy import on_first_use
 
 if TYPE_CHECKING:
-    from jepa_vlm.training.checkpoint import Origin, load_weights, read_origin, save_weights
+    from jepa_vlm.training.checkpoint import Origin, load_checkpoint, load_weights, read_origin, save_weights
     from jepa_vlm.training.lora import Part, apply_lora, parts
-    from jepa_vlm.training.merge import Exported, export, load_checkpoint
+    from jepa_vlm.training.merge import Exported, export
     from jepa_vlm.training.settings import TrainSettings
     from jepa_vlm.training.target_filling import fill_targets
     from jepa_vlm.training.trainer import ObjectiveTrainer
@@ -23,7 +23,7 @@ _HOMES = {
     "apply_lora": "lora",
     "export": "merge",
     "fill_targets": "target_filling",
-    "load_checkpoint": "merge",
+    "load_checkpoint": "checkpoint",
     "load_weights": "checkpoint",
     "parts": "lora",
     "read_origin": "checkpoint",

@@ -1,4 +1,4 @@
-"""A checkpoint's weights: what trained of the backbone, and the objective's own parameters beside it.
+"""Write and load checkpoints: what trained of the backbone, and the objective's own parameters beside it.
 
     adapter_model.safetensors, adapter_config.json   load with ``PeftModel.from_pretrained(base, folder)``; the rows of
                                                      added tokens are in them too
@@ -6,8 +6,11 @@
                                                      of the loaded model
     heads.safetensors                                heads, [PRED] inputs, averaged target weights: for resuming only,
                                                      except the head that latent steps pass through
-    origin.json                                      which backbone it belongs to
+    origin.json                                      which backbone it belongs to, and how the model answers
 The Trainer adds optimizer.pt, scheduler.pt, rng_state.pth and trainer_state.json, which only resuming reads.
+
+An exported folder says in inference.json how its model answers, unless that is the base's own ``generate``; the weights
+of a head that latent steps pass through lie beside it, in latent_head.safetensors.
 """
 
 from __future__ import annotations
@@ -15,7 +18,7 @@ from __future__ import annotations
 import json
 import zipfile
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, final
 
@@ -26,19 +29,18 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from jepa_vlm.adapters import Backbone
+from jepa_vlm.adapters import Backbone, load_backbone
 from jepa_vlm.adapters.inside_peft import belongs_to_adapter
-from jepa_vlm.errors import RunError, UnknownNameError
+from jepa_vlm.errors import ExportError, RunError, UnknownNameError
+from jepa_vlm.generation.answering import Answering, Plain, read_answering
 from jepa_vlm.latent_vlm import LatentVLM
 from jepa_vlm.objectives import LatentReconstruction
-from jepa_vlm.predictors.saved import Head
-from jepa_vlm.recipe import LatentDecoding, Opening
-from jepa_vlm.recipe.recipe import PLAIN
-from jepa_vlm.training.inference_file import head_with_weights, read_opening
+from jepa_vlm.predictors.saved import Head, build_head
 from jepa_vlm.whole_files import write_tensors
 
 ADAPTER, PARTS, HEADS = "adapter_model.safetensors", "parts.safetensors", "heads.safetensors"
-ORIGIN = "origin.json"
+ORIGIN, INFERENCE, LATENT_HEAD = "origin.json", "inference.json", "latent_head.safetensors"
+BEST, CHECKPOINTS = "best", "checkpoints"
 PT = {"format": "pt"}  # without it, transformers refuses the file
 STATE, PICKLED = "trainer_state.json", ("optimizer.pt", "scheduler.pt")
 
@@ -46,17 +48,12 @@ STATE, PICKLED = "trainer_state.json", ("optimizer.pt", "scheduler.pt")
 @final
 @dataclass(frozen=True)
 class Origin:
-    """What has to be loaded before a checkpoint means anything.
+    """The backbone that a checkpoint belongs to, and how the model answers.
 
     Args:
-        backbone: As given to ``load_backbone``.
+        backbone, dtype, visual_tokens, added_tokens: Arguments of ``load_backbone``.
         seed: Likewise; matters for random weights only.
-        dtype: Likewise.
-        visual_tokens: Likewise.
-        added_tokens: Likewise.
-        decoding: How the model answers, if it thinks in latent slots.
-        inference: How the model answers once it is trained: ``Recipe.inference``.
-        opening: What it writes ahead of its answers: ``Recipe.opening``.
+        answering: How the model answers once it is trained: ``Recipe.answering``.
     """
 
     backbone: str
@@ -64,9 +61,7 @@ class Origin:
     dtype: str
     visual_tokens: int | None = None
     added_tokens: tuple[str, ...] = ()
-    decoding: LatentDecoding | None = None
-    inference: str = PLAIN
-    opening: Opening | None = None
+    answering: Answering = Plain()  # noqa: RUF009
 
 
 def save_weights(model: LatentVLM, folder: Path, origin: Origin) -> None:
@@ -82,8 +77,9 @@ def save_weights(model: LatentVLM, folder: Path, origin: Origin) -> None:
     if in_full := _trained_in_full(model.backbone):
         write_tensors(folder / PARTS, in_full, PT)
     write_tensors(folder / HEADS, _own_state(model), PT)
-    mostly_none = ("added_tokens", "decoding", "opening")
-    known = {name: value for name, value in asdict(origin).items() if name not in mostly_none or value}
+    known = {name: value for name, value in vars(origin).items() if name != "answering"} | origin.answering.record()
+    if not origin.added_tokens:
+        del known["added_tokens"]
     (folder / ORIGIN).write_text(json.dumps(known, indent=1) + "\n", encoding="utf-8")
 
 
@@ -133,7 +129,7 @@ def load_adapter(base: PreTrainedModel, folder: Path) -> PeftModel:
     """
     try:
         loaded = PeftModel.from_pretrained(base, str(folder))
-    except KeyError as err:  # of a row of added tokens, PEFT does not say more
+    except KeyError as err:  # PEFT says no more than this of a missing row of added tokens
         raise RunError(f"{folder / ADAPTER} does not fit this run: it has no {err}.") from None
     with safe_open(folder / ADAPTER, framework="pt") as held:
         _compare(folder / ADAPTER, set(_adapter_state(loaded)), set(held.keys()))
@@ -172,12 +168,73 @@ def read_origin(folder: Path) -> Origin:
         raise RunError(f"{folder} is not a checkpoint (it has no {ORIGIN}); give a run or one of its checkpoints.")
     try:
         held = json.loads(path.read_text(encoding="utf-8"))
-        decoding = LatentDecoding(**held["decoding"]) if held.get("decoding") else None
-        opening = read_opening(held.get("opening"))
-        tokens = tuple(held.get("added_tokens", ()))
-        return Origin(**{**held, "added_tokens": tokens, "decoding": decoding, "opening": opening})
-    except (ValueError, TypeError, AttributeError) as err:
+        answering = read_answering({"inference": held.pop("inference", Plain().name), **held})
+        for key in ("decoding", "opening"):
+            held.pop(key, None)
+        return Origin(**{**held, "added_tokens": tuple(held.get("added_tokens", ())), "answering": answering})
+    except (ValueError, TypeError, AttributeError, KeyError) as err:
         raise RunError(f"{path} does not say which backbone its checkpoint belongs to: {err}.") from None
+
+
+def find_checkpoint(folder: Path) -> Path:
+    """Return the checkpoint that a folder stands for: a run's best one, or itself.
+
+    Raises:
+        RunError: If the run has not ended, so that it has no best one yet.
+    """
+    if (folder / BEST).is_dir():
+        return folder / BEST
+    if (folder / CHECKPOINTS).is_dir():
+        raise RunError(
+            f"The run in {folder} has not ended; go on with it by --resume, or give a folder in {folder / CHECKPOINTS}."
+        )
+    return folder
+
+
+def answering_of(folder: Path) -> Answering:
+    """Return how the model of a checkpoint or an exported folder answers; any other folder answers plainly."""
+    return read_origin(folder).answering if is_checkpoint(folder) else read_inference(folder)
+
+
+def is_checkpoint(folder: Path) -> bool:
+    """Say whether a folder is a checkpoint of a run."""
+    return (folder / ORIGIN).is_file()
+
+
+def load_checkpoint(checkpoint: Path, *, dtype: str | torch.dtype | None = None) -> Backbone:
+    """Return the backbone of a checkpoint with its trained weights; of the heads only the one of its latent steps.
+
+    Args:
+        checkpoint: The checkpoint's folder.
+        dtype: Type of the weights; None for the run's own.
+
+    Raises:
+        RunError: If the folder is no checkpoint, or its adapter, added tokens or latent head do not fit the backbone.
+    """
+    origin = read_origin(checkpoint)
+    backbone = load_backbone(
+        origin.backbone,
+        seed=origin.seed,
+        dtype=dtype or origin.dtype,
+        visual_tokens=origin.visual_tokens,
+        added_tokens=origin.added_tokens,
+    )
+    if (checkpoint / ADAPTER).is_file():
+        adapted = load_adapter(backbone.base, checkpoint)
+        config: Any = adapted.peft_config["default"]
+        held, wanted = config.trainable_token_indices, backbone.added.rows() if backbone.added is not None else None
+        if held != wanted:
+            raise RunError(
+                f"Checkpoint {checkpoint} trained rows {held}, not those of its added tokens: {wanted}. "
+                f"Was the tokenizer of {origin.backbone} changed?"
+            )
+        backbone.model = adapted.eval()
+    elif not (checkpoint / PARTS).is_file():
+        raise RunError(f"Checkpoint {checkpoint} has neither {ADAPTER} nor {PARTS}; it is incomplete.")
+    load_parts(backbone, checkpoint)
+    if origin.answering.head is not None:
+        backbone.latent_head = load_latent_head(backbone, checkpoint, origin.answering.head)
+    return backbone
 
 
 def is_complete(folder: Path) -> bool:
@@ -191,6 +248,72 @@ def is_complete(folder: Path) -> bool:
     except (OSError, ValueError, SafetensorError):
         return False
     return all(zipfile.is_zipfile(folder / name) for name in PICKLED)
+
+
+def write_inference(folder: Path, answering: Answering, head: nn.Module | None = None) -> None:
+    """Write the file, unless the model answers by plain generation without a response prefix.
+
+    Args:
+        folder: The exported model's folder.
+        answering: How the model answers.
+        head: The head that latent steps pass through; its weights are written too.
+    """
+    if answering != Plain():
+        (folder / INFERENCE).write_text(json.dumps(answering.record()) + "\n", encoding="utf-8")
+    if head is not None:
+        write_tensors(folder / LATENT_HEAD, head.state_dict(), {"format": "pt"})
+
+
+def read_inference(folder: Path) -> Answering:
+    """Return how the model of a folder answers.
+
+    Raises:
+        ExportError: If the file is there and does not say.
+        UnknownNameError: If it names a way of answering that does not exist.
+    """
+    path = folder / INFERENCE
+    if not path.is_file():
+        return Plain()
+    try:
+        return read_answering(json.loads(path.read_text(encoding="utf-8")))
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise ExportError(f'{path} must be {{"inference": NAME}}; export the run again.') from None
+
+
+def load_exported(name: str, **loading: Any) -> Backbone:
+    """Return a backbone, with the head of its latent steps if it is an exported folder with one.
+
+    Args:
+        name: As for ``load_backbone``.
+        **loading: Further arguments of ``load_backbone``.
+
+    Raises:
+        ExportError: If the folder names a head whose weights are missing or do not fit.
+        JepaVLMError: As ``load_backbone`` does.
+    """
+    backbone, folder = load_backbone(name, **loading), Path(name)
+    described = read_inference(folder).head
+    if described is not None:
+        try:
+            backbone.latent_head = head_with_weights(backbone, described, load_file(folder / LATENT_HEAD))
+        except (OSError, SafetensorError, ValueError, KeyError, TypeError, RuntimeError, UnknownNameError) as err:
+            raise ExportError(
+                f"{folder / LATENT_HEAD} must hold the weights of {described}, which {INFERENCE} names: {err}. "
+                "Export the run again."
+            ) from None
+    return backbone
+
+
+def head_with_weights(backbone: Backbone, described: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Head:
+    """Return a head of a backbone's size, of the same type as in training.
+
+    Raises:
+        JepaVLMError, ValueError, KeyError, TypeError, RuntimeError: If description, weights and size do not fit.
+    """
+    head = build_head(described)
+    head.setup(backbone.dim, torch.Generator())
+    head.load_state_dict(dict(tensors))
+    return head.to(torch.promote_types(backbone.base.dtype, torch.float32))
 
 
 def _own_state(model: LatentVLM) -> dict[str, Tensor]:

@@ -1,4 +1,4 @@
-"""Put a LoRA adapter on the decoder's projections, and say what trains."""
+"""Put a LoRA adapter on the decoder's projections, list what trains, and give each part its learning rate."""
 
 from __future__ import annotations
 
@@ -11,10 +11,12 @@ import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 from peft.utils.constants import DUMMY_TARGET_MODULES
 from torch import nn
+from torch.optim import Optimizer
 
 from jepa_vlm.adapters import Backbone
 from jepa_vlm.adapters.inside_peft import LORA, TOKENS, belongs_to_adapter
 from jepa_vlm.errors import BackboneError
+from jepa_vlm.latent_vlm import LatentVLM
 from jepa_vlm.recipe import Lora
 
 ROWS = {"language": "decoder", "projector": "projector", "vision": "vision tower"}
@@ -54,8 +56,8 @@ def apply_lora(backbone: Backbone, lora: Lora | None, *, seed: int = 0, train: C
     Args:
         backbone: Changed in place: its ``model`` becomes a ``PeftModel``.
         lora: The adapter, or None.
-        seed: Of the adapter's random half.
-        train: Which parts train, see ``Recipe.rates``; ``projector`` and ``vision`` train in full.
+        seed: Random seed for the adapter's random half.
+        train: Parts that train, see ``Recipe.rates``; ``projector`` and ``vision`` train in full.
 
     Raises:
         BackboneError: If the backbone already has an adapter, projections are found nowhere or outside the decoder, or
@@ -165,3 +167,27 @@ def _part(name: str, tensors: Mapping[str, nn.Parameter]) -> Part:
     }
     trainable = sum(p.numel() for p in tensors.values() if p.requires_grad)
     return Part(name, len(holders), trainable, sum(p.numel() for p in tensors.values()) - trainable)
+
+
+def split_by_rate(optimizer: Optimizer, model: LatentVLM, rates: Mapping[str, float]) -> None:
+    """Split the optimiser's groups so that each part's parameters have their multiple of the learning rate.
+
+    Args:
+        optimizer: Changed in place, before its schedule is made.
+        model: The model that it trains.
+        rates: Multiples by part, see ``Recipe``. A module of the objective may state its multiple as ``rate``, as a
+            ``TextEncoder`` does; the objective's other parameters have the rate itself.
+    """
+    adapter, base = model.backbone.adapter, model.backbone.base
+    prefix = adapter.decoder_prefix(base)
+    factors = {id(p): rates.get(adapter.part(name, prefix), 1.0) for name, p in base.named_parameters()}
+    for module in model.objective.modules():
+        rate = getattr(module, "rate", None)
+        if isinstance(rate, int | float):
+            factors |= {id(p): rate for p in module.parameters()}
+    split = []
+    for group in optimizer.param_groups:
+        for factor in sorted({factors.get(id(p), 1.0) for p in group["params"]}):
+            own = [p for p in group["params"] if factors.get(id(p), 1.0) == factor]
+            split.append({**group, "params": own, "lr": group["lr"] * factor})
+    optimizer.param_groups[:] = split

@@ -19,21 +19,26 @@ from torch import Tensor, nn
 from transformers import AutoModelForImageTextToText, PreTrainedModel
 
 from jepa_vlm import playground
-from jepa_vlm.adapters import Backbone, load_backbone
+from jepa_vlm.adapters import Backbone
 from jepa_vlm.adapters.base_folder import base_folder, kept_files
 from jepa_vlm.adapters.inside_peft import base_name, belongs_to_adapter
 from jepa_vlm.adapters.processors import load_processor
 from jepa_vlm.adapters.tiny import TINY
-from jepa_vlm.errors import BackboneError, ExportError, RunError
-from jepa_vlm.generation.inference import inference
+from jepa_vlm.errors import BackboneError, ExportError
+from jepa_vlm.generation.greedy import inference
 from jepa_vlm.serialization import check_template
-from jepa_vlm.training.base_files import Changes, check_files, copy_files
-from jepa_vlm.training.base_weights import stored_type, write_weights
-from jepa_vlm.training.checkpoint import ADAPTER, ORIGIN, PARTS, load_adapter, load_latent_head, load_parts, read_origin
-from jepa_vlm.training.inference_file import Inference, read_inference, write_inference
+from jepa_vlm.training.base_files import Changes, check_files, copy_files, stored_type, write_weights
+from jepa_vlm.training.checkpoint import (
+    PARTS,
+    answering_of,
+    find_checkpoint,
+    load_checkpoint,
+    read_origin,
+    write_inference,
+)
 from jepa_vlm.whole_files import whole
 
-BEST, CHECKPOINTS, RECORD = "best", "checkpoints", "export.json"
+RECORD = "export.json"
 SHOWN = 4  # paths of one file; all are in the record
 TOLERANCE = {torch.float64: 1e-9, torch.float32: 1e-4, torch.bfloat16: 0.1, torch.float16: 0.02}
 
@@ -44,15 +49,15 @@ class Exported:
     """What an export wrote and checked; ``export.json`` in its folder holds it too.
 
     Args:
-        folder: With the model, its processor and tokenizer; needs no jepa_vlm.
-        checkpoint: What was merged.
-        base: The backbone whose files it has.
-        merged: How many weights are no longer the base's.
+        folder: Folder with the model, its processor and tokenizer; needs no jepa_vlm.
+        checkpoint: Checkpoint that was merged.
+        base: Backbone whose files the folder has.
+        merged: Number of weights that are no longer the base's.
         difference: Largest difference of logits, relative to the largest logit, between the live model and the folder.
-        dtype: In which the live model computed.
-        types: How many tensors of the folder have which type: the base's.
+        dtype: Type in which the live model computed.
+        types: Number of tensors of each type: the base's.
         unread: Tensors that the model does not read; they are the base's.
-        changed: By file: what differs from the base's, by the dotted path of a value.
+        changed: Differences from the base by file and dotted path of a value.
         left_out: Files of the base that were not copied.
     """
 
@@ -115,70 +120,6 @@ def export(run_or_checkpoint: str | Path, *, to: str | Path) -> Exported:
     return Exported(target, checkpoint, **found)
 
 
-def find_checkpoint(folder: Path) -> Path:
-    """Return the checkpoint that a folder stands for: a run's best one, or itself.
-
-    Raises:
-        RunError: If the run has not ended, so that it has no best one yet.
-    """
-    if (folder / BEST).is_dir():
-        return folder / BEST
-    if (folder / CHECKPOINTS).is_dir():
-        raise RunError(
-            f"The run in {folder} has not ended; go on with it by --resume, or give a folder in {folder / CHECKPOINTS}."
-        )
-    return folder
-
-
-def inference_of(folder: Path) -> Inference:
-    """Return how the model of a checkpoint or an exported folder answers."""
-    if is_checkpoint(folder):
-        origin = read_origin(folder)
-        return Inference(origin.inference, origin.decoding, origin.opening)
-    return read_inference(folder)
-
-
-def is_checkpoint(folder: Path) -> bool:
-    """Say whether a folder is a checkpoint of a run."""
-    return (folder / ORIGIN).is_file()
-
-
-def load_checkpoint(checkpoint: Path, *, dtype: str | torch.dtype | None = None) -> Backbone:
-    """Return the backbone of a checkpoint with its trained weights; of the heads only the one of its latent steps.
-
-    Args:
-        checkpoint: Its folder.
-        dtype: Of the weights; None for the run's own.
-
-    Raises:
-        RunError: If the folder is no checkpoint, or its adapter, added tokens or latent head do not fit the backbone.
-    """
-    origin = read_origin(checkpoint)
-    backbone = load_backbone(
-        origin.backbone,
-        seed=origin.seed,
-        dtype=dtype or origin.dtype,
-        visual_tokens=origin.visual_tokens,
-        added_tokens=origin.added_tokens,
-    )
-    if (checkpoint / ADAPTER).is_file():
-        adapted = load_adapter(backbone.base, checkpoint)
-        config: Any = adapted.peft_config["default"]
-        held, wanted = config.trainable_token_indices, backbone.added.rows() if backbone.added is not None else None
-        if held != wanted:
-            raise RunError(
-                f"Checkpoint {checkpoint} trained rows {held}, not those of its added tokens: {wanted}. "
-                f"Was the tokenizer of {origin.backbone} changed?"
-            )
-        backbone.model = adapted.eval()
-    elif not (checkpoint / PARTS).is_file():
-        raise RunError(f"Checkpoint {checkpoint} has neither {ADAPTER} nor {PARTS}; it is incomplete.")
-    load_parts(backbone, checkpoint)
-    if origin.decoding is not None and origin.decoding.head is not None:
-        backbone.latent_head = load_latent_head(backbone, checkpoint, origin.decoding.head)
-    return backbone
-
-
 def merge_adapter(model: PeftModel) -> PreTrainedModel:
     """Return the base with the adapter in its weights, added in float32 at least and rounded once to their type."""
     for module in model.modules():
@@ -223,7 +164,7 @@ def _write(checkpoint: Path, draft: Path) -> dict[str, Any]:
             check_template(load_processor(str(draft)), backbone.adapter, calls=0)
         except BackboneError as err:
             raise ExportError(f"The exported model would be asked otherwise than it was trained. {err}") from None
-        write_inference(draft, inference_of(checkpoint), backbone.latent_head)
+        write_inference(draft, answering_of(checkpoint), backbone.latent_head)
         rounded = _logits(backbone.base, backbone.processor, ids, backbone.precision())
     del backbone
     gc.collect()
@@ -232,7 +173,7 @@ def _write(checkpoint: Path, draft: Path) -> dict[str, Any]:
     return {
         "base": origin.backbone,
         "merged": len(written.changed),
-        "difference": _difference(found, live),  # what rounding to the base's types does is no fault, but is told
+        "difference": _difference(found, live),  # rounding to the base's types is no fault, but it is reported
         "dtype": str(run).removeprefix("torch."),
         "types": written.types,
         "unread": written.unread,

@@ -1,23 +1,30 @@
-"""The order in which a run sees its examples, and the micro-batches that it is cut into: fixed by the seed alone."""
+"""The order in which a run sees its examples, and the micro-batches that it is cut into: fixed by the seed alone.
+
+Micro-batches hold a number of examples, or as many as a budget of tokens allows: examples are taken in the run's order
+until the next one would exceed it. Nothing is padded, so a budget that is not quite filled wastes no computation; and
+sums are divided by counts over the whole step, so that the losses do not depend on where the cuts fall. fairseq calls
+the budget ``--max-tokens``, NeMo ``batch_tokens``.
+"""
 
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import accumulate
+from itertools import accumulate, count, islice
 from typing import final
 
 import torch
-from torch.utils.data import Dataset
+from torch.utils.data import DataLoader, Dataset
 
+from jepa_vlm.engine import Collator
 from jepa_vlm.trajectories import Trajectory
 from jepa_vlm.trajectories.rows import Mixture, Source
 
 
 @final
 class Passes:
-    """Shuffled passes over a data set, one after another, without end.
+    """Shuffled epochs over a data set, one after another, without end.
 
     Position i holds the same example however the run is split into micro-batches and processes, and however often it is
     resumed; the last batch of a pass is filled from the next one.
@@ -27,7 +34,7 @@ class Passes:
 
     Args:
         examples: The training set, at least one example; a mixture is mixed by its weights.
-        seed: Of the shuffles.
+        seed: Random seed for the shuffles.
 
     Raises:
         ValueError: If there are no examples.
@@ -75,9 +82,9 @@ class MicroBatch:
 
     Args:
         step: The optimiser step that it belongs to, counted from 0.
-        trajectories: Its examples.
+        trajectories: The examples.
         sources: The number of each example's source in a mixture; empty without one.
-        of: How many sources the mixture has; 0 without one.
+        of: Number of sources in the mixture; 0 without one.
     """
 
     step: int
@@ -92,7 +99,7 @@ class MicroBatches(Dataset[MicroBatch]):
 
     Args:
         examples: The training set.
-        passes: In which order it is seen.
+        passes: Order in which the training set is seen.
         starts: The position at which each micro-batch begins, and the one at which the last ends.
         per_step: Micro-batches of an optimiser step, over all processes.
     """
@@ -116,3 +123,94 @@ class MicroBatches(Dataset[MicroBatch]):
     def passes_until(self, step: int) -> float:
         """Return how often the training set has been seen before a step."""
         return self._starts[step * self._per_step] / self._passes.pass_length
+
+
+@final
+@dataclass(frozen=True)
+class Filling:
+    """How a budget cuts the first pass over the training set.
+
+    Args:
+        budget: Most tokens of a micro-batch.
+        micro_batches: Number of micro-batches.
+        examples: Number of examples in all of them.
+        share: Share of the budget that is filled on average.
+        too_long: Number of examples longer than the budget; each is a micro-batch of its own.
+    """
+
+    budget: int
+    micro_batches: int
+    examples: int
+    share: float
+    too_long: int
+
+    @property
+    def warning(self) -> str:
+        """What a user should know about examples that are too long, or ""."""
+        if not self.too_long:
+            return ""
+        return f"{self.too_long} trajectories have more than {self.budget} tokens; each is a micro-batch of its own"
+
+
+def count_tokens(collator: Collator, examples: Sequence[Trajectory], *, workers: int = 0) -> list[int]:
+    """Return how many tokens the decoder computes for each example, views that share a prefix counted as they are run.
+
+    Images count by the sizes in their headers; none is decoded.
+    """
+    loader: DataLoader[list[int]] = DataLoader(
+        examples,  # type: ignore[arg-type]
+        batch_size=64,
+        collate_fn=collator.tokens,
+        num_workers=workers,
+        generator=torch.Generator(),  # its own, so that counting draws nothing from the run's
+    )
+    return [tokens for counted in loader for tokens in counted]
+
+
+def micro_batch_starts(
+    passes: Passes, *, micro_batches: int, batch_size: int, tokens: Sequence[int] | None, budget: int | None
+) -> Sequence[int]:
+    """Return the position at which each micro-batch of a run begins, and the one at which the last ends.
+
+    Args:
+        passes: The order of the examples.
+        micro_batches: Number of micro-batches of the run.
+        batch_size: Examples of each, without a budget.
+        tokens: Number of tokens of each example, for a budget.
+        budget: Most tokens of a micro-batch, or None.
+    """
+    if budget is None or tokens is None:
+        return range(0, (micro_batches + 1) * batch_size, batch_size)
+    return cut(passes, tokens, budget=budget, micro_batches=micro_batches)
+
+
+def cut(passes: Passes, tokens: Sequence[int], *, budget: int, micro_batches: int) -> list[int]:
+    """Return the position at which each micro-batch of a run begins, and the one at which the last ends.
+
+    Args:
+        passes: The order of the examples.
+        tokens: Number of tokens of each example.
+        budget: Most tokens of a micro-batch; an example that is longer is one of its own.
+        micro_batches: Number of micro-batches of the run.
+    """
+    lengths = (tokens[passes.at(position)] for position in count())
+    sizes = islice(_fill(lengths, budget), micro_batches)
+    return list(accumulate((examples for examples, _ in sizes), initial=0))
+
+
+def filling(passes: Passes, tokens: Sequence[int], *, budget: int) -> Filling:
+    """Return how a budget cuts the first pass."""
+    filled = [total for _, total in _fill((tokens[passes.at(i)] for i in range(passes.pass_length)), budget)]
+    share = sum(min(total, budget) for total in filled) / (budget * len(filled))
+    return Filling(budget, len(filled), passes.pass_length, round(share, 4), sum(length > budget for length in tokens))
+
+
+def _fill(lengths: Iterable[int], budget: int) -> Iterator[tuple[int, int]]:
+    """Yield each micro-batch's number of examples and of tokens."""
+    examples = total = 0
+    for length in lengths:
+        if examples and total + length > budget:
+            yield examples, total
+            examples = total = 0
+        examples, total = examples + 1, total + length
+    yield examples, total

@@ -1,4 +1,4 @@
-"""What the training loop needs to know, and how transformers is told."""
+"""Settings of the training loop, and the arguments of transformers that they make."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ class TrainSettings:
     """The loop's settings; see ``Recipe`` for the optimiser's.
 
     Args:
-        folder: Where checkpoints go.
+        folder: Folder of the checkpoints.
         steps, batch_size, accumulation, learning_rate, warmup, weight_decay, schedule, max_grad_norm: As in ``Recipe``.
         batch_tokens: Most tokens of a training micro-batch, in place of ``batch_size``, which then serves validation.
-        seed: Of the order of examples, of dropout and of loss dropout.
+        seed: Random seed for the order of examples, dropout and loss dropout.
         workers: Processes that load data.
         log_every: Steps between two rows of training metrics.
         validate_every: Steps between two validations; each saves a checkpoint.

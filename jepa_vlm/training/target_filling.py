@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader
 
 from jepa_vlm.adapters.digests import weights_digest
 from jepa_vlm.errors import RunError
-from jepa_vlm.generation.inference import inference
+from jepa_vlm.generation.greedy import inference
 from jepa_vlm.latent_vlm import LatentVLM
 from jepa_vlm.serialization import TargetStore
 from jepa_vlm.serialization.stored_targets import target_digests

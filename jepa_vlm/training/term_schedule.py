@@ -1,17 +1,43 @@
-"""Which terms a step computes: those of its stage, less what loss dropout leaves out."""
+"""Which terms a step computes: those of its stage, less what loss dropout leaves out.
+
+LLM-JEPA (arXiv:2509.14252, section 5.2) draws for each micro-batch and on each process; here the whole step is in or
+out, so that its normalisers are those of one batch.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import final
 
-from jepa_vlm.encoders import Batch, Collator
+from jepa_vlm.engine import Batch, Collator
 from jepa_vlm.recipe import Stage
 from jepa_vlm.recipe.stage import stage_at
 from jepa_vlm.terms import Objective
-from jepa_vlm.training.loss_dropout import LossDropout
 from jepa_vlm.training.order import MicroBatch
+
+
+@final
+@dataclass(frozen=True)
+class LossDropout:
+    """Decides what a step leaves out, from the seed and the step alone: the same on every process, also when resumed.
+
+    One draw serves all terms, so that terms of the same share are left out together and what they share is saved.
+
+    Args:
+        shares: Each term's share of steps without it.
+        seed: Random seed for the draws.
+    """
+
+    shares: Mapping[str, float]
+    seed: int
+
+    def skipped(self, step: int) -> frozenset[str]:
+        """Return the terms that a step (counted from 0) leaves out."""
+        digest = hashlib.sha256(f"loss dropout {self.seed} {step}".encode()).digest()
+        draw = int.from_bytes(digest[:8], "big") / 2**64
+        return frozenset(name for name, share in self.shares.items() if draw < share)
 
 
 @final
@@ -21,9 +47,9 @@ class TermSchedule:
 
     Args:
         terms: The objective's.
-        stages: Of the recipe; none computes all terms throughout.
-        steps: Of the run.
-        dropout: What is left out within a stage.
+        stages: Stages of the recipe; none computes all terms throughout.
+        steps: Number of optimiser steps.
+        dropout: Terms that are left out within a stage.
     """
 
     terms: tuple[str, ...]

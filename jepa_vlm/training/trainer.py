@@ -14,20 +14,17 @@ from transformers import PrinterCallback, Trainer, TrainerCallback
 
 from jepa_vlm.adapters.backbone import HALF
 from jepa_vlm.adapters.inside_peft import without_input_casts
-from jepa_vlm.encoders import Batch
+from jepa_vlm.engine import Batch
 from jepa_vlm.latent_vlm import LatentVLM
 from jepa_vlm.training.callbacks import FiniteLoss, FreshOptimizer, GradientsReach, TargetAverage
 from jepa_vlm.training.checkpoint import Origin, load_weights, save_weights
-from jepa_vlm.training.ledger import TermLedger
-from jepa_vlm.training.metrics import MetricsFile
-from jepa_vlm.training.order import MicroBatches, Passes
-from jepa_vlm.training.rates import split_by_rate
+from jepa_vlm.training.lora import split_by_rate
+from jepa_vlm.training.metrics import MetricsFile, SourceLedger, TermLedger
+from jepa_vlm.training.order import MicroBatches, Passes, count_tokens, micro_batch_starts
 from jepa_vlm.training.settings import TrainSettings
-from jepa_vlm.training.source_ledger import SourceLedger
+from jepa_vlm.training.signals import OutlivingSigterm
 from jepa_vlm.training.term_schedule import TermSchedule, TrainCollator
-from jepa_vlm.training.token_budget import count_tokens, micro_batch_starts
 from jepa_vlm.training.validation import Validation
-from jepa_vlm.training.worker_signals import OutlivingSigterm
 from jepa_vlm.trajectories import Trajectory
 from jepa_vlm.trajectories.rows import Mixture
 
@@ -36,18 +33,18 @@ from jepa_vlm.trajectories.rows import Mixture
 class ObjectiveTrainer(Trainer):
     """Trains a ``LatentVLM`` on trajectories.
 
-    Every term is divided by its units in the whole accumulated global batch, so that a step is the same however it is
+    Every term is divided by its denominator in the whole accumulated global batch: a step is the same however it is
     split into micro-batches and processes. Files are safetensors, except the optimiser's, the schedule's and the random
     state, which transformers pickles and only resuming reads.
 
     Args:
-        model: What to train; its backbone carries its adapter already.
-        settings: Of the loop.
+        model: The model; its backbone carries its adapter already.
+        settings: Settings of the loop.
         train: Training trajectories.
         validation: Held-out trajectories; the checkpoint with the lowest loss on them is the best.
-        metrics: Where rows go.
-        origin: Written into every checkpoint.
-        tokens: Of each training trajectory, for ``settings.batch_tokens``; counted if not given.
+        metrics: The file metrics.jsonl.
+        origin: Record that is written into every checkpoint.
+        tokens: Number of tokens of each training trajectory, for ``settings.batch_tokens``; counted if not given.
         callbacks: Further ones; the checks of the first steps, of finiteness and the target's average are always on.
     """
 
@@ -138,9 +135,9 @@ class ObjectiveTrainer(Trainer):
         return loader
 
     def _get_num_items_in_batch(self, batch_samples: list[Any], device: torch.device) -> Any:
-        """Return each term's normaliser: its units over all micro-batches and processes, over the number of processes.
+        """Return each term's denominator over all micro-batches and processes, divided by the number of processes.
 
-        DDP averages gradients over processes, so that a sum divided by (units / processes) becomes the global mean.
+        DDP averages gradients over processes, so that a sum divided by (denominator / processes) is the global mean.
         """
         if not batch_samples:
             return None

@@ -13,12 +13,11 @@ from accelerate.utils import gather_object, send_to_device
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from jepa_vlm.encoders import Batch
-from jepa_vlm.generation.inference import inference
+from jepa_vlm.engine import Batch
+from jepa_vlm.generation.greedy import inference
 from jepa_vlm.latent_vlm import LatentVLM, LossTerms
-from jepa_vlm.training.monitors import latent_figures
-from jepa_vlm.training.within_kinds import kind_of, partners, within_kinds
-from jepa_vlm.training.worker_signals import OutlivingSigterm
+from jepa_vlm.training.monitors import kind_of, latent_figures, partners, within_kinds
+from jepa_vlm.training.signals import OutlivingSigterm
 from jepa_vlm.trajectories import Trajectory
 from jepa_vlm.trajectories.rows import Mixture, Source
 from jepa_vlm.typing import at_least_float32
@@ -29,7 +28,7 @@ Compared = tuple[Trajectory, Trajectory | None]
 
 
 class _Latents(NamedTuple):
-    """Latents of one term, a row for each: of which example of the set, and the how many of that example's it is."""
+    """Latents of one term, one per row, with the number of its example and its place among that example's latents."""
 
     example: Tensor
     number: Tensor
@@ -40,13 +39,13 @@ class _Latents(NamedTuple):
 @final
 @dataclass(frozen=True)
 class _Found:
-    """What one process found on its share.
+    """One process's results on its share.
 
     Args:
-        sums: By term, or "term/part": over all examples.
-        counts: By term: its units.
-        latents: By term: those that its figures are made of.
-        shuffled: By "term/part": what own and other examples' targets cost, and the number of examples.
+        sums: Sum over all examples, keyed by term or "term/part".
+        counts: Each term's loss denominator.
+        latents: Latents from which each term's monitors are computed.
+        shuffled: Loss against the own and another example's target, and the number of examples, keyed by "term/part".
     """
 
     sums: dict[str, float] = field(default_factory=dict)
@@ -58,14 +57,14 @@ class _Found:
         """Add a batch.
 
         Args:
-            terms: Of the batch.
-            examples: Its examples, by number in the set; of -1 no latents are kept.
-            most: Latents that are kept of an example.
+            terms: The batch's terms.
+            examples: Number of each example in the set; no latents are kept of an example with -1.
+            most: Most latents that are kept of an example.
         """
         for name, value in terms.sums.items():
             self.sums[name] = self.sums.get(name, 0.0) + float(value)
             self.counts[name] = self.counts.get(name, 0.0) + float(terms.counts[name])
-        for key, part in terms.parts.items():  # its micro-batch's mean; what is summed is the sum
+        for key, part in terms.parts.items():  # a part is the micro-batch's mean; its sum is added
             of = max(terms.counts[key.partition("/")[0]], 1)
             self.sums[key] = self.sums.get(key, 0.0) + float(part) * of
         for key, one in terms.shuffled.items():

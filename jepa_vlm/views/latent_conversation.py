@@ -236,7 +236,7 @@ class LatentConversation(View):
         token: Fed in every slot where ``fed`` is ``token``, and otherwise not used.
         after: Words behind END.
         borders: ``trained``: the token loss covers START, END and ``after``, so that the model writes them. ``given``:
-            it does not, and inference has to write them (``LatentDecoding(entry="forced", leave="count")``).
+            it does not, and inference has to write them (``Latents(entry="forced", leave="count")``).
 
     Raises:
         ValueError: If ``fed`` or ``borders`` is unknown, or slots without a target are to be fed it.
@@ -274,6 +274,11 @@ class LatentConversation(View):
     def tokens(self) -> tuple[str, ...]:
         """The tokens that the vocabulary must have."""
         return (self.start, self.end, self.token) if self.fed == "token" else (self.start, self.end)
+
+    @property
+    def latent_marks(self) -> tuple[str, str]:
+        """See ``View.latent_marks``."""
+        return self.start, self.end
 
     @property
     def sequential(self) -> bool:

@@ -74,6 +74,11 @@ class View:
         return False
 
     @property
+    def latent_marks(self) -> tuple[str, str] | None:
+        """START and END of the view's latent segments, if it has any."""
+        return None
+
+    @property
     def needs(self) -> str:
         """What a trajectory must have, in words, for this view to be more than the plain conversation; "" if nothing.
 

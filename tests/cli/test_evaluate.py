@@ -9,8 +9,8 @@ from jepa_vlm.adapters import load_backbone
 from jepa_vlm.adapters.processors import save_processor
 from jepa_vlm.cli.app import app
 from jepa_vlm.evaluation import scoring
-from jepa_vlm.recipe import Opening
-from jepa_vlm.training.inference_file import Inference, write_inference
+from jepa_vlm.generation import Plain
+from jepa_vlm.training.checkpoint import write_inference
 from tests.suites import write_blink, write_mmvp, write_vstar
 
 TINY = "tiny-random-qwen2.5-vl"
@@ -119,8 +119,8 @@ def test_a_model_with_an_opening_and_one_without_are_compared_under_the_same_lim
     backbone = load_backbone(TINY, added_tokens=("<|a|>",))
     backbone.base.save_pretrained(tmp_path / "writing")
     save_processor(backbone.processor, tmp_path / "writing", video_processor=backbone.adapter.video_processor)
-    opening = Opening(text="so <|a|><|a|>", tokens=("<|a|>",))
-    write_inference(tmp_path / "writing", Inference(opening=opening))
+    opening = Plain(prefix="so <|a|><|a|>", tokens=("<|a|>",))
+    write_inference(tmp_path / "writing", opening)
     done = cli("evaluate", "writing", "--against", TINY, "--on", "playground:maze", "--questions", "4", "--json")
     assert done.exit_code == 0, done.stderr
     found = json.loads(done.stdout)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from jepa_vlm.evaluation import Accuracy, Answer, Evaluation, Protocol, Scored, wilson_interval
+from jepa_vlm.evaluation import Accuracy, Evaluation, MarkedAnswer, Protocol, Scored, wilson_interval
 
 
 def share(marks: Sequence[int]) -> Accuracy:
@@ -16,7 +16,7 @@ def evaluation(marks: Sequence[int], *, tasks: Sequence[str] = (), benchmark: st
     """Return an evaluation of as many items as there are marks, the right answer of all of them A."""
     of_item = tasks or ["maze"] * len(marks)
     answers = tuple(
-        Answer(str(i), task, "A", "A" if mark else "B", bool(mark), "A" if mark else "B", False)
+        MarkedAnswer(str(i), task, "A", "A" if mark else "B", bool(mark), "A" if mark else "B", False)
         for i, (mark, task) in enumerate(zip(marks, of_item, strict=True))
     )
     by_task = {

@@ -12,7 +12,7 @@ from PIL import Image
 from jepa_vlm.adapters.adapter import Adapter
 from jepa_vlm.conformance import CHECKS, NotApplicable, Subject, input_checks, model_checks, verify
 from jepa_vlm.conformance.check import Check, CheckFailed, run_check
-from jepa_vlm.encoders import ahead, attention
+from jepa_vlm.engine import attention, one_pass
 from jepa_vlm.errors import UnknownNameError
 from jepa_vlm.serialization import template_check
 from jepa_vlm.trajectories import LazyImage
@@ -90,14 +90,14 @@ def test_a_number_that_is_none_is_found_out_wherever_it_stands(gemma, monkeypatc
 def test_rows_that_are_joined_in_another_order_are_found_out(monkeypatch):
     """Where images of two rows change places, as Qwen3-VL's deeper features once did."""
     subject = Subject.load("tiny-random-qwen3-vl", torch.float64)
-    plain = ahead.join
+    plain = one_pass.join
 
     def shuffled(rows, features):
         row, moves = plain(rows, features)
         return replace(row, image_at=row.image_at.flip(0), image_rows=row.image_rows.flip(0)), moves
 
     assert held("one_pass equals separate", subject).verdict == "pass"
-    monkeypatch.setattr(ahead, "join", shuffled)
+    monkeypatch.setattr(one_pass, "join", shuffled)
     result = held("one_pass equals separate", subject)
     assert result.verdict == "fail"
     assert "differs by" in result.detail

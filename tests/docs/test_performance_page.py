@@ -18,7 +18,7 @@ from benchmarks.step import suite
 from benchmarks.step.__main__ import app
 from benchmarks.step.closed_form import closed_forms
 from benchmarks.step.variants import VARIANTS, pearl_objective
-from jepa_vlm.cost import MicroBatch, Shape, step_memory
+from jepa_vlm.cost import MicroBatchSize, Shape, step_memory
 from jepa_vlm.latent_vlm import LatentVLM
 from jepa_vlm.serialization import Serializer
 from tests.benchmarks.step.records import record
@@ -56,7 +56,7 @@ def largest(name, mix, card, *, checkpointing):
     held = sum(p.numel() * p.element_size() for p in model.parameters()) + 3 * 4 * trained
     shape, count = Shape.of(backbone.base.config, lora_rank=lora_rank(backbone)), 0
     while True:
-        batch = MicroBatch(
+        batch = MicroBatchSize(
             tokens=round((count + 1) * (size.context + size.trajectory + SLOTS)),
             seen=round((count + 1) * (size.context + SLOTS)),
             detached=(count + 1) * size.trajectory,

@@ -6,8 +6,7 @@ import pytest
 
 from jepa_vlm.errors import DataError
 from jepa_vlm.evaluation import Accuracy, Evaluation, Protocol, Scored, beside_paper
-from jepa_vlm.evaluation.beside_paper import PLACES
-from jepa_vlm.evaluation.paper_tables import COLUMNS
+from jepa_vlm.evaluation.beside_paper import COLUMNS, PLACES
 
 
 def share(correct, n):

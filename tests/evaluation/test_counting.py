@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 from PIL import Image
 
-from jepa_vlm.evaluation import Answer
-from jepa_vlm.evaluation.counting import accuracy, accuracy_of_groups
+from jepa_vlm.evaluation import MarkedAnswer
+from jepa_vlm.evaluation.results import accuracy, accuracy_of_groups
 from jepa_vlm.trajectories import LazyImage, MultipleChoice
 
 IMAGES = (LazyImage(pixels=Image.new("RGB", (8, 8))),)
@@ -17,7 +17,7 @@ def make(marks: str, groups: str):
         )
         for i, group in enumerate(groups)
     ]
-    answers = [Answer(str(i), "t", "A", "A", mark == "1", "", False) for i, mark in enumerate(marks)]
+    answers = [MarkedAnswer(str(i), "t", "A", "A", mark == "1", "", False) for i, mark in enumerate(marks)]
     return items, answers
 
 

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from benchmarks.paper_tables import PAGE, page
-from jepa_vlm.evaluation.paper_tables import COLUMNS, ITEMS, PAPER_TABLES, is_a_count
+from jepa_vlm.evaluation.beside_paper import COLUMNS, ITEMS, PAPER_TABLES, is_a_count
 
 
 def test_every_row_has_a_number_or_a_gap_in_every_column():

@@ -16,13 +16,13 @@ def test_tokens_are_those_of_the_scoring(scoring, tokens):
     processor = SimpleNamespace(
         image_processor=SimpleNamespace(size={"shortest_edge": 256, "longest_edge": 12544, "height": None})
     )
-    protocol = protocol_for(processor, scoring, max_new_tokens=32)
+    protocol = protocol_for(processor, scoring)
     assert (protocol.max_new_tokens, protocol.min_pixels, protocol.max_pixels) == (tokens, 256, 12544)
 
 
 def test_a_processor_without_a_budget():
     processor = SimpleNamespace(image_processor=SimpleNamespace(size={"height": 224, "width": 224}))
-    assert protocol_for(processor, "short", max_new_tokens=1).max_pixels is None
+    assert protocol_for(processor, "short").max_pixels is None
 
 
 def test_unknown_scoring():
@@ -35,11 +35,11 @@ def test_unknown_scoring():
 def test_a_named_protocol_is_recorded_with_what_it_sets():
     processor = SimpleNamespace(image_processor=SimpleNamespace(size={"shortest_edge": 256, "longest_edge": 12544}))
     rules = load_protocol("lmms-eval", benchmark="blink")
-    recorded = protocol_for(processor, "free", max_new_tokens=32, rules=rules)
+    recorded = protocol_for(processor, "free", rules=rules)
     assert (recorded.name, recorded.max_new_tokens) == ("lmms-eval-1", 1024)
     assert (recorded.min_pixels, recorded.max_pixels) == (200_704, 1_605_632)
     assert recorded.system == "You are a helpful assistant."
-    own = protocol_for(processor, "short", max_new_tokens=32, rules=load_protocol("pearl-paper", benchmark="vstar"))
+    own = protocol_for(processor, "short", rules=load_protocol("pearl-paper", benchmark="vstar"))
     assert (own.name, own.max_new_tokens, own.max_pixels) == ("pearl-paper-1", 4, 12544)
 
 

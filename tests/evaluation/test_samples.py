@@ -9,8 +9,8 @@ from PIL import Image
 
 from jepa_vlm.adapters import load_backbone
 from jepa_vlm.evaluation import Evaluation, evaluate, load_benchmark, load_protocol, scoring
-from jepa_vlm.generation import LetterAnswer
-from jepa_vlm.recipe import Opening
+from jepa_vlm.evaluation.protocols import LIBRARY
+from jepa_vlm.generation import LetterAnswer, Plain
 from jepa_vlm.trajectories import LazyImage
 from tests.suites import write_mmvp
 
@@ -25,8 +25,11 @@ def backbone():
     return load_backbone("tiny-random-qwen2.5-vl", seed=0)
 
 
+RULES = replace(LIBRARY, max_new_tokens=3)
+
+
 def run(backbone, items, folder, **options):
-    settings = {"scorings": ("short", "free"), "benchmark": "mmvp:x", "batch_size": 4, "max_new_tokens": 3, **options}
+    settings = {"scorings": ("short", "free"), "benchmark": "mmvp:x", "batch_size": 4, "protocol": RULES, **options}
     return evaluate(backbone, items, samples=folder, **settings)
 
 
@@ -115,14 +118,14 @@ def test_answers_of_something_else_are_not_kept(backbone, items, tmp_path, monke
 
 
 def test_written_openings_are_counted_kept_and_read_back(backbone, items, tmp_path, monkeypatch):
-    opening, asked = Opening(text="<|im_start|><|im_end|>", tokens=("<|im_start|>", "<|im_end|>")), []
+    opening, asked = Plain(prefix="<|im_start|><|im_end|>", tokens=("<|im_start|>", "<|im_end|>")), []
 
     def ask(backbone, batch, **options):
-        asked.append(options["opening"])
+        asked.append(options["answering"])
         return {"free": [LetterAnswer(one.id, "A", "A", opened=int(one.id[-1]) % 3) for one in batch]}
 
     monkeypatch.setattr(scoring, "answers_by_scoring", ask)
-    options = {"scorings": ("free",), "opening": opening}
+    options = {"scorings": ("free",), "answering": opening}
     first = run(backbone, items, tmp_path, **options)
     opened = [int(one.id[-1]) % 3 for one in items]
     use = {"whole": opened.count(2), "some": 10 - opened.count(0)}

@@ -6,11 +6,10 @@ import pytest
 
 from jepa_vlm.adapters import load_backbone
 from jepa_vlm.evaluation import evaluate, load_benchmark, load_protocol
-from jepa_vlm.evaluation import tool_use as module
-from jepa_vlm.evaluation.tool_use import default_loop, total_use
+from jepa_vlm.evaluation import scoring as module
+from jepa_vlm.evaluation.scoring import default_loop, total_use
 from jepa_vlm.generation import LetterAnswer
-from jepa_vlm.generation.tool_loop import ToolAnswer
-from jepa_vlm.generation.tool_use import ToolUse
+from jepa_vlm.generation.tool_loop import ToolAnswer, ToolUse
 from jepa_vlm.playground.tools import TOOLS
 from tests.suites import write_mmvp
 

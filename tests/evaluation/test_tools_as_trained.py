@@ -7,7 +7,7 @@ import torch
 
 import jepa_vlm as jv
 from jepa_vlm import playground
-from jepa_vlm.evaluation.tool_use import default_loop
+from jepa_vlm.evaluation.scoring import default_loop
 from jepa_vlm.generation.tool_loop import answer_with_tools
 from jepa_vlm.serialization import Serializer
 from jepa_vlm.trajectories import MultipleChoice

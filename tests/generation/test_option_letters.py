@@ -9,12 +9,11 @@ from PIL import Image
 
 from jepa_vlm.adapters import load_backbone
 from jepa_vlm.errors import BackboneError
-from jepa_vlm.generation import SCORINGS, answer_letters, answers_by_scoring, option_letters
+from jepa_vlm.generation import SCORINGS, Plain, answer_letters, answers_by_scoring, option_letters
+from jepa_vlm.generation.greedy import prompt_inputs, user_turn
 from jepa_vlm.generation.letters import letter_tokens
-from jepa_vlm.generation.prompt import prompt_inputs, user_turn
 from jepa_vlm.latent_vlm import LatentVLM
 from jepa_vlm.objectives import NextToken
-from jepa_vlm.recipe import Opening
 from jepa_vlm.trajectories import LazyImage, MultipleChoice, Step, Trajectory
 
 
@@ -197,7 +196,7 @@ def test_no_items_no_answers(backbone):
 
 def test_an_opening_gets_room_is_counted_and_is_no_part_of_the_answer(monkeypatch):
     backbone = load_backbone("tiny-random-qwen2.5-vl", seed=0, added_tokens=("<|a|>", "<|b|>"))
-    opening = Opening(text="<|a|><|a|><|b|>", tokens=("<|a|>", "<|b|>"))
+    opening = Plain(prefix="<|a|><|a|><|b|>", tokens=("<|a|>", "<|b|>"))
     answers = ["<|a|><|a|><|b|>B", "<|a|><|b|>B", "A", "<|a|><|b|><|a|>B"]  # whole; <|b|> alone; none; in any order
     rows = [backbone.tokenizer.encode(text, add_special_tokens=False) for text in answers]
     longest, pad = max(map(len, rows)), backbone.tokenizer.pad_token_id
@@ -209,7 +208,7 @@ def test_an_opening_gets_room_is_counted_and_is_no_part_of_the_answer(monkeypatc
 
     monkeypatch.setattr(option_letters, "generate", generate)
     asked = {"scorings": ("free", "letter-logits"), "max_new_tokens": 5}
-    found = answers_by_scoring(backbone, ITEMS, opening=opening, **asked)
+    found = answers_by_scoring(backbone, ITEMS, answering=opening, **asked)
     assert [(one.letter, one.text, one.opened) for one in found["free"]] == [
         ("B", "B", 2), ("B", "B", 1), ("A", "A", 0), ("B", "B", 2),
     ]  # fmt: skip

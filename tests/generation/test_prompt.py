@@ -6,7 +6,7 @@ from PIL import Image
 
 from jepa_vlm.adapters import load_backbone
 from jepa_vlm.generation import answers_by_scoring
-from jepa_vlm.generation.prompt import prompt_inputs, prompt_text, user_turn
+from jepa_vlm.generation.greedy import prompt_inputs, prompt_text, user_turn
 from jepa_vlm.trajectories import LazyImage, MultipleChoice
 
 

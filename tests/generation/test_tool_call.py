@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from jepa_vlm.generation.tool_call import ends_with_call, last_call
-from jepa_vlm.generation.tools import ToolError
+from jepa_vlm.generation.image_tools import ToolError
+from jepa_vlm.generation.tool_loop import ends_with_call, last_call
 
 
 def test_the_last_of_several_calls_counts():

@@ -10,9 +10,8 @@ from PIL import Image
 
 from jepa_vlm.adapters import load_backbone
 from jepa_vlm.errors import BackboneError
-from jepa_vlm.generation.pixel_reasoner import PIXEL_REASONER
-from jepa_vlm.generation.tool_loop import ToolLoop, answer_with_tools, tool_system
-from jepa_vlm.generation.tools import IMAGE_TOOLS
+from jepa_vlm.generation.image_tools import IMAGE_TOOLS
+from jepa_vlm.generation.tool_loop import PIXEL_REASONER, ToolLoop, answer_with_tools, tool_system
 from jepa_vlm.trajectories import LazyImage, MultipleChoice
 
 PAD = "<|image_pad|>"

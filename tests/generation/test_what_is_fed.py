@@ -12,13 +12,13 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 import jepa_vlm as jv
-from jepa_vlm.encoders import packed_row
+from jepa_vlm.engine import one_pass
 from jepa_vlm.errors import BackboneError, ExportError, RunError
-from jepa_vlm.generation import inference
+from jepa_vlm.generation.answering import Latents
+from jepa_vlm.generation.greedy import inference, prompt_inputs, user_turn
 from jepa_vlm.generation.latent_feedback import generate_latent
-from jepa_vlm.generation.prompt import prompt_inputs, user_turn
 from jepa_vlm.objectives.latent_reconstruction import feeding_head
-from jepa_vlm.recipe import LatentDecoding, list_recipes
+from jepa_vlm.recipe import list_recipes
 from jepa_vlm.runs.questions import load_model
 from jepa_vlm.states import States
 from jepa_vlm.terms import Denominator, Term, TermValue
@@ -37,7 +37,7 @@ RECIPES = {
     "composed": jv.Recipe(
         objective=jv.LatentReconstruction(view=COMPOSED, predictor=jv.MLPPredictor(layers=1), loss=jv.CosineLoss()),
         added_tokens=COMPOSED.tokens,
-        decoding=LatentDecoding(),
+        answering=Latents(),
     ),
 }
 
@@ -57,7 +57,7 @@ def silent() -> jv.Trajectory:
     return replace(found, steps=(replace(look, text="", call=call), last))
 
 
-def decoded(backbone: jv.Backbone, trajectory: jv.Trajectory, decoding: LatentDecoding) -> Tensor:
+def decoded(backbone: jv.Backbone, trajectory: jv.Trajectory, decoding: Latents) -> Tensor:
     """Return what generation embeds at the positions between START and END."""
     seen: list[Tensor] = []
 
@@ -103,7 +103,7 @@ def test_what_is_fed_is_what_was_compared(
     place: then the states before them are those of decoding.
     """
     recipe = RECIPES[name]
-    assert recipe.decoding is not None
+    assert isinstance(recipe.answering, Latents)
     objective = jv.LatentVLM(backbone, recipe.objective).objective
     terms = {term.view: term for term in objective.terms.values()}  # a reconstruction comes behind its token loss
     steps = []
@@ -114,8 +114,8 @@ def test_what_is_fed_is_what_was_compared(
         if not steps[-1]:
             continue
         backbone.latent_head = feeding_head(objective)
-        fed = decoded(backbone, silent, replace(recipe.decoding, steps=steps[-1], leave="count", entry="forced"))
-        monkeypatch.setattr(packed_row, "slot_targets", lambda *given, fed=fed: fed)
+        fed = decoded(backbone, silent, replace(recipe.answering, steps=steps[-1], leave="count", entry="forced"))
+        monkeypatch.setattr(one_pass, "slot_targets", lambda *given, fed=fed: fed)
         with torch.no_grad():
             states = model._states(batch)
             compared = term(states).predicted if isinstance(term, jv.LatentReconstruction) else None
@@ -126,16 +126,16 @@ def test_what_is_fed_is_what_was_compared(
 
 
 def test_every_recipe_that_decodes_latents_is_held_to_the_law() -> None:
-    decoding = {file.name for file in list_recipes() if jv.load_recipe(file.name).decoding is not None}
+    decoding = {file.name for file in list_recipes() if isinstance(jv.load_recipe(file.name).answering, Latents)}
     assert decoding == {name.split()[0] for name in RECIPES} - {"composed"}
 
 
 def test_a_backbone_without_the_head_that_was_trained_is_refused(backbone: jv.Backbone) -> None:
     inputs = prompt_inputs(backbone, [[user_turn("Which?", [])]])
     for head, decoding in (
-        (None, RECIPES["lvr gated"].decoding),
-        (jv.GatedPredictor(hidden=9), RECIPES["lvr gated"].decoding),
-        (jv.MLPPredictor(), RECIPES["lvr"].decoding),
+        (None, RECIPES["lvr gated"].answering),
+        (jv.GatedPredictor(hidden=9), RECIPES["lvr gated"].answering),
+        (jv.MLPPredictor(), RECIPES["lvr"].answering),
     ):
         backbone.latent_head = head
         with pytest.raises(BackboneError, match="through the head that training compared"):
@@ -161,16 +161,16 @@ def test_a_decoding_that_feeds_something_else_than_was_compared_is_refused() -> 
     ):
         jv.Recipe(objective=objective)
         with pytest.raises(ValueError, match=said):
-            jv.Recipe(objective=objective, decoding=LatentDecoding())
-        borders = LatentDecoding(start="<|other|>")  # of no view of the objective
-        assert jv.Recipe(objective=objective, decoding=borders).decoding == borders
+            jv.Recipe(objective=objective, answering=Latents())
+        borders = Latents(start="<|other|>")  # of no view of the objective
+        assert jv.Recipe(objective=objective, answering=borders).answering == borders
     with pytest.raises(ValueError, match="features of size 8"):
         term(predictor=jv.MLPPredictor(out=4)).setup(8, torch.Generator())
 
 
 def test_checkpoint_and_export_have_the_head_of_the_latent_steps(tmp_path: Path) -> None:
     recipe, name = RECIPES["lvr mlp"], "tiny-random-qwen2.5-vl"
-    assert recipe.decoding is not None
+    assert isinstance(recipe.answering, Latents)
     live = jv.load_backbone(name, added_tokens=recipe.added_tokens)
     apply_lora(live, jv.Lora(rank=2, alpha=4), seed=0)
     model = jv.LatentVLM(live, recipe.objective, seed=5)
@@ -178,10 +178,10 @@ def test_checkpoint_and_export_have_the_head_of_the_latent_steps(tmp_path: Path)
         for weight in model.parameters():
             weight += 0.01 * weight.requires_grad
     live.latent_head = feeding_head(model.objective)
-    origin = Origin(name, 0, "float32", None, recipe.added_tokens, recipe.decoding, recipe.inference)
+    origin = Origin(name, 0, "float32", None, recipe.added_tokens, recipe.answering)
     save_weights(model, tmp_path / "checkpoint", origin)
     export(tmp_path / "checkpoint", to=tmp_path / "export")
-    fed, decoding = [], replace(recipe.decoding, entry="forced")
+    fed, decoding = [], replace(recipe.answering, entry="forced")
     for backbone in (live, load_model(str(tmp_path / "checkpoint")), load_model(str(tmp_path / "export"))):
         fed.append(decoded(backbone, jv.playground.trajectories("visual-search", count=1)[0], decoding))
         assert backbone.latent_head is not None

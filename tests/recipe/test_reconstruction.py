@@ -13,7 +13,7 @@ import jepa_vlm as jv
 from jepa_vlm.recipe.stage import stage_at
 from jepa_vlm.runs import data
 from jepa_vlm.states import Head, RegionStates, States
-from jepa_vlm.training.merge import inference_of
+from jepa_vlm.training.checkpoint import answering_of
 from jepa_vlm.views import LatentConversation, PooledFeatures, RegionFeatures, Request, Thoughts
 
 VIEW = LatentConversation(RegionFeatures())
@@ -69,7 +69,7 @@ def test_lvr_is_the_released_supervised_stage():
     assert (term.view.slots, term.view.fed, term.state) == (RegionFeatures(), "target", "before")
     assert isinstance(term.loss, jv.MSELoss)
     assert recipe.added_tokens == ("<|lvr_start|>", "<|lvr_end|>")
-    assert recipe.decoding == jv.LatentDecoding(steps=4, start="<|lvr_start|>", end="<|lvr_end|>", entry="model")
+    assert recipe.answering == jv.Latents(steps=4, start="<|lvr_start|>", end="<|lvr_end|>", entry="model")
     assert jv.load_recipe("lvr", rank=0).lora is None
     gated = jv.load_recipe("lvr", head="gated", width=11008).objective.terms["latent_reconstruction"]
     assert (type(gated.predictor), gated.predictor.hidden) == (jv.GatedPredictor, 11008)
@@ -93,7 +93,7 @@ def test_mirage_has_two_stages_and_coconut_a_curriculum():
     assert [term.view.slots for term in coconut.objective.terms.values()] == contents
     assert [stage.terms for stage in coconut.stages] == [(name,) for name in coconut.objective.weights]
     assert {stage.optimizer for stage in coconut.stages} == {"new"}
-    assert coconut.decoding == jv.LatentDecoding(steps=6)
+    assert coconut.answering == jv.Latents(steps=6)
     assert [stage_at(coconut.stages, step, 12) for step in range(12)] == [0, 0, 1, 1, 2, 2, 3, 3, 3, 3, 3, 3]
     assert [stage_at(coconut.stages, step, 4) for step in range(4)] == [0, 1, 2, 3]
     assert [stage_at(coconut.stages, step, 2) for step in range(2)] == [0, 1]
@@ -101,9 +101,9 @@ def test_mirage_has_two_stages_and_coconut_a_curriculum():
 
 def test_how_latent_steps_end_is_a_parameter_of_all_three():
     for name, own in (("lvr", (4, "count")), ("mirage", (8, "end")), ("coconut", (2, "count"))):
-        decoding = jv.load_recipe(name).decoding
+        decoding = jv.load_recipe(name).answering
         assert (decoding.steps, decoding.leave) == own
-        asked = jv.load_recipe(name, latents=3, leave="end" if own[1] == "count" else "count").decoding
+        asked = jv.load_recipe(name, latents=3, leave="end" if own[1] == "count" else "count").answering
         assert (asked.steps, asked.leave != decoding.leave) == (3, True)
 
 
@@ -120,7 +120,7 @@ RELEASED = [
 def test_coconut_s_sequences_are_the_released_ones():
     recipe = jv.load_recipe("coconut", thoughts=2)
     model = jv.LatentVLM(jv.load_backbone("tiny-random-qwen2.5-vl", added_tokens=recipe.added_tokens), recipe.objective)
-    tokenizer, decoding = model.backbone.tokenizer, recipe.decoding
+    tokenizer, decoding = model.backbone.tokenizer, recipe.answering
     looked = next(t for t in jv.playground.trajectories("sequential-crops", count=20) if t.calls == 3)
     texts = ("s1", "s2", "s3", "A")
     long = dataclasses.replace(
@@ -188,8 +188,8 @@ def test_a_run_lowers_its_own_loss_and_answers_through_its_latents(
     result = jv.train(name, output=tmp_path / "run", seed=0, **asked)
     for term in result.terms.values():
         assert term["best"] < 0.95 * term["first"]
-    decoding = jv.load_recipe(name).decoding
-    assert decoding is not None
+    decoding = jv.load_recipe(name).answering
+    assert isinstance(decoding, jv.Latents)
     ways = [result.accuracy[key]["letter-logits"]["latent_use"] for key in ("after", "other_entry")]
     forced, own = ways if decoding.entry == "forced" else ways[::-1]
     assert forced["answers"] == 24
@@ -200,6 +200,6 @@ def test_a_run_lowers_its_own_loss_and_answers_through_its_latents(
     if stages:
         assert (trained[0], trained[-1]) == (set(stages[0].terms), set(stages[-1].terms))
     for folder in ("best", "export"):
-        assert inference_of(tmp_path / "run" / folder) == ("latents", decoding, None)
+        assert answering_of(tmp_path / "run" / folder) == decoding
     tokens = json.loads((tmp_path / "run" / "export" / "tokenizer.json").read_text())["added_tokens"]
     assert {decoding.start, decoding.end} <= {token["content"] for token in tokens}

@@ -76,7 +76,7 @@ def test_pixel_reasoner_trains_every_turn_of_the_whole_decoder():
     assert recipe.lora is None
     assert resolved(recipe, "learning_rate", "warmup", "weight_decay") == (1e-6, 0.1, 0.0)
     assert resolved(recipe, "batch_size", "accumulation") == (1, 16)
-    assert (recipe.inference, jv.load_recipe("sft").inference) == ("tools", "plain")
+    assert (recipe.answering, jv.load_recipe("sft").answering) == (jv.Tools(), jv.Plain())
     assert jv.load_recipe("pixel_reasoner", rank=8).lora.sizes() == (8, 16)
 
 
@@ -100,8 +100,10 @@ def test_covt_is_the_reasoning_stage():
     assert not term.view.supervised
     assert term.view.written(range(3)).startswith("Because the segmentation of the image is <|sam_pad|><|sam_pad|>")
     assert ", and the depth map of the image is <|depth_pad|>" in term.view.written(range(3))
-    assert recipe.opening == jv.Opening(text=recipe.objective.terms["next_token"].view.written(range(3)), tokens=TOKENS)
-    assert jv.load_recipe("covt", supervised=False).opening is None
+    assert recipe.answering == jv.Plain(
+        prefix=recipe.objective.terms["next_token"].view.written(range(3)), tokens=TOKENS
+    )
+    assert jv.load_recipe("covt", supervised=False).answering == jv.Plain()
 
 
 def test_covt_has_four_stages_in_the_shares_of_the_released_scripts():

@@ -7,7 +7,7 @@ import torch
 
 from jepa_vlm.adapters import load_backbone
 from jepa_vlm.report import decode_tokens, write_trajectory_page
-from jepa_vlm.report.trajectory_page import Run, token_runs
+from jepa_vlm.report.trajectory_page import TokenRun, token_runs
 from jepa_vlm.serialization import Serializer
 from jepa_vlm.views import Conversation, Question, Request, Slots, TokenizedView, stop_gradient
 
@@ -36,13 +36,13 @@ def view(kinds: str, *, images: str = "") -> TokenizedView:
 def test_images_and_slots_are_collapsed_text_is_not():
     runs = token_runs(view("ciiiicttpp", images="0011"), list("abcdefghij"))
     assert runs == [
-        Run("context", "a"),
-        Run("image", "image 0 ×2", 2),
-        Run("image", "image 1 ×2", 2),
-        Run("context", "f"),
-        Run("trained", "g"),
-        Run("trained", "h"),
-        Run("pred", "[PRED] ×2", 2),
+        TokenRun("context", "a"),
+        TokenRun("image", "image 0 ×2", 2),
+        TokenRun("image", "image 1 ×2", 2),
+        TokenRun("context", "f"),
+        TokenRun("trained", "g"),
+        TokenRun("trained", "h"),
+        TokenRun("pred", "[PRED] ×2", 2),
     ]
 
 
@@ -52,7 +52,7 @@ def test_one_image_shown_twice_is_two_runs():
 
 
 def test_line_ends_are_shown():
-    assert token_runs(view("c"), ["end\n"]) == [Run("context", "end↵", breaks=True)]
+    assert token_runs(view("c"), ["end\n"]) == [TokenRun("context", "end↵", breaks=True)]
 
 
 def test_texts_and_tokens_must_match():

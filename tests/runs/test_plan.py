@@ -67,7 +67,7 @@ def test_a_plan_says_what_few_rows_train_and_which_micro_batches_compare_nothing
 
 def test_latents_between_marks_that_the_vocabulary_lacks_are_refused_before_training():
     recipe = jv.load_recipe("sft")
-    recipe = replace(recipe, decoding=jv.LatentDecoding(steps=2, start="<|no such token|>"))
+    recipe = replace(recipe, answering=jv.Latents(steps=2, start="<|no such token|>"))
     with pytest.raises(BackboneError, match=r"needs '<\|no such token\|>' as one token of the vocabulary"):
         plan_run(recipe, RunSettings())
 

@@ -7,8 +7,8 @@ import json
 import pytest
 
 from jepa_vlm.evaluation import load_protocol
-from jepa_vlm.recipe import Opening
-from jepa_vlm.runs.questions import load_model, own_opening, own_scoring, questions_of
+from jepa_vlm.generation import Plain
+from jepa_vlm.runs.questions import load_model, own_answering, own_scoring, questions_of
 
 
 @pytest.fixture
@@ -35,12 +35,12 @@ def test_a_model_with_an_opening_is_read_from_what_it_writes(run):
     rules = load_protocol("pearl-paper", benchmark="vstar")
     writing = run("plain", opening={"text": "<a>", "tokens": ["<a>"]})
     assert own_scoring(writing, None) == own_scoring(writing, rules) == "free"
-    assert own_opening(writing) == Opening(text="<a>", tokens=("<a>",))
+    assert own_answering(writing) == Plain(prefix="<a>", tokens=("<a>",))
     questions = questions_of("playground:maze", protocol=None, scorings=[], count=2, seed=0)
     assert questions.read_as([writing]).scorings == ("free",)
     assert questions.read_as(["tiny-qwen2.5-vl", writing]).scorings == ("letter-logits", "free")
-    assert own_opening("tiny-qwen2.5-vl") is None
-    assert own_opening(run("plain")) is None
+    assert own_answering("tiny-qwen2.5-vl") == Plain()
+    assert own_answering(run("plain")) == Plain()
 
 
 def test_questions_are_read_as_asked_or_by_default():

@@ -17,8 +17,7 @@ import jepa_vlm as jv
 from jepa_vlm.adapters.base_folder import base_folder, check_base, kept_files
 from jepa_vlm.errors import ExportError
 from jepa_vlm.training import Origin, apply_lora, base_files, export, merge, save_weights
-from jepa_vlm.training.base_files import copy_files, differences
-from jepa_vlm.training.base_weights import stored_type, write_weights
+from jepa_vlm.training.base_files import copy_files, differences, stored_type, write_weights
 from tests.training.old_base import UNREAD, old_base, stored
 
 TOKENS = ("<|latent_start|>", "<|latent_end|>")

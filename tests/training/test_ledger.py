@@ -7,7 +7,7 @@ from dataclasses import replace
 import torch
 
 from jepa_vlm.latent_vlm import LossTerms
-from jepa_vlm.training.ledger import TermLedger
+from jepa_vlm.training.metrics import TermLedger
 
 
 def terms(**raw):

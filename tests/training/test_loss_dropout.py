@@ -9,10 +9,9 @@ import pytest
 import torch
 
 import jepa_vlm as jv
-from jepa_vlm.training.loss_dropout import LossDropout
 from jepa_vlm.training.metrics import read_metrics
 from jepa_vlm.training.order import MicroBatch
-from jepa_vlm.training.term_schedule import TermSchedule, TrainCollator
+from jepa_vlm.training.term_schedule import LossDropout, TermSchedule, TrainCollator
 from tests.factories import back_propagated, lora_backbone, random_batch
 from tests.training.setting import EXACT, small_model, small_trainer, trained
 

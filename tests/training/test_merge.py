@@ -15,6 +15,7 @@ from safetensors.torch import load_file
 import jepa_vlm as jv
 from jepa_vlm.adapters.processors import load_processor
 from jepa_vlm.errors import ExportError, RunError
+from jepa_vlm.generation import Tools
 from jepa_vlm.training import export, merge, save_weights
 from tests.factories import opens_a_thought
 from tests.training.setting import BACKBONE, ORIGIN, small_model
@@ -62,7 +63,7 @@ def test_stock_transformers_computes_what_the_live_model_computes(checkpoint, tm
 def test_the_folder_says_how_its_model_answers_unless_plainly(checkpoint, tmp_path):
     run, model = checkpoint
     assert not (export(run, to=tmp_path / "plain").folder / "inference.json").exists()
-    save_weights(model, run / "best", replace(ORIGIN, inference="tools"))
+    save_weights(model, run / "best", replace(ORIGIN, answering=Tools()))
     assert json.loads((export(run, to=tmp_path / "tools").folder / "inference.json").read_text()) == {
         "inference": "tools"
     }

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 
 import jepa_vlm as jv
-from jepa_vlm.encoders import attention
+from jepa_vlm.engine import attention
 from jepa_vlm.errors import RecipeError, RunError
 from jepa_vlm.training import ObjectiveTrainer, Origin, TrainSettings, apply_lora, load_checkpoint, save_weights
 from jepa_vlm.training.metrics import read_metrics

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from jepa_vlm.latent_vlm import LossTerms
-from jepa_vlm.training.source_ledger import SourceLedger
+from jepa_vlm.training.metrics import SourceLedger
 
 
 def terms(skipped=(), **by_source):

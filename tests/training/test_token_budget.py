@@ -6,8 +6,7 @@ import pytest
 import torch
 
 import jepa_vlm as jv
-from jepa_vlm.training.order import MicroBatches, Passes
-from jepa_vlm.training.token_budget import Filling, count_tokens, cut, filling
+from jepa_vlm.training.order import Filling, MicroBatches, Passes, count_tokens, cut, filling
 from jepa_vlm.trajectories.rows import Mixture, Source
 from tests.factories import gradients_of, lora_backbone, pearl_objective, random_batch
 

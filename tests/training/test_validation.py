@@ -14,9 +14,8 @@ import jepa_vlm as jv
 from jepa_vlm.latent_vlm import LossTerms
 from jepa_vlm.terms import Shuffled
 from jepa_vlm.training import validation
-from jepa_vlm.training.monitors import latent_figures
+from jepa_vlm.training.monitors import latent_figures, within_kinds
 from jepa_vlm.training.validation import Validation
-from jepa_vlm.training.within_kinds import within_kinds
 from jepa_vlm.trajectories import LazyImage, Step, Trajectory
 from jepa_vlm.trajectories.rows import Mixture, Source
 from tests.factories import lora_backbone, pearl_objective

@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 from jepa_vlm import playground
-from jepa_vlm.training.within_kinds import in_words, kind_of, partners, within_kinds
+from jepa_vlm.training.monitors import in_words, kind_of, partners, within_kinds
 from jepa_vlm.trajectories import LazyImage, Step, ToolCall, Trajectory
 
 SAME = "The prediction is the same for all examples of a kind: it tells kinds apart, not examples."

@@ -9,7 +9,7 @@ import threading
 import pytest
 from torch.utils.data import DataLoader
 
-from jepa_vlm.training.worker_signals import OutlivingSigterm
+from jepa_vlm.training.signals import OutlivingSigterm
 
 
 def told(items):

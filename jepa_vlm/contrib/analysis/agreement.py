@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from jepa_vlm.contrib.analysis.bootstrap import Estimate, bootstrap_mean
 from jepa_vlm.contrib.analysis.embeddings import Embeddings
 from jepa_vlm.errors import DataError, missing_extra
-from jepa_vlm.training.within_kinds import centred, explained_rows, recall_rows, same_kind, shuffled_rows
+from jepa_vlm.training.monitors import centred, explained_rows, recall_rows, same_kind, shuffled_rows
 
 RECALLS = (1, 5)
 Values = NDArray[np.float64]

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, final
 
 from jepa_vlm.contrib.analysis.embeddings import Embeddings
-from jepa_vlm.drawing import CATEGORIES, drawing, short, svg_of
+from jepa_vlm.report.figures import CATEGORIES, drawing, short, svg_of
 from jepa_vlm.training.monitors import dimension_std, effective_rank, mean_pairwise_cosine, spectrum
 from jepa_vlm.typing import Latent, shape_checked
 

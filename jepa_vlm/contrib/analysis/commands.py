@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from jepa_vlm.cli.data_check import model_that_counts, surveyed
-from jepa_vlm.cli.evaluate import decoding_named, scoring_named
+from jepa_vlm.cli.evaluate import answering_named, scoring_named
 from jepa_vlm.cli.output import SPEC, Json, columns, quiet_stdout, written
 from jepa_vlm.contrib.analysis import embedding_commands
 from jepa_vlm.contrib.analysis.embedding_commands import Output
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from jepa_vlm.adapters import Backbone
     from jepa_vlm.contrib.analysis.latent_steps import AccuracyBySteps, Control, Decoded
     from jepa_vlm.evaluation import Evaluation
-    from jepa_vlm.recipe import LatentDecoding
+    from jepa_vlm.generation import Latents
     from jepa_vlm.runs.questions import Questions
 
 app = typer.Typer(no_args_is_help=True, help="Analyses of the paper: numbers as JSON and CSV, and a figure, of each.")
@@ -82,7 +82,7 @@ def latent_steps(
             model = _one_model(given)
             scorings = [scoring_named(scoring)] if scoring else []
             items = questions_of(on, protocol=protocol, scorings=scorings, count=questions, seed=seed)
-            own = decoding_named(model, steps=max(counts), leave=leave, entry=entry, control="none")
+            own = answering_named(model, steps=max(counts), leave=leave, entry=entry).with_latents()
             if own is None:
                 raise typer.BadParameter(f"{model} has no latent slots; give a run of lvr, mirage or coconut.")
             answered = functools.partial(
@@ -103,14 +103,14 @@ def latent_steps(
 
 
 def _answered(
-    backbone: Backbone, questions: Questions, decoding: LatentDecoding, *, seed: int, batch_size: int, answers: Path
+    backbone: Backbone, questions: Questions, answering: Latents, *, seed: int, batch_size: int, answers: Path
 ) -> Evaluation:
-    """Ask the questions under a decoding; each decoding has its own folder of answers."""
+    """Ask the questions; the answers of each number of latent steps and control have a folder of their own."""
     from jepa_vlm.runs.questions import ask
 
-    typer.echo(f"{decoding if decoding.steps else 'plain decoding'}: {len(questions.items)} questions", err=True)
-    folder = answers / f"{decoding.steps}-{decoding.control}"
-    return ask(backbone, questions, seed=seed, batch_size=batch_size, output=folder, latents=decoding)
+    typer.echo(f"{answering.latents or 'plain decoding'}: {len(questions.items)} questions", err=True)
+    folder = answers / f"{answering.steps}-{answering.control}"
+    return ask(backbone, questions, seed=seed, batch_size=batch_size, output=folder, answering=answering)
 
 
 def _one_model(given: Sequence[str]) -> str:

@@ -205,7 +205,7 @@ def _agreement_text(numbers: Sequence[Agreement]) -> str:
 
 def _found_text(sets: Sequence[Embeddings]) -> str:
     """Say of each model what its predictions know of an example, and how many examples show it."""
-    from jepa_vlm.training.within_kinds import in_words, within_kinds
+    from jepa_vlm.training.monitors import in_words, within_kinds
 
     lines = []
     for one in sets:

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from jepa_vlm.contrib.analysis.agreement import Agreement
 from jepa_vlm.contrib.analysis.embeddings import Embeddings
-from jepa_vlm.drawing import CATEGORIES, GREY, drawing, short, svg_of
 from jepa_vlm.errors import missing_extra
+from jepa_vlm.report.figures import CATEGORIES, GREY, drawing, short, svg_of
 
 PERPLEXITY = 30.0
 

@@ -19,8 +19,7 @@ from jepa_vlm.predictors import IdentityPredictor
 from jepa_vlm.recipe import load_recipe
 from jepa_vlm.runs.environment import device, prepare
 from jepa_vlm.training import load_checkpoint, load_weights
-from jepa_vlm.training.checkpoint import read_origin
-from jepa_vlm.training.merge import BEST, CHECKPOINTS, find_checkpoint, is_checkpoint
+from jepa_vlm.training.checkpoint import BEST, CHECKPOINTS, find_checkpoint, is_checkpoint, read_origin
 from jepa_vlm.training.run_config import CONFIG, RunConfig
 from jepa_vlm.view_encoder import ViewEncoder
 from jepa_vlm.views import Question, Readout, TrajectoryOnly, frozen, stop_gradient

@@ -14,9 +14,9 @@ from safetensors import SafetensorError, safe_open
 from torch.utils.data import DataLoader
 
 from jepa_vlm.errors import DataError
-from jepa_vlm.generation.inference import inference
+from jepa_vlm.generation.greedy import inference
 from jepa_vlm.latent_vlm import LatentVLM
-from jepa_vlm.training.within_kinds import kind_of
+from jepa_vlm.training.monitors import kind_of
 from jepa_vlm.trajectories import Trajectory
 from jepa_vlm.typing import Latent
 from jepa_vlm.whole_files import write_tensors
@@ -34,7 +34,7 @@ class Embeddings:
         readout: Description of the readout.
         ids: Id of each example.
         tasks: Task of each example.
-        kinds: Kind of each example; see ``training.within_kinds.kind_of``.
+        kinds: Kind of each example; see ``training.monitors.kind_of``.
         predicted: Embeddings predicted from image and question, float32.
         target: Embeddings of the trajectories, float32.
         by_direction: Whether the loss of the prediction ignores the length of an embedding.

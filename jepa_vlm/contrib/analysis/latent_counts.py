@@ -10,8 +10,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, final
 
-from jepa_vlm.drawing import BLUE, drawing, short, svg_of
 from jepa_vlm.errors import DataError
+from jepa_vlm.report.figures import BLUE, drawing, short, svg_of
 from jepa_vlm.runs.survey import RowFacts, spread
 
 INFERENCE = (4, 8, 16)  # LVR's evaluation

@@ -14,11 +14,11 @@ from typing import Any, Literal, final
 import numpy as np
 
 from jepa_vlm.contrib.analysis.bootstrap import Estimate, bootstrap_mean
-from jepa_vlm.drawing import CATEGORIES, GREY, drawing, svg_of
 from jepa_vlm.errors import DataError
 from jepa_vlm.evaluation import Accuracy, Evaluation, McNemar, mcnemar_exact
-from jepa_vlm.evaluation.comparison import paired_marks
-from jepa_vlm.recipe import LatentDecoding
+from jepa_vlm.evaluation.results import paired_marks
+from jepa_vlm.generation.answering import Latents
+from jepa_vlm.report.figures import CATEGORIES, GREY, drawing, svg_of
 
 Control = Literal["none", "noise", "dropped"]
 CONTROLS: tuple[Control, ...] = ("none", "noise", "dropped")
@@ -113,8 +113,8 @@ class AccuracyBySteps:
 
 
 def decode_by_steps(
-    ask: Callable[[LatentDecoding], Evaluation],
-    decoding: LatentDecoding,
+    ask: Callable[[Latents], Evaluation],
+    answering: Latents,
     *,
     steps: Sequence[int],
     controls: Sequence[Control] = ("noise", "dropped"),
@@ -122,8 +122,8 @@ def decode_by_steps(
     """Evaluate the same items with every count of latent steps, and with every control at every count but 0.
 
     Args:
-        ask: Evaluates the items under a decoding.
-        decoding: The model's own decoding: tokens, entry, end of latent steps.
+        ask: Evaluates the items under one way of answering.
+        answering: The model's own latent feedback: tokens, entry, end of latent steps.
         steps: Numbers of latent steps; 0 is plain decoding.
         controls: Controls to evaluate beside the model's own latents.
 
@@ -135,8 +135,7 @@ def decode_by_steps(
     kinds: list[tuple[int, Control]] = []
     for count in dict.fromkeys(steps):
         kinds += [(count, "none"), *((count, control) for control in controls if count)]
-    decodings = [replace(decoding, steps=count, control=control) for count, control in kinds]
-    return [Decoded(count, control, ask(one)) for (count, control), one in zip(kinds, decodings, strict=True)]
+    return [Decoded(steps, control, ask(replace(answering, steps=steps, control=control))) for steps, control in kinds]
 
 
 def accuracy_by_steps(decoded: Sequence[Decoded], *, scoring: str | None = None) -> AccuracyBySteps:

@@ -20,11 +20,15 @@ from tqdm import tqdm
 from jepa_vlm.adapters import Backbone
 from jepa_vlm.contrib.integrations.lmms_eval_plugin import cut, limits, question
 from jepa_vlm.evaluation.scoring import template_notes
-from jepa_vlm.generation.answering import ANSWERS, Answer, latents_by
-from jepa_vlm.generation.asked import Asked
-from jepa_vlm.recipe.recipe import LATENTS
-from jepa_vlm.training.inference_file import load_exported
-from jepa_vlm.training.merge import find_checkpoint, inference_of, is_checkpoint, load_checkpoint
+from jepa_vlm.generation.answering import ANSWERINGS, Answering
+from jepa_vlm.generation.greedy import OpenQuestion
+from jepa_vlm.training.checkpoint import (
+    answering_of,
+    find_checkpoint,
+    is_checkpoint,
+    load_checkpoint,
+    load_exported,
+)
 
 
 @final
@@ -33,7 +37,7 @@ class JepaVLM(lmms):
 
     Args:
         pretrained: A run, a checkpoint, an exported folder, or a name of ``jepa-vlm backbones``.
-        inference: A name of ``jepa_vlm.generation.answering.ANSWERS``; "" for the model's own.
+        inference: A name of ``jepa_vlm.generation.answering.ANSWERINGS``; "" for the model's own.
         dtype: Dtype of the weights of an exported folder.
         device: ``cuda``, ``cpu``, ...; "" takes a GPU where there is one.
         batch_size: Number of questions answered together.
@@ -56,7 +60,7 @@ class JepaVLM(lmms):
         self._rank, self._world_size = self.accelerator.process_index, self.accelerator.num_processes
         several = self._world_size > 1
         self.device = self.accelerator.device if several or not device else torch.device(device)
-        self.backbone, self.answer = answering_model(str(pretrained), dtype=dtype, inference=inference)
+        self.backbone, self.answering = answering_model(str(pretrained), dtype=dtype, inference=inference)
         self.backbone.model.to(self.device)  # type: ignore[arg-type]
         for note in template_notes(self.backbone, ("free",)):
             tqdm.write(f"Note: {note}", file=sys.stderr)
@@ -76,7 +80,7 @@ class JepaVLM(lmms):
             left = list(same)
             for start in range(0, len(left), self.batch_size):
                 batch = left[start : start + self.batch_size]
-                texts = self.answer(self.backbone, [item for _, item, _, _ in batch], max_new_tokens=limit)
+                texts = self.answering.texts(self.backbone, [item for _, item, _, _ in batch], max_new_tokens=limit)
                 for (i, _, _, until), text in zip(batch, texts, strict=True):
                     found[i] = cut(text, until)
                     context, _, settings, *_ = requests[i].args
@@ -85,7 +89,7 @@ class JepaVLM(lmms):
         bar.close()
         return [found[i] for i in range(len(asked))]
 
-    def _asked(self, arguments: tuple[Any, ...]) -> tuple[Asked, int, tuple[str, ...]]:
+    def _asked(self, arguments: tuple[Any, ...]) -> tuple[OpenQuestion, int, tuple[str, ...]]:
         _, messages, settings, number, task, split = arguments
         place = f"{task}/{split}/{number}"
         limit, until = limits(settings, place)
@@ -100,22 +104,20 @@ class JepaVLM(lmms):
         raise NotImplementedError("jepa_vlm answers tasks of one round; tool calls are rounds of its own.")
 
 
-def answering_model(name: str, *, dtype: str = "float32", inference: str = "") -> tuple[Backbone, Answer]:
-    """Return a trained model, and the function by which it answers.
+def answering_model(name: str, *, dtype: str = "float32", inference: str = "") -> tuple[Backbone, Answering]:
+    """Return a trained model, and how it answers.
 
     Args:
         name: A run, a checkpoint, an exported folder, or anything else that ``load_backbone`` takes.
         dtype: Dtype of the weights of an exported folder; a checkpoint has its own.
-        inference: A name of ``ANSWERS``; "" for the model's own.
+        inference: A name of ``ANSWERINGS``; "" for the model's own.
 
     Raises:
         JepaVLMError: If there is no such model, or no such way of answering.
     """
     checkpoint = find_checkpoint(Path(name))
-    own = inference_of(checkpoint)
-    chosen = inference or own.name
-    answer = ANSWERS[chosen]
-    if chosen == LATENTS and own.decoding is not None:
-        answer = latents_by(own.decoding)
+    answering = answering_of(checkpoint)
+    if inference not in ("", answering.name):
+        answering = ANSWERINGS[inference]
     trained = load_checkpoint(checkpoint) if is_checkpoint(checkpoint) else load_exported(name, dtype=dtype)
-    return trained, answer
+    return trained, answering

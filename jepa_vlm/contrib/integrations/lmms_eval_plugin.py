@@ -9,7 +9,7 @@ from typing import Any
 from PIL import Image
 
 from jepa_vlm.errors import DataError
-from jepa_vlm.generation.asked import Asked
+from jepa_vlm.generation.greedy import OpenQuestion
 from jepa_vlm.trajectories import LazyImage
 
 PLUG_IN = "jepa_vlm"  # the model's name in lmms-eval
@@ -24,7 +24,7 @@ def manifests() -> list[Any]:
     return [ModelManifest(model_id=PLUG_IN, chat_class_path=path)]
 
 
-def question(messages: Sequence[Mapping[str, Any]], place: str) -> Asked:
+def question(messages: Sequence[Mapping[str, Any]], place: str) -> OpenQuestion:
     """Return the open question of one user turn with images before words.
 
     Raises:
@@ -40,7 +40,7 @@ def question(messages: Sequence[Mapping[str, Any]], place: str) -> Asked:
         roles = ", ".join(message["role"] for message in messages)
         raise DataError(f"{place} must be one user turn, images and then words; got {', '.join(kinds)} ({roles}).")
     images = tuple(_image(part["url"], place) for kind, part in parts if kind == "image")
-    return Asked(place, images, "".join(part["text"] for kind, part in parts if kind == "text"))
+    return OpenQuestion(place, images, "".join(part["text"] for kind, part in parts if kind == "text"))
 
 
 def _image(held: object, place: str) -> LazyImage:

@@ -10,9 +10,9 @@ from typing import Any, final
 
 from jepa_vlm.contrib.integrations.lmms_eval_plugin import PLUG_IN
 from jepa_vlm.errors import ExportError
+from jepa_vlm.generation.answering import Answering
 from jepa_vlm.plugins import ProgramCommand
-from jepa_vlm.recipe.recipe import PLAIN
-from jepa_vlm.training.inference_file import read_inference
+from jepa_vlm.training.checkpoint import read_inference
 
 # The releases that the commands were written for.
 LMMS_EVAL, VLMEVALKIT, VLLM = "lmms-eval 0.7.3", "open-compass/VLMEvalKit@e8e78f0", "vllm 0.33.0"
@@ -66,13 +66,13 @@ class ExportedFolder:
         path: The folder, absolute.
         model_type: Family in its configuration, such as ``"qwen2_5_vl"``.
         pixels: Least and most pixels of an image; None if its image processor has no such limits.
-        inference: How the model answers: ``Recipe.inference`` of its run.
+        answering: How the model answers: ``Recipe.answering`` of its run.
     """
 
     path: Path
     model_type: str
     pixels: tuple[int, int] | None
-    inference: str
+    answering: Answering
 
     @classmethod
     def read(cls, folder: Path) -> ExportedFolder:
@@ -87,12 +87,7 @@ class ExportedFolder:
                 f"{folder} must be an exported model: config.json with a model_type, weights and a processor. "
                 "Export a run first: jepa-vlm export RUN --to FOLDER."
             )
-        return cls(folder.resolve(), model_type, _pixels(folder), read_inference(folder).name)
-
-    @property
-    def plain(self) -> bool:
-        """Whether the stock ``generate`` answers as the model was trained to."""
-        return self.inference == PLAIN
+        return cls(folder.resolve(), model_type, _pixels(folder), read_inference(folder))
 
 
 def _pixels(folder: Path) -> tuple[int, int] | None:
@@ -130,7 +125,7 @@ def lmms_eval(path: Path) -> ProgramCommand:
             f"lmms-eval splits its arguments at {found[0]!r}, which {folder.path} holds; move the folder."
         )
     model = PLUG_IN
-    if folder.plain:
+    if folder.answering.stock:
         model = LMMS_EVAL_MODELS.get(folder.model_type, PLUG_IN if folder.model_type in LAST_VLLM else "vllm")
     arguments = {"model" if model == "vllm" else "pretrained": str(folder.path)}
     remarks = ["Add --limit 8 to try it out."]
@@ -174,10 +169,10 @@ def vlmevalkit(path: Path) -> ProgramCommand:
         ExportError: If the path is no exported model, or VLMEvalKit has no class that loads it.
     """
     folder = ExportedFolder.read(path)
-    if not folder.plain:
+    if not folder.answering.stock:
         raise ExportError(
-            f"{folder.path} answers by {folder.inference!r}, and VLMEvalKit takes no models from outside; run it by "
-            "`jepa-vlm evaluate`, or in lmms-eval by the plug-in (--for lmms-eval)."
+            f"{folder.path} answers by {folder.answering.name!r}, and VLMEvalKit takes no models from outside; run it "
+            "by `jepa-vlm evaluate`, or in lmms-eval by the plug-in (--for lmms-eval)."
         )
     if folder.model_type not in VLMEVALKIT_CLASSES:
         raise ExportError(
@@ -217,9 +212,9 @@ def vllm(path: Path) -> ProgramCommand:
         ExportError: If the path is no exported model, or vLLM cannot run it.
     """
     folder = ExportedFolder.read(path)
-    if not folder.plain:
+    if not folder.answering.stock:
         raise ExportError(
-            f"{folder.path} answers by {folder.inference!r}, which vLLM's generation does not do; run it by "
+            f"{folder.path} answers by {folder.answering.name!r}, which vLLM's generation does not do; run it by "
             "`jepa-vlm evaluate`, or in lmms-eval by the plug-in (--for lmms-eval)."
         )
     if folder.model_type in LAST_VLLM:

@@ -6,13 +6,15 @@ from jepa_vlm.evaluation.benchmarks import playground as playground
 from jepa_vlm.evaluation.benchmarks import vstar as vstar
 from jepa_vlm.evaluation.benchmarks.benchmark import (
     BENCHMARKS,
+    SIZES,
     Benchmark,
+    differences,
     file_stem,
     load_benchmark,
     protocol_of,
+    published_sizes,
     split_specs,
 )
-from jepa_vlm.evaluation.benchmarks.sizes import SIZES, differences, published_sizes
 
 __all__ = [
     "BENCHMARKS",

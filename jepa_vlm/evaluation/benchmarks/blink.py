@@ -10,12 +10,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from jepa_vlm.errors import DataError, UnknownNameError, missing_extra
-from jepa_vlm.evaluation.benchmarks.benchmark import BENCHMARKS
-from jepa_vlm.evaluation.benchmarks.sizes import PAPER_SUBSETS, SIZES
-from jepa_vlm.evaluation.benchmarks.source import folder_of, parse_source
+from jepa_vlm.evaluation.benchmarks.benchmark import BENCHMARKS, PAPER_SUBSETS, SIZES, folder_of, parse_source
 from jepa_vlm.evaluation.item import BenchmarkItem, drawn, option_index
 from jepa_vlm.trajectories.formats.images import ImageRoots
 from jepa_vlm.trajectories.json_values import checked, field
@@ -64,7 +61,7 @@ def _read(folder: Path, subset: str) -> Iterator[BenchmarkItem]:
                 raise DataError(f"{path}:{number}: {err}") from None
 
 
-def _rows(path: Path) -> list[dict[str, Any]]:
+def _rows(path: Path) -> list[dict[str, object]]:
     try:
         from pyarrow import ArrowException, parquet
     except ImportError:
@@ -74,13 +71,13 @@ def _rows(path: Path) -> list[dict[str, Any]]:
         missing = [column for column in COLUMNS if column not in file.schema_arrow.names]
         if missing:
             raise DataError(f"{path} lacks the columns {', '.join(missing)}; it must have {', '.join(COLUMNS)}.")
-        found: list[dict[str, Any]] = file.read(columns=list(COLUMNS)).to_pylist()
+        found: list[dict[str, object]] = file.read(columns=list(COLUMNS)).to_pylist()
     except (OSError, ValueError, ArrowException) as err:  # a text of broken bytes is a ValueError
         raise DataError(f"{path} cannot be read as parquet ({err}); download it again.") from None
     return found
 
 
-def _item(row: dict[str, Any], subset: str, folder: Path, origin: str) -> BenchmarkItem:
+def _item(row: dict[str, object], subset: str, folder: Path, origin: str) -> BenchmarkItem:
     given = [row[name] for name in IMAGES if row[name] is not None]
     if not given:
         raise DataError("a row needs at least one image, but image_1 to image_4 are all empty.")

@@ -14,8 +14,7 @@ import csv
 from pathlib import Path
 
 from jepa_vlm.errors import DataError
-from jepa_vlm.evaluation.benchmarks.benchmark import BENCHMARKS
-from jepa_vlm.evaluation.benchmarks.source import folder_of, parse_source
+from jepa_vlm.evaluation.benchmarks.benchmark import BENCHMARKS, folder_of, parse_source
 from jepa_vlm.evaluation.item import BenchmarkItem, drawn, option_index, split_options
 from jepa_vlm.trajectories.formats.images import ImageRoots
 from jepa_vlm.trajectories.json_values import shown
@@ -25,7 +24,7 @@ IMAGES = ("MMVP Images", "MMVP_Images")
 COLUMNS = ("Index", "Question", "Options", "Correct Answer")
 CORRECTED = {99: "(b)", 100: "(a)", 279: "(b)", 280: "(a)"}
 HUB_ID = "MMVP/MMVP"
-DIGITS = 9  # of an index: Python refuses to read thousands of them
+DIGITS = 9  # most digits of an index: Python refuses to read thousands of them
 
 
 @BENCHMARKS.register("mmvp")

@@ -8,12 +8,9 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 from jepa_vlm.errors import DataError
-from jepa_vlm.evaluation.benchmarks.benchmark import BENCHMARKS
-from jepa_vlm.evaluation.benchmarks.sizes import SIZES
-from jepa_vlm.evaluation.benchmarks.source import folder_of, parse_source
+from jepa_vlm.evaluation.benchmarks.benchmark import BENCHMARKS, SIZES, folder_of, parse_source
 from jepa_vlm.evaluation.item import INSTRUCTION, BenchmarkItem, drawn, option_index, split_options
 from jepa_vlm.trajectories.formats.images import ImageRoots
 from jepa_vlm.trajectories.json_values import checked, field
@@ -48,7 +45,7 @@ def vstar_questions(argument: str, *, count: int | None, seed: int) -> list[Benc
     return drawn(items, count, seed)
 
 
-def _item(row: dict[str, Any], folder: Path, origin: str) -> BenchmarkItem:
+def _item(row: dict[str, object], folder: Path, origin: str) -> BenchmarkItem:
     category, text = field(row, "category", str), field(row, "text", str)
     if category not in SIZES["vstar"]:
         raise DataError(f"key 'category' must be one of {', '.join(SIZES['vstar'])}; got {category!r}.")

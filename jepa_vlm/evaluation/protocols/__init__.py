@@ -5,10 +5,9 @@ docs/protocols.md says of every value whether it is a fact, from where, or a gue
 
 from jepa_vlm.evaluation.protocols import lmms_eval as lmms_eval  # each files itself
 from jepa_vlm.evaluation.protocols import lvr as lvr
-from jepa_vlm.evaluation.protocols import pearl_paper as pearl_paper
-from jepa_vlm.evaluation.protocols import pearl_released as pearl_released
+from jepa_vlm.evaluation.protocols import pearl as pearl
 from jepa_vlm.evaluation.protocols import pixel_reasoner as pixel_reasoner
 from jepa_vlm.evaluation.protocols import vlmevalkit as vlmevalkit
-from jepa_vlm.evaluation.protocols.named import DEFAULT_PROTOCOL, PROTOCOLS, NamedProtocol, load_protocol
+from jepa_vlm.evaluation.protocols.named import DEFAULT_PROTOCOL, LIBRARY, PROTOCOLS, NamedProtocol, load_protocol
 
-__all__ = ["DEFAULT_PROTOCOL", "PROTOCOLS", "NamedProtocol", "load_protocol"]
+__all__ = ["DEFAULT_PROTOCOL", "LIBRARY", "PROTOCOLS", "NamedProtocol", "load_protocol"]

@@ -11,8 +11,7 @@ from __future__ import annotations
 import re
 
 from jepa_vlm.evaluation.item import INSTRUCTION, BenchmarkItem
-from jepa_vlm.evaluation.protocols.named import PROTOCOLS, NamedProtocol, refuse_preset
-from jepa_vlm.evaluation.protocols.prompts import LETTERS, lettered
+from jepa_vlm.evaluation.protocols.named import LETTERS, PROTOCOLS, NamedProtocol, lettered, refuse_preset
 from jepa_vlm.trajectories import MultipleChoice
 
 PIXELS = (256 * 28 * 28, 1_605_632)

@@ -6,8 +6,7 @@ ends with; here it stands once. Its latent steps are the model's, not the protoc
 
 from __future__ import annotations
 
-from jepa_vlm.evaluation.protocols.named import PROTOCOLS, NamedProtocol, refuse_preset
-from jepa_vlm.evaluation.protocols.prompts import instructed
+from jepa_vlm.evaluation.protocols.named import PROTOCOLS, NamedProtocol, instructed, refuse_preset
 from jepa_vlm.trajectories import MultipleChoice
 
 TOKENS = 512

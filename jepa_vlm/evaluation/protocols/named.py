@@ -1,4 +1,4 @@
-"""What a named protocol decides, and where protocols are filed."""
+"""The parts of a named protocol, the prompts that several share, and the registry."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import final
 
 from jepa_vlm.errors import UnknownNameError
-from jepa_vlm.evaluation.item import BenchmarkItem
+from jepa_vlm.evaluation.item import INSTRUCTION, BenchmarkItem
 from jepa_vlm.generation import LetterReader, Scoring, read_letter
 from jepa_vlm.generation.tool_loop import ToolLoop
 from jepa_vlm.registry import Registry
@@ -19,15 +19,15 @@ DEFAULT_PROTOCOL = "pearl-paper"
 @final
 @dataclass(frozen=True, kw_only=True)
 class NamedProtocol:
-    """How one benchmark is asked and read.
+    """Rules by which one benchmark is asked and read.
 
     Args:
-        name: With its version: ``"lvr-1"``; a change of any value is a new version.
+        name: Name and version: ``"lvr-1"``; a change of any value is a new version.
         scoring: How an option letter is read; others may be recorded beside it.
-        prompt: Makes the user turn's text.
+        prompt: Function that makes the user turn's text.
         max_new_tokens: Most tokens generated under ``free``.
-        read: Reads the letter under ``free``.
-        prefix: What the answer is made to begin with.
+        read: Function that reads the letter under ``free``.
+        prefix: Beginning that the prompt gives to every answer.
         system: The system turn; "" for the chat template's own.
         pixels: Least and most pixels of an image; None for the image processor's own.
         loop: Tools and limits under ``tools``; None for the benchmark's.
@@ -84,3 +84,33 @@ def refuse_preset(protocol: str, preset: str) -> None:
     """
     if preset:
         raise UnknownNameError(f"preset of {protocol}", preset, known=())
+
+
+LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+
+
+def lettered(item: BenchmarkItem, *, end: str = "\n") -> str:
+    """Return the options as "A. red", one to a line, each line ended."""
+    return "".join(f"{letter}. {option}{end}" for letter, option in zip(LETTERS, item.options, strict=False))
+
+
+def question_and_options(item: BenchmarkItem) -> str:
+    """Return the question as LVR's evaluation writes it, without an instruction.
+
+    V*: the benchmark's own text, whose instruction is taken off. MMVP: the options column on one line, "(a)" written
+    "A.". BLINK: an option to a line, the last line ended too.
+    """
+    if item.benchmark == "vstar":
+        return item.source.rstrip().removesuffix(INSTRUCTION).rstrip()
+    if item.benchmark == "mmvp":
+        return f"{item.question}\nOptions:\n{item.source}".replace("(a)", "A.").replace("(b)", "B.")
+    return f"{item.question}\nOptions:\n{lettered(item)}"
+
+
+def instructed(item: BenchmarkItem, instruction: str = INSTRUCTION) -> str:
+    """Return the question with one instruction on a line of its own: V*, whose text brings one, does not get two."""
+    return f"{question_and_options(item)}\n{instruction}"
+
+
+# The library's own rules, for items that bring their prompts.
+LIBRARY = NamedProtocol(name="jepa-vlm-2", scoring="letter-logits", prompt=question_and_options, max_new_tokens=32)

@@ -7,9 +7,11 @@ and MAX_PIXELS in training.
 from __future__ import annotations
 
 from jepa_vlm.evaluation.item import BenchmarkItem
-from jepa_vlm.evaluation.protocols.named import PROTOCOLS, NamedProtocol, refuse_preset
-from jepa_vlm.evaluation.protocols.prompts import LETTERS
-from jepa_vlm.generation.pixel_reasoner import PIXEL_REASONER, read_boxed
+from jepa_vlm.evaluation.protocols.named import LETTERS, PROTOCOLS, NamedProtocol, refuse_preset
+from jepa_vlm.generation.letter_parser import parse_letter
+from jepa_vlm.generation.reply import boxed, without_thoughts
+from jepa_vlm.generation.tool_loop import PIXEL_REASONER
+from jepa_vlm.trajectories import MultipleChoice
 
 PIXELS = (401_408, 4_014_080)
 
@@ -32,3 +34,12 @@ def pixel_reasoner(benchmark: str, preset: str) -> NamedProtocol:
 def _prompt(item: BenchmarkItem) -> str:
     options = "".join(f"\n{letter}: {option}" for letter, option in zip(LETTERS, item.options, strict=False))
     return f"{item.question}\nchoices:{options}"
+
+
+def read_boxed(text: str, item: MultipleChoice) -> str | None:
+    """Return the option letter in the last box, or, without a box, the one that ``parse_letter`` finds.
+
+    The released code looks for the last box first too (``handle_boxed``), and then compares by math_verify.
+    """
+    inside = boxed(without_thoughts(text))
+    return parse_letter(text if inside is None else inside, item.letters, item.options)

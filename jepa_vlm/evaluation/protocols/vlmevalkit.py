@@ -10,8 +10,7 @@ from __future__ import annotations
 import re
 
 from jepa_vlm.evaluation.item import BenchmarkItem
-from jepa_vlm.evaluation.protocols.named import PROTOCOLS, NamedProtocol, refuse_preset
-from jepa_vlm.evaluation.protocols.prompts import lettered
+from jepa_vlm.evaluation.protocols.named import PROTOCOLS, NamedProtocol, lettered, refuse_preset
 from jepa_vlm.trajectories import MultipleChoice
 
 PIXELS = (1280 * 28 * 28, 16384 * 28 * 28)

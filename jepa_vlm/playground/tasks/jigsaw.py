@@ -1,4 +1,4 @@
-"""Jigsaw: which of four pieces belongs into the hole; assembling shows the completed picture."""
+"""Jigsaw: which of four pieces fits the hole? Assembling shows the completed picture."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from jepa_vlm.playground.tools import BOARD, PIECE_COLUMNS, PIECE_ROW, assemble_
 from jepa_vlm.playground.vocabulary import COLORS, LETTERS, ORDINALS, SHAPES
 
 _SOLID = tuple(shape for shape in SHAPES if shape not in ("bar", "ring", "corner", "cross"))
-_DIFFERENCE = 25.0  # mean distance in pixel values, 0 to 255, from which two pieces are told apart
+_DIFFERENCE = 25.0  # least mean difference of two pieces in pixel values, 0 to 255
 
 
 @final
@@ -47,7 +47,7 @@ class Puzzle:
 
     @property
     def key(self) -> str:
-        """The shapes alone: a board never returns in another split with another hole."""
+        """The shapes alone, so a board with another hole stays in the same split."""
         return "puzzle " + ", ".join(f"{b.color} {b.shape} {b.left} {b.top} {b.size}" for b in self.blobs)
 
     def draw(self, rng: np.random.Generator) -> Image.Image:
@@ -70,7 +70,7 @@ class Jigsaw(Task):
     name: ClassVar[str] = "jigsaw"
 
     def sample(self, rng: np.random.Generator, difficulty: Difficulty) -> Episode:
-        """Return one episode with one assembly; difficulty has no say in it."""
+        """Return one episode with one assembly; the difficulty changes nothing."""
         puzzle = some_puzzle(rng)
         right = puzzle.pieces.index(puzzle.hole)
         order = rng.permutation(len(LETTERS)).tolist()

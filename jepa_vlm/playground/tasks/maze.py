@@ -1,4 +1,4 @@
-"""Maze: which of four exits can be reached from the start; drawing the path shows it."""
+"""Maze: which of four exits can be reached from the start? Drawing the path shows it."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Labyrinth:
 
     @property
     def key(self) -> str:
-        """The walls alone: they never return in another split with another start."""
+        """The walls alone, so a maze with another start stays in the same split."""
         return "maze " + " ".join(f"{cell}{move}" for cell, move in sorted(self.onward.items()))
 
     @property
@@ -86,7 +86,7 @@ class Maze(Task):
 
 
 def some_maze(rng: np.random.Generator, difficulty: Difficulty) -> Labyrinth:
-    """Return a maze whose start is as many moves from its exit as the difficulty says."""
+    """Return a maze whose start is as many moves from its exit as the difficulty allows."""
     least, most = difficulty.path
     while True:
         onward = _grow(rng)

@@ -16,7 +16,7 @@ from jepa_vlm.playground.vocabulary import COLORS, DIRECTIONS, LETTERS, SHAPES
 
 @final
 class VisualSearch(Task):
-    """ "What color is the ring?", or "What shape is the red object?", where one object alone is a ring, or red."""
+    """ "What color is the ring?", or "What shape is the red object?", where exactly one object is a ring, or red."""
 
     name: ClassVar[str] = "visual-search"
 
@@ -72,9 +72,9 @@ def _neighbours(rng: np.random.Generator, direction: str) -> tuple[tuple[int, in
 
 @final
 class SequentialCrops(Task):
-    """ "Which of these is a ring?", with four colours that one object each has.
+    """ "Which of these is a ring?", with four colours of which each has one object.
 
-    The expert looks in the order of the options and stops at the ring; after three misses it is the fourth.
+    The expert crops in the order of the options and stops at the ring. After three misses it is the fourth object.
     """
 
     name: ClassVar[str] = "sequential-crops"

@@ -1,1 +1,1 @@
-"""A comparison from start to end: which runs it needs, training those that are missing, asking all of them the same."""
+"""A comparison from start to end: find the runs it needs, train those that are missing, and ask all models the same."""

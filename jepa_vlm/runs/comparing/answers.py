@@ -6,7 +6,7 @@ import hashlib
 import json
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast, final
 
@@ -17,7 +17,7 @@ from jepa_vlm.evaluation import Evaluation, Scored, file_stem, protocol_of
 from jepa_vlm.generation import Scoring
 from jepa_vlm.runs.environment import device
 from jepa_vlm.runs.measured import machine
-from jepa_vlm.runs.questions import ask, load_model, own_decoding, own_opening, own_scoring, questions_of
+from jepa_vlm.runs.questions import ask, load_model, own_answering, own_scoring, questions_of
 from jepa_vlm.whole_files import write_whole
 
 SPENT = "spent.json"
@@ -25,16 +25,16 @@ SPENT = "spent.json"
 
 @final
 @dataclass(frozen=True)
-class Asking:
-    """What all models of a comparison are asked.
+class AnswerSettings:
+    """The questions of a comparison, and how all its models answer them.
 
     Args:
-        benchmarks: Specs, in the order of the columns.
-        protocol: Of benchmarks of files; None for ``pearl-paper``.
+        benchmarks: Specs of the benchmarks, in the order of the columns.
+        protocol: Protocol of benchmarks that are read from files; None for ``pearl-paper``.
         scoring: How all models answer; None lets each answer as its recipe does.
-        count: Items of each benchmark; None for all, or for the benchmark's own number.
-        seed: Of the items.
-        batch_size: Items at once.
+        count: Number of items of each benchmark; None for all, or for the benchmark's own number.
+        seed: Random seed of the items.
+        batch_size: Items per forward.
     """
 
     benchmarks: Sequence[str]
@@ -45,7 +45,7 @@ class Asking:
     batch_size: int = 16
 
     def folder(self, benchmark: str) -> str:
-        """Return the name of the folder of one benchmark's answers: another for whatever decides them."""
+        """Return the folder name of one benchmark's answers, which contains a digest of the settings."""
         decides = [benchmark, self.protocol_for(benchmark), self.scoring, self.count, self.seed, self.batch_size]
         return f"{file_stem(benchmark)[:60]}-{hashlib.sha256(json.dumps(decides).encode()).hexdigest()[:8]}"
 
@@ -54,37 +54,39 @@ class Asking:
         return self.protocol if protocol_of(benchmark, None) is not None else None
 
 
-def answer(model: str, asking: Asking, to: Path, *, loading: Mapping[str, Any]) -> None:
+def answer(model: str, settings: AnswerSettings, to: Path, *, loading: Mapping[str, Any]) -> None:
     """Write a model's answers to every benchmark whose answers are missing.
 
     Args:
         model: A run's folder, or what ``load_backbone`` takes.
-        asking: What is asked.
+        settings: What is asked.
         to: Folder of the model's answers.
         loading: For ``load_backbone``, where the model is no run.
     """
-    missing = [benchmark for benchmark in asking.benchmarks if not _done(to / asking.folder(benchmark))]
+    missing = [benchmark for benchmark in settings.benchmarks if not _done(to / settings.folder(benchmark))]
     backbone = load_model(model, **loading) if missing else None
     for benchmark in missing:
-        _answer(cast("Backbone", backbone), model, benchmark, asking, to / asking.folder(benchmark))
+        _answer(cast("Backbone", backbone), model, benchmark, settings, to / settings.folder(benchmark))
 
 
-def has_answers(asking: Asking, to: Path) -> bool:
+def has_answers(settings: AnswerSettings, to: Path) -> bool:
     """Say whether nothing is missing."""
-    return all(_done(to / asking.folder(benchmark)) for benchmark in asking.benchmarks)
+    return all(_done(to / settings.folder(benchmark)) for benchmark in settings.benchmarks)
 
 
-def read_answers(asking: Asking, to: Path) -> dict[str, Evaluation]:
+def read_answers(settings: AnswerSettings, to: Path) -> dict[str, Evaluation]:
     """Return a model's evaluations by benchmark."""
     return {
-        spec: Evaluation.from_json(to / asking.folder(spec) / f"{file_stem(spec)}.json") for spec in asking.benchmarks
+        spec: Evaluation.from_json(to / settings.folder(spec) / f"{file_stem(spec)}.json")
+        for spec in settings.benchmarks
     }
 
 
-def read_spent(asking: Asking, to: Path) -> dict[str, dict[str, Any]]:
+def read_spent(settings: AnswerSettings, to: Path) -> dict[str, dict[str, Any]]:
     """Return by benchmark what answering took."""
     return {
-        spec: json.loads((to / asking.folder(spec) / SPENT).read_text(encoding="utf-8")) for spec in asking.benchmarks
+        spec: json.loads((to / settings.folder(spec) / SPENT).read_text(encoding="utf-8"))
+        for spec in settings.benchmarks
     }
 
 
@@ -92,15 +94,15 @@ def _done(folder: Path) -> bool:
     return (folder / SPENT).is_file()  # written last
 
 
-def _answer(backbone: Backbone, model: str, benchmark: str, asking: Asking, folder: Path) -> None:
-    rules = protocol_of(benchmark, asking.protocol_for(benchmark))
-    scoring = cast("Scoring", asking.scoring or own_scoring(model, rules))
+def _answer(backbone: Backbone, model: str, benchmark: str, settings: AnswerSettings, folder: Path) -> None:
+    rules = protocol_of(benchmark, settings.protocol_for(benchmark))
+    scoring = cast("Scoring", settings.scoring or own_scoring(model, rules))
     questions = questions_of(
         benchmark,
-        protocol=asking.protocol_for(benchmark),
+        protocol=settings.protocol_for(benchmark),
         scorings=[scoring],
-        count=asking.count,
-        seed=asking.seed,
+        count=settings.count,
+        seed=settings.seed,
     )
     if scoring != questions.scorings[0]:  # a protocol's own scoring comes first; here it is not asked for
         questions = questions.only(scoring)
@@ -109,11 +111,10 @@ def _answer(backbone: Backbone, model: str, benchmark: str, asking: Asking, fold
     found = ask(
         backbone,
         questions,
-        seed=asking.seed,
-        batch_size=asking.batch_size,
+        seed=settings.seed,
+        batch_size=settings.batch_size,
         output=folder,
-        latents=own_decoding(model),
-        opening=own_opening(model),
+        answering=own_answering(model),
     )
     if torch.cuda.is_available():
         torch.cuda.synchronize()
@@ -137,8 +138,3 @@ def _generated(backbone: Backbone, scored: Scored) -> int:
     if scored.protocol.scoring == "letter-logits":
         return thought
     return thought + sum(len(backbone.tokenizer.encode(one.text, add_special_tokens=False)) for one in scored.answers)
-
-
-def as_task(asking: Asking) -> dict[str, Any]:
-    """Return it as JSON values."""
-    return {**asdict(asking), "benchmarks": list(asking.benchmarks)}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, final
 
@@ -16,7 +16,7 @@ from jepa_vlm.evaluation import file_stem, load_benchmark, protocol_of
 from jepa_vlm.evaluation.benchmarks import BENCHMARKS
 from jepa_vlm.recipe import load_recipe
 from jepa_vlm.report.comparison_page import write_comparison
-from jepa_vlm.runs.comparing.answers import Asking, as_task, has_answers, read_answers
+from jepa_vlm.runs.comparing.answers import AnswerSettings, has_answers, read_answers
 from jepa_vlm.runs.comparing.entries import UNTRAINED, Arm, read_arms
 from jepa_vlm.runs.comparing.facts import ArmFacts, matched_steps
 from jepa_vlm.runs.comparing.folder import CompareFolder
@@ -92,7 +92,7 @@ class _Comparison:
         self.settings, self.arms, self.folder, self.console = settings, arms, folder, console
         self.backbone = _one_backbone(settings, arms)
         self.baseline = _baseline(settings, arms)
-        self.asking = Asking(
+        self.answer_settings = AnswerSettings(
             benchmarks=_checked(settings.benchmarks),
             protocol=settings.protocol,
             scoring=settings.scoring,
@@ -108,7 +108,7 @@ class _Comparison:
         models: list[tuple[Arm | None, int | None]] = [(None, None)]
         models += [(arm, seed) for seed in range(self.settings.seeds) for arm in self.arms if not arm.runs]
         models += [(arm, seed) for arm in self.arms for seed in sorted(arm.runs)]
-        missing = [m for m in models if not has_answers(self.asking, self.folder.answers(*m))]
+        missing = [m for m in models if not has_answers(self.answer_settings, self.folder.answers(*m))]
         if missing:
             self._check_files()
         self._hold()
@@ -128,7 +128,7 @@ class _Comparison:
                 arms=self.arms,
                 models=ordered,
                 folder=self.folder,
-                asking=self.asking,
+                answer_settings=self.answer_settings,
                 facts=facts,
                 steps=steps,
                 baseline=self.baseline,
@@ -141,9 +141,9 @@ class _Comparison:
 
     def _check_files(self) -> None:
         """Read the benchmarks of files once, so that what is wrong with them is said before anything trains."""
-        for spec in self.asking.benchmarks:
+        for spec in self.answer_settings.benchmarks:
             if protocol_of(spec, None) is not None:
-                load_benchmark(spec, protocol=self.asking.protocol)
+                load_benchmark(spec, protocol=self.answer_settings.protocol)
 
     def _hold(self) -> None:
         values = {name: value for name, value in self.settings.training.items() if value is not None}
@@ -209,7 +209,7 @@ class _Comparison:
     ) -> Job:
         task: dict[str, Any] = {
             "kind": "model",
-            "asking": as_task(self.asking),
+            "asking": asdict(self.answer_settings),
             "to": str(self.folder.answers(arm, seed)),
         }
         if arm is None or seed is None:
@@ -234,7 +234,7 @@ class _Comparison:
             self.console.print(f"{number}/{len(jobs)} {job.name}: {tell(job) if tell else verb}", markup=False)
 
     def _accuracy(self, job: Job) -> str:
-        found = read_answers(self.asking, Path(job.task["to"]))
+        found = read_answers(self.answer_settings, Path(job.task["to"]))
         return ", ".join(f"{spec} {one.scored[0].overall.value:.1%}" for spec, one in found.items())
 
 

@@ -15,14 +15,13 @@ from accelerate.utils import send_to_device
 
 from jepa_vlm.cost import AliveBytes, FlopCounter
 from jepa_vlm.errors import JepaVLMError, RunError
-from jepa_vlm.recipe.recipe import PLAIN
+from jepa_vlm.generation.answering import Plain
 from jepa_vlm.runs.comparing.settings import Match
 from jepa_vlm.runs.plan import Plan, plan_run
 from jepa_vlm.runs.settings import RECORDED, RunSettings
-from jepa_vlm.training.order import MicroBatches, Passes
+from jepa_vlm.training.order import MicroBatches, Passes, cut
 from jepa_vlm.training.run_config import RunConfig
 from jepa_vlm.training.term_schedule import TrainCollator
-from jepa_vlm.training.token_budget import cut
 from jepa_vlm.whole_files import write_whole
 
 COUNTED = 32  # trajectories whose FLOPs and tokens are counted
@@ -80,7 +79,7 @@ class ArmFacts:
         return cls(
             values=values,
             terms=record.get("terms", {}),
-            inference=record.get("inference", PLAIN),
+            inference=record.get("inference", Plain().name),
             examples=record["examples"],
             trained=sum(part["trainable"] for part in record["parts"]),
             per_step=size * values["accumulation"],

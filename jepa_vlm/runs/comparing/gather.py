@@ -1,15 +1,15 @@
-"""Everything that a comparison found, put together as one object of plain values."""
+"""Put everything that a comparison found together as one JSON object."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, final
 
 from jepa_vlm.comparison import Answered, Trained, ablations, accuracy_record
 from jepa_vlm.evaluation import commit, versions
-from jepa_vlm.runs.comparing.answers import Asking, read_answers, read_spent
+from jepa_vlm.runs.comparing.answers import AnswerSettings, read_answers, read_spent
 from jepa_vlm.runs.comparing.entries import UNTRAINED, Arm
 from jepa_vlm.runs.comparing.facts import ArmFacts
 from jepa_vlm.runs.comparing.folder import FORMAT, CompareFolder
@@ -24,13 +24,21 @@ FREE = ("recipe", "seed", "steps", "validate_every", *MAY_CHANGE)  # of an arm a
 @final
 @dataclass(frozen=True)
 class Gathered:
-    """What the record is made of: the call, the arms, and the models with their places in the folder."""
+    """What the record is made of.
+
+    Args:
+        settings, arms, folder, answer_settings: Of the comparison.
+        models: Arm and seed of each model; None and None for the untrained backbone.
+        facts, steps: What is known of each arm, and its optimiser steps, by name.
+        baseline, backbone: Names, resolved.
+        jobs: Number of processes that ran at a time.
+    """
 
     settings: CompareSettings
     arms: Sequence[Arm]
     models: Sequence[tuple[Arm | None, int | None]]
     folder: CompareFolder
-    asking: Asking
+    answer_settings: AnswerSettings
     facts: Mapping[str, ArmFacts]
     steps: Mapping[str, int]
     baseline: str
@@ -41,13 +49,21 @@ class Gathered:
         """Return the seeds of an arm that are in the record."""
         return [int(seed) for one, seed in self.models if one is arm and seed is not None]
 
+    def spent(self) -> Iterator[tuple[Arm | None, dict[str, Any]]]:
+        """Yield the arm of each model, with what answering one benchmark took."""
+        for arm, seed in self.models:
+            for one in read_spent(self.answer_settings, self.folder.answers(arm, seed)).values():
+                yield arm, one
+
 
 def gather(found: Gathered) -> dict[str, Any]:
     """Return the record of a comparison."""
     held_against = {UNTRAINED: _baseline_of(found, None), **{a.name: _baseline_of(found, a) for a in found.arms}}
     answered = [
         Answered(
-            UNTRAINED if arm is None else arm.name, seed, read_answers(found.asking, found.folder.answers(arm, seed))
+            UNTRAINED if arm is None else arm.name,
+            seed,
+            read_answers(found.answer_settings, found.folder.answers(arm, seed)),
         )
         for arm, seed in found.models
     ]
@@ -114,7 +130,7 @@ def _arm(found: Gathered, arm: Arm, baseline: str | None) -> dict[str, Any]:
 
 
 def _baseline_of(found: Gathered, arm: Arm | None) -> str | None:
-    """Return what an arm is held against: the baseline on the same data, or the only one there is."""
+    """Return the arm that an arm is compared with: the baseline on the same data, or the only one there is."""
     if found.baseline == UNTRAINED:
         return None if arm is None else UNTRAINED
     candidates = [one for one in found.arms if found.baseline in (one.name, one.entry)]
@@ -150,13 +166,8 @@ def _costs(found: Gathered, results: Mapping[tuple[str, int], RunResult]) -> dic
 
 
 def _inference(found: Gathered, arm: Arm | None) -> dict[str, Any]:
-    """Return what an answer takes, over all benchmarks and seeds."""
-    spent = [
-        one
-        for a, seed in found.models
-        if a is arm
-        for one in read_spent(found.asking, found.folder.answers(a, seed)).values()
-    ]
+    """Return tokens and seconds of one answer, on average over all benchmarks and seeds."""
+    spent = [one for owner, one in found.spent() if owner is arm]
     timed = [one for one in spent if one["seconds"] is not None]
     items = sum(one["items"] for one in timed)
     return {
@@ -169,13 +180,12 @@ def _inference(found: Gathered, arm: Arm | None) -> dict[str, Any]:
 def _machines(found: Gathered, results: Mapping[tuple[str, int], RunResult]) -> list[dict[str, Any]]:
     """Return each machine that trained or answered, once."""
     held = [run.measured["machine"] for run in results.values() if run.measured]
-    for arm, seed in found.models:
-        held += [one["machine"] for one in read_spent(found.asking, found.folder.answers(arm, seed)).values()]
+    held += [one["machine"] for _, one in found.spent()]
     return [one for place, one in enumerate(held) if one not in held[:place]]
 
 
 def _notes(found: Gathered) -> list[str]:
-    """Say what a reader must know before comparing."""
+    """Return what a reader must know before comparing."""
     made: dict[str, set[str]] = {"commits": set(), "versions": set()}
     notes = []
     for arm, seed in found.models:
@@ -187,9 +197,7 @@ def _notes(found: Gathered) -> list[str]:
     notes += [
         f"Runs were made by {len(held)} {what}; see their config.json." for what, held in made.items() if len(held) > 1
     ]
-    for arm, seed in found.models:
-        for one in read_spent(found.asking, found.folder.answers(arm, seed)).values():
-            notes += one["notes"]
+    notes += [note for _, one in found.spent() for note in one["notes"]]
     if found.settings.match == "steps" and len(set(found.steps.values())) > 1:
         notes.append("Not all arms trained for the same number of steps: finished runs were given.")
     return list(dict.fromkeys(notes))

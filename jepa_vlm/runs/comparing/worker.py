@@ -33,7 +33,7 @@ def main(task: dict[str, Any]) -> int:
 
 
 def _do(task: dict[str, Any]) -> None:
-    from jepa_vlm.runs.comparing.answers import Asking, answer
+    from jepa_vlm.runs.comparing.answers import AnswerSettings, answer
     from jepa_vlm.runs.comparing.facts import measure_cost, measure_facts
     from jepa_vlm.runs.settings import RunSettings
     from jepa_vlm.runs.training_run import start_run
@@ -51,7 +51,7 @@ def _do(task: dict[str, Any]) -> None:
         if not started:  # a process that was killed while it began the run
             shutil.rmtree(model, ignore_errors=True)
         start_run(task["recipe"], RunSettings(**task["settings"], output=model, resume=started))
-    answer(model, Asking(**task["asking"]), Path(task["to"]), loading=task.get("loading", {}))
+    answer(model, AnswerSettings(**task["asking"]), Path(task["to"]), loading=task.get("loading", {}))
 
 
 def _end_with_parent() -> None:

@@ -13,7 +13,7 @@ from benchmarks.step.closed_form import causal_pairs, decoder_forward, vision_fo
 from benchmarks.step.settings import SuiteSettings
 from jepa_vlm.cost import FlopCounter, Shape
 from jepa_vlm.errors import JepaVLMError
-from jepa_vlm.generation.prompt import prompt_inputs, user_turn
+from jepa_vlm.generation.greedy import prompt_inputs, user_turn
 
 TOKENS, LATENTS = 5, 3
 

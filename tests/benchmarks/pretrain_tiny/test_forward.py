@@ -12,9 +12,8 @@ from torch import nn
 
 import jepa_vlm as jv
 from benchmarks.pretrain_tiny.batches import IGNORED, SHOWN, Encoder
-from benchmarks.pretrain_tiny.forward import ANSWER_READ, Forward, Inside
+from benchmarks.pretrain_tiny.forward import ANSWER_READ, Forward, Inside, Reader
 from benchmarks.pretrain_tiny.lessons import lessons
-from benchmarks.pretrain_tiny.reader import Reader
 
 
 def setting(teacher, count=2):

@@ -10,7 +10,7 @@ import torch
 from rich.console import Console
 from safetensors.torch import load_file
 
-from benchmarks.pretrain_tiny import batches, curriculum, progress
+from benchmarks.pretrain_tiny import batches, curriculum, forward
 from benchmarks.pretrain_tiny.lessons import EASY
 from benchmarks.pretrain_tiny.optimizer import Optimizer
 from benchmarks.pretrain_tiny.train import STATE, Settings, swiftest_dtype, train
@@ -24,7 +24,7 @@ def small(monkeypatch):
         curriculum.Stage(0.1, pictures, (0.2, 0.6), 0.9, fitting=2.0, asides=asides),
     )
     monkeypatch.setattr(curriculum, "STAGES", stages)
-    monkeypatch.setattr(progress, "PICTURES", {"scene": 2, "chart": 2, "maze": 2, "puzzle": 2, "closeup": 2})
+    monkeypatch.setattr(forward, "PICTURES", {"scene": 2, "chart": 2, "maze": 2, "puzzle": 2, "closeup": 2})
 
 
 def settings(folder: Path, **changes) -> Settings:

@@ -22,7 +22,7 @@ from benchmarks.step.closed_form import (
     vision_forward,
 )
 from jepa_vlm.cost import DecoderShape, FlopCounter, Shape, VisionShape
-from jepa_vlm.cost.memory import LORA_MODULES
+from jepa_vlm.cost.memory_estimate import LORA_MODULES
 
 IMAGE, START, END, VOCAB, RANK = 5, 6, 7, 300, 4
 GRIDS = ((1, 12, 20), (1, 8, 6))

@@ -6,7 +6,7 @@ from copy import deepcopy
 import pytest
 
 from benchmarks.step.page import step_markdown, tables, write_step_page
-from jepa_vlm.report.table import si
+from jepa_vlm.report.page import si
 from tests.benchmarks.step.records import record
 from tests.pages import EVIL, Page
 

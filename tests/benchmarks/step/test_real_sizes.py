@@ -12,7 +12,7 @@ from benchmarks.mixes import MIXES
 from benchmarks.step.closed_form import closed_forms
 from benchmarks.step.counting import count_work
 from benchmarks.step.variants import VARIANTS
-from tests.cost.test_memory import setting_of
+from tests.cost.test_memory_estimate import setting_of
 
 WITHIN = 0.03
 FAST_AND_SLOW = [pytest.param(mix, marks=[pytest.mark.slow] * (mix != "lvr")) for mix in MIXES]  # lvr is the shortest

@@ -8,7 +8,7 @@ import torch
 import jepa_vlm as jv
 from benchmarks.step.closed_form import example_sizes, pearl_step, sft_step
 from jepa_vlm.cost import FlopCounter, Shape
-from jepa_vlm.encoders import OnePass
+from jepa_vlm.engine import OnePass
 from jepa_vlm.latent_vlm import LatentVLM
 from jepa_vlm.training import apply_lora
 from tests.factories import lora_backbone, pearl_objective, random_batch, seeds

@@ -12,8 +12,7 @@ from sklearn.metrics import silhouette_score
 from jepa_vlm.contrib.analysis.agreement import agreement
 from jepa_vlm.contrib.analysis.embeddings import Embeddings
 from jepa_vlm.errors import DataError
-from jepa_vlm.training.monitors import matched_cosine, shuffled_cosine
-from jepa_vlm.training.within_kinds import within_kinds
+from jepa_vlm.training.monitors import matched_cosine, shuffled_cosine, within_kinds
 
 
 def embeddings(predicted, target, tasks=None, name="m", kinds=None, by_direction=False) -> Embeddings:

@@ -22,7 +22,7 @@ def write_run(folder, recipe: str, **parameters) -> jv.LatentVLM:
     """Leave what a run leaves, with weights that were moved by hand."""
     built = jv.load_recipe(recipe, **parameters)
     backbone = jv.load_backbone(BACKBONE, seed=0, added_tokens=built.added_tokens)
-    origin = replace(ORIGIN, added_tokens=built.added_tokens, decoding=built.decoding)
+    origin = replace(ORIGIN, added_tokens=built.added_tokens, answering=built.answering)
     apply_lora(backbone, built.lora and jv.Lora(rank=4, alpha=8), seed=0)
     model = jv.LatentVLM(backbone, built.objective)
     with torch.no_grad():

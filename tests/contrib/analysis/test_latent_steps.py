@@ -10,7 +10,7 @@ import pytest
 
 from jepa_vlm.contrib.analysis.latent_steps import Decoded, accuracy_by_steps, decode_by_steps, latent_steps_figure
 from jepa_vlm.errors import DataError
-from jepa_vlm.recipe import LatentDecoding
+from jepa_vlm.generation import Latents
 from tests.evaluations import made_evaluation
 
 
@@ -96,13 +96,13 @@ def test_arguments_are_checked(evaluation, steps, control):
 
 
 def test_every_count_is_asked_with_every_control(evaluation):
-    asked: list[LatentDecoding] = []
+    asked: list[Latents] = []
 
-    def ask(decoding: LatentDecoding):
+    def ask(decoding: Latents):
         asked.append(decoding)
         return evaluation("10")
 
-    own = LatentDecoding(steps=8, entry="model", leave="end", seed=3)
+    own = Latents(steps=8, entry="model", leave="end", seed=3)
     found = decode_by_steps(ask, own, steps=(0, 2, 4, 2))
     expected = [(0, "none"), *((count, control) for count in (2, 4) for control in ("none", "noise", "dropped"))]
     assert [(one.steps, one.control) for one in found] == expected

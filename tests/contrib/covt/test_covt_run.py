@@ -9,7 +9,7 @@ import pytest
 
 import jepa_vlm as jv
 from jepa_vlm.runs import data
-from jepa_vlm.training.merge import inference_of
+from jepa_vlm.training.checkpoint import answering_of
 
 
 @pytest.mark.slow
@@ -32,4 +32,4 @@ def test_all_stages_share_their_heads_and_the_answers_are_read_from_what_is_writ
         assert next(iter(result.accuracy[when])) == "free"
         assert set(result.accuracy[when]["free"]["opening_use"]) == {"whole", "some"}
     for folder in ("best", "export"):
-        assert inference_of(tmp_path / "run" / folder) == ("plain", None, recipe.opening)
+        assert answering_of(tmp_path / "run" / folder) == recipe.answering

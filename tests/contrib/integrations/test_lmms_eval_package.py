@@ -15,7 +15,7 @@ from lmms_eval.models import get_model
 from lmms_eval.tasks import TaskManager
 
 from jepa_vlm import load_backbone, playground
-from jepa_vlm.generation.answering import ANSWERS
+from jepa_vlm.generation.answering import ANSWERINGS, Answering
 
 TASK = """
 task: local_search
@@ -92,7 +92,7 @@ def test_the_entry_point_is_found():
 
 def test_the_plug_in_gives_the_librarys_own_answers(exported, tasks):
     said, accuracy = answers("jepa_vlm", f"pretrained={exported}", tasks)
-    assert said == ANSWERS["plain"](load_backbone(str(exported)), ITEMS, max_new_tokens=4)
+    assert said == ANSWERINGS["plain"].texts(load_backbone(str(exported)), ITEMS, max_new_tokens=4)
     right = [text.strip()[:1].upper() == item.letters[item.answer] for text, item in zip(said, ITEMS, strict=True)]
     assert accuracy == pytest.approx(sum(right) / len(right))
 
@@ -100,11 +100,14 @@ def test_the_plug_in_gives_the_librarys_own_answers(exported, tasks):
 def test_the_plug_in_answers_as_the_folder_says(exported, tasks, monkeypatch):
     asked = []
 
-    def scripted(backbone, items, *, max_new_tokens):
-        asked.append(([item.prompt for item in items], max_new_tokens))
-        return [item.letters[item.answer] for item in ITEMS if item.prompt in asked[-1][0]]
+    class Scripted(Answering):
+        name = "scripted"
 
-    monkeypatch.setitem(ANSWERS._filed, "scripted", scripted)
+        def texts(self, backbone, items, *, max_new_tokens):
+            asked.append(([item.prompt for item in items], max_new_tokens))
+            return [item.letters[item.answer] for item in ITEMS if item.prompt in asked[-1][0]]
+
+    monkeypatch.setitem(ANSWERINGS._filed, "scripted", Scripted())
     (exported / "inference.json").write_text('{"inference": "scripted"}')
     try:
         said, accuracy = answers("jepa_vlm", f"pretrained={exported}", tasks)

@@ -10,7 +10,7 @@ import pytest
 from jepa_vlm.evaluation import file_stem
 from jepa_vlm.report.comparison_page import write_comparison
 from jepa_vlm.runs import RunResult
-from jepa_vlm.runs.comparing.answers import SPENT, Asking, has_answers
+from jepa_vlm.runs.comparing.answers import SPENT, AnswerSettings, has_answers
 from jepa_vlm.runs.comparing.entries import read_arms
 from jepa_vlm.runs.comparing.facts import ArmFacts, Cost
 from jepa_vlm.runs.comparing.folder import CompareFolder
@@ -20,7 +20,7 @@ from jepa_vlm.whole_files import write_whole
 from tests.comparison.evaluations import evaluation
 
 MAZE = "playground:maze"
-ASKING = Asking(benchmarks=[MAZE], count=4)
+ASKING = AnswerSettings(benchmarks=[MAZE], count=4)
 MACHINE = {"kind": "cpu", "cpu": "Some CPU", "threads": 1}
 MARKS = {"untrained": [0, 0, 0, 1], "sft": [1, 0, 0, 1], "pearl": [1, 1, 1, 1]}
 
@@ -68,7 +68,7 @@ def made(tmp_path):
             arms=arms,
             models=[(None, None), *((arm, seed) for arm in arms for seed in range(seeds))],
             folder=folder,
-            asking=ASKING,
+            answer_settings=ASKING,
             facts={
                 arm.name: facts(own, flops=100.0 + i) for i, (arm, own) in enumerate(zip(arms, terms, strict=False))
             },
@@ -131,6 +131,8 @@ def test_answers_are_there_only_for_the_questions_that_were_asked(made):
     folder = made("sft").folder
     assert has_answers(ASKING, folder.answers(None, None))
     for other in ({"count": 5}, {"seed": 1}, {"scoring": "short"}, {"benchmarks": [MAZE, "playground:jigsaw"]}):
-        asking = Asking(**{"benchmarks": [MAZE], "count": 4, **other})
-        assert not has_answers(asking, folder.answers(None, None))
-    assert has_answers(Asking(benchmarks=[MAZE], count=4, protocol="lvr"), folder.answers(None, None))  # of files alone
+        answer_settings = AnswerSettings(**{"benchmarks": [MAZE], "count": 4, **other})
+        assert not has_answers(answer_settings, folder.answers(None, None))
+    assert has_answers(
+        AnswerSettings(benchmarks=[MAZE], count=4, protocol="lvr"), folder.answers(None, None)
+    )  # of files alone
