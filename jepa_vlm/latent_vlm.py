@@ -15,7 +15,7 @@ from jepa_vlm.adapters import Backbone
 from jepa_vlm.engine import Batch, Collator, Engine, OnePass, Read, Separate, TargetWeights
 from jepa_vlm.engine.batch import RowStates, Sources
 from jepa_vlm.serialization import Serializer
-from jepa_vlm.serialization.stored_targets import target_stores
+from jepa_vlm.serialization.target_store import target_stores
 from jepa_vlm.states import Head, RegionStates, States
 from jepa_vlm.terms import Objective, Shuffled, Term
 from jepa_vlm.trajectories import Trajectory

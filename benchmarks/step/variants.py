@@ -17,7 +17,7 @@ from jepa_vlm.latent_vlm import LatentVLM
 from jepa_vlm.objectives import LatentPrediction, LatentReconstruction, NextToken, Objective, Term
 from jepa_vlm.recipe import load_recipe
 from jepa_vlm.registry import Registry
-from jepa_vlm.serialization.stored_targets import target_digests
+from jepa_vlm.serialization.target_store import target_digests
 from jepa_vlm.training.target_filling import fill_store
 from jepa_vlm.view_encoder import ViewEncoder
 from jepa_vlm.views import LatentConversation, RegionFeatures, TargetPolicy, cached

@@ -13,8 +13,7 @@ from jepa_vlm.adapters import ImageTokens
 from jepa_vlm.engine.batch import Batch, BatchPlan, Location, Read, Sources
 from jepa_vlm.engine.engine import Planner
 from jepa_vlm.serialization import Serializer
-from jepa_vlm.serialization.stored_targets import target_digest
-from jepa_vlm.serialization.target_store import TargetStore
+from jepa_vlm.serialization.target_store import TargetStore, target_digest
 from jepa_vlm.terms import Denominator, ExtraInputs
 from jepa_vlm.trajectories import LazyImage, Trajectory
 from jepa_vlm.views import IGNORED, Request, TokenizedView

@@ -18,10 +18,9 @@ from transformers import DynamicCache
 from jepa_vlm.adapters import Backbone
 from jepa_vlm.engine import attention, vision_attention
 from jepa_vlm.engine.batch import Ahead, Batch, PackedSequence, RowStates
-from jepa_vlm.engine.engine import Engine, call_attention
+from jepa_vlm.engine.engine import Engine, TargetWeights, call_attention
 from jepa_vlm.engine.join import join
 from jepa_vlm.engine.planner import FEEDBACK, GRADIENT, OnePassPlanner
-from jepa_vlm.engine.target_weights import TargetWeights
 from jepa_vlm.errors import BackboneError
 from jepa_vlm.typing import Hidden, SlotInputs, shape_checked
 from jepa_vlm.views import Request

@@ -14,8 +14,7 @@ from torch import Tensor
 
 from jepa_vlm.adapters import Backbone
 from jepa_vlm.engine.batch import Batch, BatchPlan, Location, RowStates
-from jepa_vlm.engine.engine import Engine, call_attention
-from jepa_vlm.engine.target_weights import TargetWeights
+from jepa_vlm.engine.engine import Engine, TargetWeights, call_attention
 from jepa_vlm.views import Request, TokenizedView
 
 

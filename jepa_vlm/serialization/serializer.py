@@ -10,9 +10,8 @@ from jepa_vlm.adapters import Adapter, ImageTokens
 from jepa_vlm.adapters.chat import turn_opening
 from jepa_vlm.adapters.image_tokens import region_rows
 from jepa_vlm.errors import BackboneError, DataError
-from jepa_vlm.serialization.marked import MarkedTokens, mark
 from jepa_vlm.serialization.template import refuse_reserved, render, template_tokens
-from jepa_vlm.serialization.tokenise import tokenise
+from jepa_vlm.serialization.tokens import MarkedTokens, mark, tokenise
 from jepa_vlm.trajectories import Box, Trajectory
 from jepa_vlm.views import Request, TokenizedView, View
 

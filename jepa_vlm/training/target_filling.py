@@ -17,7 +17,7 @@ from jepa_vlm.errors import RunError
 from jepa_vlm.generation.greedy import inference
 from jepa_vlm.latent_vlm import LatentVLM
 from jepa_vlm.serialization import TargetStore
-from jepa_vlm.serialization.stored_targets import target_digests
+from jepa_vlm.serialization.target_store import target_digests
 from jepa_vlm.states import States
 from jepa_vlm.terms import Denominator, Term, TermValue
 from jepa_vlm.trajectories import Trajectory

@@ -8,10 +8,30 @@ from jepa_vlm.views.latent_conversation import (
     SlotContent,
     Thoughts,
 )
-from jepa_vlm.views.policy import TargetPolicy, cached, ema, frozen, stop_gradient, with_gradient
-from jepa_vlm.views.request import READOUTS, REGIONS, Readout, Request, Slots
-from jepa_vlm.views.tokenized import IGNORED, TokenizedView
-from jepa_vlm.views.view import Answer, Conversation, Question, TrajectoryOnly, View, answer_of, answered_directly
+from jepa_vlm.views.request import (
+    READOUTS,
+    REGIONS,
+    Readout,
+    Request,
+    Slots,
+    TargetPolicy,
+    cached,
+    ema,
+    frozen,
+    stop_gradient,
+    with_gradient,
+)
+from jepa_vlm.views.view import (
+    IGNORED,
+    Answer,
+    Conversation,
+    Question,
+    TokenizedView,
+    TrajectoryOnly,
+    View,
+    answer_of,
+    answered_directly,
+)
 
 __all__ = [
     "IGNORED",

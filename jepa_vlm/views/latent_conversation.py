@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal, final
 import torch
 
 from jepa_vlm.errors import DataError
-from jepa_vlm.views.tokenized import TokenizedView
-from jepa_vlm.views.view import View
+from jepa_vlm.views.view import TokenizedView, View
 
 if TYPE_CHECKING:
     from jepa_vlm.serialization import RenderedExample

@@ -11,7 +11,7 @@ from PIL import Image
 
 import jepa_vlm as jv
 from jepa_vlm.serialization import Serializer
-from jepa_vlm.serialization.stored_targets import target_digests, target_stores
+from jepa_vlm.serialization.target_store import target_digests, target_stores
 from jepa_vlm.views import Request, TrajectoryOnly
 
 BACKBONE = jv.load_backbone("tiny-random-qwen2.5-vl")
@@ -81,5 +81,5 @@ def test_a_folder_holds_one_target(tmp_path: Path) -> None:
 
 
 def test_without_cached_targets_no_weight_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("jepa_vlm.serialization.stored_targets.state_digests", lambda backbone: pytest.fail("read"))
+    monkeypatch.setattr("jepa_vlm.serialization.target_store.state_digests", lambda backbone: pytest.fail("read"))
     assert target_stores(BACKBONE, [Request(view=TrajectoryOnly(), at="mean")]) == {}

@@ -11,7 +11,7 @@ import torch
 import jepa_vlm as jv
 from jepa_vlm.cost.counters import FlopCounter
 from jepa_vlm.errors import DataError, RunError
-from jepa_vlm.serialization.stored_targets import target_stores
+from jepa_vlm.serialization.target_store import target_stores
 from jepa_vlm.training import target_filling
 from jepa_vlm.views import TargetPolicy
 from tests.factories import back_propagated, lora_backbone, random_batch
