@@ -1,4 +1,4 @@
-"""Declared tokens are single tokens with rows of their own; what was there stays as it was."""
+"""Added tokens are single tokens with embeddings of their own; the others stay unchanged."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Names inside PEFT's wrappers are told apart and taken back."""
+"""Parameter names inside PEFT's wrappers are recognised and mapped back."""
 
 from __future__ import annotations
 

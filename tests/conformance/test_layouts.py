@@ -1,4 +1,4 @@
-"""Where a template puts images, what a processor returns besides, and a batch padded on the right."""
+"""Image positions in a template, extra outputs of a processor, and a batch padded on the right."""
 
 from __future__ import annotations
 

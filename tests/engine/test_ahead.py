@@ -1,4 +1,4 @@
-"""Rows without gradient run once for a whole accumulation window, and the window's gradient is the same."""
+"""Packed sequences without gradient run once for an accumulation window, and the gradient stays the same."""
 
 from __future__ import annotations
 

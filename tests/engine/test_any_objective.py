@@ -1,4 +1,4 @@
-"""Whatever is composed: ``one_pass`` gives the terms and the accumulated gradient of ``separate``."""
+"""For random objectives, ``one_pass`` gives the terms and the accumulated gradient of ``separate``."""
 
 from __future__ import annotations
 

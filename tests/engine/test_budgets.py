@@ -1,4 +1,4 @@
-"""What a step may cost besides arithmetic: calls of operators, and bytes that the backward pass waits for."""
+"""Budgets of a step besides arithmetic: operator calls, and bytes saved for the backward pass."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Activation checkpointing runs the row with gradient again, and nothing else."""
+"""Activation checkpointing recomputes the packed sequence with gradient and no other."""
 
 from __future__ import annotations
 

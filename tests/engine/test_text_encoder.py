@@ -56,7 +56,7 @@ def test_the_embedding_of_a_text_does_not_depend_on_its_batch(readout: str) -> N
     together = encoder(**read, readout=readout)
     assert not read["mask"].all()
     for row, text in zip(together, texts, strict=True):
-        ids = encoder._tokenizer(text, return_tensors="pt").input_ids
+        ids = encoder.reader().tokenizer(text, return_tensors="pt").input_ids
         hidden = encoder.model(input_ids=ids).last_hidden_state[0]
         expected = hidden.mean(dim=0) if readout == "mean" else hidden[-1]
         torch.testing.assert_close(row, expected, rtol=1e-12, atol=1e-12)

@@ -1,4 +1,4 @@
-"""The text of a question says nothing about its answer, and answers are balanced."""
+"""The text of a question gives no hint of its answer, and answers are balanced."""
 
 from __future__ import annotations
 

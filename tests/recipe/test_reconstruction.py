@@ -1,4 +1,4 @@
-"""The recipes of latent slots: their settings, hand-worked losses, and what their runs leave behind."""
+"""The recipes with latent tokens: their settings, hand-computed losses, and the files of their runs."""
 
 from __future__ import annotations
 

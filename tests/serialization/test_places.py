@@ -1,4 +1,4 @@
-"""Images anywhere in a question, questions of images alone, turns that only look, and special tokens that are kept."""
+"""Images anywhere in a question, questions of images alone, turns of crops alone, and kept special tokens."""
 
 from __future__ import annotations
 

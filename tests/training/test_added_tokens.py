@@ -1,4 +1,4 @@
-"""Added tokens train alone among the vocabulary's rows, are saved and resumed, and are in the export."""
+"""Embeddings of added tokens train alone, are saved and resumed, and are part of the export."""
 
 from __future__ import annotations
 

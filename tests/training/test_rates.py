@@ -1,4 +1,4 @@
-"""Each part has its multiple of the learning rate; what trains beside the adapter is saved, resumed and exported."""
+"""Each part has its multiple of the learning rate; parts that train next to the adapter are saved and exported."""
 
 from __future__ import annotations
 

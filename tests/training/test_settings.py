@@ -1,4 +1,4 @@
-"""What transformers is told."""
+"""The arguments that the settings of a run give to transformers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The policy for bad rows: what options set it, and how many it lets go."""
+"""The policy for bad rows: the options that set it, and how many rows it leaves out."""
 
 from __future__ import annotations
 

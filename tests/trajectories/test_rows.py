@@ -1,4 +1,4 @@
-"""Rows are read on access, and sliced, joined and mixed without reading."""
+"""Rows of a source are read on access, and sliced, joined and mixed without reading."""
 
 from __future__ import annotations
 

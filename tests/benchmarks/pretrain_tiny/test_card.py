@@ -1,4 +1,4 @@
-"""The card is made from the measured numbers, and says nothing of seeds that were not trained."""
+"""The model card is made from the measured numbers and omits seeds that were not trained."""
 
 from __future__ import annotations
 

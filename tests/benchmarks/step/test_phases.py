@@ -1,4 +1,4 @@
-"""Phases on a fake clock: whatever is measured, time never decides a test."""
+"""Phases of a step on a fake clock, so that real time never decides a test."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rounds, their order, and steps that run out of memory, on a clock that only goes on when it is told to."""
+"""Rounds, their order, and steps that run out of memory, on a fake clock."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Experts are distilled at their pads: by hand, by both engines, and on held-out trajectories."""
+"""Experts are distilled at their expert tokens: by hand, by both engines, and on held-out trajectories."""
 
 from __future__ import annotations
 

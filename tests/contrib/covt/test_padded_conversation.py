@@ -1,4 +1,4 @@
-"""Which pads an example has, and the words around them."""
+"""The choice of expert tokens for each example, and the words around them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pads stand ahead of the reasoning, are trained or not, and change nothing else."""
+"""Expert tokens precede the reasoning, are supervised or not, and change no other token."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The head is CoVT's: learned queries, and attention to normalised projections of the pads' states."""
+"""The query head equals CoVT's: learned queries attend to normalised projections of the states at expert tokens."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What holds in every format: images by whatever reference, file kinds, boxes in their units, bad rows one by one."""
+"""Laws of every format: image references, file layouts, units of boxes, bad rows one by one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Indexed JSON: the same records as a plain parser finds, each by itself, whatever the size of the window."""
+"""Indexed JSON files hold the same records as a plain parser finds, for any size of the read window."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""LVR's list and meta file: what a row becomes, and the message for each field that is wrong."""
+"""LVR's list and meta file: the trajectory of a row, and the message for each wrong field."""
 
 from __future__ import annotations
 

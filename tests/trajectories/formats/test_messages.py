@@ -1,4 +1,4 @@
-"""Chat messages: placeholders in texts or parts, tool calls in texts or beside them, and every wrong field."""
+"""Chat messages: placeholders in texts or parts, tool calls in texts or fields, and every wrong field."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rows joined over a window keep their blocks: Gemma 3's images and PaliGemma's prompts see themselves alone."""
+"""Packed sequences joined over a window keep the bidirectional groups of Gemma 3 and PaliGemma."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A block is computed whole or not at all."""
+"""A bidirectional group is computed whole or not at all."""
 
 from __future__ import annotations
 

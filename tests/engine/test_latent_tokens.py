@@ -1,4 +1,4 @@
-"""Latent slots: both engines agree, targets are what the definition says, and nothing is silently switched off."""
+"""Latent tokens: both engines agree, targets follow their definition, and no setting disables them silently."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The law of latent recipes: what latent decoding feeds at a step is what the loss compared with that slot's target."""
+"""Latent generation feeds the embedding that the loss compared with the target of the same latent token."""
 
 from __future__ import annotations
 

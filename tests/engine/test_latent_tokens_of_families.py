@@ -1,4 +1,4 @@
-"""Latent slots on families that differ: deepstack, blocks of tokens that see each other, tiles, sliding windows."""
+"""Latent tokens on families with deepstack, bidirectional groups, tiles or sliding windows."""
 
 from __future__ import annotations
 
