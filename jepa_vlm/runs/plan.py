@@ -9,20 +9,24 @@ from itertools import islice
 from typing import Any, cast, final
 
 import torch
+from peft import PeftModel
 from torch import nn
 from transformers.integrations.integration_utils import get_available_reporting_integrations
 
 from jepa_vlm.adapters import Backbone, Profile, load_backbone
 from jepa_vlm.adapters.backbone import HALF
-from jepa_vlm.cost import StepMemory
-from jepa_vlm.errors import DataError, RecipeError, UnknownNameError
+from jepa_vlm.adapters.inside_peft import belongs_to_adapter
+from jepa_vlm.cost import MicroBatchSize, Shape, StepMemory, step_memory
+from jepa_vlm.engine import TextEncoder
+from jepa_vlm.engine.batch import PackedSequence
+from jepa_vlm.errors import DataError, JepaVLMError, RecipeError, UnknownNameError
 from jepa_vlm.evaluation import commit, versions
 from jepa_vlm.latent_vlm import LatentVLM
+from jepa_vlm.objectives import NextToken
 from jepa_vlm.objectives.latent_reconstruction import feeding_head
 from jepa_vlm.recipe import Recipe, load_recipe
 from jepa_vlm.runs.data import RunData, load_data
 from jepa_vlm.runs.environment import device, prepare, processes
-from jepa_vlm.runs.memory import estimate_memory, in_full
 from jepa_vlm.runs.scan import Fitted, Scanned, longest, scan
 from jepa_vlm.runs.settings import FROM_RECIPE, Resolved, RunSettings, run_values, training_values
 from jepa_vlm.runs.term_checks import Alone, RowCounter, TermRows, comparing_terms, count_alone, warnings
@@ -286,3 +290,67 @@ def _lengths(model: LatentVLM, trajectories: Sequence[Any]) -> dict[str, float]:
     if not lengths:
         raise DataError("The data set is empty; a run needs at least one trajectory to train on.")
     return {"mean": round(sum(lengths) / len(lengths), 1), "max": max(lengths), "of": len(lengths)}
+
+
+def estimate_memory(
+    model: LatentVLM, trajectories: Sequence[Trajectory], *, batch_size: int
+) -> tuple[StepMemory | None, str]:
+    """Return what a micro-batch of the longest of these trajectories takes, or None and why it is not known.
+
+    Args:
+        model: Its adapter on.
+        trajectories: A sample of the data.
+        batch_size: Examples of a micro-batch; fewer if the sample is smaller.
+    """
+    if not isinstance(model.backbone.model, PeftModel):
+        return None, "the estimate knows adapters only, and this decoder is trained in full"
+    if in_full(model):
+        return None, "the estimate knows adapters only, and the vision tower or the projector trains in full"
+    if model.backbone.added is not None:
+        return None, "the estimate does not know the rows of added tokens, for which the vocabulary is copied"
+    if not model.engine.shares_passes:
+        return None, "the estimate knows the one-pass engine only"
+    if any(isinstance(module, TextEncoder) for module in model.objective.modules()):
+        return None, "the estimate knows the backbone only, and this objective has a text encoder beside it"
+    config: Any = model.backbone.model.peft_config["default"]
+    largest = sorted(trajectories, key=lambda trajectory: -longest(model, trajectory))[:batch_size]
+    try:
+        shape, batch = Shape.of(model.config, lora_rank=config.r), micro_batch(model, largest)
+    except (ValueError, JepaVLMError) as err:
+        return None, str(err)
+    chunks = [term.chunk for _, term in model.objective.parts() if isinstance(term, NextToken)]
+    estimate = step_memory(
+        shape,
+        batch,
+        width=next(model.backbone.base.parameters()).element_size(),
+        chunk=max(chunks, default=1),
+        checkpointing=model.is_activation_checkpointing,
+    )
+    return estimate, ""
+
+
+def in_full(model: LatentVLM) -> list[nn.Parameter]:
+    """Return the backbone's parameters that train and are no adapter's."""
+    named = model.backbone.base.named_parameters()
+    return [p for name, p in named if p.requires_grad and not belongs_to_adapter(name)]
+
+
+def micro_batch(model: LatentVLM, trajectories: Sequence[Trajectory]) -> MicroBatchSize:
+    """Return the sizes of what a one-pass model computes of these trajectories at once, whatever its objective."""
+    batch = model.collator()(trajectories)
+    lengths = {name: len(row) for name, row in batch.rows.items()}
+    regions = [
+        (request.at == "supervised", len(read.index)) for request, read in batch.reads.items() if not request.reads_one
+    ]
+    return MicroBatchSize(
+        tokens=lengths.get("gradient", 0),
+        seen=_seen(batch.rows.get("gradient")),
+        detached=max((length for name, length in lengths.items() if name != "gradient"), default=0),
+        supervised=sum(length for supervised, length in regions if supervised),
+        states=sum(length for supervised, length in regions if not supervised),
+        patches=len(batch.images["pixel_values"]),
+    )
+
+
+def _seen(row: PackedSequence | None) -> int:
+    return 0 if row is None else sum(branch.prefix + branch.length for branch in row.layout.branches)

@@ -15,8 +15,7 @@ import torch
 from jepa_vlm.adapters import Backbone
 from jepa_vlm.evaluation import Evaluation, Scored, file_stem, protocol_of
 from jepa_vlm.generation import Scoring
-from jepa_vlm.runs.environment import device
-from jepa_vlm.runs.measured import machine
+from jepa_vlm.runs.environment import device, machine
 from jepa_vlm.runs.questions import ask, load_model, own_answering, own_scoring, questions_of
 from jepa_vlm.whole_files import write_whole
 

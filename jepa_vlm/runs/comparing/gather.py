@@ -10,12 +10,10 @@ from typing import Any, final
 from jepa_vlm.comparison import Answered, Trained, ablations, accuracy_record
 from jepa_vlm.evaluation import commit, versions
 from jepa_vlm.runs.comparing.answers import AnswerSettings, read_answers, read_spent
-from jepa_vlm.runs.comparing.entries import UNTRAINED, Arm
+from jepa_vlm.runs.comparing.entries import FORMAT, UNTRAINED, Arm, CompareFolder
 from jepa_vlm.runs.comparing.facts import ArmFacts
-from jepa_vlm.runs.comparing.folder import FORMAT, CompareFolder
-from jepa_vlm.runs.comparing.settings import CompareSettings
-from jepa_vlm.runs.result import RunResult
-from jepa_vlm.runs.settings import DATA, MAY_CHANGE
+from jepa_vlm.runs.folder import RunResult
+from jepa_vlm.runs.settings import DATA, MAY_CHANGE, CompareSettings
 from jepa_vlm.training.run_config import RunConfig
 
 FREE = ("recipe", "seed", "steps", "validate_every", *MAY_CHANGE)  # of an arm and its ablations
