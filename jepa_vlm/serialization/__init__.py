@@ -4,13 +4,11 @@ from jepa_vlm.serialization.serializer import RenderedExample, Serializer
 from jepa_vlm.serialization.target_store import TargetStore
 from jepa_vlm.serialization.template import render
 from jepa_vlm.serialization.template_check import check_template
-from jepa_vlm.serialization.texts import TextReader
 
 __all__ = [
     "RenderedExample",
     "Serializer",
     "TargetStore",
-    "TextReader",
     "check_template",
     "render",
 ]
