@@ -34,11 +34,11 @@ class RunData:
     """Trajectories of a run.
 
     Args:
-        train: To train on.
-        validation: Held out.
+        train: Trajectories to train on.
+        validation: Held-out trajectories.
         rule: How the two were told apart, in words.
         benchmark: The questions that belong to the data, or None if it has none.
-        digests: Of each source that is read from files: a digest of its rows and their pictures.
+        digests: Digest of the rows and pictures of each source that is read from files.
         name: What logs call the source, where it is one; those of a mixture have their own.
     """
 
@@ -57,7 +57,7 @@ def load_data(spec: str, *, seed: int = 0) -> RunData:
         spec: ``playground:TASK#KEY=VALUE``, ``FORMAT:PATH#KEY=VALUE``, a path, or several of them with weights:
             ``lvr:PATH*2,thinkmorph:PATH``. Files are split by ``split_by_picture``, all of them together. A
             playground's options hold for its questions too.
-        seed: Of the playground's draws.
+        seed: Random seed of the playground's draws.
 
     Raises:
         DataError: If a file is broken or too small, or an option has a wrong value.
@@ -189,7 +189,7 @@ def held_out_trajectories(
     Args:
         spec: As for ``load_data``; weights do not matter here.
         count: Most in all; a file may hold fewer.
-        seed: Of a playground's draws.
+        seed: Random seed of a playground's draws.
         min_calls: A trajectory with fewer tool calls is passed over.
         recorded: The digests that the run which trained on the data recorded; None where there is no such run.
 
@@ -280,8 +280,8 @@ def split_by_picture(sources: Sequence[tuple[Sequence[str], Sequence[bytes | Non
     does not know their order either.
 
     Args:
-        sources: Of each source the rows' ids, and a key of each row's first picture; None of a row that cannot be read,
-            which is not held out. At least two rows.
+        sources: For each source, its rows' ids, and a key of each row's first picture; None for a row that cannot be
+            read, which is not held out. At least two rows.
     """
     rows = [Counter(picture for picture in pictures if picture is not None) for _, pictures in sources]
     chosen: set[bytes] = set()
@@ -327,12 +327,12 @@ def _hashed(identity: str) -> bytes:
 @final
 @dataclass(frozen=True)
 class RowDigests:
-    """What was found in a source.
+    """Digests of the rows of one source.
 
     Args:
-        pictures: Of each row, a key of its first picture, which rows that show the same file share; None of a row that
-            cannot be read.
-        digest: Of all rows in their order: ids, texts, boxes and the bytes of every picture, in hexadecimal.
+        pictures: Key of each row's first picture, which rows that show the same file share; None for a row that cannot
+            be read.
+        digest: Digest of all rows in their order (ids, texts, boxes, the bytes of every picture), in hexadecimal.
     """
 
     pictures: tuple[bytes | None, ...]

@@ -45,8 +45,8 @@ def prepare(seed: int, *, backbone: str = "") -> None:
     is torch's choice. ``OMP_NUM_THREADS`` overrules both.
 
     Args:
-        seed: Of Python's, numpy's and torch's own generators.
-        backbone: Its name.
+        seed: Random seed of the generators of Python, numpy and torch.
+        backbone: Name of the backbone.
     """
     if backbone.startswith("tiny") and "OMP_NUM_THREADS" not in os.environ:
         torch.set_num_threads(1)

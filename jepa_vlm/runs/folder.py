@@ -84,9 +84,9 @@ class RunFolder:
         """Hold a resumed run to the values, the objective and the data that it began with.
 
         Args:
-            values: Of this command.
+            values: Resolved values of this command.
             objective: Printed; it shows the recipe's parameters where they take effect, left out or not.
-            digests: Of the data, by source.
+            digests: Digest of each source of the data.
 
         Raises:
             RunError: If there is no run to resume, or something differs.
@@ -141,8 +141,8 @@ def alone(folder: Path, what: str) -> Iterator[None]:
     """Keep other processes out of a folder, which is made if it is not there; one that is killed lets go of it.
 
     Args:
-        folder: To work in.
-        what: It holds, for the message.
+        folder: The folder to work in.
+        what: What the folder holds, for the message.
 
     Raises:
         RunError: If another process works in it.
@@ -176,10 +176,10 @@ class RunResult:
 
     Args:
         run: Its folder.
-        terms: By term: the raw value on held-out trajectories before training (``first``), after the last step
+        terms: For each term, the raw value on held-out trajectories before training (``first``), after the last step
             (``last``) and at the best checkpoint (``best``), there also times its weight (``weighted_best``).
-        monitors: By latent term: what the monitors showed, ``first`` and ``best``.
-        findings: By latent term: what the monitors show of the prediction, in words.
+        monitors: For each latent term, the values of its monitors, ``first`` and ``best``.
+        findings: For each latent term, what the monitors show of the prediction, in words.
         accuracy: ``before`` and ``after``: by scoring, the overall accuracy and each task's, with n and interval; empty
             if the data has no questions. With latent slots also ``other_entry``: as after, by the other way
             into the latent path, forced or decided by the model.

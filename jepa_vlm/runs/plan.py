@@ -27,9 +27,19 @@ from jepa_vlm.objectives.latent_reconstruction import feeding_head
 from jepa_vlm.recipe import Recipe, load_recipe
 from jepa_vlm.runs.data import RunData, load_data
 from jepa_vlm.runs.environment import device, prepare, processes
-from jepa_vlm.runs.scan import Fitted, Scanned, longest, scan
+from jepa_vlm.runs.scan import (
+    Alone,
+    Fitted,
+    RowCounter,
+    Scanned,
+    TermRows,
+    comparing_terms,
+    count_alone,
+    longest,
+    scan,
+    warnings,
+)
 from jepa_vlm.runs.settings import FROM_RECIPE, Resolved, RunSettings, run_values, training_values
-from jepa_vlm.runs.term_checks import Alone, RowCounter, TermRows, comparing_terms, count_alone, warnings
 from jepa_vlm.serialization import check_template
 from jepa_vlm.terms import Objective
 from jepa_vlm.training import Part, apply_lora, parts
@@ -57,7 +67,7 @@ class Plan:
         parts: What trains and what does not.
         tokens: Mean and largest length of the longest view, over the first training trajectories.
         decoded: Tokens that the decoder computes for each training trajectory, where micro-batches are cut by them.
-        term_rows: By term that needs something of a trajectory: how many have it.
+        term_rows: For each term that needs something of a trajectory, how many have it.
         alone: Micro-batches of one trajectory, where a term compares trajectories.
         notes: What must be known before the run begins.
     """
@@ -81,17 +91,17 @@ class Plan:
 
     @property
     def train(self) -> Fitted:
-        """What the run trains on."""
+        """Trajectories that the run trains on."""
         return self.scanned.train
 
     @property
     def validation(self) -> Fitted:
-        """What is held out."""
+        """Held-out trajectories."""
         return self.scanned.validation
 
     @cached_property
     def step(self) -> tuple[StepMemory | None, str]:
-        """What a micro-batch of the longest of the first training trajectories takes; None, and why, if not known."""
+        """Memory of a micro-batch of the longest of the first training trajectories; None and why if not known."""
         if self.decoded is not None:
             return None, "micro-batches are cut by tokens, and the estimate knows those of so many examples only"
         return estimate_memory(self.model, self.train.kept[:SAMPLED], batch_size=self["batch_size"])
@@ -126,7 +136,7 @@ class Plan:
 
     @property
     def warnings(self) -> list[str]:
-        """What a user should know of how data, micro-batches and steps suit the terms."""
+        """Warnings about terms that data, micro-batches or steps do not suit."""
         never = [
             f"{name} is computed in none of the {self['steps']} steps, by loss dropout or its stage's share; give more"
             for name in self.schedule.never()

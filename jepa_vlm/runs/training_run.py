@@ -229,9 +229,9 @@ def measure(plan: Plan, path: Path, console: Console, when: str, *, keep: bool) 
     """Ask the data's questions and write the answers down; return None if the data has none.
 
     Args:
-        plan: Of the run.
-        path: The evaluation's file.
-        console: Where the accuracy is told.
+        plan: Plan of the run.
+        path: File of the evaluation.
+        console: Prints the accuracy.
         when: ``before``, by the backbone's own generation, or ``after``, as the recipe says.
         keep: Whether a file that is there already will do.
     """
@@ -269,9 +269,9 @@ def measure_other_entry(plan: Plan, path: Path, console: Console) -> dict[str, A
     """Ask again with the other way into the latent path than the recipe's; return the accuracy, {} without any.
 
     Args:
-        plan: Of the run.
-        path: The evaluation's file.
-        console: Where it is told how often the latent path ran.
+        plan: Plan of the run.
+        path: File of the evaluation.
+        console: Prints how often the latent path ran.
     """
     benchmark, own = plan.data.benchmark, plan.recipe.answering
     entry = "model" if own.forced else "forced"
@@ -303,12 +303,12 @@ def finish(
     """Export the best checkpoint, write the report, and return the run's result.
 
     Args:
-        plan: Of the run.
-        folder: Of the run.
+        plan: Plan of the run.
+        folder: Folder of the run.
         trainer: After training; its model has the best checkpoint's weights.
         evaluations: Before and after.
-        console: Where to talk.
-        entry: From ``measure_other_entry``.
+        console: Prints the export's folder.
+        entry: Result of ``measure_other_entry``.
         seconds: Wall time of training.
         taken: The machine and its memory after training, from ``measured``.
     """

@@ -63,8 +63,8 @@ class AnswerCost:
         seconds: Wall time; None if answering was interrupted and went on later.
         tokens: Number of generated tokens, latent steps included.
         scoring: How the answers are read.
-        machine: From ``machine``.
-        notes: Where the items or the answers are not what was published.
+        machine: The machine, as ``machine`` returns it.
+        notes: Differences between the items or the answers and what was published.
     """
 
     items: int
@@ -80,9 +80,9 @@ def answer(model: str, settings: AnswerSettings, to: Path, *, loading: Mapping[s
 
     Args:
         model: A run's folder, or what ``load_backbone`` takes.
-        settings: What is asked.
+        settings: The questions.
         to: Folder of the model's answers.
-        loading: For ``load_backbone``, where the model is no run.
+        loading: Arguments of ``load_backbone``, where the model is no run.
     """
     missing = [benchmark for benchmark in settings.benchmarks if not _done(to / settings.folder(benchmark))]
     backbone = load_model(model, **loading) if missing else None

@@ -40,12 +40,12 @@ class Arm:
     """One row of a comparison.
 
     Args:
-        name: In the tables.
+        name: Name in the tables.
         recipe: Name or file of the recipe.
-        parameters: Of the recipe.
-        data: What it trains on; None for the default.
-        entry: What it was named by; arms of one entry differ in their data.
-        runs: By seed, finished runs that the user gave; empty for an arm that the comparison trains.
+        parameters: Parameters of the recipe.
+        data: Spec of its training data; None for the default.
+        entry: The entry that named it; arms of one entry differ in their data.
+        runs: Finished runs that the user gave, by seed; empty for an arm that the comparison trains.
     """
 
     name: str
@@ -175,7 +175,7 @@ class CompareFolder:
         return self.path / "answers" / (UNTRAINED if arm is None else f"{arm.slug}-{seed}")
 
     def log(self, name: str) -> Path:
-        """Return the file of a process's talk."""
+        """Return the log file of a process."""
         return self.path / "logs" / f"{name}.log"
 
     @contextmanager

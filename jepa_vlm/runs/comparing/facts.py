@@ -171,7 +171,7 @@ def matched_steps(by: Match, reference: str, facts: Mapping[str, ArmFacts]) -> d
         by: ``steps``: every arm takes the reference's. ``tokens`` and ``flops``: as many steps as come closest to what
             the reference spends, at least one.
         reference: The arm whose steps are the budget.
-        facts: By arm.
+        facts: Facts of each arm.
 
     Raises:
         RunError: If a cost that is needed was not counted.

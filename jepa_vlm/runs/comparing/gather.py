@@ -22,12 +22,12 @@ FREE = ("recipe", "seed", "steps", "validate_every", *MAY_CHANGE)  # of an arm a
 @final
 @dataclass(frozen=True)
 class Gathered:
-    """What the record is made of.
+    """Everything that the record of a comparison is made of.
 
     Args:
-        settings, arms, folder, answer_settings: Of the comparison.
+        settings, arms, folder, answer_settings: Those of the comparison.
         models: Arm and seed of each model; None and None for the untrained backbone.
-        facts, steps: What is known of each arm, and its optimiser steps, by name.
+        facts, steps: Facts and optimiser steps of each arm, by its name.
         baseline, backbone: Names, resolved.
         jobs: Number of processes that ran at a time.
     """

@@ -32,9 +32,9 @@ class Job:
     """Something to do in a process of its own.
 
     Args:
-        name: For people.
-        task: What ``worker`` is told, JSON values.
-        log: Where the process's talk goes.
+        name: Name in messages.
+        task: Task of the process, as JSON values.
+        log: Log file of the process.
     """
 
     name: str
@@ -51,7 +51,7 @@ def run_jobs(jobs: Sequence[Job], *, at_once: int, began: Callable[[Job], object
     Args:
         jobs: What to do, in order.
         at_once: How many processes there are at a time.
-        began: Told of each job that begins.
+        began: Called with each job that begins.
 
     Raises:
         RunError: If a job fails; says why.
