@@ -63,8 +63,7 @@ class Scanned:
         return found
 
 
-# Called with the source of a trajectory to train on, or HELD_OUT, and the trajectory.
-Count = Callable[[str, Trajectory], object]
+Count = Callable[[str, Trajectory], object]  # takes a trajectory's source, or HELD_OUT, and the trajectory
 
 
 def scan(model: LatentVLM, data: RunData, *, limit: int | None, policy: str, count: Count = lambda *_: None) -> Scanned:
