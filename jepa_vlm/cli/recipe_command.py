@@ -52,7 +52,7 @@ def recipe(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the resolved run and stop.")] = False,
     json: Json = False,
 ) -> None:
-    """Train with a recipe, evaluate before and after, export, report. Without options: the embedded default."""
+    """Train with a recipe, evaluate before and after, export, report. Without options: the bundled default."""
     given = RunSettings(**settings, command=_command())
     check_parameters(describe_recipe(name), given.parameters or {})  # a misspelt one is refused before torch is loaded
     with quiet_stdout():
