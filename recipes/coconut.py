@@ -2,8 +2,8 @@
 
 Run:      jepa-vlm recipe coconut
           jepa-vlm recipe coconut --set thoughts=2 --set steps_replaced=2
-Hardware: the embedded default runs on two CPU cores; the released runs used 4 GPUs (batch 32 on each) and GPT-2.
-Expect:   embedded default, seed 0, 600 steps: held-out next_token with 0, 1, 2 steps replaced and with the answer alone
+Hardware: the bundled default runs on two CPU cores; the released runs used 4 GPUs (batch 32 on each) and GPT-2.
+Expect:   bundled default, seed 0, 600 steps: held-out next_token with 0, 1, 2 steps replaced and with the answer alone
           10.1 -> 1.96, 9.64 -> 1.75, 8.80 -> 1.53, 1.32 -> 0.344; the first three were last trained in step 300.
           Accuracy on 512 questions 61.9% -> 76.8% (95% interval 72.9 to 80.2); with noise in the slots 77.1%, with
           nothing in them 70.3%: what is learned is the last stage's, not the latents'. Seed 1: 75.6%. At 3e-3, the tiny

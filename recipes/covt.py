@@ -3,8 +3,8 @@
 Run:      jepa-vlm recipe covt
           jepa-vlm recipe covt --set stages=all
           jepa-vlm recipe covt --backbone qwen2.5-vl-7b --data covt:FOLDER --set experts=models --set stages=all
-Hardware: the embedded default runs on two CPU cores; the authors used 4 A6000 for about 20 hours.
-Expect:   embedded default, seed 0, 600 steps: held-out next_token 10.4 -> 0.106, expert_distillation 5.58 -> 2.98. All
+Hardware: the bundled default runs on two CPU cores; the authors used 4 A6000 for about 20 hours.
+Expect:   bundled default, seed 0, 600 steps: held-out next_token 10.4 -> 0.106, expert_distillation 5.58 -> 2.98. All
           pads are written in 512 of 512 answers (before: in none). Accuracy on 512 questions, read from what is
           written, 61.9% -> 77.7% (95% interval 73.9 to 81.1; seed 1: 81.8%). The maps are hardly learned by then:
           another image's edges cost 1.00, the own 0.98, and its other maps cost the same as the own. After 2,400 steps

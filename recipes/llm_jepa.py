@@ -3,8 +3,8 @@
 Run:      jepa-vlm recipe llm_jepa
           jepa-vlm recipe llm_jepa --backbone qwen2.5-vl-3b --data jsonl:trajectories.jsonl --set tokens=2
           jepa-vlm recipe llm_jepa --set dropout=0.75 --set weight=4
-Hardware: the embedded default runs on two CPU cores; the trajectory view is back-propagated too, which `pearl` spares.
-Expect:   embedded default, seed 0, 40 steps: held-out latent_prediction 0.980 -> 0.024, next_token 7.02 -> 0.483, but
+Hardware: the bundled default runs on two CPU cores; the trajectory view is back-propagated too, which `pearl` spares.
+Expect:   bundled default, seed 0, 40 steps: held-out latent_prediction 0.980 -> 0.024, next_token 7.02 -> 0.483, but
           matched minus shuffled cosine, all kinds together, only 0.002 -> 0.008. Accuracy after a whole run is not
           measured yet.
 Source:   arXiv:2509.14252; rbalestr-lab/llm-jepa@dd61966, finetune.py. docs/method.md says where they and this differ.

@@ -3,8 +3,8 @@
 Run:      jepa-vlm recipe lvr
           jepa-vlm recipe lvr --backbone qwen2.5-vl-3b --data lvr:META.json#style=original --set rank=0
           jepa-vlm evaluate runs/lvr --latents 8
-Hardware: the embedded default runs on two CPU cores; the released script used 8 GPUs (batch 1 packed x 8 on each).
-Expect:   embedded default, seed 0, 600 steps: held-out next_token 9.65 -> 0.423, latent_reconstruction 46.4 -> 35.7,
+Hardware: the bundled default runs on two CPU cores; the released script used 8 GPUs (batch 1 packed x 8 on each).
+Expect:   bundled default, seed 0, 600 steps: held-out next_token 9.65 -> 0.423, latent_reconstruction 46.4 -> 35.7,
           matched minus shuffled cosine, all slots and kinds together, +0.006 -> +0.505. Accuracy on 512 questions
           61.9% -> 57.8%: they ask for a letter at once, and the model, left to decide, looks in none of them; forced to
           look, it falls to 32.0%.

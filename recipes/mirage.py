@@ -2,8 +2,8 @@
 
 Run:      jepa-vlm recipe mirage
           jepa-vlm recipe mirage --backbone qwen2.5-vl-7b --data mirage:train_direct.jsonl --set rank=0
-Hardware: the embedded default runs on two CPU cores; the released script holds a 7B in one process (batch 1 x 8).
-Expect:   embedded default, seed 0, 600 steps: held-out next_token 9.44 -> 0.341 fed, 9.50 -> 0.341 fed back,
+Hardware: the bundled default runs on two CPU cores; the released script holds a 7B in one process (batch 1 x 8).
+Expect:   bundled default, seed 0, 600 steps: held-out next_token 9.44 -> 0.341 fed, 9.50 -> 0.341 fed back,
           latent_reconstruction 0.963 -> 0.271 (step 240, in stage 1) -> 0.374 (stage 2 trains it no longer), matched
           minus shuffled cosine +0.018 -> +0.189. Accuracy on 512 questions 61.9% -> 65.4%: they ask for a letter at
           once, and the model, left to decide, imagines nothing in any of them; forced to, it falls to 37.7%.

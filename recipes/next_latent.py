@@ -2,8 +2,8 @@
 
 Run:      jepa-vlm recipe next_latent
           jepa-vlm recipe next_latent --backbone qwen2.5-vl-3b --data jsonl:trajectories.jsonl --set horizon=8
-Hardware: the embedded default runs on two CPU cores; the roll-out is sequential in the horizon.
-Expect:   embedded default with 64 trajectories, seed 0, 30 steps: held-out next_latent 6.58 -> 1.27, next_token
+Hardware: the bundled default runs on two CPU cores; the roll-out is sequential in the horizon.
+Expect:   bundled default with 64 trajectories, seed 0, 30 steps: held-out next_latent 6.58 -> 1.27, next_token
           7.12 -> 1.50. Accuracy after a whole run is not measured yet.
 Source:   arXiv:2511.05963, equations 3, 4 and 9, and its table of settings (1.3B model: both weights 1, d 1 or 2).
           The paper pretrains; fine-tuning with it is its own suggestion. docs/method.md says where this differs.

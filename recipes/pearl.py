@@ -3,8 +3,8 @@
 Run:      jepa-vlm recipe pearl
           jepa-vlm recipe pearl --backbone qwen2.5-vl-3b --data jsonl:trajectories.jsonl --set tokens=8
           jepa-vlm compare pearl pearl:next_latent=0 pearl:weight=0
-Hardware: the embedded default runs on two CPU cores; the paper used 4 H200 (batch 4 x 4 accumulated, on each).
-Expect:   embedded default, seed 0, 600 steps: held-out next_token 7.02 -> 0.263, latent_prediction 0.664 -> 0.079,
+Hardware: the bundled default runs on two CPU cores; the paper used 4 H200 (batch 4 x 4 accumulated, on each).
+Expect:   bundled default, seed 0, 600 steps: held-out next_token 7.02 -> 0.263, latent_prediction 0.664 -> 0.079,
           next_latent 0.590 -> 0.036; accuracy on 512 questions 61.9% -> 65.2% (95% interval 61.0 to 69.2). Three seeds
           on 1000 questions: 62.8% -> 66.3%. The prediction is the same for all examples of a kind: within kinds it
           explains -107% of the targets' variance (-0.5% with the kinds' means taken off) and finds its own target as

@@ -2,8 +2,8 @@
 
 Run:      jepa-vlm recipe pearl_released
           jepa-vlm recipe pearl_released --backbone qwen2.5-vl-3b --data jsonl:lvr.jsonl --set trained=last
-Hardware: the embedded default runs on two CPU cores; the released script used 4 GPUs (batch 2 x 8 accumulated).
-Expect:   not measured on the embedded default as it is now.
+Hardware: the bundled default runs on two CPU cores; the released script used 4 GPUs (batch 2 x 8 accumulated).
+Expect:   not measured on the bundled default as it is now.
 Source:   the code released with Pearl, arXiv:2604.08065. Its defects are not reproduced (docs/method.md lists them).
 """
 

@@ -3,8 +3,8 @@
 Run:      jepa-vlm recipe pixel_reasoner
           jepa-vlm evaluate runs/pixel_reasoner --scoring tools
           jepa-vlm evaluate FOLDER --on vstar:PATH --protocol pixel-reasoner
-Hardware: the embedded default runs on two CPU cores; the released script used 8 GPUs (batch 1 x 2 on each).
-Expect:   embedded default, playground:visual-search, seed 0, 80 steps: held-out next_token 5.34 -> 0.122; of 48
+Hardware: the bundled default runs on two CPU cores; the released script used 8 GPUs (batch 1 x 2 on each).
+Expect:   bundled default, playground:visual-search, seed 0, 80 steps: held-out next_token 5.34 -> 0.122; of 48
           questions with tools all 48 call one and no call fails. Accuracy after a whole run is not measured yet.
 Source:   arXiv:2505.15966; TIGER-AI-Lab/Pixel-Reasoner@a3a6c3a, instruction_tuning/sft.sh: the whole decoder, with the
           vision tower frozen. Its loss covers the last two assistant turns only, which its issue 40 calls a

@@ -1,8 +1,8 @@
 """Supervised fine-tuning on the trajectories: the token loss alone, the baseline of every latent objective.
 
 Run:      jepa-vlm recipe sft
-Hardware: the embedded default runs on two CPU cores.
-Expect:   embedded default, 600 steps, three seeds on 1000 questions: 62.8% -> 67.1% (62.0% to 71.0%).
+Hardware: the bundled default runs on two CPU cores.
+Expect:   bundled default, 600 steps, three seeds on 1000 questions: 62.8% -> 67.1% (62.0% to 71.0%).
 Source:   the SFT baseline of Pearl, arXiv:2604.08065, tables 1 and 2; same adapter and optimiser as `pearl`.
 """
 

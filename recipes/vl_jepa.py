@@ -2,9 +2,9 @@
 
 Run:      jepa-vlm recipe vl_jepa
           jepa-vlm recipe vl_jepa --backbone qwen2.5-vl-3b --data jsonl:qa.jsonl --set encoder=FOLDER_OR_HUB_ID
-Hardware: the embedded default runs on two CPU cores. Negatives come from the micro-batch, so a large one matters more
+Hardware: the bundled default runs on two CPU cores. Negatives come from the micro-batch, so a large one matters more
           than accumulation; the paper's batches hold thousands.
-Expect:   embedded default with 64 trajectories, seed 0, 30 steps of 8, width 64: held-out latent_prediction 2.51 ->
+Expect:   bundled default with 64 trajectories, seed 0, 30 steps of 8, width 64: held-out latent_prediction 2.51 ->
           2.07, a uniform guess in the batch: its answers are option letters. Accuracy is not measured yet.
 Source:   arXiv:2512.10942; we know of no code released by its authors. There the predictor is a model of its own that
           writes nothing; here the backbone predicts and keeps its token loss. docs/method.md lists the differences.

@@ -35,7 +35,7 @@ from jepa_vlm.generation.greedy import (
 )
 from jepa_vlm.generation.latent_feedback import generate_latent
 from jepa_vlm.generation.tool_loop import CLOSE, OPEN, ToolLoop, answer_with_tools
-from jepa_vlm.runs.measured import machine
+from jepa_vlm.runs.environment import machine
 from jepa_vlm.serialization import Serializer
 from jepa_vlm.trajectories import Box, Trajectory
 

@@ -22,7 +22,7 @@ from benchmarks.step.training_step import PHASES, Setting, Step
 from benchmarks.step.variants import VARIANTS
 from jepa_vlm.adapters import Backbone
 from jepa_vlm.evaluation import commit, versions
-from jepa_vlm.runs.measured import machine
+from jepa_vlm.runs.environment import machine
 from jepa_vlm.serialization import Serializer
 
 Say = Callable[[str], None]

@@ -39,7 +39,7 @@ PROCESSOR_FILES = ("processor_config.json", "preprocessor_config.json")
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "tekken.json")
 _BUNDLED = {"tiny-qwen2.5-vl": WEIGHTS / "tiny-qwen2.5-vl"}
 # The bundled model answers at the prompt's end. Training at 5e-4 and 1e-3 moves the answer behind latent steps; at 3e-3
-# the words that are trained first destroy it (docs/method.md, "Coconut on the embedded default").
+# the words that are trained first destroy it (docs/method.md, "Coconut on the bundled default model").
 _TINY = Profile(
     learning_rate=3e-3,
     forced_learning_rate=5e-4,

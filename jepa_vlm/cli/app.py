@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from jepa_vlm.cli import backbones, compare, data, evaluate, export, objectives, recipe, recipes
+from jepa_vlm.cli import backbones, compare_command, data_commands, evaluate, export, objectives, recipe_command
 from jepa_vlm.errors import InterruptedRunError, JepaVLMError, RecipeError, UnknownNameError
 from jepa_vlm.plugins import COMMANDS, plugins
 
@@ -83,7 +83,7 @@ def options(
     """Fine-tune vision-language models with composable latent objectives."""
 
 
-for module in (recipe, compare, recipes, objectives, evaluate, export):
+for module in (recipe_command, compare_command, objectives, evaluate, export):
     module.register(app)
 app.add_typer(backbones.app, name="backbones")
-app.add_typer(data.app, name="data")
+app.add_typer(data_commands.app, name="data")

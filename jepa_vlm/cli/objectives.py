@@ -28,7 +28,7 @@ class Component:
     Args:
         kind: Its package.
         name: The class.
-        arguments: Of its constructor, as source text.
+        arguments: Arguments of its constructor, as source text.
         summary: First line of its docstring.
     """
 

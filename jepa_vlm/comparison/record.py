@@ -27,9 +27,9 @@ class Answered:
     """One checkpoint.
 
     Args:
-        arm: What it is one of.
-        seed: It was trained with; None for a model that no seed of the comparison decides.
-        evaluations: By benchmark; the headline of each counts.
+        arm: Name of its arm.
+        seed: Random seed of its training; None for a model that no seed of the comparison decides.
+        evaluations: Evaluation of each benchmark; its headline counts.
     """
 
     arm: str
@@ -50,7 +50,7 @@ def accuracy_record(models: Sequence[Answered], baselines: Mapping[str, str | No
 
     Args:
         models: Every checkpoint of every arm, in the order of the arms.
-        baselines: By arm: the arm that it is held against, or None.
+        baselines: For each arm, the arm that it is compared with, or None.
 
     Returns:
         ``columns``: the benchmarks, with items, chance and tasks; ``accuracy``: by benchmark, task ("" for all) and
@@ -203,8 +203,8 @@ class Trained:
 
     Args:
         arm: Its name.
-        terms: Of its objective: by name, the weight and what the term prints as.
-        values: Whatever else decides its runs: data, adapter, optimiser.
+        terms: Terms of its objective by name, each with its weight as text.
+        values: All other values that decide its runs: data, adapter, optimiser.
     """
 
     arm: str

@@ -41,7 +41,7 @@ class Estimate:
 @final
 @dataclass(frozen=True)
 class SeedsTest:
-    """What a difference over seeds and items comes to; arrays have one entry for each table that was given.
+    """A difference over seeds and items with its test; arrays have one entry for each table that was given.
 
     Args:
         value: Mean differences.
@@ -193,7 +193,7 @@ def detectable_by_mcnemar(n: int, discordant: int, *, alpha: float = ALPHA, powe
     Args:
         n: Items.
         discordant: Items that one of the two alone got right.
-        alpha, power: Of the test.
+        alpha, power: Significance level and power of the test.
 
     Returns:
         None if nothing was discordant, which says nothing about how much would be.
@@ -223,7 +223,7 @@ def detectable_by_t(error: float, df: int, *, alpha: float = ALPHA, power: float
     Args:
         error: Standard error of the difference.
         df: Degrees of freedom.
-        alpha, power: Of the test.
+        alpha, power: Significance level and power of the test.
 
     Raises:
         ValueError: If the error is negative, or there is no degree of freedom.

@@ -200,7 +200,7 @@ class Latents(Answering):
 
     Args:
         steps: States that are fed back in each latent segment; 0 is plain generation.
-        start, end: START and END, as in the training's ``LatentConversation``.
+        start, end: START and END, as in the view that training used.
         after: Words that END brings along, likewise.
         leave: When a latent segment ends: after ``steps`` (``count``), or as soon as END is the likeliest token, at the
             latest then (``end``). LVR's code leaves what follows the last step to the model; here END always does.

@@ -8,17 +8,16 @@ from jepa_vlm.lazy import on_first_use
 
 if TYPE_CHECKING:
     from jepa_vlm.runs.comparing.compare import ComparisonResult, compare, start_comparison
-    from jepa_vlm.runs.comparing.settings import CompareSettings
+    from jepa_vlm.runs.folder import RunResult
     from jepa_vlm.runs.plan import Plan, plan_run
-    from jepa_vlm.runs.result import RunResult
-    from jepa_vlm.runs.settings import RunSettings
+    from jepa_vlm.runs.settings import CompareSettings, RunSettings
     from jepa_vlm.runs.training_run import start_run, train
 
 _HOMES = {
-    "CompareSettings": "comparing.settings",
+    "CompareSettings": "settings",
     "ComparisonResult": "comparing.compare",
     "Plan": "plan",
-    "RunResult": "result",
+    "RunResult": "folder",
     "RunSettings": "settings",
     "compare": "comparing.compare",
     "plan_run": "plan",

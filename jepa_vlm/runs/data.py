@@ -1,17 +1,26 @@
-"""From a data spec to what a run trains on, validates on, and is asked."""
+"""Load the data of a run from its spec: what it trains on, what it holds out, and which questions it answers.
+
+Of files, whole pictures are held out, so that no held-out row shows a picture that a run trains on. A digest of the
+rows lets a resumed run refuse other data.
+"""
 
 from __future__ import annotations
 
+import hashlib
+import json
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
-from typing import final
+from pathlib import Path
+from typing import Any, final
 
 from jepa_vlm.errors import DataError
 from jepa_vlm.playground import World
-from jepa_vlm.runs.held_out import MOST, SHARE, Split, digest_rows, split_by_picture
 from jepa_vlm.trajectories import Trajectory
 from jepa_vlm.trajectories.data_spec import load_trajectories, parse_spec, split_mixture
+from jepa_vlm.trajectories.formats.jsonl import row_of
+from jepa_vlm.trajectories.image import LazyImage
 from jepa_vlm.trajectories.rows import Mixture, Picked, RowReader, Rows, Source, policy_of
 
 PLAYGROUND = "playground"
@@ -25,11 +34,11 @@ class RunData:
     """Trajectories of a run.
 
     Args:
-        train: To train on.
-        validation: Held out.
+        train: Trajectories to train on.
+        validation: Held-out trajectories.
         rule: How the two were told apart, in words.
         benchmark: The questions that belong to the data, or None if it has none.
-        digests: Of each source that is read from files: a digest of its rows and their pictures.
+        digests: Digest of the rows and pictures of each source that is read from files.
         name: What logs call the source, where it is one; those of a mixture have their own.
     """
 
@@ -48,7 +57,7 @@ def load_data(spec: str, *, seed: int = 0) -> RunData:
         spec: ``playground:TASK#KEY=VALUE``, ``FORMAT:PATH#KEY=VALUE``, a path, or several of them with weights:
             ``lvr:PATH*2,thinkmorph:PATH``. Files are split by ``split_by_picture``, all of them together. A
             playground's options hold for its questions too.
-        seed: Of the playground's draws.
+        seed: Random seed of the playground's draws.
 
     Raises:
         DataError: If a file is broken or too small, or an option has a wrong value.
@@ -180,7 +189,7 @@ def held_out_trajectories(
     Args:
         spec: As for ``load_data``; weights do not matter here.
         count: Most in all; a file may hold fewer.
-        seed: Of a playground's draws.
+        seed: Random seed of a playground's draws.
         min_calls: A trajectory with fewer tool calls is passed over.
         recorded: The digests that the run which trained on the data recorded; None where there is no such run.
 
@@ -242,3 +251,118 @@ def usable(source: Sequence[Trajectory]) -> Iterator[Trajectory]:
     """Yield the trajectories of a source, without the bad rows that its policy leaves out."""
     for _, trajectory, _ in RowReader(policy_of(source)).read(source, lambda _: None):
         yield trajectory
+
+
+SHARE, MOST = 20, 512  # one row in 20 of each source is held out, at most 512
+
+
+@final
+@dataclass(frozen=True)
+class Split:
+    """The rows that one source holds out.
+
+    Args:
+        held_out: Their indices, in order.
+        shared: How many of them show a picture that a source trains on: 0, unless no whole picture could be held out,
+            such as where every row shows the same one.
+    """
+
+    held_out: tuple[int, ...]
+    shared: int = 0
+
+
+def split_by_picture(sources: Sequence[tuple[Sequence[str], Sequence[bytes | None]]]) -> list[Split]:
+    """Return what each source holds out.
+
+    A picture is held out with all its rows, in every source. The first to go are those of the rows whose ids have the
+    smallest SHA-256, as long as no more than the source's share is held out and every source keeps rows to train on.
+    The rule knows no seed, so every run on the same files holds out the same rows; where rows have ids of their own, it
+    does not know their order either.
+
+    Args:
+        sources: For each source, its rows' ids, and a key of each row's first picture; None for a row that cannot be
+            read, which is not held out. At least two rows.
+    """
+    rows = [Counter(picture for picture in pictures if picture is not None) for _, pictures in sources]
+    chosen: set[bytes] = set()
+    held = [0] * len(sources)
+    for number, (ids, pictures) in enumerate(sources):
+        own = rows[number]
+        wanted = share(own.total())
+        by_id = (pictures[i] for i in sorted(range(len(ids)), key=lambda i: _hashed(ids[i])))
+        order = list(dict.fromkeys(picture for picture in by_id if picture is not None))
+        if min(own.values(), default=0) > wanted:  # every picture has more rows than the share: one of the rarest goes
+            wanted, order = min(own.values()), sorted(order, key=own.__getitem__)
+        for picture in order:
+            if held[number] + own[picture] > wanted or picture in chosen:
+                continue
+            if all(so_far + each[picture] < each.total() for so_far, each in zip(held, rows, strict=True)):
+                chosen.add(picture)
+                held = [so_far + each[picture] for so_far, each in zip(held, rows, strict=True)]
+    held_out = [_held_out(ids, pictures, chosen) for ids, pictures in sources]
+    trained: set[bytes] = set()
+    for (_, pictures), out in zip(sources, held_out, strict=True):
+        trained.update(picture for i, picture in enumerate(pictures) if i not in out and picture is not None)
+    return [
+        Split(tuple(sorted(out)), shared=sum(pictures[i] in trained for i in out))
+        for (_, pictures), out in zip(sources, held_out, strict=True)
+    ]
+
+
+def share(rows: int) -> int:
+    """Return how many of so many rows are held out."""
+    return max(1, min(MOST, rows // SHARE))
+
+
+def _held_out(ids: Sequence[str], pictures: Sequence[bytes | None], chosen: set[bytes]) -> set[int]:
+    """Return the rows that show a chosen picture; where there is none, those with the smallest hashes."""
+    found = {i for i, picture in enumerate(pictures) if picture in chosen}
+    return found or set(sorted(range(len(ids)), key=lambda i: _hashed(ids[i]))[: share(len(ids))])
+
+
+def _hashed(identity: str) -> bytes:
+    return hashlib.sha256(identity.encode("utf-8", "surrogatepass")).digest()
+
+
+@final
+@dataclass(frozen=True)
+class RowDigests:
+    """Digests of the rows of one source.
+
+    Args:
+        pictures: Key of each row's first picture, which rows that show the same file share; None for a row that cannot
+            be read.
+        digest: Digest of all rows in their order (ids, texts, boxes, the bytes of every picture), in hexadecimal.
+    """
+
+    pictures: tuple[bytes | None, ...]
+    digest: str
+
+
+def digest_rows(rows: Rows) -> RowDigests:
+    """Read every row once. The message of a row that cannot be read is part of the digest."""
+    known: dict[Path, bytes] = {}
+    digest = hashlib.sha256()
+    pictures: list[bytes | None] = []
+
+    def picture(image: LazyImage) -> bytes:
+        if image.path is None:
+            return image.picture()
+        if image.path not in known:
+            known[image.path] = image.picture()
+        return known[image.path]
+
+    def saved(image: LazyImage) -> list[Any]:
+        region = None if image.region is None else repr(image.region)
+        return [picture(image).hex(), region, image.resized]
+
+    for index, name in enumerate(rows.ids):
+        try:
+            trajectory = rows[index]
+            found = json.dumps(row_of(trajectory, saved), sort_keys=True).encode()
+            key: bytes | None = picture(trajectory.images[0])
+        except DataError as err:
+            found, key = f"{name}: {err}".encode("utf-8", "surrogatepass"), None
+        digest.update(b"%d " % len(found) + found)
+        pictures.append(key)
+    return RowDigests(tuple(pictures), digest.hexdigest())

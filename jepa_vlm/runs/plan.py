@@ -9,23 +9,37 @@ from itertools import islice
 from typing import Any, cast, final
 
 import torch
+from peft import PeftModel
 from torch import nn
 from transformers.integrations.integration_utils import get_available_reporting_integrations
 
 from jepa_vlm.adapters import Backbone, Profile, load_backbone
 from jepa_vlm.adapters.backbone import HALF
-from jepa_vlm.cost import StepMemory
-from jepa_vlm.errors import DataError, RecipeError, UnknownNameError
+from jepa_vlm.adapters.inside_peft import belongs_to_adapter
+from jepa_vlm.cost import MicroBatchSize, Shape, StepMemory, step_memory
+from jepa_vlm.engine import TextEncoder
+from jepa_vlm.engine.batch import PackedSequence
+from jepa_vlm.errors import DataError, JepaVLMError, RecipeError, UnknownNameError
 from jepa_vlm.evaluation import commit, versions
 from jepa_vlm.latent_vlm import LatentVLM
+from jepa_vlm.objectives import NextToken
 from jepa_vlm.objectives.latent_reconstruction import feeding_head
 from jepa_vlm.recipe import Recipe, load_recipe
 from jepa_vlm.runs.data import RunData, load_data
 from jepa_vlm.runs.environment import device, prepare, processes
-from jepa_vlm.runs.memory import estimate_memory, in_full
-from jepa_vlm.runs.scan import Fitted, Scanned, longest, scan
+from jepa_vlm.runs.scan import (
+    Alone,
+    Fitted,
+    RowCounter,
+    Scanned,
+    TermRows,
+    comparing_terms,
+    count_alone,
+    longest,
+    scan,
+    warnings,
+)
 from jepa_vlm.runs.settings import FROM_RECIPE, Resolved, RunSettings, run_values, training_values
-from jepa_vlm.runs.term_checks import Alone, RowCounter, TermRows, comparing_terms, count_alone, warnings
 from jepa_vlm.serialization import check_template
 from jepa_vlm.terms import Objective
 from jepa_vlm.training import Part, apply_lora, parts
@@ -53,7 +67,7 @@ class Plan:
         parts: What trains and what does not.
         tokens: Mean and largest length of the longest view, over the first training trajectories.
         decoded: Tokens that the decoder computes for each training trajectory, where micro-batches are cut by them.
-        term_rows: By term that needs something of a trajectory: how many have it.
+        term_rows: For each term that needs something of a trajectory, how many have it.
         alone: Micro-batches of one trajectory, where a term compares trajectories.
         notes: What must be known before the run begins.
     """
@@ -77,17 +91,17 @@ class Plan:
 
     @property
     def train(self) -> Fitted:
-        """What the run trains on."""
+        """Trajectories that the run trains on."""
         return self.scanned.train
 
     @property
     def validation(self) -> Fitted:
-        """What is held out."""
+        """Held-out trajectories."""
         return self.scanned.validation
 
     @cached_property
     def step(self) -> tuple[StepMemory | None, str]:
-        """What a micro-batch of the longest of the first training trajectories takes; None, and why, if not known."""
+        """Memory of a micro-batch of the longest of the first training trajectories; None and why if not known."""
         if self.decoded is not None:
             return None, "micro-batches are cut by tokens, and the estimate knows those of so many examples only"
         return estimate_memory(self.model, self.train.kept[:SAMPLED], batch_size=self["batch_size"])
@@ -122,7 +136,7 @@ class Plan:
 
     @property
     def warnings(self) -> list[str]:
-        """What a user should know of how data, micro-batches and steps suit the terms."""
+        """Warnings about terms that data, micro-batches or steps do not suit."""
         never = [
             f"{name} is computed in none of the {self['steps']} steps, by loss dropout or its stage's share; give more"
             for name in self.schedule.never()
@@ -286,3 +300,67 @@ def _lengths(model: LatentVLM, trajectories: Sequence[Any]) -> dict[str, float]:
     if not lengths:
         raise DataError("The data set is empty; a run needs at least one trajectory to train on.")
     return {"mean": round(sum(lengths) / len(lengths), 1), "max": max(lengths), "of": len(lengths)}
+
+
+def estimate_memory(
+    model: LatentVLM, trajectories: Sequence[Trajectory], *, batch_size: int
+) -> tuple[StepMemory | None, str]:
+    """Return what a micro-batch of the longest of these trajectories takes, or None and why it is not known.
+
+    Args:
+        model: Its adapter on.
+        trajectories: A sample of the data.
+        batch_size: Examples of a micro-batch; fewer if the sample is smaller.
+    """
+    if not isinstance(model.backbone.model, PeftModel):
+        return None, "the estimate knows adapters only, and this decoder is trained in full"
+    if in_full(model):
+        return None, "the estimate knows adapters only, and the vision tower or the projector trains in full"
+    if model.backbone.added is not None:
+        return None, "the estimate does not know the rows of added tokens, for which the vocabulary is copied"
+    if not model.engine.shares_passes:
+        return None, "the estimate knows the one-pass engine only"
+    if any(isinstance(module, TextEncoder) for module in model.objective.modules()):
+        return None, "the estimate knows the backbone only, and this objective has a text encoder beside it"
+    config: Any = model.backbone.model.peft_config["default"]
+    largest = sorted(trajectories, key=lambda trajectory: -longest(model, trajectory))[:batch_size]
+    try:
+        shape, batch = Shape.of(model.config, lora_rank=config.r), micro_batch(model, largest)
+    except (ValueError, JepaVLMError) as err:
+        return None, str(err)
+    chunks = [term.chunk for _, term in model.objective.parts() if isinstance(term, NextToken)]
+    estimate = step_memory(
+        shape,
+        batch,
+        width=next(model.backbone.base.parameters()).element_size(),
+        chunk=max(chunks, default=1),
+        checkpointing=model.is_activation_checkpointing,
+    )
+    return estimate, ""
+
+
+def in_full(model: LatentVLM) -> list[nn.Parameter]:
+    """Return the backbone's parameters that train and are no adapter's."""
+    named = model.backbone.base.named_parameters()
+    return [p for name, p in named if p.requires_grad and not belongs_to_adapter(name)]
+
+
+def micro_batch(model: LatentVLM, trajectories: Sequence[Trajectory]) -> MicroBatchSize:
+    """Return the sizes of what a one-pass model computes of these trajectories at once, whatever its objective."""
+    batch = model.collator()(trajectories)
+    lengths = {name: len(row) for name, row in batch.rows.items()}
+    regions = [
+        (request.at == "supervised", len(read.index)) for request, read in batch.reads.items() if not request.reads_one
+    ]
+    return MicroBatchSize(
+        tokens=lengths.get("gradient", 0),
+        seen=_seen(batch.rows.get("gradient")),
+        detached=max((length for name, length in lengths.items() if name != "gradient"), default=0),
+        supervised=sum(length for supervised, length in regions if supervised),
+        states=sum(length for supervised, length in regions if not supervised),
+        patches=len(batch.images["pixel_values"]),
+    )
+
+
+def _seen(row: PackedSequence | None) -> int:
+    return 0 if row is None else sum(branch.prefix + branch.length for branch in row.layout.branches)

@@ -35,14 +35,14 @@ from jepa_vlm.trajectories import MultipleChoice
 @final
 @dataclass(frozen=True)
 class Questions:
-    """What is asked of one benchmark.
+    """The questions of one benchmark.
 
     Args:
-        spec: Its spec.
-        items: Its items.
-        protocol: Whose rules they are read by; None for a benchmark whose prompts are its own.
+        spec: Spec of the benchmark.
+        items: Items of the benchmark.
+        protocol: Protocol by which answers are read; None for a benchmark whose prompts are its own.
         scorings: How they are read; the first one is the headline.
-        notes: Where the items are not what was published.
+        notes: Differences between the items and what was published.
     """
 
     spec: str

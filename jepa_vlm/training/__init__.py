@@ -10,8 +10,8 @@ if TYPE_CHECKING:
     from jepa_vlm.training.checkpoint import Origin, load_checkpoint, load_weights, read_origin, save_weights
     from jepa_vlm.training.lora import Part, apply_lora, parts
     from jepa_vlm.training.merge import Exported, export
-    from jepa_vlm.training.settings import TrainSettings
     from jepa_vlm.training.target_filling import fill_targets
+    from jepa_vlm.training.train_settings import TrainSettings
     from jepa_vlm.training.trainer import ObjectiveTrainer
 
 _HOMES = {
@@ -19,7 +19,7 @@ _HOMES = {
     "ObjectiveTrainer": "trainer",
     "Origin": "checkpoint",
     "Part": "lora",
-    "TrainSettings": "settings",
+    "TrainSettings": "train_settings",
     "apply_lora": "lora",
     "export": "merge",
     "fill_targets": "target_filling",

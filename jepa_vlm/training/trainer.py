@@ -21,9 +21,9 @@ from jepa_vlm.training.checkpoint import Origin, load_weights, save_weights
 from jepa_vlm.training.lora import split_by_rate
 from jepa_vlm.training.metrics import MetricsFile, SourceLedger, TermLedger
 from jepa_vlm.training.order import MicroBatches, Passes, count_tokens, micro_batch_starts
-from jepa_vlm.training.settings import TrainSettings
 from jepa_vlm.training.signals import OutlivingSigterm
 from jepa_vlm.training.term_schedule import TermSchedule, TrainCollator
+from jepa_vlm.training.train_settings import TrainSettings
 from jepa_vlm.training.validation import Validation
 from jepa_vlm.trajectories import Trajectory
 from jepa_vlm.trajectories.rows import Mixture

@@ -13,8 +13,8 @@ import pytest
 from typer.testing import CliRunner
 
 from jepa_vlm import playground
-from jepa_vlm.cli.accuracy import comparison_text
 from jepa_vlm.cli.app import app
+from jepa_vlm.cli.evaluate import comparison_text
 from jepa_vlm.evaluation import McNemar
 from jepa_vlm.runs import data
 from jepa_vlm.trajectories.formats import write_jsonl

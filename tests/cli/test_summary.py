@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import pytest
 
-from jepa_vlm.cli.summary import result_text
+from jepa_vlm.cli.recipe_command import result_text
 from jepa_vlm.runs import RunResult
-from jepa_vlm.runs.result import held_out_findings
+from jepa_vlm.runs.folder import held_out_findings
 
 
 def scored(correct, unreadable):

@@ -16,7 +16,7 @@ from jepa_vlm.cost import DecoderShape, MicroBatchSize, Shape, VisionShape, step
 from jepa_vlm.cost.memory_estimate import layer_saved
 from jepa_vlm.latent_vlm import LatentVLM
 from jepa_vlm.objectives import NextToken
-from jepa_vlm.runs.memory import micro_batch
+from jepa_vlm.runs.plan import micro_batch
 from jepa_vlm.serialization import Serializer
 
 SAVED, PEAK = 0.03, 0.10  # what the estimate may be off

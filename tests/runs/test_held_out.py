@@ -10,7 +10,7 @@ import shutil
 import pytest
 from PIL import Image
 
-from jepa_vlm.runs.held_out import digest_rows, share, split_by_picture
+from jepa_vlm.runs.data import digest_rows, share, split_by_picture
 from jepa_vlm.trajectories.data_spec import load_trajectories
 from jepa_vlm.trajectories.formats import write_store
 

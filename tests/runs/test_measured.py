@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from jepa_vlm.runs.measured import cpu_name, machine, measured, watch_memory
+from jepa_vlm.runs.environment import cpu_name, machine, measured, watch_memory
 
 
 def test_the_machine_is_named_and_what_was_watched():

@@ -7,7 +7,7 @@ import pytest
 import jepa_vlm as jv
 from jepa_vlm.cost import Shape, step_memory
 from jepa_vlm.latent_vlm import LatentVLM
-from jepa_vlm.runs.memory import estimate_memory, micro_batch
+from jepa_vlm.runs.plan import estimate_memory, micro_batch
 from jepa_vlm.training import apply_lora
 from tests.factories import lora_backbone, pearl_objective, random_batch
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 import jepa_vlm as jv
-from jepa_vlm.cli.summary import plan_text
+from jepa_vlm.cli.recipe_command import plan_text
 from jepa_vlm.errors import BackboneError, DataError, RecipeError, RunError
 from jepa_vlm.runs import data, plan
 from jepa_vlm.runs.plan import plan_run

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from jepa_vlm.errors import RunError
-from jepa_vlm.runs.result import RunResult, held_out_monitors, held_out_terms
+from jepa_vlm.runs.folder import RunResult, held_out_monitors, held_out_terms
 
 
 def row(step, raw, cosine):

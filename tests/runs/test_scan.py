@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 import jepa_vlm as jv
-from jepa_vlm.cli.summary import plan_text
+from jepa_vlm.cli.recipe_command import plan_text
 from jepa_vlm.errors import DataError
 from jepa_vlm.runs.data import first_trajectories, held_out_trajectories, load_data
 from jepa_vlm.runs.plan import plan_run

@@ -8,7 +8,7 @@ import pytest
 
 import jepa_vlm as jv
 from jepa_vlm.errors import DataError, RecipeError
-from jepa_vlm.runs.term_checks import HELD_OUT, Alone, RowCounter, Share, comparing_terms, count_alone, warnings
+from jepa_vlm.runs.scan import HELD_OUT, Alone, RowCounter, Share, comparing_terms, count_alone, warnings
 
 LOOKS = [row for row in jv.playground.trajectories("sequential-crops", count=8) if row.calls][:1]
 WORDS = [replace(LOOKS[0], id="words", steps=LOOKS[0].steps[-1:])] * 12

@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 
-from jepa_vlm.contrib.analysis.bootstrap import Estimate, bootstrap_mean
+from jepa_vlm.contrib.analysis.bootstrap import BootstrapEstimate, bootstrap_mean
 from jepa_vlm.contrib.analysis.embeddings import Embeddings
 from jepa_vlm.errors import DataError, missing_extra
 from jepa_vlm.training.monitors import centred, explained_rows, recall_rows, same_kind, shuffled_rows
@@ -45,7 +45,7 @@ class Agreement:
     values: Mapping[str, Values]
     chance: Mapping[str, float]
 
-    def estimate(self, figure: str, task: str | None = None) -> Estimate:
+    def estimate(self, figure: str, task: str | None = None) -> BootstrapEstimate:
         """Return a figure's mean with its 95% bootstrap interval, over all examples or those of one task.
 
         Each example is always compared with the whole set (other trajectories, other clusters).
@@ -53,7 +53,7 @@ class Agreement:
         values = self.values[figure]
         return _mean(values if task is None else values[np.array(self.tasks) == task])
 
-    def difference(self, other: Agreement, figure: str) -> Estimate:
+    def difference(self, other: Agreement, figure: str) -> BootstrapEstimate:
         """Return a figure minus that of another model on the same examples, paired by example.
 
         Raises:
@@ -92,10 +92,10 @@ class Agreement:
         ]
 
 
-def _mean(values: Values) -> Estimate:
+def _mean(values: Values) -> BootstrapEstimate:
     """Return the mean over the examples that have a value; nan if none has."""
     kept = values[~np.isnan(values)]
-    return bootstrap_mean(kept) if len(kept) else Estimate(*[float("nan")] * 3)
+    return bootstrap_mean(kept) if len(kept) else BootstrapEstimate(*[float("nan")] * 3)
 
 
 def agreement(embeddings: Embeddings) -> Agreement:

@@ -12,7 +12,7 @@ from jepa_vlm.errors import missing_extra
 RESAMPLES = 2000
 
 
-class Estimate(NamedTuple):
+class BootstrapEstimate(NamedTuple):
     """A mean and the bounds of its 95% interval; the bounds are nan where the interval is unknown."""
 
     value: float
@@ -20,7 +20,7 @@ class Estimate(NamedTuple):
     high: float
 
 
-def bootstrap_mean(values: NDArray[np.float64], *, seed: int = 0, resamples: int = RESAMPLES) -> Estimate:
+def bootstrap_mean(values: NDArray[np.float64], *, seed: int = 0, resamples: int = RESAMPLES) -> BootstrapEstimate:
     """Return the mean of one value per example with its 95% percentile interval over resampled examples.
 
     A single value has a mean and no interval. If all values are equal, the bounds equal them too: resampling zero hits
@@ -39,7 +39,7 @@ def bootstrap_mean(values: NDArray[np.float64], *, seed: int = 0, resamples: int
         raise ValueError("A mean needs at least one value, got none.")
     mean = float(np.mean(values))
     if len(values) == 1:
-        return Estimate(mean, float("nan"), float("nan"))
+        return BootstrapEstimate(mean, float("nan"), float("nan"))
     try:
         from scipy.stats import bootstrap
     except ImportError:
@@ -52,4 +52,4 @@ def bootstrap_mean(values: NDArray[np.float64], *, seed: int = 0, resamples: int
         method="percentile",
         rng=np.random.default_rng(seed),
     )
-    return Estimate(mean, float(found.confidence_interval.low), float(found.confidence_interval.high))
+    return BootstrapEstimate(mean, float(found.confidence_interval.low), float(found.confidence_interval.high))

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from jepa_vlm.cli.data_check import model_that_counts, surveyed
+from jepa_vlm.cli.data_commands import model_that_counts, surveyed
 from jepa_vlm.cli.evaluate import answering_named, scoring_named
 from jepa_vlm.cli.output import SPEC, Json, columns, quiet_stdout, written
 from jepa_vlm.contrib.analysis import embedding_commands

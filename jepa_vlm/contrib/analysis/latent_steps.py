@@ -13,7 +13,7 @@ from typing import Any, Literal, final
 
 import numpy as np
 
-from jepa_vlm.contrib.analysis.bootstrap import Estimate, bootstrap_mean
+from jepa_vlm.contrib.analysis.bootstrap import BootstrapEstimate, bootstrap_mean
 from jepa_vlm.errors import DataError
 from jepa_vlm.evaluation import Accuracy, Evaluation, McNemar, mcnemar_exact
 from jepa_vlm.evaluation.results import paired_marks
@@ -89,7 +89,7 @@ class AccuracyBySteps:
     benchmark: str
     scoring: str
     points: tuple[StepsPoint, ...]
-    slope: Estimate | None
+    slope: BootstrapEstimate | None
 
     def summary(self) -> dict[str, Any]:
         """Return everything as JSON values."""
@@ -184,7 +184,7 @@ def accuracy_by_steps(decoded: Sequence[Decoded], *, scoring: str | None = None)
     return AccuracyBySteps(decoded[0].evaluation.benchmark, scoring, tuple(points), _slope(real))
 
 
-def _slope(marks: Mapping[int, Sequence[bool]]) -> Estimate | None:
+def _slope(marks: Mapping[int, Sequence[bool]]) -> BootstrapEstimate | None:
     """Return the slope over log2 of the count. It is linear in the marks, hence the mean of one slope per item."""
     if len(marks) < 2:
         return None

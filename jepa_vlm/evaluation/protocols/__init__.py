@@ -4,7 +4,7 @@ docs/protocols.md says of every value whether it is a fact, from where, or a gue
 """
 
 from jepa_vlm.evaluation.protocols import lmms_eval as lmms_eval  # each files itself
-from jepa_vlm.evaluation.protocols import lvr as lvr
+from jepa_vlm.evaluation.protocols import lvr_protocol as lvr_protocol
 from jepa_vlm.evaluation.protocols import pearl as pearl
 from jepa_vlm.evaluation.protocols import pixel_reasoner as pixel_reasoner
 from jepa_vlm.evaluation.protocols import vlmevalkit as vlmevalkit

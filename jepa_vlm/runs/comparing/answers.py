@@ -6,7 +6,7 @@ import hashlib
 import json
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, cast, final
 
@@ -15,8 +15,7 @@ import torch
 from jepa_vlm.adapters import Backbone
 from jepa_vlm.evaluation import Evaluation, Scored, file_stem, protocol_of
 from jepa_vlm.generation import Scoring
-from jepa_vlm.runs.environment import device
-from jepa_vlm.runs.measured import machine
+from jepa_vlm.runs.environment import device, machine
 from jepa_vlm.runs.questions import ask, load_model, own_answering, own_scoring, questions_of
 from jepa_vlm.whole_files import write_whole
 
@@ -54,14 +53,36 @@ class AnswerSettings:
         return self.protocol if protocol_of(benchmark, None) is not None else None
 
 
+@final
+@dataclass(frozen=True)
+class AnswerCost:
+    """What a model's answers to one benchmark took; the last file of the answers, spent.json.
+
+    Args:
+        items: Number of items.
+        seconds: Wall time; None if answering was interrupted and went on later.
+        tokens: Number of generated tokens, latent steps included.
+        scoring: How the answers are read.
+        machine: The machine, as ``machine`` returns it.
+        notes: Differences between the items or the answers and what was published.
+    """
+
+    items: int
+    seconds: float | None
+    tokens: int
+    scoring: str
+    machine: dict[str, Any]
+    notes: list[str]
+
+
 def answer(model: str, settings: AnswerSettings, to: Path, *, loading: Mapping[str, Any]) -> None:
     """Write a model's answers to every benchmark whose answers are missing.
 
     Args:
         model: A run's folder, or what ``load_backbone`` takes.
-        settings: What is asked.
+        settings: The questions.
         to: Folder of the model's answers.
-        loading: For ``load_backbone``, where the model is no run.
+        loading: Arguments of ``load_backbone``, where the model is no run.
     """
     missing = [benchmark for benchmark in settings.benchmarks if not _done(to / settings.folder(benchmark))]
     backbone = load_model(model, **loading) if missing else None
@@ -82,12 +103,10 @@ def read_answers(settings: AnswerSettings, to: Path) -> dict[str, Evaluation]:
     }
 
 
-def read_spent(settings: AnswerSettings, to: Path) -> dict[str, dict[str, Any]]:
-    """Return by benchmark what answering took."""
-    return {
-        spec: json.loads((to / settings.folder(spec) / SPENT).read_text(encoding="utf-8"))
-        for spec in settings.benchmarks
-    }
+def read_spent(settings: AnswerSettings, to: Path) -> list[AnswerCost]:
+    """Return what answering each benchmark took."""
+    files = [to / settings.folder(benchmark) / SPENT for benchmark in settings.benchmarks]
+    return [AnswerCost(**json.loads(file.read_text(encoding="utf-8"))) for file in files]
 
 
 def _done(folder: Path) -> bool:
@@ -119,15 +138,15 @@ def _answer(backbone: Backbone, model: str, benchmark: str, settings: AnswerSett
     if torch.cuda.is_available():
         torch.cuda.synchronize()
     seconds = time.perf_counter() - began
-    spent = {
-        "items": len(questions.items),
-        "seconds": None if going_on else round(seconds, 3),  # an interrupted evaluation was not timed whole
-        "tokens": _generated(backbone, found.scored[0]),
-        "scoring": scoring,
-        "machine": machine(device()),
-        "notes": [*questions.notes, *found.notes],
-    }
-    write_whole(folder / SPENT, json.dumps(spent, indent=1) + "\n")
+    spent = AnswerCost(
+        items=len(questions.items),
+        seconds=None if going_on else round(seconds, 3),  # an interrupted evaluation was not timed whole
+        tokens=_generated(backbone, found.scored[0]),
+        scoring=scoring,
+        machine=machine(device()),
+        notes=[*questions.notes, *found.notes],
+    )
+    write_whole(folder / SPENT, json.dumps(asdict(spent), indent=1) + "\n")
 
 
 def _generated(backbone: Backbone, scored: Scored) -> int:

@@ -17,15 +17,13 @@ from jepa_vlm.evaluation.benchmarks import BENCHMARKS
 from jepa_vlm.recipe import load_recipe
 from jepa_vlm.report.comparison_page import write_comparison
 from jepa_vlm.runs.comparing.answers import AnswerSettings, has_answers, read_answers
-from jepa_vlm.runs.comparing.entries import UNTRAINED, Arm, read_arms
+from jepa_vlm.runs.comparing.entries import UNTRAINED, Arm, CompareFolder, read_arms
 from jepa_vlm.runs.comparing.facts import ArmFacts, matched_steps
-from jepa_vlm.runs.comparing.folder import CompareFolder
 from jepa_vlm.runs.comparing.gather import Gathered, gather
 from jepa_vlm.runs.comparing.jobs import Job, run_jobs
-from jepa_vlm.runs.comparing.settings import CompareSettings
 from jepa_vlm.runs.data import file_digests
 from jepa_vlm.runs.environment import processes
-from jepa_vlm.runs.settings import BACKBONE, DATA, check_names
+from jepa_vlm.runs.settings import BACKBONE, DATA, CompareSettings, check_names
 from jepa_vlm.training.run_config import CONFIG, RunConfig
 
 

@@ -16,9 +16,8 @@ from accelerate.utils import send_to_device
 from jepa_vlm.cost import AliveBytes, FlopCounter
 from jepa_vlm.errors import JepaVLMError, RunError
 from jepa_vlm.generation.answering import Plain
-from jepa_vlm.runs.comparing.settings import Match
 from jepa_vlm.runs.plan import Plan, plan_run
-from jepa_vlm.runs.settings import RECORDED, RunSettings
+from jepa_vlm.runs.settings import RECORDED, Match, RunSettings
 from jepa_vlm.training.order import MicroBatches, Passes, cut
 from jepa_vlm.training.run_config import RunConfig
 from jepa_vlm.training.term_schedule import TrainCollator
@@ -172,7 +171,7 @@ def matched_steps(by: Match, reference: str, facts: Mapping[str, ArmFacts]) -> d
         by: ``steps``: every arm takes the reference's. ``tokens`` and ``flops``: as many steps as come closest to what
             the reference spends, at least one.
         reference: The arm whose steps are the budget.
-        facts: By arm.
+        facts: Facts of each arm.
 
     Raises:
         RunError: If a cost that is needed was not counted.

@@ -9,13 +9,11 @@ from typing import Any, final
 
 from jepa_vlm.comparison import Answered, Trained, ablations, accuracy_record
 from jepa_vlm.evaluation import commit, versions
-from jepa_vlm.runs.comparing.answers import AnswerSettings, read_answers, read_spent
-from jepa_vlm.runs.comparing.entries import UNTRAINED, Arm
+from jepa_vlm.runs.comparing.answers import AnswerCost, AnswerSettings, read_answers, read_spent
+from jepa_vlm.runs.comparing.entries import FORMAT, UNTRAINED, Arm, CompareFolder
 from jepa_vlm.runs.comparing.facts import ArmFacts
-from jepa_vlm.runs.comparing.folder import FORMAT, CompareFolder
-from jepa_vlm.runs.comparing.settings import CompareSettings
-from jepa_vlm.runs.result import RunResult
-from jepa_vlm.runs.settings import DATA, MAY_CHANGE
+from jepa_vlm.runs.folder import RunResult
+from jepa_vlm.runs.settings import DATA, MAY_CHANGE, CompareSettings
 from jepa_vlm.training.run_config import RunConfig
 
 FREE = ("recipe", "seed", "steps", "validate_every", *MAY_CHANGE)  # of an arm and its ablations
@@ -24,12 +22,12 @@ FREE = ("recipe", "seed", "steps", "validate_every", *MAY_CHANGE)  # of an arm a
 @final
 @dataclass(frozen=True)
 class Gathered:
-    """What the record is made of.
+    """Everything that the record of a comparison is made of.
 
     Args:
-        settings, arms, folder, answer_settings: Of the comparison.
+        settings, arms, folder, answer_settings: Those of the comparison.
         models: Arm and seed of each model; None and None for the untrained backbone.
-        facts, steps: What is known of each arm, and its optimiser steps, by name.
+        facts, steps: Facts and optimiser steps of each arm, by its name.
         baseline, backbone: Names, resolved.
         jobs: Number of processes that ran at a time.
     """
@@ -49,10 +47,10 @@ class Gathered:
         """Return the seeds of an arm that are in the record."""
         return [int(seed) for one, seed in self.models if one is arm and seed is not None]
 
-    def spent(self) -> Iterator[tuple[Arm | None, dict[str, Any]]]:
+    def spent(self) -> Iterator[tuple[Arm | None, AnswerCost]]:
         """Yield the arm of each model, with what answering one benchmark took."""
         for arm, seed in self.models:
-            for one in read_spent(self.answer_settings, self.folder.answers(arm, seed)).values():
+            for one in read_spent(self.answer_settings, self.folder.answers(arm, seed)):
                 yield arm, one
 
 
@@ -168,19 +166,19 @@ def _costs(found: Gathered, results: Mapping[tuple[str, int], RunResult]) -> dic
 def _inference(found: Gathered, arm: Arm | None) -> dict[str, Any]:
     """Return tokens and seconds of one answer, on average over all benchmarks and seeds."""
     spent = [one for owner, one in found.spent() if owner is arm]
-    timed = [one for one in spent if one["seconds"] is not None]
-    items = sum(one["items"] for one in timed)
+    timed = [one for one in spent if one.seconds is not None]
+    items = sum(one.items for one in timed)
     return {
-        "scoring": sorted({one["scoring"] for one in spent}),
-        "tokens": sum(one["tokens"] for one in spent) / sum(one["items"] for one in spent),
-        "seconds": sum(one["seconds"] for one in timed) / items if items else None,
+        "scoring": sorted({one.scoring for one in spent}),
+        "tokens": sum(one.tokens for one in spent) / sum(one.items for one in spent),
+        "seconds": sum(one.seconds or 0 for one in timed) / items if items else None,
     }
 
 
 def _machines(found: Gathered, results: Mapping[tuple[str, int], RunResult]) -> list[dict[str, Any]]:
     """Return each machine that trained or answered, once."""
     held = [run.measured["machine"] for run in results.values() if run.measured]
-    held += [one["machine"] for _, one in found.spent()]
+    held += [one.machine for _, one in found.spent()]
     return [one for place, one in enumerate(held) if one not in held[:place]]
 
 
@@ -197,7 +195,7 @@ def _notes(found: Gathered) -> list[str]:
     notes += [
         f"Runs were made by {len(held)} {what}; see their config.json." for what, held in made.items() if len(held) > 1
     ]
-    notes += [note for _, one in found.spent() for note in one["notes"]]
+    notes += [note for _, one in found.spent() for note in one.notes]
     if found.settings.match == "steps" and len(set(found.steps.values())) > 1:
         notes.append("Not all arms trained for the same number of steps: finished runs were given.")
     return list(dict.fromkeys(notes))

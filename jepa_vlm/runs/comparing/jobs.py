@@ -1,22 +1,28 @@
-"""Commands run beside each other, each in a process of its own that ends when this one does."""
+"""Jobs of a comparison run beside each other, each in a process of its own that ends when this one does.
+
+Such a process is ``python -m jepa_vlm.runs.comparing.jobs JSON``. Its exit codes: 0 done; 1 failed, with the message on
+stdout; 130 stopped by a signal.
+"""
 
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import signal
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, redirect_stdout, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, final
 
-from jepa_vlm.errors import InterruptedRunError, RunError
+from jepa_vlm.errors import InterruptedRunError, JepaVLMError, RunError
 
-WORKER = "jepa_vlm.runs.comparing.worker"
+WORKER = "jepa_vlm.runs.comparing.jobs"
 PAUSE = 0.1  # seconds between two looks at the processes
 
 
@@ -26,9 +32,9 @@ class Job:
     """Something to do in a process of its own.
 
     Args:
-        name: For people.
-        task: What ``worker`` is told, JSON values.
-        log: Where the process's talk goes.
+        name: Name in messages.
+        task: Task of the process, as JSON values.
+        log: Log file of the process.
     """
 
     name: str
@@ -45,7 +51,7 @@ def run_jobs(jobs: Sequence[Job], *, at_once: int, began: Callable[[Job], object
     Args:
         jobs: What to do, in order.
         at_once: How many processes there are at a time.
-        began: Told of each job that begins.
+        began: Called with each job that begins.
 
     Raises:
         RunError: If a job fails; says why.
@@ -110,3 +116,51 @@ def _terminate_as_interrupt() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+def main(task: dict[str, Any]) -> int:
+    """Do a job."""
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    try:
+        with redirect_stdout(sys.stderr):
+            _do(task)
+    except (InterruptedRunError, KeyboardInterrupt) as err:
+        sys.stderr.write(f"{err}\n")
+        return 130
+    except (JepaVLMError, ValueError, OSError) as err:
+        sys.stdout.write(f"{err}\n")
+        return 1
+    return 0
+
+
+def _do(task: dict[str, Any]) -> None:
+    from jepa_vlm.runs.comparing.answers import AnswerSettings, answer
+    from jepa_vlm.runs.comparing.facts import measure_cost, measure_facts
+    from jepa_vlm.runs.settings import RunSettings
+    from jepa_vlm.runs.training_run import start_run
+    from jepa_vlm.training.run_config import CONFIG, RunConfig
+
+    if task["kind"] == "facts":
+        measure_facts(task["recipe"], RunSettings(**task["settings"]), Path(task["to"]))
+        return
+    if task["kind"] == "cost":
+        measure_cost(RunConfig.read(Path(task["run"])), Path(task["to"]))
+        return
+    model = task["model"]
+    if "recipe" in task and not (Path(model) / "result.json").is_file():
+        started = (Path(model) / CONFIG).is_file()
+        if not started:  # a process that was killed while it began the run
+            shutil.rmtree(model, ignore_errors=True)
+        start_run(task["recipe"], RunSettings(**task["settings"], output=model, resume=started))
+    answer(model, AnswerSettings(**task["asking"]), Path(task["to"]), loading=task.get("loading", {}))
+
+
+def _end_with_parent() -> None:
+    """Wait for the end of stdin, which the process that started this one holds open, and end at once."""
+    while os.read(0, 1):  # not sys.stdin, whose lock would be held when this process ends by itself
+        pass
+    os._exit(1)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(json.loads(sys.argv[1])))

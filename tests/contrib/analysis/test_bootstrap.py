@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.stats import binom
 
-from jepa_vlm.contrib.analysis.bootstrap import Estimate, bootstrap_mean
+from jepa_vlm.contrib.analysis.bootstrap import BootstrapEstimate, bootstrap_mean
 
 
 def test_the_bootstrap_interval_of_hits_is_the_binomial_interval():
@@ -27,7 +27,7 @@ def test_the_bootstrap_interval_depends_on_the_seed_alone():
 
 
 def test_equal_values_have_equal_bounds_and_one_value_has_none():
-    assert bootstrap_mean(np.zeros(9)) == Estimate(0.0, 0.0, 0.0)
+    assert bootstrap_mean(np.zeros(9)) == BootstrapEstimate(0.0, 0.0, 0.0)
     alone = bootstrap_mean(np.array([2.0]))
     assert alone.value == 2.0
     assert math.isnan(alone.low)

@@ -16,9 +16,8 @@ from rich.console import Console
 import jepa_vlm as jv
 from jepa_vlm.errors import DataError, RunError, UnknownNameError
 from jepa_vlm.runs.comparing import compare as module
-from jepa_vlm.runs.comparing.entries import read_arms
-from jepa_vlm.runs.comparing.folder import CompareFolder
-from jepa_vlm.runs.comparing.settings import CompareSettings
+from jepa_vlm.runs.comparing.entries import CompareFolder, read_arms
+from jepa_vlm.runs.settings import CompareSettings
 from jepa_vlm.trajectories.formats import write_jsonl
 from tests.runs.comparing.test_entries import finished
 from tests.suites import write_vstar

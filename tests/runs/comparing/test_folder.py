@@ -5,7 +5,7 @@ import json
 import pytest
 
 from jepa_vlm.errors import RunError
-from jepa_vlm.runs.comparing.folder import CompareFolder
+from jepa_vlm.runs.comparing.entries import CompareFolder
 
 SETTINGS, ARMS = {"match": "steps", "steps": 4}, {"sft": {"recipe": "Recipe(a)", "data": "x"}}
 

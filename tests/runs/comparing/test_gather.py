@@ -11,11 +11,10 @@ from jepa_vlm.evaluation import file_stem
 from jepa_vlm.report.comparison_page import write_comparison
 from jepa_vlm.runs import RunResult
 from jepa_vlm.runs.comparing.answers import SPENT, AnswerSettings, has_answers
-from jepa_vlm.runs.comparing.entries import read_arms
+from jepa_vlm.runs.comparing.entries import CompareFolder, read_arms
 from jepa_vlm.runs.comparing.facts import ArmFacts, Cost
-from jepa_vlm.runs.comparing.folder import CompareFolder
 from jepa_vlm.runs.comparing.gather import Gathered, gather
-from jepa_vlm.runs.comparing.settings import CompareSettings
+from jepa_vlm.runs.settings import CompareSettings
 from jepa_vlm.whole_files import write_whole
 from tests.comparison.evaluations import evaluation
 

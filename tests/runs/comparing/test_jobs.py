@@ -20,7 +20,7 @@ from jepa_vlm.runs.comparing.jobs import Job, run_jobs
 ROOT = Path(__file__).resolve().parents[3]
 WORKER = """
 import json, os, pathlib, signal, sys, threading, time
-from jepa_vlm.runs.comparing.worker import _end_with_parent
+from jepa_vlm.runs.comparing.jobs import _end_with_parent
 threading.Thread(target=_end_with_parent, daemon=True).start()
 task = json.loads(sys.argv[1])
 sys.stderr.write("talking\\n")

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from jepa_vlm.errors import RecipeError, UnknownNameError
-from jepa_vlm.runs.comparing.settings import REGIMES, CompareSettings
+from jepa_vlm.runs.settings import REGIMES, CompareSettings
 
 
 def test_the_three_regimes_are_the_default_columns():

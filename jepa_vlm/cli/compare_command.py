@@ -9,8 +9,7 @@ import typer
 
 from jepa_vlm.cli.options import takes_options
 from jepa_vlm.cli.output import Json, columns, quiet_stdout, write, write_json
-from jepa_vlm.runs.comparing.settings import CompareSettings
-from jepa_vlm.runs.settings import SHARED, RunSettings
+from jepa_vlm.runs.settings import SHARED, CompareSettings, RunSettings
 
 if TYPE_CHECKING:
     from jepa_vlm.runs import ComparisonResult
