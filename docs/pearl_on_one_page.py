@@ -4,11 +4,11 @@ A trajectory is a chat: the user shows images and asks, the assistant reasons an
 back as a user turn, and the last assistant turn answers. Three forwards of each trajectory make three losses:
 
 - next token: every token that the assistant writes, from all tokens before it;
-- latent prediction: from images and question with K learned [PRED] tokens behind them, the state at the last [PRED]
-  token predicts the state at the last token of the trajectory, encoded by itself and without gradient;
+- latent prediction: K learned [PRED] tokens follow images and question. The state at the last [PRED] token predicts the
+  state at the last token of the trajectory. The trajectory is encoded alone and without gradient;
 - next latent: from each state of the trajectory and the next input, a small network predicts the next state.
 
-jepa_vlm computes the same numbers in one pass and for any model; a test compares them.
+jepa_vlm computes the same numbers in one pass, and for other families of models too; a test compares them.
 """
 
 import torch
@@ -72,7 +72,7 @@ def pearl_loss(model, processor, soft_tokens, next_state, trajectories, weight=0
         predicted = states(model, asked, shown, pixels[:patches], soft_tokens)[0][end + len(soft_tokens) - 1]
         with torch.no_grad():
             alone = states(model, ids[length:], grid[len(shown) :], pixels[patches:])[0]
-        target = alone[trained[-1] - 1 - length]  # the last token of the answer, in front of its <|im_end|>
+        target = alone[trained[-1] - 1 - length]  # the answer's last token, before its <|im_end|>
         prediction_loss = prediction_loss + F.smooth_l1_loss(predicted, target)
 
         trajectory = hidden[length:]
