@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from jepa_vlm.adapters import Backbone
 from jepa_vlm.engine import Batch, Collator, Engine, OnePass, Read, Separate, TargetWeights
-from jepa_vlm.engine.batch import RowStates, Sources
+from jepa_vlm.engine.batch import SequenceStates, Sources
 from jepa_vlm.serialization import Serializer
 from jepa_vlm.serialization.target_store import target_stores
 from jepa_vlm.states import Head, RegionStates, States
@@ -177,7 +177,7 @@ class LatentVLM(nn.Module):
         return LossTerms(total, weighted, raw, sums, counts, latents, documents, parts, skipped, by_source, shuffled)
 
     def run_ahead(self, batches: Sequence[Batch]) -> list[Batch]:
-        """Compute the rows without gradient of an accumulation window's batches as one, before the first's turn.
+        """Compute the sequences without gradient of an accumulation window's batches as one, before the first's turn.
 
         Exact, as the weights do not change inside a window; return the batches with what was found. Hand over batches
         that no update of the weights divides, and forget what comes back once there was one. Nothing is done ahead by
@@ -236,7 +236,7 @@ class LatentVLM(nn.Module):
             if read.latent is not None:
                 latents[request] = read.latent
                 continue
-            picked = known[request] if request in known else rows[read.row].at(read.index)
+            picked = known[request] if request in known else rows[read.sequence].at(read.index)
             if request.reads_one:
                 latents[request] = _latent(picked.hidden, read)
             else:
@@ -246,13 +246,13 @@ class LatentVLM(nn.Module):
         return States(latents, regions, weights, extra=batch.extra)
 
 
-def _region(request: Request, picked: RowStates, read: Read, rows: Mapping[str, RowStates]) -> RegionStates:
+def _region(request: Request, picked: SequenceStates, read: Read, rows: Mapping[str, SequenceStates]) -> RegionStates:
     if read.labels is None or read.document is None:
         raise RuntimeError(f"{request} was read without labels.")
     inputs = None if request.at == "supervised" else picked.inputs
     targets = None
     if read.slots is not None and request.view.has_targets:
-        targets = rows[read.row].targets_at(read.slots).detach()
+        targets = rows[read.sequence].targets_at(read.slots).detach()
     return RegionStates(picked.hidden, read.labels, read.document, inputs, targets)
 
 

@@ -165,7 +165,7 @@ def test_with_dropout_no_target_is_read_from_the_packed_sequence_with_gradient()
     rows = {}
     for dropout in (0.0, 0.5):
         model = LatentVLM(lora_backbone(dropout=dropout), jv.NextToken() + term)
-        rows[dropout] = set(model.collator()(random_batch(1)).rows)
+        rows[dropout] = set(model.collator()(random_batch(1)).sequences)
     assert rows == {0.0: {"gradient"}, 0.5: {"gradient", "current"}}
 
 

@@ -1,4 +1,4 @@
-"""Attention over a packed row: every segment causal, every branch causal over its shared prefix and itself.
+"""Attention over a packed sequence: every segment causal, every suffix causal over its shared prefix and itself.
 
 Registered with transformers by name, so that the model's own layers call it. Without a layout (generation, evaluation,
 the reference engine) it is transformers' SDPA, so one model serves both.
@@ -37,17 +37,17 @@ def packed_attention(
     dropout: float = 0.0,
     packed_layout: Layout | None = None,
     packed_indices: Mapping[str, Any] | None = None,
-    packed_blocks: Tensor | None = None,
+    packed_groups: Tensor | None = None,
     sliding_window: int | None = None,
     **kwargs: Any,
 ) -> tuple[Tensor, None]:
-    """Attend within a row's layout; transformers' signature. Tensors are (1, heads, tokens, head size).
+    """Attend within a packed sequence's layout; transformers' signature. Tensors are (1, heads, tokens, head size).
 
     Args:
         module, query, key, value, attention_mask, scaling, dropout, **kwargs: As for every attention function.
-        packed_layout: The row's; None for transformers' own attention.
+        packed_layout: The packed sequence's; None for transformers' own attention.
         packed_indices: See ``kernel_indices``; without them the kernel is not used.
-        packed_blocks: Numbers of the blocks whose tokens see each other both ways, (tokens,), or None.
+        packed_groups: Numbers of the groups whose tokens see each other both ways, (tokens,), or None.
         sliding_window: How many tokens a query of this layer sees, itself included, or None.
     """
     # Where norms train and so are float32, they and the rotary embedding leave queries and keys wider than values.
@@ -57,8 +57,8 @@ def packed_attention(
             module, query, key, value, attention_mask, dropout=dropout, scaling=scaling, **kwargs
         )
         return out, None
-    if packed_blocks is not None or narrower(sliding_window, packed_layout):
-        out = attend_masked(query, key, value, packed_layout, packed_blocks, sliding_window, scaling, dropout)
+    if packed_groups is not None or narrower(sliding_window, packed_layout):
+        out = attend_masked(query, key, value, packed_layout, packed_groups, sliding_window, scaling, dropout)
     elif packed_indices is not None and kernel_runs(query, dropout):
         out = by_kernel(query, key, value, packed_layout, packed_indices, scaling)
     else:
@@ -71,13 +71,13 @@ def kernel_indices(layout: Layout) -> dict[str, Any]:
     ends = list(accumulate(layout.segments, initial=0))
     seen: list[Tensor] = []
     at = ends[-1]
-    for branch in layout.branches:
-        seen += [_range(branch.start, branch.prefix), _range(at, branch.length)]
-        at += branch.length
+    for suffix in layout.suffixes:
+        seen += [_range(suffix.start, suffix.prefix), _range(at, suffix.length)]
+        at += suffix.length
     return {
         "segments": packed(layout.segments),
-        "branches": packed([branch.length for branch in layout.branches]),
-        "seen": packed([branch.prefix + branch.length for branch in layout.branches]),
+        "suffixes": packed([suffix.length for suffix in layout.suffixes]),
+        "seen": packed([suffix.prefix + suffix.length for suffix in layout.suffixes]),
         "seen_at": torch.cat(seen) if seen else _range(0, 0),
     }
 
@@ -85,39 +85,39 @@ def kernel_indices(layout: Layout) -> dict[str, Any]:
 def by_kernel(
     query: Tensor, key: Tensor, value: Tensor, layout: Layout, indices: Mapping[str, Any], scaling: float | None
 ) -> Tensor:
-    """Attend in two calls: all segments at once, then all branches, whose keys are gathered."""
+    """Attend in two calls: all segments at once, then all suffixes, whose keys are gathered."""
     tokens, own = sum(layout.segments), indices["segments"]
     front, tails = query.split([tokens, query.shape[2] - tokens], dim=2)
     out = attend_by_kernel(front, key[:, :, :tokens], value[:, :, :tokens], own, own, scale=scaling, causal=True)
-    if not layout.branches:
+    if not layout.suffixes:
         return out
     keys, values = (tensor.index_select(2, indices["seen_at"]) for tensor in (key, value))
-    behind = attend_by_kernel(tails, keys, values, indices["branches"], indices["seen"], scale=scaling, causal=True)
+    behind = attend_by_kernel(tails, keys, values, indices["suffixes"], indices["seen"], scale=scaling, causal=True)
     return torch.cat([out, behind], dim=2)
 
 
 def by_segment(
     query: Tensor, key: Tensor, value: Tensor, layout: Layout, scaling: float | None, dropout: float
 ) -> Tensor:
-    """Attend in one SDPA call for each segment and each branch: any device, any type."""
+    """Attend in one SDPA call for each segment and each suffix: any device, any type."""
     options: dict[str, Any] = {"scale": scaling, "dropout_p": dropout, "enable_gqa": query.shape[1] != key.shape[1]}
-    sizes = [*layout.segments, *(branch.length for branch in layout.branches)]
+    sizes = [*layout.segments, *(suffix.length for suffix in layout.suffixes)]
     queries, keys, values = (t.split(sizes, dim=2) for t in (query, key, value))
     causal = len(layout.segments)
-    trunks = {start: i for i, start in enumerate(accumulate(layout.segments, initial=0))}
+    wholes = {start: i for i, start in enumerate(accumulate(layout.segments, initial=0))}
     outs = [
         F.scaled_dot_product_attention(q, k, v, is_causal=True, **options)
         for q, k, v in zip(queries[:causal], keys[:causal], values[:causal], strict=True)
     ]
-    for branch, q, k, v in zip(layout.branches, queries[causal:], keys[causal:], values[causal:], strict=True):
-        trunk, prefix = trunks[branch.start], slice(branch.prefix)
-        seen = torch.ones(branch.length, branch.prefix + branch.length, dtype=torch.bool, device=q.device)
+    for suffix, q, k, v in zip(layout.suffixes, queries[causal:], keys[causal:], values[causal:], strict=True):
+        whole_piece, prefix = wholes[suffix.start], slice(suffix.prefix)
+        seen = torch.ones(suffix.length, suffix.prefix + suffix.length, dtype=torch.bool, device=q.device)
         outs.append(
             F.scaled_dot_product_attention(
                 q,
-                torch.cat([keys[trunk][:, :, prefix], k], dim=2),
-                torch.cat([values[trunk][:, :, prefix], v], dim=2),
-                attn_mask=seen.tril(branch.prefix),
+                torch.cat([keys[whole_piece][:, :, prefix], k], dim=2),
+                torch.cat([values[whole_piece][:, :, prefix], v], dim=2),
+                attn_mask=seen.tril(suffix.prefix),
                 **options,
             )
         )
@@ -131,11 +131,11 @@ def dense_mask(layout: Layout) -> Tensor:
     for length in layout.segments:
         mask[at : at + length, at : at + length] = torch.ones(length, length, dtype=torch.bool).tril()
         at += length
-    for branch in layout.branches:
-        own = slice(at, at + branch.length)
-        mask[own, branch.start : branch.start + branch.prefix] = True
-        mask[own, own] = torch.ones(branch.length, branch.length, dtype=torch.bool).tril()
-        at += branch.length
+    for suffix in layout.suffixes:
+        own = slice(at, at + suffix.length)
+        mask[own, suffix.start : suffix.start + suffix.prefix] = True
+        mask[own, own] = torch.ones(suffix.length, suffix.length, dtype=torch.bool).tril()
+        at += suffix.length
     return mask
 
 
@@ -144,12 +144,12 @@ def _range(start: int, length: int) -> Tensor:
 
 
 # Layers that have more to say than "causal": bidirectional groups and sliding windows. One SDPA call with a mask for
-# each segment and each branch; sequences of purely causal families never come here.
+# each segment and each suffix; sequences of purely causal families never come here.
 
 
 def narrower(window: int | None, layout: Layout) -> bool:
     """Say whether a window hides anything in this layout."""
-    longest = max([*layout.segments, *(branch.prefix + branch.length for branch in layout.branches)])
+    longest = max([*layout.segments, *(suffix.prefix + suffix.length for suffix in layout.suffixes)])
     return window is not None and window < longest
 
 
@@ -158,7 +158,7 @@ def attend_masked(
     key: Tensor,
     value: Tensor,
     layout: Layout,
-    blocks: Tensor | None,
+    groups: Tensor | None,
     window: int | None,
     scaling: float | None,
     dropout: float,
@@ -167,8 +167,8 @@ def attend_masked(
 
     Args:
         query, key, value: (1, heads, tokens, head size).
-        layout: The row's.
-        blocks: Numbers of blocks, (tokens,), -1 for none.
+        layout: The packed sequence's.
+        groups: Numbers of groups, (tokens,), -1 for none.
         window: Tokens that a query sees, itself included.
         scaling, dropout: As for every attention function.
     """
@@ -176,7 +176,7 @@ def attend_masked(
     outs = []
     for own, prefix in _pieces(layout):
         seen = torch.cat([places[prefix], places[own]])
-        mask = visible(len(places[own]), len(seen), blocks[seen] if blocks is not None else None, window, query.device)
+        mask = visible(len(places[own]), len(seen), groups[seen] if groups is not None else None, window, query.device)
         outs.append(
             F.scaled_dot_product_attention(
                 query[:, :, own],
@@ -191,7 +191,7 @@ def attend_masked(
     return torch.cat(outs, dim=2)
 
 
-def visible(queries: int, keys: int, blocks: Tensor | None, window: int | None, device: torch.device) -> Tensor:
+def visible(queries: int, keys: int, groups: Tensor | None, window: int | None, device: torch.device) -> Tensor:
     """Return which of ``keys`` tokens the last ``queries`` of them see, (queries, keys).
 
     As in transformers: causal, or of one block; and within the window, which counts backwards only.
@@ -199,19 +199,19 @@ def visible(queries: int, keys: int, blocks: Tensor | None, window: int | None, 
     at = torch.arange(keys, device=device)
     asking = at[keys - queries :, None]
     mask = at <= asking
-    if blocks is not None:
-        mask = mask | ((blocks == blocks[keys - queries :, None]) & (blocks >= 0))
+    if groups is not None:
+        mask = mask | ((groups == groups[keys - queries :, None]) & (groups >= 0))
     return mask if window is None else mask & (at > asking - window)
 
 
 def _pieces(layout: Layout) -> list[tuple[slice, slice]]:
-    """Return each segment's and branch's own tokens, and the prefix that it sees."""
+    """Return each segment's and suffix's own tokens, and the prefix that it sees."""
     ends = list(accumulate(layout.segments, initial=0))
     pieces = [(slice(start, end), slice(0)) for start, end in pairwise(ends)]
     at = ends[-1]
-    for branch in layout.branches:
-        pieces.append((slice(at, at + branch.length), slice(branch.start, branch.start + branch.prefix)))
-        at += branch.length
+    for suffix in layout.suffixes:
+        pieces.append((slice(at, at + suffix.length), slice(suffix.start, suffix.start + suffix.prefix)))
+        at += suffix.length
     return pieces
 
 

@@ -15,13 +15,13 @@ from jepa_vlm.views import Request
 
 @final
 @dataclass(frozen=True)
-class Branch:
+class Suffix:
     """Tokens that continue a prefix which another segment of the packed sequence already computes.
 
     Args:
         start: Where in the sequence the shared prefix begins.
-        prefix: Its length; the branch sees it whole.
-        length: Tokens of the branch, causal among themselves.
+        prefix: Its length; the suffix sees it whole.
+        length: Tokens of the suffix, causal among themselves.
     """
 
     start: int
@@ -32,18 +32,18 @@ class Branch:
 @final
 @dataclass(frozen=True)
 class Layout:
-    """Which tokens of a packed sequence see which: causal segments tile its front, branches its rest, in order.
+    """Which tokens of a packed sequence see which: causal segments tile its front, suffixes its rest, in order.
 
     Args:
         segments: Lengths of the causal segments.
-        branches: See ``Branch``.
+        suffixes: See ``Suffix``.
     """
 
     segments: tuple[int, ...]
-    branches: tuple[Branch, ...] = ()
+    suffixes: tuple[Suffix, ...] = ()
 
     def __len__(self) -> int:
-        return sum(self.segments) + sum(branch.length for branch in self.branches)
+        return sum(self.segments) + sum(suffix.length for suffix in self.suffixes)
 
 
 @final
@@ -52,11 +52,12 @@ class Location:
     """Where the tokens of one encoding's views ended up.
 
     Args:
-        row: Name of the row.
-        index: For every token of every view, examples one after another: its place in the row; -1 if nobody reads it.
+        sequence: Name of the packed sequence.
+        index: For every token of every view, examples one after another: its place in the sequence, -1 if nobody reads
+            it.
     """
 
-    row: str
+    sequence: str
     index: Tensor
 
 
@@ -66,25 +67,25 @@ class BatchPlan:
     """What an engine runs for a batch, and where each encoding is found in it.
 
     Args:
-        rows: By name, in the order in which they run.
+        sequences: By name, in the order in which they run.
         locations: By encoding.
     """
 
-    rows: Mapping[str, Any]
+    sequences: Mapping[str, Any]
     locations: Mapping[Request, Location]
 
     def tokens(self) -> int:
-        """Return how many tokens the decoder computes: in every row, as many as its last place that is read."""
+        """Return how many tokens the decoder computes: in every sequence, as many as its last place that is read."""
         ends: dict[str, int] = {}
         for location in self.locations.values():
-            ends[location.row] = max(ends.get(location.row, 0), int(location.index.max()) + 1)
+            ends[location.sequence] = max(ends.get(location.sequence, 0), int(location.index.max()) + 1)
         return sum(ends.values())
 
 
 @final
 @dataclass(frozen=True)
-class RowStates:
-    """Tokens of one computed row.
+class SequenceStates:
+    """Tokens of one computed sequence.
 
     Args:
         hidden: ``last_hidden_state`` after the final norm.
@@ -104,9 +105,9 @@ class RowStates:
             return self.inputs[:0]
         return self.targets[torch.searchsorted(self.slot_at, places)]
 
-    def at(self, places: Tensor) -> RowStates:
+    def at(self, places: Tensor) -> SequenceStates:
         """Return the tokens at these places, in this order."""
-        return RowStates(self.hidden[places], self.inputs[places])
+        return SequenceStates(self.hidden[places], self.inputs[places])
 
 
 @final
@@ -149,7 +150,7 @@ class PackedSequence:
     Args:
         input_ids: Token identifiers, (tokens,).
         positions: Rotary positions, (axes, tokens).
-        blocks: Tokens of the same number see each other both ways, -1 is causal, (tokens,); None where all is causal.
+        groups: Tokens of the same number see each other both ways, -1 is causal, (tokens,); None where all is causal.
         image_at: Places of image features.
         image_rows: For each: its row of the images' features.
         soft_tokens: By the term that owns them.
@@ -161,7 +162,7 @@ class PackedSequence:
 
     input_ids: Tensor
     positions: Tensor
-    blocks: Tensor | None
+    groups: Tensor | None
     image_at: Tensor
     image_rows: Tensor
     soft_tokens: Mapping[str, SoftTokens]
@@ -180,8 +181,8 @@ class Read:
     """Where a request finds its states.
 
     Args:
-        row: Name of the row; "" where states are stored.
-        index: Places in the row.
+        sequence: Name of the packed sequence; "" where states are stored.
+        index: Places in it.
         labels: Of a region: the supervised token at each place, -100 elsewhere.
         document: Of a region or a mean: which example each place belongs to.
         size: Of a mean: number of places of each example.
@@ -191,7 +192,7 @@ class Read:
         supervised: For each example, the offsets of supervised tokens within the region. For denominators alone.
     """
 
-    row: str
+    sequence: str
     index: Tensor
     labels: Tensor | None = None
     document: Tensor | None = None
@@ -238,7 +239,7 @@ class Ahead:
     """
 
     features: Tensor
-    read: Mapping[Request, RowStates]
+    read: Mapping[Request, SequenceStates]
 
 
 @final
@@ -253,7 +254,7 @@ class Batch:
         images: What the vision tower is handed: the images of all examples together, or image by image of each
             example, as the engine runs them.
         shown: By example and image: its number among the batch's images; None for an image that nothing needs.
-        rows: What the engine runs, by name, in this order.
+        sequences: What the engine runs, by name, in this order.
         reads: By request: where it finds its states.
         extra: By term: the tensors that it reads besides states.
         sources: Of a mixture's batch, where losses are logged by source.
@@ -265,7 +266,7 @@ class Batch:
     counts: Mapping[str, int]
     images: Any
     shown: Sequence[Sequence[int | None]]
-    rows: Mapping[str, Any]
+    sequences: Mapping[str, Any]
     reads: Mapping[Request, Read]
     extra: Mapping[str, Mapping[str, Tensor]] = field(default_factory=dict)
     sources: Sources | None = None

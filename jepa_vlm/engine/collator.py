@@ -1,4 +1,4 @@
-"""From trajectories to a batch: tokens, pixels, rows and indices. All that needs no weights is settled here."""
+"""From trajectories to a batch: tokens, pixels, packed sequences. All that needs no weights is settled here."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ class Collator:
             if together is None
             else together,
             shown=shown,
-            rows=plan.rows,
+            sequences=plan.sequences,
             reads={request: each.of(()) for request, each in reads.items()},
             extra={n: make(trajectories, others) for n, make in self.extra_inputs.items() if n not in without},
             sources=Sources(torch.tensor(sources), by_source) if of else None,
@@ -188,7 +188,7 @@ class Collator:
         views: Mapping[Request, Sequence[TokenizedView]],
         trajectories: Sequence[Trajectory],
     ) -> Read:
-        """Return a read that no row answers: of states that are stored."""
+        """Return the read of states that are stored."""
         own = views[request.encoding]
         digests = [target_digest(view, trajectory) for view, trajectory in zip(own, trajectories, strict=True)]
         latent = self.stores[request].read(digests, [trajectory.id for trajectory in trajectories])
@@ -266,11 +266,11 @@ def _read_one(at: str, views: Sequence[TokenizedView], location: Location) -> Re
     starts = _starts(views)
     if at != "mean":
         places = torch.tensor([start + view.readouts[at] for start, view in zip(starts, views, strict=True)])
-        return Read(location.row, location.index[places])
+        return Read(location.sequence, location.index[places])
     content = [view.content.nonzero()[:, 0] for view in views]
     places = torch.cat([start + own for start, own in zip(starts, content, strict=True)])
     sizes = torch.tensor([len(own) for own in content])
-    return Read(location.row, location.index[places], document=_documents(sizes), size=sizes)
+    return Read(location.sequence, location.index[places], document=_documents(sizes), size=sizes)
 
 
 def _read_region(region: str, views: Sequence[TokenizedView], location: Location) -> Read:
@@ -280,7 +280,7 @@ def _read_region(region: str, views: Sequence[TokenizedView], location: Location
     own_labels = [view.labels[own] for view, own in zip(views, tokens, strict=True)]
     sizes = torch.tensor([len(own) for own in tokens])
     return Read(
-        location.row,
+        location.sequence,
         location.index[places - (1 if region in PREDICTING else 0)],
         labels=torch.cat(own_labels),
         document=_documents(sizes),

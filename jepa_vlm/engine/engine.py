@@ -1,4 +1,4 @@
-"""Which weights encode a row: this step's, the base's (adapter off), or an average of the adapter's."""
+"""Which weights encode a packed sequence: this step's, the base's (adapter off), or an average of the adapter's."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from jepa_vlm.adapters import Backbone
 from jepa_vlm.adapters.inside_peft import belongs_to_adapter, has_lora
-from jepa_vlm.engine.batch import Batch, BatchPlan, RowStates
+from jepa_vlm.engine.batch import Batch, BatchPlan, SequenceStates
 from jepa_vlm.errors import BackboneError
 from jepa_vlm.views import Request, TargetPolicy, TokenizedView
 
@@ -49,7 +49,7 @@ class TargetWeights(nn.Module):
 
     @contextmanager
     def use(self, weights: str) -> Iterator[None]:
-        """Encode with these weights, dropout off, inside the block; for rows without gradient."""
+        """Encode with these weights, dropout off, inside the block; for sequences without gradient."""
         with self._without_dropout():
             others = {"frozen": self._adapter_off, "ema": self._averaged}
             with others.get(weights, nullcontext)():
@@ -82,7 +82,7 @@ class TargetWeights(nn.Module):
     @contextmanager
     def _without_dropout(self) -> Iterator[None]:
         # Every module, as attention drops by its own flag, without an nn.Dropout. A large model has thousands, and
-        # torch's own way of setting an attribute would take longer than the host has for the row.
+        # torch's own way of setting an attribute would take longer than the host has for the sequence.
         on = [vars(module) for module in self._backbone.base.modules() if module.training]
         for attributes in on:
             attributes["training"] = False
@@ -146,8 +146,8 @@ class Engine(ABC):
     @abstractmethod
     def run(
         self, backbone: Backbone, weights: TargetWeights, batch: Batch, slot_inputs: Mapping[str, Tensor]
-    ) -> dict[str, RowStates]:
-        """Return the states of every row of a batch.
+    ) -> dict[str, SequenceStates]:
+        """Return the states of every packed sequence of a batch.
 
         Args:
             backbone: The model.

@@ -17,7 +17,7 @@ from transformers import DynamicCache
 
 from jepa_vlm.adapters import Backbone
 from jepa_vlm.engine import attention, vision_attention
-from jepa_vlm.engine.batch import Ahead, Batch, PackedSequence, RowStates
+from jepa_vlm.engine.batch import Ahead, Batch, PackedSequence, SequenceStates
 from jepa_vlm.engine.engine import Engine, TargetWeights, call_attention
 from jepa_vlm.engine.join import join
 from jepa_vlm.engine.planner import FEEDBACK, GRADIENT, OnePassPlanner
@@ -56,27 +56,27 @@ class OnePass(Engine):
 
     def run(
         self, backbone: Backbone, weights: TargetWeights, batch: Batch, slot_inputs: Mapping[str, Tensor]
-    ) -> dict[str, RowStates]:
-        """Encode the images once, then every row: those without gradient first, while no activation is held.
+    ) -> dict[str, SequenceStates]:
+        """Encode the images, then every packed sequence: those without gradient first, while no activation is held.
 
         What was computed ahead of the batch's turn is not computed again.
         """
         features = encode_images(backbone, batch) if batch.ahead is None else batch.ahead.features
-        states: dict[str, RowStates] = {}
-        for name, row in batch.rows.items():
+        states: dict[str, SequenceStates] = {}
+        for name, sequence in batch.sequences.items():
             if name == GRADIENT:
-                states[name] = run_row(backbone, row, features, slot_inputs)
+                states[name] = run_packed(backbone, sequence, features, slot_inputs)
             elif name.startswith(FEEDBACK):
-                states[name] = run_sequences(backbone, row, features)
+                states[name] = run_sequences(backbone, sequence, features)
             elif batch.ahead is None:
                 with torch.no_grad(), weights.use(name):
-                    states[name] = run_row(backbone, row, features, slot_inputs)
+                    states[name] = run_packed(backbone, sequence, features, slot_inputs)
         return states
 
     def run_ahead(
         self, backbone: Backbone, weights: TargetWeights, batches: Sequence[Batch], slot_inputs: Mapping[str, Tensor]
     ) -> list[Batch]:
-        """See ``Engine.run_ahead``: rows without gradient run as one row."""
+        """See ``Engine.run_ahead``: sequences without gradient run as one sequence."""
         return run_ahead(backbone, weights, batches, slot_inputs)
 
 
@@ -87,24 +87,26 @@ def encode_images(backbone: Backbone, batch: Batch) -> Hidden:
         return backbone.adapter.encode_images(backbone.base, batch.images)
 
 
-def run_row(backbone: Backbone, row: PackedSequence, features: Tensor, slot_inputs: Mapping[str, Tensor]) -> RowStates:
-    """Feed the decoder a row's token embeddings, with image features and learned or latent slots in their places."""
-    inputs, deeper, targets = row_inputs(backbone, row, features, slot_inputs)
-    packed = {"packed_layout": row.layout, "packed_indices": row.indices, "packed_blocks": row.blocks}
-    hidden = backbone.adapter.decode(backbone.base, inputs, row.positions, packed, row.image_at, deeper)
-    return RowStates(hidden, inputs, targets, row.latent.at)
+def run_packed(
+    backbone: Backbone, sequence: PackedSequence, features: Tensor, slot_inputs: Mapping[str, Tensor]
+) -> SequenceStates:
+    """Feed the decoder token embeddings, with image features, soft tokens and latent tokens in their places."""
+    inputs, deeper, targets = packed_inputs(backbone, sequence, features, slot_inputs)
+    packed = {"packed_layout": sequence.layout, "packed_indices": sequence.indices, "packed_groups": sequence.groups}
+    hidden = backbone.adapter.decode(backbone.base, inputs, sequence.positions, packed, sequence.image_at, deeper)
+    return SequenceStates(hidden, inputs, targets, sequence.latent.at)
 
 
-def run_sequences(backbone: Backbone, sequences: Sequence[PackedSequence], features: Tensor) -> RowStates:
+def run_sequences(backbone: Backbone, sequences: Sequence[PackedSequence], features: Tensor) -> SequenceStates:
     """Run views whose latent slots are fed the state before them, one example after another."""
     outs = []
     for sequence in sequences:
-        inputs, deeper, targets = row_inputs(backbone, sequence, features, {})
+        inputs, deeper, targets = packed_inputs(backbone, sequence, features, {})
         hidden, fed = run_feedback(backbone, sequence, inputs, deeper)
         outs.append((hidden, fed, targets, sequence.latent.at))
     starts = accumulate((len(hidden) for hidden, *_ in outs[:-1]), initial=0)
     found = [targets for _, _, targets, _ in outs if targets is not None]
-    return RowStates(
+    return SequenceStates(
         hidden=torch.cat([hidden for hidden, *_ in outs]),
         inputs=torch.cat([fed for _, fed, *_ in outs]),
         targets=torch.cat(found) if found else None,
@@ -112,19 +114,19 @@ def run_sequences(backbone: Backbone, sequences: Sequence[PackedSequence], featu
     )
 
 
-def row_inputs(
-    backbone: Backbone, row: PackedSequence, features: Tensor, slot_inputs: Mapping[str, Tensor]
+def packed_inputs(
+    backbone: Backbone, sequence: PackedSequence, features: Tensor, slot_inputs: Mapping[str, Tensor]
 ) -> tuple[Tensor, Tensor, Tensor | None]:
     """Return what the decoder is fed, the further columns of the features among it, and what latent slots stand for.
 
     The last is None where no slot stands for anything.
     """
-    inputs = backbone.adapter.embed(backbone.base, row.input_ids)
-    shown, width = features[row.image_rows].to(inputs.dtype), inputs.shape[1]
-    inputs = inputs.index_copy(0, row.image_at, shown[:, :width])
-    for owner, place in row.soft_tokens.items():
+    inputs = backbone.adapter.embed(backbone.base, sequence.input_ids)
+    shown, width = features[sequence.image_rows].to(inputs.dtype), inputs.shape[1]
+    inputs = inputs.index_copy(0, sequence.image_at, shown[:, :width])
+    for owner, place in sequence.soft_tokens.items():
         inputs = inputs.index_copy(0, place.at, slot_inputs[owner][place.rows].to(inputs.dtype))
-    latent = row.latent
+    latent = sequence.latent
     if not len(latent.at):
         return inputs, shown[:, width:], None
     targets = slot_targets(features[:, :width], latent.rows, latent.slot, len(latent.at))
@@ -171,7 +173,7 @@ def run_feedback(backbone: Backbone, sequence: PackedSequence, inputs: Tensor, d
     layout = {
         "packed_layout": sequence.layout,
         "packed_indices": sequence.indices,
-        "packed_blocks": None if sequence.blocks is None else sequence.blocks[:front],
+        "packed_groups": None if sequence.groups is None else sequence.groups[:front],
     }
     no_images = (sequence.image_at[:0], deeper[:0])
     go_on(inputs[:front], 0, layout, sequence.image_at, deeper)
@@ -194,7 +196,7 @@ def slot_targets(features: Hidden, rows: Tensor, slot: Tensor, slots: int) -> Sl
         features: Of all images.
         rows: Rows of them, one after another.
         slot: For each row the slot that it belongs to, ascending.
-        slots: How many there are; each has a row.
+        slots: How many there are; each has a sequence.
     """
     wide = torch.promote_types(features.dtype, torch.float32)
     sums = features.new_zeros(slots, features.shape[1], dtype=wide).index_add(0, slot, features[rows].to(wide))
@@ -211,28 +213,29 @@ def run_ahead(
 ) -> list[Batch]:
     """Return the batches, each with its ``Ahead``; as they are if there is nothing to join, or the vision tower trains.
 
-    The weights do not change between the batches, and rows without gradient run without dropout, so that it does not
-    matter when they are computed. Joined, they cost the launches of one row. Only the images' features and the states
-    that are read are kept; of a prediction's target that is one state per example.
+    The weights do not change between the batches, and sequences without gradient run without dropout, so that it does
+    not matter when they are computed. Joined, they cost the launches of one sequence. Only the images' features and the
+    states that are read are kept; of a prediction's target that is one state per example.
 
     Args:
         backbone: The model.
-        weights: Switches to the weights that a row names.
-        batches: Between two updates of the weights; from the collator, with an ``OnePassPlanner``'s rows.
+        weights: Switches to the weights that a packed sequence names.
+        batches: Between two updates of the weights; from the collator, with an ``OnePassPlanner``'s sequences.
         slot_inputs: Learned inputs by owner, ("slots dim").
     """
-    names = [name for batch in batches for name in batch.rows if name != GRADIENT and not name.startswith(FEEDBACK)]
+    every = [name for batch in batches for name in batch.sequences]
+    names = [name for name in every if name != GRADIENT and not name.startswith(FEEDBACK)]
     if len(names) == len(set(names)) or not backbone.adapter.vision_is_frozen(backbone.base):
         return list(batches)
     features = [encode_images(backbone, batch) for batch in batches]
-    read: list[dict[Request, RowStates]] = [{} for _ in batches]
+    read: list[dict[Request, SequenceStates]] = [{} for _ in batches]
     for name in dict.fromkeys(names):
-        members = [i for i, batch in enumerate(batches) if name in batch.rows]
+        members = [i for i, batch in enumerate(batches) if name in batch.sequences]
         own = [features[i] for i in members]
-        row, moves = join([batches[i].rows[name] for i in members], [len(each) for each in own])
+        sequence, moves = join([batches[i].sequences[name] for i in members], [len(each) for each in own])
         with weights.use(name):
-            states = run_row(backbone, row, torch.cat(own), slot_inputs)
+            states = run_packed(backbone, sequence, torch.cat(own), slot_inputs)
         for i, move in zip(members, moves, strict=True):
-            asked = {request: each for request, each in batches[i].reads.items() if each.row == name}
+            asked = {request: each for request, each in batches[i].reads.items() if each.sequence == name}
             read[i].update({request: states.at(move(each.index)) for request, each in asked.items()})
     return [replace(batch, ahead=Ahead(features[i], read[i])) for i, batch in enumerate(batches)]

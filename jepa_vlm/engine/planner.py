@@ -1,7 +1,7 @@
 """Derives the cheapest exact passes from the requested views. Nobody sets a flag: what is shared follows from tokens.
 
 - Views with gradient go into one packed sequence. A view that shares a prefix of tokens with another one computes only
-  what differs, as a branch: causal attention never looks ahead, so the prefix's states are the same.
+  what differs, as a suffix: causal attention never looks ahead, so the prefix's states are the same.
 - Views read only detached go into forward-only sequences, one for each set of weights. If the sequence with gradient
   computes such a view anyway, its states are read from there.
 - Views whose latent tokens are fed the state before them cannot be packed: each is a sequence of its own.
@@ -18,17 +18,17 @@ import torch
 from torch import Tensor
 
 from jepa_vlm.engine.attention import kernel_indices
-from jepa_vlm.engine.batch import BatchPlan, Branch, LatentTokens, Layout, Location, PackedSequence, SoftTokens
+from jepa_vlm.engine.batch import BatchPlan, LatentTokens, Layout, Location, PackedSequence, SoftTokens, Suffix
 from jepa_vlm.views import Request, TokenizedView
 
 MIN_SHARED = 8  # tokens: below it, an attention call of its own costs more than the recomputation
-GRADIENT, FEEDBACK = "gradient", "feedback:"  # names of rows; the second goes on with the encoding's number
+GRADIENT, FEEDBACK = "gradient", "feedback:"  # names of packed sequences; the second goes on with the encoding's number
 
 
 @final
 @dataclass(frozen=True)
 class Piece:
-    """A view's share of a row: what it computes itself, and what it shares.
+    """A view's share of a packed sequence: what it computes itself, and what it shares.
 
     Args:
         encoding: Which view, under which weights.
@@ -51,8 +51,8 @@ class OnePassPlanner:
 
     Args:
         encodings: What the objective needs.
-        share_detached: Whether detached views may be read from the row with gradient; false where that row runs with
-            dropout, which targets must not.
+        share_detached: Whether detached views may be read from the sequence with gradient; false where that one runs
+            with dropout, which targets must not.
     """
 
     images_together = True
@@ -75,32 +75,32 @@ class OnePassPlanner:
         """
         pieces = {
             encoding: [
-                Piece(encoding, i, view, whole_blocks(view.blocks, count), view.identity())
+                Piece(encoding, i, view, whole_groups(view.groups, count), view.identity())
                 for i, (view, count) in enumerate(zip(views[encoding], needed[encoding], strict=True))
             ]
             for encoding in self.encodings
         }
-        groups: dict[str, list[Request]] = {}
+        shared: dict[str, list[Request]] = {}
         for encoding in self.encodings:
-            groups.setdefault(self._row_name(encoding, pieces), []).append(encoding)
-        rows: dict[str, PackedSequence | list[PackedSequence]] = {}
+            shared.setdefault(self._sequence_name(encoding, pieces), []).append(encoding)
+        sequences: dict[str, PackedSequence | list[PackedSequence]] = {}
         locations: dict[Request, Location] = {}
-        for name in sorted(groups, key=lambda name: name == GRADIENT):
+        for name in sorted(shared, key=lambda name: name == GRADIENT):
             if name.startswith(FEEDBACK):
-                (encoding,) = groups[name]
-                rows[name], locations[encoding] = self._sequences(name, pieces[encoding], image_starts)
+                (encoding,) = shared[name]
+                sequences[name], locations[encoding] = self._sequences(name, pieces[encoding], image_starts)
                 continue
-            builder = _RowBuilder(image_starts)
+            builder = _Packer(image_starts)
             for i in range(len(image_starts)):
-                builder.add_example([pieces[encoding][i] for encoding in groups[name]])
-            rows[name], places = builder.finish()
-            for encoding in groups[name]:
+                builder.add_example([pieces[encoding][i] for encoding in shared[name]])
+            sequences[name], places = builder.finish()
+            for encoding in shared[name]:
                 index = torch.cat([places[encoding, i] for i in range(len(image_starts))])
                 locations[encoding] = Location(name, index)
-        return BatchPlan(rows, locations)
+        return BatchPlan(sequences, locations)
 
-    def _row_name(self, encoding: Request, pieces: Mapping[Request, list[Piece]]) -> str:
-        """Choose the row of an encoding; the row with gradient serves a detached view that one of its own contains."""
+    def _sequence_name(self, encoding: Request, pieces: Mapping[Request, list[Piece]]) -> str:
+        """Choose the packed sequence of an encoding; the one with gradient serves a detached view that it contains."""
         if encoding.view.sequential:
             return f"{FEEDBACK}{self.encodings.index(encoding)}"
         if encoding.policy.gradient:
@@ -115,19 +115,19 @@ class OnePassPlanner:
     def _sequences(
         self, name: str, pieces: list[Piece], image_starts: Sequence[Sequence[int]]
     ) -> tuple[list[PackedSequence], Location]:
-        """Return the examples of a view that runs token by token, each as a row of its own, one after another."""
-        rows, index, end = [], [], 0
+        """Return the examples of a view that runs token by token, each as a sequence of its own, one after another."""
+        sequences, index, end = [], [], 0
         for piece in pieces:
-            builder = _RowBuilder(image_starts)
+            builder = _Packer(image_starts)
             builder.add_example([piece])
-            row, places = builder.finish()
+            sequence, places = builder.finish()
             slots = piece.view.slots[: piece.needed].nonzero()[:, 0].tolist()
             front = Layout((slots[0] if slots else piece.needed,))
-            rows.append(replace(row, layout=front, indices=kernel_indices(front), fed_back=tuple(slots)))
+            sequences.append(replace(sequence, layout=front, indices=kernel_indices(front), fed_back=tuple(slots)))
             own = places[piece.encoding, piece.example]
             index.append(torch.where(own < 0, -1, own + end))
             end += piece.needed
-        return rows, Location(name, torch.cat(index))
+        return sequences, Location(name, torch.cat(index))
 
 
 def _contains(whole: Piece, part: Piece) -> bool:
@@ -141,50 +141,50 @@ def shared_prefix(one: Piece, other: Piece) -> int:
     same = one.identity[:length] == other.identity[:length]
     same &= ~one.view.slots[:length]
     alike = int(same.int().cumprod(0).sum())
-    while (uncut := min(uncut_blocks(piece.view.blocks, alike) for piece in (one, other))) < alike:
+    while (uncut := min(uncut_groups(piece.view.groups, alike) for piece in (one, other))) < alike:
         alike = uncut
     return alike
 
 
 @final
-class _RowBuilder:
+class _Packer:
     """Collects the views of one packed sequence, then lays them out: shared prefixes first, suffixes after all."""
 
     def __init__(self, image_starts: Sequence[Sequence[int]]) -> None:
         self.image_starts = image_starts
-        self.trunks: list[Piece] = []
+        self.wholes: list[Piece] = []
         self.starts: list[int] = []
-        self.branches: list[tuple[int, int, Piece]] = []  # trunk, shared tokens, piece
+        self.suffixes: list[tuple[int, int, Piece]] = []  # whole, shared tokens, piece
         self.length = 0
 
     def add_example(self, pieces: list[Piece]) -> None:
         own: list[int] = []
         for piece in sorted(pieces, key=lambda piece: -piece.needed):
-            shared, trunk = max(((shared_prefix(self.trunks[t], piece), t) for t in own), default=(0, -1))
+            shared, whole = max(((shared_prefix(self.wholes[t], piece), t) for t in own), default=(0, -1))
             if shared >= min(MIN_SHARED, piece.needed):
-                self.branches.append((trunk, shared, piece))
+                self.suffixes.append((whole, shared, piece))
             else:
-                own.append(len(self.trunks))
+                own.append(len(self.wholes))
                 self.starts.append(self.length)
-                self.trunks.append(piece)
+                self.wholes.append(piece)
                 self.length += piece.needed
 
     def finish(self) -> tuple[PackedSequence, dict[tuple[Request, int], Tensor]]:
         places: dict[tuple[Request, int], Tensor] = {}
-        spans = [(piece, 0, start) for piece, start in zip(self.trunks, self.starts, strict=True)]
-        branches = []
+        spans = [(piece, 0, start) for piece, start in zip(self.wholes, self.starts, strict=True)]
+        suffixes = []
         end = self.length
-        for trunk, shared, piece in self.branches:
+        for whole, shared, piece in self.suffixes:
             tail = piece.needed - shared
-            start = self.starts[trunk]
+            start = self.starts[whole]
             places[piece.encoding, piece.example] = _place(piece, torch.cat([_range(start, shared), _range(end, tail)]))
             if tail:
-                branches.append(Branch(start, shared, tail))
+                suffixes.append(Suffix(start, shared, tail))
                 spans.append((piece, shared, end))
             end += tail
-        for piece, start in zip(self.trunks, self.starts, strict=True):
+        for piece, start in zip(self.wholes, self.starts, strict=True):
             places[piece.encoding, piece.example] = _place(piece, _range(start, piece.needed))
-        layout = Layout(tuple(piece.needed for piece in self.trunks), tuple(branches))
+        layout = Layout(tuple(piece.needed for piece in self.wholes), tuple(suffixes))
         return self._join(spans, layout), places
 
     def _join(self, spans: list[tuple[Piece, int, int]], layout: Layout) -> PackedSequence:
@@ -208,7 +208,7 @@ class _RowBuilder:
         return PackedSequence(
             input_ids=torch.cat([piece.view.input_ids[first : piece.needed] for piece, first, _ in spans]),
             positions=torch.cat([piece.view.positions[:, first : piece.needed] for piece, first, _ in spans], dim=1),
-            blocks=join_blocks([(piece.view.blocks, slice(first, piece.needed)) for piece, first, _ in spans]),
+            groups=join_groups([(piece.view.groups, slice(first, piece.needed)) for piece, first, _ in spans]),
             image_at=torch.cat(image_at),
             image_rows=torch.cat(image_rows),
             soft_tokens={owner: join_soft_tokens(own) for owner, own in soft_tokens.items()},
@@ -232,39 +232,39 @@ def _place(piece: Piece, computed: Tensor) -> Tensor:
     return torch.cat([computed, torch.full((len(piece.identity) - piece.needed,), -1)])
 
 
-# Bidirectional groups ("blocks") are tokens that see each other both ways, such as one image's in Gemma 3. A packed
+# Bidirectional groups ("groups") are tokens that see each other both ways, such as one image's in Gemma 3. A packed
 # sequence must hold each of them whole.
 
 
-def whole_blocks(blocks: Tensor | None, length: int) -> int:
+def whole_groups(groups: Tensor | None, length: int) -> int:
     """Return how many tokens from the front hold the first ``length`` and all of every block among them."""
-    while blocks is not None and len(inner := _cut_blocks(blocks, length)):
-        length = int(torch.isin(blocks, inner).nonzero()[-1]) + 1
+    while groups is not None and len(inner := _cut_groups(groups, length)):
+        length = int(torch.isin(groups, inner).nonzero()[-1]) + 1
     return length
 
 
-def uncut_blocks(blocks: Tensor | None, length: int) -> int:
+def uncut_groups(groups: Tensor | None, length: int) -> int:
     """Return how many of the first ``length`` tokens come before every block that reaches beyond them."""
-    while blocks is not None and len(inner := _cut_blocks(blocks, length)):
-        length = int(torch.isin(blocks, inner).nonzero()[0])
+    while groups is not None and len(inner := _cut_groups(groups, length)):
+        length = int(torch.isin(groups, inner).nonzero()[0])
     return length
 
 
-def join_blocks(spans: Sequence[tuple[Tensor | None, slice]]) -> Tensor | None:
-    """Return the numbers of a row's blocks, no two views sharing one; None where all is causal."""
+def join_groups(spans: Sequence[tuple[Tensor | None, slice]]) -> Tensor | None:
+    """Return the numbers of a sequence's groups, no two views sharing one; None where all is causal."""
     numbered: list[Tensor] = []
     first = 0
-    for blocks, part in spans:
-        if blocks is None:
+    for groups, part in spans:
+        if groups is None:
             return None
-        numbered.append(torch.where(blocks[part] < 0, -1, blocks[part] + first))
-        first += int(blocks.max()) + 1
+        numbered.append(torch.where(groups[part] < 0, -1, groups[part] + first))
+        first += int(groups.max()) + 1
     return torch.cat(numbered)
 
 
-def _cut_blocks(blocks: Tensor, length: int) -> Tensor:
-    """Return the numbers of the blocks that lie on both sides."""
-    before, behind = blocks[:length].unique(), blocks[length:].unique()
+def _cut_groups(groups: Tensor, length: int) -> Tensor:
+    """Return the numbers of the groups that lie on both sides."""
+    before, behind = groups[:length].unique(), groups[length:].unique()
     found: Tensor = before[torch.isin(before, behind) & (before >= 0)]
     return found
 
@@ -272,12 +272,12 @@ def _cut_blocks(blocks: Tensor, length: int) -> Tensor:
 @final
 @dataclass(frozen=True)
 class Stretch:
-    """Tokens of a latent view that a row computes.
+    """Tokens of a latent view that a packed sequence computes.
 
     Args:
         view: The view.
         part: Which of its tokens.
-        start: Their place in the row.
+        start: Their place in the sequence.
         image_starts: For each image the first row of its features.
         fed: Whether its slots are fed what they stand for.
     """
@@ -290,7 +290,7 @@ class Stretch:
 
 
 def latent_tokens(stretches: Sequence[Stretch]) -> LatentTokens:
-    """Return the latent tokens of a row that stand for something, in the order of their places."""
+    """Return the latent tokens of a packed sequence that stand for something, in the order of their places."""
     empty = torch.zeros(0, dtype=torch.long)
     found: dict[str, list[Tensor]] = {"at": [empty], "rows": [empty], "slot": [empty], "fed": [empty]}
     count = 0

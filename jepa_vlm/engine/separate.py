@@ -13,7 +13,7 @@ from accelerate.utils import send_to_device
 from torch import Tensor
 
 from jepa_vlm.adapters import Backbone
-from jepa_vlm.engine.batch import Batch, BatchPlan, Location, RowStates
+from jepa_vlm.engine.batch import Batch, BatchPlan, Location, SequenceStates
 from jepa_vlm.engine.engine import Engine, TargetWeights, call_attention
 from jepa_vlm.views import Request, TokenizedView
 
@@ -27,7 +27,7 @@ class SeparateView:
         input_ids: Token identifiers, (tokens,).
         image_tokens: True at image positions.
         slots: True at slots.
-        blocks: Tokens of the same number see each other both ways; None where all is causal.
+        groups: Tokens of the same number see each other both ways; None where all is causal.
         sources: What latent tokens stand for, ("features 3"); None without any.
         example: Number of the example.
         images: The images that the view shows, in order.
@@ -36,7 +36,7 @@ class SeparateView:
     input_ids: Tensor
     image_tokens: Tensor
     slots: Tensor
-    blocks: Tensor | None
+    groups: Tensor | None
     sources: Tensor | None
     example: int
     images: tuple[int, ...]
@@ -75,19 +75,19 @@ class SeparatePlanner:
         needed: Mapping[Request, Sequence[int]],
         image_starts: Sequence[Sequence[int]],
     ) -> BatchPlan:
-        """Return one row per encoding, which lists its views."""
-        rows: dict[str, SeparateViews] = {}
+        """Return one entry per encoding, which lists its views."""
+        sequences: dict[str, SeparateViews] = {}
         locations: dict[Request, Location] = {}
         for number, encoding in enumerate(self.encodings):
             own, name = views[encoding], f"{number}:{encoding.view.name}"
-            rows[name] = SeparateViews(
+            sequences[name] = SeparateViews(
                 encoding,
                 [
                     SeparateView(
                         input_ids=view.input_ids,
                         image_tokens=view.image_tokens,
                         slots=view.slots,
-                        blocks=view.blocks,
+                        groups=view.groups,
                         sources=view.slot_sources,
                         example=i,
                         images=view.images,
@@ -96,7 +96,7 @@ class SeparatePlanner:
                 ],
             )
             locations[encoding] = Location(name, torch.arange(sum(len(view) for view in own)))
-        return BatchPlan(rows, locations)
+        return BatchPlan(sequences, locations)
 
 
 @final
@@ -119,22 +119,22 @@ class Separate(Engine):
 
     def run(
         self, backbone: Backbone, weights: TargetWeights, batch: Batch, slot_inputs: Mapping[str, Tensor]
-    ) -> dict[str, RowStates]:
+    ) -> dict[str, SequenceStates]:
         """See ``Engine.run``."""
-        states: dict[str, RowStates] = {}
-        for name, row in batch.rows.items():
-            encoding, policy = row.encoding, row.encoding.policy
+        states: dict[str, SequenceStates] = {}
+        for name, one in batch.sequences.items():
+            encoding, policy = one.encoding, one.encoding.policy
             slots = slot_inputs[encoding.slots.owner] if encoding.slots else None
             tracked = policy.gradient and torch.is_grad_enabled()
             with torch.set_grad_enabled(tracked), nullcontext() if policy.gradient else weights.use(policy.weights):
-                outs = [_run_view(backbone, encoding, view, batch.images, slots) for view in row.views]
+                outs = [_run_view(backbone, encoding, view, batch.images, slots) for view in one.views]
             states[name] = _joined(outs)
         return states
 
 
-def _joined(outs: Sequence[RowStates]) -> RowStates:
+def _joined(outs: Sequence[SequenceStates]) -> SequenceStates:
     starts = accumulate((len(out.hidden) for out in outs[:-1]), initial=0)
-    return RowStates(
+    return SequenceStates(
         hidden=torch.cat([out.hidden for out in outs]),
         inputs=torch.cat([out.inputs for out in outs]),
         targets=torch.cat([out.targets for out in outs if out.targets is not None]),
@@ -148,7 +148,7 @@ def _run_view(
     view: SeparateView,
     images: Sequence[Sequence[Mapping[str, Tensor]]],
     slots: Tensor | None,
-) -> RowStates:
+) -> SequenceStates:
     """Return the states of one view, and what the decoder was fed."""
     adapter, base = backbone.adapter, backbone.base
     own = send_to_device([images[view.example][i] for i in view.images], "cpu")
@@ -162,7 +162,7 @@ def _run_view(
         embeddings = embeddings.index_copy(0, at, targets.to(embeddings.dtype))
 
     def states() -> Tensor:
-        return adapter.reference(base, view.input_ids, embeddings, view.image_tokens, shown, view.blocks)
+        return adapter.reference(base, view.input_ids, embeddings, view.image_tokens, shown, view.groups)
 
     if encoding.view.sequential:
         for slot in at.tolist():  # everything anew for each slot, with the ones before it in place
@@ -171,7 +171,7 @@ def _run_view(
     if shown is not None:
         features = adapter.encode_images(base, shown)[:, : fed.shape[1]].to(fed.dtype)
         fed = fed.index_copy(0, view.image_tokens.nonzero()[:, 0], features)
-    return RowStates(hidden, fed, targets, at[: len(targets)])
+    return SequenceStates(hidden, fed, targets, at[: len(targets)])
 
 
 def _targets(backbone: Backbone, view: SeparateView, images: Sequence[Mapping[str, Tensor]], like: Tensor) -> Tensor:

@@ -348,13 +348,13 @@ def in_full(model: LatentVLM) -> list[nn.Parameter]:
 def micro_batch(model: LatentVLM, trajectories: Sequence[Trajectory]) -> MicroBatchSize:
     """Return the sizes of what a one-pass model computes of these trajectories at once, whatever its objective."""
     batch = model.collator()(trajectories)
-    lengths = {name: len(row) for name, row in batch.rows.items()}
+    lengths = {name: len(row) for name, row in batch.sequences.items()}
     regions = [
         (request.at == "supervised", len(read.index)) for request, read in batch.reads.items() if not request.reads_one
     ]
     return MicroBatchSize(
         tokens=lengths.get("gradient", 0),
-        seen=_seen(batch.rows.get("gradient")),
+        seen=_seen(batch.sequences.get("gradient")),
         detached=max((length for name, length in lengths.items() if name != "gradient"), default=0),
         supervised=sum(length for supervised, length in regions if supervised),
         states=sum(length for supervised, length in regions if not supervised),
@@ -363,4 +363,4 @@ def micro_batch(model: LatentVLM, trajectories: Sequence[Trajectory]) -> MicroBa
 
 
 def _seen(row: PackedSequence | None) -> int:
-    return 0 if row is None else sum(branch.prefix + branch.length for branch in row.layout.branches)
+    return 0 if row is None else sum(suffix.prefix + suffix.length for suffix in row.layout.suffixes)

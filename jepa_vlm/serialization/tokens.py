@@ -225,7 +225,7 @@ class MarkedTokens:
             images=images,
             positions=positions,
             readouts=readouts,
-            blocks=self.adapter.bidirectional_groups(tokens["image_tokens"], prompt),
+            groups=self.adapter.bidirectional_groups(tokens["image_tokens"], prompt),
         )
 
 

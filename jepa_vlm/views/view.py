@@ -41,7 +41,7 @@ class TokenizedView:
         readouts: Position of ``last_token``, ``turn_end`` and, with slots, ``last_pred``.
         slot_sources: Of a ``LatentConversation``: what its slots stand for, ("features 3"): the number of the slot in
             the view, an image (as in ``images``, but it need not be shown), a row of its features; else None.
-        blocks: Tokens of the same number see each other both ways, -1 is causal, (tokens,); None where all is causal.
+        groups: Tokens of the same number see each other both ways, -1 is causal, (tokens,); None where all is causal.
         marks: By region that the view itself offers (``View.regions``): True at its tokens, (tokens,).
     """
 
@@ -58,7 +58,7 @@ class TokenizedView:
     positions: Tensor
     readouts: Mapping[str, int]
     slot_sources: Tensor | None = None
-    blocks: Tensor | None = None
+    groups: Tensor | None = None
     marks: Mapping[str, Tensor] = field(default_factory=dict)
 
     @property

@@ -13,7 +13,7 @@ import jepa_vlm as jv
 from jepa_vlm.conformance import Subject
 from jepa_vlm.engine import Batch
 from jepa_vlm.engine.attention import kernel_indices
-from jepa_vlm.engine.batch import Branch, Layout, PackedSequence, SoftTokens
+from jepa_vlm.engine.batch import Layout, PackedSequence, SoftTokens, Suffix
 from jepa_vlm.engine.join import join
 from jepa_vlm.engine.planner import latent_tokens
 from jepa_vlm.latent_vlm import LatentVLM
@@ -102,14 +102,14 @@ def test_gradients_of_an_accumulation_window_are_the_same_when_targets_run_ahead
 def test_gradients_of_an_accumulation_window_are_the_same_on_the_kernel(kernel: Kernel, pure_float64: None) -> None:
     model = made(OBJECTIVES["views that share a prefix"]())
     batches = window(model)
-    assert any(batch.rows["frozen"].layout.branches for batch in batches)
+    assert any(batch.sequences["frozen"].layout.suffixes for batch in batches)
     plain, found = gradients(model, batches), gradients(model, model.run_ahead(batches))
     for parameter, gradient in plain.items():
         assert (found[parameter] - gradient).norm() <= 1e-9 * gradient.norm(), parameter
 
 
 def test_deeper_features_stay_with_their_tokens() -> None:
-    """Qwen3-VL's decoder is handed them by the order of the tokens; branches with images lie behind all segments."""
+    """Qwen3-VL's decoder is handed them by the order of the tokens; suffixes with images lie behind all segments."""
     subject = Subject.load("tiny-random-qwen3-vl", torch.float64)
     model = LatentVLM(subject.backbone, OBJECTIVES["views that share a prefix"]())
     batches = window(model, (2, 1), seed=2)
@@ -135,7 +135,7 @@ def rows_run(model: LatentVLM, monkeypatch: pytest.MonkeyPatch) -> list[int]:
 def test_one_packed_sequence_runs_for_the_whole_window(monkeypatch: pytest.MonkeyPatch) -> None:
     model = made(pearl_objective())
     batches = window(model)
-    lengths = {name: [len(batch.rows[name].input_ids) for batch in batches] for name in ("current", "gradient")}
+    lengths = {name: [len(batch.sequences[name].input_ids) for batch in batches] for name in ("current", "gradient")}
     seen = rows_run(model, monkeypatch)
     ready = model.run_ahead(batches)
     assert seen == [sum(lengths["current"])]
@@ -178,7 +178,7 @@ def test_joined_packed_sequences_by_hand() -> None:
         return PackedSequence(
             input_ids=tokens,
             positions=torch.stack([tokens, tokens + 1]),
-            blocks=torch.tensor([0 if place in image_at else -1 for place in range(len(ids))]),
+            groups=torch.tensor([0 if place in image_at else -1 for place in range(len(ids))]),
             image_at=torch.tensor(image_at),
             image_rows=torch.arange(len(image_at)),
             soft_tokens={"one": own} if slot_at else {},
@@ -187,13 +187,13 @@ def test_joined_packed_sequences_by_hand() -> None:
             indices=kernel_indices(layout),
         )
 
-    one = row([10, 11, 12, 13, 14], Layout((2, 1), (Branch(0, 2, 2),)), [1, 3], [4])
-    other = row([20, 21, 22, 23, 24], Layout((2,), (Branch(0, 1, 2), Branch(0, 2, 1))), [0, 4], [])
+    one = row([10, 11, 12, 13, 14], Layout((2, 1), (Suffix(0, 2, 2),)), [1, 3], [4])
+    other = row([20, 21, 22, 23, 24], Layout((2,), (Suffix(0, 1, 2), Suffix(0, 2, 1))), [0, 4], [])
     joined, (first, second) = join([one, other], [6, 4])
     assert joined.input_ids.tolist() == [10, 11, 12, 20, 21, 13, 14, 22, 23, 24]
     assert joined.positions[1].tolist() == [11, 12, 13, 21, 22, 14, 15, 23, 24, 25]
-    assert joined.layout == Layout((2, 1, 2), (Branch(0, 2, 2), Branch(3, 1, 2), Branch(3, 2, 1)))
-    assert joined.blocks.tolist() == [-1, 0, -1, 1, -1, 0, -1, -1, -1, 1]
+    assert joined.layout == Layout((2, 1, 2), (Suffix(0, 2, 2), Suffix(3, 1, 2), Suffix(3, 2, 1)))
+    assert joined.groups.tolist() == [-1, 0, -1, 1, -1, 0, -1, -1, -1, 1]
     assert joined.image_at.tolist() == [1, 3, 5, 9]  # in the order of the tokens, not of the rows
     assert joined.image_rows.tolist() == [0, 6, 1, 7]
     found = joined.soft_tokens["one"]

@@ -43,6 +43,6 @@ def test_gradients_of_a_window_are_the_same_with_bidirectional_groups(subject: S
 def test_lost_bidirectional_groups_are_detected(subject: Subject, monkeypatch: pytest.MonkeyPatch) -> None:
     model = made(subject, SHARED)
     batches = window(model, (1, 1), seed=4)
-    monkeypatch.setattr(join, "join_blocks", lambda spans: torch.cat([torch.full_like(row, -1) for row, _ in spans]))
+    monkeypatch.setattr(join, "join_groups", lambda spans: torch.cat([torch.full_like(row, -1) for row, _ in spans]))
     with subject.exact():
         assert furthest(gradients(model, model.run_ahead(batches)), gradients(model, batches)) > 1e-6

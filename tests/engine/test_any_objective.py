@@ -181,12 +181,12 @@ def take_the_first_example_s_images(patch: pytest.MonkeyPatch) -> None:
 
 
 def leave_the_adapter_on(patch: pytest.MonkeyPatch) -> None:
-    stock = planner.OnePassPlanner._row_name
+    stock = planner.OnePassPlanner._sequence_name
 
     def current(self: planner.OnePassPlanner, *given: Any) -> str:
         return name if (name := stock(self, *given)) == planner.GRADIENT else "current"
 
-    patch.setattr(planner.OnePassPlanner, "_row_name", current)
+    patch.setattr(planner.OnePassPlanner, "_sequence_name", current)
 
 
 def take_the_first_micro_batch_s_images(patch: pytest.MonkeyPatch) -> None:

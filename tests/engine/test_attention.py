@@ -10,14 +10,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from jepa_vlm.engine import attention, vision_attention
-from jepa_vlm.engine.batch import Branch, Layout
+from jepa_vlm.engine.batch import Layout, Suffix
 from tests.engine.kernel import Kernel
 
 LAYOUTS = {
     "one segment": Layout((7,)),
     "segments": Layout((5, 1, 3)),
-    "branches": Layout((5, 3), (Branch(0, 4, 2), Branch(5, 3, 1), Branch(0, 5, 3))),
-    "a long branch": Layout((4, 9), (Branch(4, 2, 11),)),
+    "suffixes": Layout((5, 3), (Suffix(0, 4, 2), Suffix(5, 3, 1), Suffix(0, 5, 3))),
+    "a long suffix": Layout((4, 9), (Suffix(4, 2, 11),)),
 }
 each_layout = pytest.mark.parametrize("layout", LAYOUTS.values(), ids=LAYOUTS.keys())
 
@@ -70,15 +70,15 @@ def test_attention_by_segment_equals_a_dense_mask(layout: Layout) -> None:
 def test_attention_by_kernel_equals_a_dense_mask(layout: Layout, kernel: Kernel) -> None:
     made = tensors(len(layout))
     torch.testing.assert_close(result(packed(layout), made), result(dense(layout), made), rtol=1e-12, atol=1e-12)
-    branches = [(len(layout.branches), True)] if layout.branches else []
-    assert kernel.calls == [(len(layout.segments), True), *branches]
+    suffixes = [(len(layout.suffixes), True)] if layout.suffixes else []
+    assert kernel.calls == [(len(layout.segments), True), *suffixes]
 
 
 def test_attention_repeats_keys_for_a_torch_without_grouped_queries(
     kernel: Kernel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(attention, "_GROUPED", False)
-    layout = LAYOUTS["branches"]
+    layout = LAYOUTS["suffixes"]
     made = tensors(len(layout))
     torch.testing.assert_close(result(packed(layout), made), result(dense(layout), made), rtol=1e-12, atol=1e-12)
     assert len(kernel.calls) == 2

@@ -58,7 +58,7 @@ def cost(objective: Any, *, checkpointing: bool = False) -> tuple[int, float]:
         total = model(batch).total
     with calls:
         total.backward()
-    return calls.count, saved.bytes / len(batch.rows["gradient"].input_ids) / 1024
+    return calls.count, saved.bytes / len(batch.sequences["gradient"].input_ids) / 1024
 
 
 STEPS = {"sft": lambda: 1.0 * jv.NextToken(), "pearl": pearl_objective}

@@ -38,7 +38,7 @@ def test_only_the_packed_sequence_with_gradient_is_recomputed(enable: bool) -> N
     if enable:
         model.activation_checkpointing_enable()
     batch = model.collator()(random_batch(3))
-    lengths = {name: len(row.input_ids) for name, row in batch.rows.items()}
+    lengths = {name: len(row.input_ids) for name, row in batch.sequences.items()}
     decoder, tower = attention_calls(model)
     model(batch).total.backward()
     config = model.backbone.base.config

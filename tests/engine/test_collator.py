@@ -38,7 +38,7 @@ def test_an_image_is_encoded_once_however_often_it_is_shown(collator: Collator, 
     assert batch.shown == [[0, 0], [0, 1]]
     assert len(batch.images["image_grid_thw"]) == 2
     tokens = collator.serializer.images(showing("a", one))[0].length
-    rows = batch.rows["gradient"].image_rows
+    rows = batch.sequences["gradient"].image_rows
     assert rows.tolist() == [*range(tokens), *range(tokens), *range(tokens), *range(tokens, 2 * tokens)]
 
 

@@ -168,7 +168,7 @@ def test_engines_agree_on_the_kernel_in_float64(kernel: Kernel, pure_float64: No
     assert compare(pearl_objective(horizon=2), random_batch(4), torch.float64) < 1e-9
     config = jv.load_backbone("tiny-random-qwen2.5-vl").base.config
     text, vision = config.text_config.num_hidden_layers, config.vision_config.depth
-    assert len(kernel.calls) == vision + text + 2 * text  # the tower, the target's row, segments and branches
+    assert len(kernel.calls) == vision + text + 2 * text  # the tower, the target's row, segments and suffixes
 
 
 # Planted mistakes: the comparison above must see each of them.
@@ -180,7 +180,7 @@ def dense_with(change: Callable[[Tensor, Layout], None]) -> Callable[..., Any]:
         if layout is None:
             return attention.packed_attention(module, query, key, value, attention_mask, **kwargs)
         mask = attention.dense_mask(layout)
-        if layout.branches:
+        if layout.suffixes:
             change(mask, layout)
         out = torch.nn.functional.scaled_dot_product_attention(
             query, key, value, attn_mask=mask, scale=kwargs["scaling"], enable_gqa=True
@@ -191,33 +191,33 @@ def dense_with(change: Callable[[Tensor, Layout], None]) -> Callable[..., Any]:
 
 
 def trajectory_sees_slots(mask: Tensor, layout: Layout) -> None:
-    mask[layout.branches[0].prefix : layout.segments[0], sum(layout.segments)] = True
+    mask[layout.suffixes[0].prefix : layout.segments[0], sum(layout.segments)] = True
 
 
 def slots_see_each_other_both_ways(mask: Tensor, layout: Layout) -> None:
     start = sum(layout.segments)
-    mask[start : start + layout.branches[0].length, start : start + layout.branches[0].length] = True
+    mask[start : start + layout.suffixes[0].length, start : start + layout.suffixes[0].length] = True
 
 
 def slots_see_the_trajectory(batch: Batch) -> None:
-    row = batch.rows["gradient"]
-    longer = tuple(replace(branch, prefix=branch.prefix + 1) for branch in row.layout.branches)
-    batch.rows["gradient"] = replace(row, layout=replace(row.layout, branches=longer))
+    row = batch.sequences["gradient"]
+    longer = tuple(replace(suffix, prefix=suffix.prefix + 1) for suffix in row.layout.suffixes)
+    batch.sequences["gradient"] = replace(row, layout=replace(row.layout, suffixes=longer))
 
 
 def target_sees_its_neighbour(batch: Batch) -> None:
-    row = batch.rows["current"]
+    row = batch.sequences["current"]
     first, second, *rest = row.layout.segments
-    batch.rows["current"] = replace(row, layout=replace(row.layout, segments=(first + second, *rest)))
+    batch.sequences["current"] = replace(row, layout=replace(row.layout, segments=(first + second, *rest)))
 
 
 def slots_stand_one_too_far(batch: Batch) -> None:
-    row = batch.rows["gradient"]
+    row = batch.sequences["gradient"]
     row.positions[:, row.soft_tokens["latent_prediction"].at] += 1
 
 
 def positions_in_one_dimension(batch: Batch) -> None:
-    row = batch.rows["gradient"]
+    row = batch.sequences["gradient"]
     ends = torch.tensor(row.layout.segments).cumsum(0).tolist()
     for start, end in zip([0, *ends[:-1]], ends, strict=True):
         row.positions[:, start:end] = torch.arange(end - start)

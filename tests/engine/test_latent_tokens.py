@@ -236,7 +236,7 @@ def test_pictures_that_only_the_tools_showed_are_not_encoded() -> None:
 
 
 def test_an_accumulation_window_with_latent_tokens_equals_each_micro_batch_alone(pure_float64: None) -> None:
-    """Rows without gradient run ahead as one; slots that are fed back have gradient, and must not be among them."""
+    """Sequences without gradient run ahead as one; slots that are fed back have gradient and must not be among them."""
     backbone = latent_backbone(torch.float64)
     target = jv.ViewEncoder(jv.views.TrajectoryOnly(), policy=jv.stop_gradient())
     context = jv.ViewEncoder(jv.views.Question(), readout="last_pred")

@@ -109,7 +109,7 @@ def test_planted_lengths_on_the_device_are_detected() -> None:
 def test_a_planted_mask_instead_of_an_index_is_detected() -> None:
     def by_mask(batch: Batch) -> None:
         request, read = next(iter(batch.reads.items()))
-        mask = torch.zeros(len(batch.rows[read.row]), dtype=torch.bool).index_fill(0, read.index, True)
+        mask = torch.zeros(len(batch.sequences[read.sequence]), dtype=torch.bool).index_fill(0, read.index, True)
         batch.reads[request] = replace(read, index=mask)
 
     with pytest.raises(Exception, match="nonzero"):

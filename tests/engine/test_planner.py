@@ -3,7 +3,7 @@ from __future__ import annotations
 import torch
 
 import jepa_vlm as jv
-from jepa_vlm.engine.batch import Branch
+from jepa_vlm.engine.batch import Suffix
 from jepa_vlm.latent_vlm import LatentVLM
 from tests.factories import lora_backbone, pearl_objective, random_trajectory
 
@@ -12,7 +12,7 @@ def rows(objective: jv.Objective, calls: tuple[int, ...] = (1, 2)) -> tuple[dict
     model = LatentVLM(lora_backbone(), objective)
     generator = torch.Generator().manual_seed(0)
     examples = [random_trajectory(generator, str(i), calls=count) for i, count in enumerate(calls)]
-    return model.collator()(examples).rows, model, examples
+    return model.collator()(examples).sequences, model, examples
 
 
 def test_pearl_is_one_packed_sequence_with_gradient_and_one_without() -> None:
@@ -21,9 +21,9 @@ def test_pearl_is_one_packed_sequence_with_gradient_and_one_without() -> None:
     views = [model.serialize(example) for example in examples]
     assert found["gradient"].layout.segments == tuple(len(view["conversation"]) for view in views)
     prefixes = [view["question"].readouts["last_token"] + 1 for view in views]
-    assert found["gradient"].layout.branches == (
-        Branch(0, prefixes[0], 3),
-        Branch(len(views[0]["conversation"]), prefixes[1], 3),
+    assert found["gradient"].layout.suffixes == (
+        Suffix(0, prefixes[0], 3),
+        Suffix(len(views[0]["conversation"]), prefixes[1], 3),
     )
     # Behind the last reasoning's last token nobody reads the target view.
     assert found["current"].layout.segments == tuple(view["trajectory"].readouts["last_token"] + 1 for view in views)
@@ -46,7 +46,7 @@ def test_without_soft_tokens_the_question_view_adds_no_tokens() -> None:
         target=jv.ViewEncoder(jv.views.TrajectoryOnly(), policy=jv.stop_gradient()),
     )
     found, _, _ = rows(jv.NextToken() + term)
-    assert found["gradient"].layout.branches == ()
+    assert found["gradient"].layout.suffixes == ()
     assert len(found["gradient"].layout.segments) == 2
 
 

@@ -151,10 +151,10 @@ def test_extra_inputs_of_the_text_encoder_are_in_the_batch_and_in_no_packed_sequ
     collator = pickle.loads(pickle.dumps(model.collator()))
     batch = collator(answers("B", "red"))
     assert {name: sorted(made) for name, made in batch.extra.items()} == {"latent_prediction": ["input_ids", "mask"]}
-    assert all(read.row for read in batch.reads.values())
+    assert all(read.sequence for read in batch.reads.values())
     assert {encoding.view.name for encoding in collator.encodings} == {"conversation", "question"}
     assert set(model.serialize(answers("B")[0])) == {"conversation", "question"}
-    assert len(batch.rows) == 1
+    assert len(batch.sequences) == 1
 
 
 def test_a_step_that_leaves_the_term_out_does_not_run_the_text_encoder() -> None:

@@ -21,10 +21,10 @@ def test_sizes_are_those_of_the_batch(backbone):
     model, trajectories = LatentVLM(backbone, pearl_objective(tokens=3)), random_batch(2)
     batch = model.collator()(trajectories)
     found = micro_batch(model, trajectories)
-    row = batch.rows["gradient"]
+    row = batch.sequences["gradient"]
     assert found.tokens == len(row.input_ids)
-    assert found.seen == sum(branch.prefix + 3 for branch in row.layout.branches) > 0
-    assert found.detached == len(batch.rows["current"].input_ids)
+    assert found.seen == sum(suffix.prefix + 3 for suffix in row.layout.suffixes) > 0
+    assert found.detached == len(batch.sequences["current"].input_ids)
     assert found.supervised == batch.counts["next_token"]
     assert found.states == batch.counts["next_latent"] + len(trajectories)  # one state less has a next one
     assert found.patches == len(batch.images["pixel_values"])

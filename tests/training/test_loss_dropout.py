@@ -81,7 +81,7 @@ def test_views_that_another_term_reads_are_still_computed() -> None:
     collator, examples = model.collator(), random_batch(2)
     batch = collator(examples, without={"latent_prediction"})
     assert model(batch).raw["next_latent"] == model(collator(examples)).raw["next_latent"]
-    assert batch.rows["gradient"].soft_tokens == {}
+    assert batch.sequences["gradient"].soft_tokens == {}
 
 
 def test_terms_that_no_step_of_a_short_run_computes_are_named() -> None:

@@ -83,14 +83,14 @@ def test_the_packed_sequence_of_a_cached_target_is_not_computed(tmp_path: Path) 
     )
     jv.fill_targets(cached, EXAMPLES)
     batch, whole = cached.collator()(EXAMPLES), frozen.collator()(EXAMPLES)
-    assert list(batch.rows) == ["gradient"]
-    assert list(whole.rows) == ["frozen", "gradient"]
+    assert list(batch.sequences) == ["gradient"]
+    assert list(whole.sequences) == ["frozen", "gradient"]
     calls, flops = Calls(backbone), []
     for model, each in ((cached, batch), (frozen, whole)):
         with FlopCounter() as counter:
             model(each)
         flops.append(counter.total)
-    target, conversation = (len(whole.rows[name]) for name in ("frozen", "gradient"))
+    target, conversation = (len(whole.sequences[name]) for name in ("frozen", "gradient"))
     assert calls.tokens == [conversation, target, conversation]
     weights = sum(p.numel() for layer in backbone.adapter.decoder(backbone.base).layers for p in layer.parameters())
     assert flops[1] - flops[0] > 1.5 * target * weights
