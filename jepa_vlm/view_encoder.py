@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import cache
 from typing import TYPE_CHECKING, final
 
 import torch
@@ -58,7 +57,7 @@ class ViewEncoder(nn.Module):
         Raises:
             ValueError: If the view has no place for slots, or the readout needs slots and there are none.
         """
-        return _request(self.view, self.readout, self.policy, slots)
+        return Request(self.view, self.readout, self.policy, slots)
 
     def requests(self) -> tuple[Request, ...]:
         """Return what the backbone has to compute of a view without slots: nothing for an encoder of its own."""
@@ -105,9 +104,3 @@ class ViewEncoder(nn.Module):
                 f"A text encoder of its own is trained: its policy must be with_gradient(), got {self.policy}. A small "
                 "rate moves it slowly."
             )
-
-
-@cache
-def _request(view: View, at: Readout, policy: TargetPolicy, slots: Slots | None) -> Request:
-    """Return the request, made once: a term asks for it in every step."""
-    return Request(view, at, policy, slots)

@@ -117,6 +117,6 @@ def test_latent_steps_of_a_run(cli, tmp_path):
     again = cli("latent-steps", *sorted(evaluations), "--output", "again", "--json")
     assert json.loads(again.stdout)["points"] == found["points"]
     wrong = cli("latent-steps", TINY)
-    assert (wrong.exit_code, "does not think in latent slots" in wrong.stderr) == (1, True)
+    assert (wrong.exit_code, "takes no latent steps" in wrong.stderr) == (1, True)
     for odd in (("--steps", "2,x"), ("--controls", "silence")):
         assert cli("latent-steps", "lvr", *odd).exit_code == 2
