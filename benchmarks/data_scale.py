@@ -26,7 +26,7 @@ CLI = (sys.executable, "-m", "jepa_vlm.cli")
 OPEN = """
 import json, sys, time
 import pyarrow.parquet
-from jepa_vlm.trajectories.data_spec import load_trajectories
+from jepa_vlm.trajectories.load import load_trajectories
 began = time.perf_counter()
 rows = load_trajectories(sys.argv[1])
 opened = time.perf_counter()

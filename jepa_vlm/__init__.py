@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from jepa_vlm.runs import compare, train
     from jepa_vlm.training import fill_targets
     from jepa_vlm.trajectories import Box, LazyImage, MultipleChoice, Step, ToolCall, Trajectory
-    from jepa_vlm.trajectories.data_spec import load_trajectories
+    from jepa_vlm.trajectories.load import load_trajectories
     from jepa_vlm.view_encoder import ViewEncoder
     from jepa_vlm.views import cached, ema, frozen, stop_gradient, with_gradient
 
@@ -72,7 +72,7 @@ _HOMES = {
     "Step": "trajectories",
     "ToolCall": "trajectories",
     "Trajectory": "trajectories",
-    "load_trajectories": "trajectories.data_spec",
+    "load_trajectories": "trajectories.load",
     "cached": "views",
     "ema": "views",
     "frozen": "views",

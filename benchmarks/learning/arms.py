@@ -13,7 +13,7 @@ from jepa_vlm import load_backbone
 from jepa_vlm.errors import UnknownNameError
 from jepa_vlm.playground import REGIMES, TASKS, World
 from jepa_vlm.trajectories import MultipleChoice, Trajectory
-from jepa_vlm.trajectories.data_spec import parse_spec
+from jepa_vlm.trajectories.load import parse_spec
 
 ITEM_SEED = 1_000_003  # of the questions, the same for every arm and seed
 PROBED = 32  # training trajectories that tell one version of the world from another

@@ -19,7 +19,7 @@ from jepa_vlm.playground.tasks import TASKS
 from jepa_vlm.playground.tools import use
 from jepa_vlm.playground.vocabulary import DIRECT_INSTRUCTION, TOOL_INSTRUCTION
 from jepa_vlm.trajectories import LazyImage, MultipleChoice, Step, Trajectory
-from jepa_vlm.trajectories.data_spec import DataSpec
+from jepa_vlm.trajectories.load import DataSpec
 
 SPLITS = ("train", "validation", "test")
 _TRAIN, _VALIDATION = 0.8, 0.9  # where the hashes of the splits end

@@ -18,9 +18,9 @@ from typing import Any, final
 from jepa_vlm.errors import DataError
 from jepa_vlm.playground import World
 from jepa_vlm.trajectories import Trajectory
-from jepa_vlm.trajectories.data_spec import load_trajectories, parse_spec, split_mixture
 from jepa_vlm.trajectories.formats.jsonl import row_of
 from jepa_vlm.trajectories.image import LazyImage
+from jepa_vlm.trajectories.load import load_trajectories, parse_spec, split_mixture
 from jepa_vlm.trajectories.rows import Mixture, Picked, RowReader, Rows, Source, policy_of
 
 PLAYGROUND = "playground"

@@ -38,7 +38,7 @@ from jepa_vlm.training import ObjectiveTrainer, Origin, TrainSettings, export, f
 from jepa_vlm.training.callbacks import Progress
 from jepa_vlm.training.metrics import read_metrics
 from jepa_vlm.training.signals import StopRequest, StopWhenAsked
-from jepa_vlm.trajectories.data_spec import parse_spec
+from jepa_vlm.trajectories.load import parse_spec
 from jepa_vlm.trajectories.rows import Mixture, Source
 
 P = ParamSpec("P")

@@ -11,7 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 from jepa_vlm.cli.app import app
-from jepa_vlm.trajectories.data_spec import load_trajectories
+from jepa_vlm.trajectories.load import load_trajectories
 from tests.cli.test_app import ENVIRONMENT, TINY
 from tests.trajectories.formats.files import FORMATS_WITH_EXAMPLES, HOSTILE, make_root, write_example, write_list
 
@@ -198,7 +198,7 @@ from pathlib import Path
 from PIL import Image
 from typer.testing import CliRunner
 from jepa_vlm.cli.app import app
-from jepa_vlm.trajectories.data_spec import load_trajectories
+from jepa_vlm.trajectories.load import load_trajectories
 
 root, count = Path(sys.argv[1]), int(sys.argv[2])
 for i in range(50):

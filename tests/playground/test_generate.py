@@ -9,7 +9,7 @@ from jepa_vlm.errors import DataError, JepaVLMError, UnknownNameError
 from jepa_vlm.playground import DIRECT_SHARE, World, questions, trajectories
 from jepa_vlm.playground.generate import SPLITS, split_of
 from jepa_vlm.playground.vocabulary import DIRECT_INSTRUCTION, TOOL_INSTRUCTION
-from jepa_vlm.trajectories.data_spec import parse_spec
+from jepa_vlm.trajectories.load import parse_spec
 
 every_task = pytest.mark.parametrize("task", list(playground.TASKS))
 

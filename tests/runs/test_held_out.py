@@ -11,8 +11,8 @@ import pytest
 from PIL import Image
 
 from jepa_vlm.runs.data import digest_rows, share, split_by_picture
-from jepa_vlm.trajectories.data_spec import load_trajectories
 from jepa_vlm.trajectories.formats import write_store
+from jepa_vlm.trajectories.load import load_trajectories
 
 
 def rows(count, pictures, seed=0):

@@ -6,7 +6,7 @@ import pytest
 
 from jepa_vlm.errors import BackboneError, DataError, UnknownNameError
 from jepa_vlm.trajectories.bad_rows import BadRows
-from jepa_vlm.trajectories.data_spec import load_trajectories
+from jepa_vlm.trajectories.load import load_trajectories
 from jepa_vlm.trajectories.rows import Joined, RowReader
 from tests.trajectories.formats.files import make_root, write_example
 

@@ -10,8 +10,8 @@ from PIL import Image
 
 from jepa_vlm.errors import DataError
 from jepa_vlm.trajectories.box import CUT, ROUNDED, Box, Boxes
-from jepa_vlm.trajectories.data_spec import load_trajectories
 from jepa_vlm.trajectories.formats.records import WIDENED
+from jepa_vlm.trajectories.load import load_trajectories
 from tests.trajectories.formats.files import example, write_records
 
 BIG, SMALL = (2000, 1500), (200, 100)

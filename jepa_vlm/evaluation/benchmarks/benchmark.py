@@ -13,7 +13,7 @@ from jepa_vlm.evaluation.item import BenchmarkItem
 from jepa_vlm.evaluation.protocols import DEFAULT_PROTOCOL, NamedProtocol, load_protocol
 from jepa_vlm.registry import Registry
 from jepa_vlm.trajectories import MultipleChoice
-from jepa_vlm.trajectories.data_spec import DataSpec, parse_spec
+from jepa_vlm.trajectories.load import DataSpec, parse_spec
 
 SIZES: Mapping[str, Mapping[str, int]] = {
     "vstar": {"direct_attributes": 115, "relative_position": 76},

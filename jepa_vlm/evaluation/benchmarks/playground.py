@@ -7,7 +7,7 @@ from __future__ import annotations
 from jepa_vlm.evaluation.benchmarks.benchmark import BENCHMARKS
 from jepa_vlm.playground import World
 from jepa_vlm.trajectories import MultipleChoice
-from jepa_vlm.trajectories.data_spec import parse_spec
+from jepa_vlm.trajectories.load import parse_spec
 
 COUNT = 512  # where none is asked for
 

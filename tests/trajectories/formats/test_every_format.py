@@ -11,8 +11,8 @@ import pytest
 from jepa_vlm.errors import DataError, UnknownNameError
 from jepa_vlm.trajectories.bad_rows import BadRows
 from jepa_vlm.trajectories.box import CUT, ROUNDED, UNITS
-from jepa_vlm.trajectories.data_spec import load_trajectories
 from jepa_vlm.trajectories.formats import FORMATS, write_store
+from jepa_vlm.trajectories.load import load_trajectories
 from jepa_vlm.trajectories.rows import RowReader
 from tests.trajectories.formats.files import example, make_root, png, write_records, write_table
 

@@ -8,7 +8,7 @@ import pickle
 import pytest
 
 from jepa_vlm.errors import DataError, UnknownNameError
-from jepa_vlm.trajectories.data_spec import load_trajectories
+from jepa_vlm.trajectories.load import load_trajectories
 from tests.trajectories.formats.files import HOSTILE, png, refused, write_list
 
 ASKED = "<image>\nWhat colour is the ball?\nProvide a short and direct response."

@@ -6,8 +6,8 @@ import json
 
 import pytest
 
-from jepa_vlm.trajectories.data_spec import load_trajectories
 from jepa_vlm.trajectories.formats.tables import ParquetRecords
+from jepa_vlm.trajectories.load import load_trajectories
 from tests.trajectories.formats.files import HOSTILE, png, refused, write_lines, write_list, write_table
 
 CALL = {"name": "crop", "arguments": {"bbox_2d": [0, 0, 0.5, 1]}}

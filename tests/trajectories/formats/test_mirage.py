@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from jepa_vlm.errors import DataError
-from jepa_vlm.trajectories.data_spec import load_trajectories
+from jepa_vlm.trajectories.load import load_trajectories
 from tests.trajectories.formats.files import HOSTILE, refused, write_lines
 
 TOLD = "<think>I move.</think><output_image>The answer is \\boxed{A}."

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from jepa_vlm.trajectories.data_spec import load_trajectories
+from jepa_vlm.trajectories.load import load_trajectories
 from tests.trajectories.formats.files import HOSTILE, refused, write_list
 
 SYSTEM = "You are a helpful assistant.\n\n# Tools\n<tools></tools>"

@@ -13,9 +13,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from jepa_vlm.errors import DataError
-from jepa_vlm.trajectories.data_spec import load_trajectories
 from jepa_vlm.trajectories.formats import write_store
 from jepa_vlm.trajectories.formats.records import MEANINGS
+from jepa_vlm.trajectories.load import load_trajectories
 from tests.trajectories.formats.files import FORMATS_WITH_EXAMPLES, write_example, write_lines, write_list, write_table
 
 Row = dict[str, Any]

@@ -14,9 +14,9 @@ from PIL import Image
 from jepa_vlm import playground
 from jepa_vlm.errors import DataError
 from jepa_vlm.trajectories import Box, LazyImage, Step, Trajectory
-from jepa_vlm.trajectories.data_spec import load_trajectories
 from jepa_vlm.trajectories.formats import read_jsonl, write_jsonl, write_store
 from jepa_vlm.trajectories.formats.store import StoreRecords
+from jepa_vlm.trajectories.load import load_trajectories
 from jepa_vlm.trajectories.rows import Joined
 from tests.trajectories.formats.files import write_list
 from tests.trajectories.formats.test_lvr import row as lvr_row

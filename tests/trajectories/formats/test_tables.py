@@ -8,7 +8,7 @@ import datasets
 import pytest
 
 from jepa_vlm.errors import DataError
-from jepa_vlm.trajectories.data_spec import load_trajectories
+from jepa_vlm.trajectories.load import load_trajectories
 from tests.trajectories.formats.files import example, make_root, png, write_example, write_table
 
 

@@ -9,8 +9,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from jepa_vlm.errors import DataError
-from jepa_vlm.trajectories.data_spec import load_trajectories
 from jepa_vlm.trajectories.formats import tables
+from jepa_vlm.trajectories.load import load_trajectories
 from tests.trajectories.formats.files import png, png_header, refused
 
 

@@ -8,8 +8,8 @@ import pytest
 
 from jepa_vlm import playground
 from jepa_vlm.errors import DataError, UnknownNameError
-from jepa_vlm.trajectories.data_spec import DataSpec, detect, load_trajectories, parse_spec, split_mixture
 from jepa_vlm.trajectories.formats import FORMATS, write_jsonl, write_store
+from jepa_vlm.trajectories.load import DataSpec, detect, load_trajectories, parse_spec, split_mixture
 from tests.trajectories.formats.files import FORMATS_WITH_EXAMPLES, make_root, write_example, write_list
 
 
